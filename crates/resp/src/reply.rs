@@ -1,0 +1,302 @@
+//! Framing of replies: where one ends, in a stream of chunks of which none has to be kept.
+
+use memchr::memchr;
+
+use crate::{ReplyError, number::parse_integer};
+
+/// What kind of message a reply turned out to be; see [`ReplyScanner::scan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// Anything that answers a request, but an error.
+    Answer,
+    /// `-…` or `!…`, which answers a request with an error.
+    Error,
+    /// `>…`: a push message, which answers no request.
+    Push,
+}
+
+/// How far [`ReplyScanner::scan`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the chunk that belong to the current reply: the whole chunk unless `complete`.
+    pub consumed: usize,
+    /// Set when the last consumed byte ends the reply.
+    pub complete: Option<ReplyKind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the type byte of an item.
+    Type,
+    /// In a line whose content does not matter; `cr` if the last byte was CR.
+    Line { cr: bool },
+    /// In the length line of type `kind`, read into `digits`.
+    Length { kind: u8 },
+    /// In a bulk string: `left` bytes, CR and LF included.
+    Bulk { left: usize },
+}
+
+/// Finds the ends of replies. It keeps a counter a level, never bytes of the reply, so that a reply
+/// of any size costs it nothing, and never looks at a byte twice.
+#[derive(Debug)]
+pub struct ReplyScanner {
+    depth_max: usize,
+    state: State,
+    kind: Option<ReplyKind>,
+    /// Items still missing on each open level.
+    levels: Vec<u64>,
+    digits: [u8; 24],
+    digits_len: usize,
+}
+
+impl ReplyScanner {
+    /// A scanner at the beginning of a stream that refuses aggregates nested deeper than `depth_max`.
+    pub fn new(depth_max: usize) -> Self {
+        Self { depth_max, state: State::Type, kind: None, levels: Vec::new(), digits: [0; 24], digits_len: 0 }
+    }
+
+    /// Whether a reply has been begun and not finished.
+    pub fn is_midway(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Bytes known to be still missing of the bulk string at hand, 0 elsewhere.
+    pub fn bulk_left(&self) -> usize {
+        match self.state {
+            State::Bulk { left } => left,
+            State::Type | State::Line { .. } | State::Length { .. } => 0,
+        }
+    }
+
+    /// Goes through `chunk` to the end of the current reply, or to the end of the chunk.
+    ///
+    /// # Errors
+    /// The bytes are no RESP; the scanner is of no further use.
+    pub fn scan(&mut self, chunk: &[u8]) -> Result<Progress, ReplyError> {
+        let mut at = 0;
+        while at < chunk.len() {
+            let item_done = match self.state {
+                State::Type => {
+                    at += 1;
+                    self.begin(chunk[at - 1])?;
+                    false
+                }
+                State::Line { cr } => self.line(chunk, &mut at, cr)?,
+                State::Length { kind } => self.length(chunk, &mut at, kind)?,
+                State::Bulk { left } => self.bulk(chunk, &mut at, left)?,
+            };
+            if item_done && self.item_done() {
+                return Ok(Progress { consumed: at, complete: self.kind.take() });
+            }
+        }
+        Ok(Progress { consumed: at, complete: None })
+    }
+
+    fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
+        if self.kind.is_none() {
+            self.kind = Some(match kind {
+                b'-' | b'!' => ReplyKind::Error,
+                b'>' => ReplyKind::Push,
+                _ => ReplyKind::Answer,
+            });
+        }
+        self.state = match kind {
+            b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => State::Line { cr: false },
+            b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => {
+                self.digits_len = 0;
+                State::Length { kind }
+            }
+            other => return Err(ReplyError::UnknownType(other)),
+        };
+        Ok(())
+    }
+
+    fn line(&mut self, chunk: &[u8], at: &mut usize, cr: bool) -> Result<bool, ReplyError> {
+        let rest = &chunk[*at..];
+        match memchr(b'\n', rest) {
+            Some(found) => {
+                let cr = if found == 0 { cr } else { rest[found - 1] == b'\r' };
+                if !cr {
+                    return Err(ReplyError::LineEnd);
+                }
+                *at += found + 1;
+                self.state = State::Type;
+                Ok(true)
+            }
+            None => {
+                self.state = State::Line { cr: rest.last() == Some(&b'\r') };
+                *at = chunk.len();
+                Ok(false)
+            }
+        }
+    }
+
+    fn length(&mut self, chunk: &[u8], at: &mut usize, kind: u8) -> Result<bool, ReplyError> {
+        while let Some(byte) = chunk.get(*at) {
+            *at += 1;
+            if *byte == b'\n' {
+                return self.length_known(kind);
+            }
+            *self.digits.get_mut(self.digits_len).ok_or(ReplyError::Length)? = *byte;
+            self.digits_len += 1;
+        }
+        Ok(false)
+    }
+
+    fn length_known(&mut self, kind: u8) -> Result<bool, ReplyError> {
+        let digits = self.digits[..self.digits_len].strip_suffix(b"\r").ok_or(ReplyError::LineEnd)?;
+        if digits == b"?" {
+            return Err(ReplyError::Streamed);
+        }
+        let length = parse_integer(digits).ok_or(ReplyError::Length)?;
+        self.state = State::Type;
+        match (kind, u64::try_from(length)) {
+            (b'$' | b'*', Err(_)) if length == -1 => Ok(true),
+            (_, Err(_)) => Err(ReplyError::Length),
+            (b'$' | b'!' | b'=', Ok(length)) => {
+                let left =
+                    usize::try_from(length).ok().and_then(|left| left.checked_add(2)).ok_or(ReplyError::Length)?;
+                self.state = State::Bulk { left };
+                Ok(false)
+            }
+            (b'|', Ok(pairs)) => {
+                // Attributes go before the item they describe, which therefore is still missing.
+                let items = pairs.checked_mul(2).and_then(|items| items.checked_add(1)).ok_or(ReplyError::Length)?;
+                self.open(items)
+            }
+            (b'%', Ok(pairs)) => self.open(pairs.checked_mul(2).ok_or(ReplyError::Length)?),
+            (_, Ok(items)) => self.open(items),
+        }
+    }
+
+    fn open(&mut self, items: u64) -> Result<bool, ReplyError> {
+        if items == 0 {
+            return Ok(true);
+        }
+        if self.levels.len() >= self.depth_max {
+            return Err(ReplyError::TooDeep(self.depth_max));
+        }
+        self.levels.push(items);
+        Ok(false)
+    }
+
+    fn bulk(&mut self, chunk: &[u8], at: &mut usize, left: usize) -> Result<bool, ReplyError> {
+        let take = left.min(chunk.len() - *at);
+        // The last two bytes have to be CR LF, wherever the chunks are cut.
+        for (offset, expected) in [(left.wrapping_sub(2), b'\r'), (left - 1, b'\n')] {
+            if offset < take && chunk[*at + offset] != expected {
+                return Err(ReplyError::LineEnd);
+            }
+        }
+        *at += take;
+        self.state = if take == left { State::Type } else { State::Bulk { left: left - take } };
+        Ok(take == left)
+    }
+
+    /// Counts a finished item on every level it finishes; true when the reply is complete.
+    fn item_done(&mut self) -> bool {
+        while let Some(left) = self.levels.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                return false;
+            }
+            self.levels.pop();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The ends of the replies in `pieces`, with their kinds.
+    fn ends<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Result<Vec<(usize, ReplyKind)>, ReplyError> {
+        let (mut scanner, mut found, mut base) = (ReplyScanner::new(8), Vec::new(), 0);
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let progress = scanner.scan(piece)?;
+                base += progress.consumed;
+                piece = &piece[progress.consumed..];
+                found.extend(progress.complete.map(|kind| (base, kind)));
+            }
+        }
+        Ok(found)
+    }
+
+    const SAMPLES: &[&[u8]] = &[
+        b"+OK\r\n",
+        b"-ERR no\r\n",
+        b":-1\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"$0\r\n\r\n",
+        b"$3\r\na\r\n\r\n",
+        b"*0\r\n",
+        b"*2\r\n*1\r\n:1\r\n$1\r\nx\r\n",
+        b"_\r\n",
+        b"#t\r\n",
+        b",1.5\r\n",
+        b"(3492890328409238509324850943850943825024385\r\n",
+        b"!5\r\nERR x\r\n",
+        b"=6\r\ntxt:ab\r\n",
+        b"%1\r\n+a\r\n*1\r\n:1\r\n",
+        b"~2\r\n:1\r\n:2\r\n",
+        b">2\r\n+message\r\n$1\r\nx\r\n",
+        b"|1\r\n+ttl\r\n:3\r\n:7\r\n",
+        b"*1\r\n|1\r\n+ttl\r\n:3\r\n:7\r\n",
+        b"%0\r\n",
+    ];
+
+    #[test]
+    fn every_type_ends_where_it_ends() {
+        for sample in SAMPLES {
+            let found = ends([*sample]).expect("valid");
+            assert_eq!(found.len(), 1, "{sample:?}");
+            assert_eq!(found[0].0, sample.len());
+            let kind = match sample[0] {
+                b'-' | b'!' => ReplyKind::Error,
+                b'>' => ReplyKind::Push,
+                _ => ReplyKind::Answer,
+            };
+            assert_eq!(found[0].1, kind);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (input, error) in [
+            (&b"x"[..], ReplyError::UnknownType(b'x')),
+            (b"+OK\n", ReplyError::LineEnd),
+            (b"$1\r\nabc", ReplyError::LineEnd),
+            (b"$-2\r\n", ReplyError::Length),
+            (b"$?\r\n", ReplyError::Streamed),
+            (b"*?\r\n", ReplyError::Streamed),
+            (b"*99999999999999999999\r\n", ReplyError::Length),
+            (b"%9223372036854775807\r\n%9223372036854775807\r\n|9223372036854775807\r\n+", ReplyError::Length),
+        ] {
+            assert!(matches!(ends([input]), Err(found) if found == error) || ends([input]) == Ok(vec![]), "{input:?}");
+        }
+        assert_eq!(ends([&b"*1\r\n".repeat(9)[..]]), Err(ReplyError::TooDeep(8)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_finds_the_same_ends(picks in prop::collection::vec(0..SAMPLES.len(), 1..6), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+            let input: Vec<u8> = picks.iter().flat_map(|pick| SAMPLES[*pick]).copied().collect();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len())).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
+            prop_assert_eq!(ends(pieces), ends([&input[..]]));
+            prop_assert_eq!(ends([&input[..]]).expect("valid").len(), picks.len());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(input in prop::collection::vec(prop::sample::select(b"*$:+-%|!=~>_#0123?\r\nab".to_vec()), 0..80)) {
+            prop_assert_eq!(ends(input.chunks(1)), ends([&input[..]]));
+        }
+    }
+}
