@@ -71,6 +71,20 @@ impl Budget {
     }
 }
 
+impl Share {
+    /// Makes it a share of `bytes` if that fits under `max` now; it never shrinks.
+    pub fn grow(&mut self, bytes: usize, max: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let own = self.bytes;
+        let fits = |used: usize| (used == own || used.saturating_add(more) <= max).then(|| used.saturating_add(more));
+        let grown = self.budget.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits).is_ok();
+        if grown {
+            self.bytes += more;
+        }
+        grown
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.shares.fetch_sub(1, Ordering::Relaxed);
