@@ -94,7 +94,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let go_on = match stop {
                 Stop::Incomplete | Stop::Full => true,
-                Stop::Other(class) => self.other(class).await,
+                // Boxed, so that the rare paths do not make every session's task larger.
+                Stop::Other(class) => Box::pin(self.other(class)).await,
                 Stop::Malformed(error) => self.refuse(&error_text::request(&error)),
                 Stop::OutOfMemory => self.refuse(&error_text::input_full(self.context.settings.input_bytes_max)),
                 Stop::End => false,
@@ -174,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn execute(&mut self) -> bool {
         let mut burst = std::mem::take(&mut self.burst);
         if self.lending.is_some() {
-            let go_on = self.run_burst_exclusively(burst).await;
+            let go_on = Box::pin(self.run_burst_exclusively(burst)).await;
             self.flush().await;
             return go_on;
         }
@@ -211,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn room_for_replies(&self) -> bool {
         let (budget, settings) = (&self.context.reply_bytes, &self.context.settings);
         budget.used() <= settings.replies_bytes_max
-            || timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max)).await.is_ok()
+            || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
     }
 
     /// Says why and closes.
