@@ -12,76 +12,14 @@ use std::{
     },
 };
 
-use resp::{Protocol, write_request};
+use resp::write_request;
 use tokio::sync::{Notify, broadcast};
 
-use crate::{registry::Entry, settings::PubSubSettings};
-
-/// What a name stands for. The order is that of `CLIENT LIST`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
-    Channel,
-    Pattern,
-    /// A channel of sharded pub/sub.
-    Shard,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
-
-    /// The command, which is also how its confirmation begins.
-    pub(crate) fn subscribe(self) -> &'static str {
-        match self {
-            Self::Channel => "subscribe",
-            Self::Pattern => "psubscribe",
-            Self::Shard => "ssubscribe",
-        }
-    }
-
-    /// The command that takes it back.
-    pub(crate) fn unsubscribe(self) -> &'static str {
-        match self {
-            Self::Channel => "unsubscribe",
-            Self::Pattern => "punsubscribe",
-            Self::Shard => "sunsubscribe",
-        }
-    }
-
-    /// How its messages begin.
-    pub(crate) fn message(self) -> &'static str {
-        match self {
-            Self::Channel => "message",
-            Self::Pattern => "pmessage",
-            Self::Shard => "smessage",
-        }
-    }
-}
-
-/// A channel, pattern or sharded channel.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Name {
-    pub(crate) kind: Kind,
-    pub(crate) bytes: Arc<[u8]>,
-}
-
-/// A message as it came, with its place in the order of all that came.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) number: u64,
-    /// Whole. The first byte is that of the upstream's protocol; the rest is the same in both.
-    bytes: Box<[u8]>,
-}
-
-impl Message {
-    /// Appends it in a client's protocol.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, protocol: Protocol) {
-        out.push(match protocol {
-            Protocol::Resp2 => b'*',
-            Protocol::Resp3 => b'>',
-        });
-        out.extend_from_slice(&self.bytes[1..]);
-    }
-}
+use crate::{
+    message::{Kind, Message, Name},
+    registry::Entry,
+    settings::PubSubSettings,
+};
 
 /// What a listener receives from.
 pub(crate) type Receiver = broadcast::Receiver<Arc<Message>>;
@@ -357,7 +295,7 @@ impl Turn<'_> {
         let number = self.number;
         let Some(feed) = self.directory.feed(&name) else { return };
         // Nobody receives it where the last listener has just left.
-        let _ = feed.sender.send(Arc::new(Message { number, bytes: message.into() }));
+        let _ = feed.sender.send(Arc::new(Message::new(number, message)));
         if !std::mem::replace(&mut feed.fresh, true) {
             self.fresh.push(name);
         }

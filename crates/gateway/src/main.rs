@@ -20,6 +20,7 @@ mod input;
 mod lending;
 mod listener;
 mod logs;
+mod message;
 mod registry;
 mod session;
 mod settings;

@@ -19,7 +19,8 @@ use tokio::{
 use crate::{
     command::{Class, Here, Reason},
     error_text,
-    feeds::{Kind, Name, Standing},
+    feeds::Standing,
+    message::{Kind, Name},
     registry::Asked,
     session::Session,
     subscriber::{Missed, Subscriber, confirmation},
@@ -74,7 +75,14 @@ pub(crate) fn answer_restricted(request: &Request<'_>, out: &mut Vec<u8>) {
     if request.len() > 1 && CONTAINERS.contains(&command.as_str()) {
         command = format!("{command}|{}", lower(1));
     }
-    write_error(out, &error_text::restricted(&command));
+    let text = error_text::restricted(&command);
+    match text.strip_prefix("ERR ") {
+        // There was no transaction, but Redis takes it for one that goes wrong.
+        Some(reason) if command == "exec" => {
+            write_error(out, &format!("EXECABORT Transaction discarded because of: {reason}"));
+        }
+        _ => write_error(out, &text),
+    }
 }
 
 /// What became of the names that a session has joined.

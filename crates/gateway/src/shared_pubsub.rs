@@ -14,7 +14,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::feeds::{Asked, Feeds, Kind};
+use crate::{
+    feeds::{Asked, Feeds},
+    message::Kind,
+};
 
 /// As the upstream's `CLIENT LIST` shows the connection.
 const NAME: &str = "respool-pubsub";

@@ -11,7 +11,8 @@ use resp::{Protocol, write_bulk, write_integer, write_null, write_push};
 use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::{
-    feeds::{Feeds, Kind, Message, Name, Receiver, Standing},
+    feeds::{Feeds, Receiver, Standing},
+    message::{Kind, Message, Name},
     registry::Entry,
 };
 
