@@ -93,7 +93,7 @@ fn the_database_of_the_url_is_where_sessions_begin() {
 
 #[test]
 fn the_gateway_logs_in_with_the_credentials_of_the_url() {
-    let redis = Redis::start(&["--requirepass", "s@cret", "--user", "app on >p:w ~* &* +@all"]);
+    let redis = Redis::start(&["--requirepass", "s@cret", "--user", "app", "on", ">p:w", "~*", "&*", "+@all"]);
     for credentials in [":s%40cret", "app:p%3Aw"] {
         let url = format!("redis://{credentials}@{}", redis.address());
         let gateway = Gateway::start(&url);

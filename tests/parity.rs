@@ -26,7 +26,7 @@ const PROGRAM: &[&[&str]] = &[
     &["HGETALL", "hash"],
     &["HGETALL", "nothing"],
     &["HMGET", "hash", "field", "missing"],
-    &["HRANDFIELD", "hash", "-1", "WITHVALUES"],
+    &["HRANDFIELD", "hash", "5", "WITHVALUES"],
     &["SADD", "set", "one"],
     &["SMEMBERS", "set"],
     &["SMISMEMBER", "set", "one", "two"],

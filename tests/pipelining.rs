@@ -110,7 +110,7 @@ fn burst() -> Vec<u8> {
     burst
 }
 
-const REPLIES_OF_BURST: usize = 13;
+const REPLIES_OF_BURST: usize = 14;
 
 #[test]
 fn a_burst_split_at_every_byte_gives_the_same_replies() {
