@@ -1,0 +1,30 @@
+//! Why a command gave no result, and the exit code that says so to scripts.
+
+use thiserror::Error;
+
+use crate::{load::LoadError, report::ReportError};
+
+/// A command failed as a whole. Wrong replies and failing targets are results, not failures.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// A load could not be driven.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The report could not be delivered.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl Failure {
+    /// 64 for arguments, 69 for a target or system that is not there, 74 for a report that cannot be
+    /// written, 130 for an interruption, as in `sysexits.h` and shells.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Load(LoadError::Arguments(_)) => 64,
+            Self::Load(LoadError::Interrupted) => 130,
+            Self::Load(LoadError::Target(_)) => 69,
+            Self::Load(LoadError::System(_) | LoadError::Driver) => 71,
+            Self::Report(_) => 74,
+        }
+    }
+}
