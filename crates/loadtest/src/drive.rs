@@ -75,12 +75,12 @@ pub async fn drive(load: &Load, interrupt: &Interrupt, mut told: impl FnMut(Mome
     };
     driver.orders.send_replace(Order::Go(start, end.unwrap_or(begin).duration_since(start)));
     let mut ended = driver.warm_up(begin, interrupt).await;
-    if let Until::Count(count) = load.until {
-        driver.budget.limit(count);
-    }
     driver.each_tally(Tally::clear_measured);
     let mut timeline = Timeline::new(load);
     told(Moment::Begin);
+    if let Until::Count(count) = load.until {
+        driver.budget.limit(count);
+    }
     if ended.is_none() {
         ended = Some(driver.measure(end, interrupt, &mut timeline, &mut told).await);
     }
@@ -109,7 +109,7 @@ impl Driver {
             Arc::new(Ledger::new(run, load.connections, usize::try_from(load.keys).unwrap_or(usize::MAX)))
         });
         let (orders, receiver) = watch::channel(Order::Connect);
-        let budget = Arc::default();
+        let budget = Arc::new(Budget::new(matches!(load.until, Until::Count(_))));
         let mut driver = Self { load: load.clone(), budget, tallies: vec![], orders, shards: vec![], ready: vec![] };
         let share = load.connections.div_ceil(load.threads);
         for first in (0..load.connections).step_by(share) {

@@ -156,7 +156,7 @@ impl Lane {
                 Event::Wrote => {}
                 Event::Read(0) => return Err(Loss::Closed),
                 Event::Read(length) => self.receive(length)?,
-                Event::Arrival(at) => self.push(at),
+                Event::Arrival(at) => self.push(at, true),
                 Event::ScheduleEnded => self.schedule_ended = true,
                 Event::Silence => return Err(Loss::Silence(self.shared.load.reply_timeout)),
             }
@@ -166,16 +166,16 @@ impl Lane {
     /// Prepares the next burst of a closed loop.
     fn fill(&mut self) {
         let wanted = self.wear_left().min(self.shared.load.pipeline as u64);
-        let count = self.shared.budget.take(wanted);
-        if count > 0 {
+        let grant = self.shared.budget.take(wanted);
+        if grant.count > 0 {
             let now = Instant::now();
-            for _ in 0..count {
-                self.push(now);
+            for _ in 0..grant.count {
+                self.push(now, grant.measured);
             }
         }
     }
 
-    fn push(&mut self, since: Instant) {
+    fn push(&mut self, since: Instant, measured: bool) {
         if self.written == self.out.len() {
             self.out.clear();
             self.written = 0;
@@ -183,7 +183,7 @@ impl Lane {
         if self.awaited.is_empty() {
             self.heard = Instant::now();
         }
-        self.requests.push(&mut self.out, &mut self.awaited, since);
+        self.requests.push(&mut self.out, &mut self.awaited, since, measured);
         self.carried += 1;
         self.under_way += 1;
     }
@@ -286,7 +286,7 @@ impl Lane {
         }
         if awaited.last {
             self.under_way -= 1;
-            if !std::mem::take(&mut self.failed) {
+            if !std::mem::take(&mut self.failed) && awaited.measured {
                 tally.record(awaited.operation, now.saturating_duration_since(awaited.since));
             }
         }

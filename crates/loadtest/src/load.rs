@@ -60,7 +60,7 @@ pub enum LoadError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// The system refused a thread or a timer.
-    #[error("the load could not be driven: {0}")]
+    #[error("the load could not be driven")]
     System(#[from] std::io::Error),
     /// Ctrl-C came before anything was measured.
     #[error("interrupted before anything was measured")]

@@ -16,12 +16,12 @@ pub mod table;
 pub enum ReportError {
     /// A file could not be written; holds its path.
     #[error("cannot write {0}: {1}")]
-    File(PathBuf, #[source] io::Error),
+    File(PathBuf, io::Error),
     /// Standard output is gone.
     #[error("cannot print the result: {0}")]
-    Print(#[source] io::Error),
+    Print(io::Error),
     /// The result cannot be put into JSON.
-    #[error("cannot write the result as JSON: {0}")]
+    #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
 }
 

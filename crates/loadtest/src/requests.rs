@@ -50,6 +50,8 @@ pub enum Expected {
 pub struct Awaited {
     /// When it was sent or, in an open loop, should have been.
     pub since: Instant,
+    /// Whether it counts.
+    pub measured: bool,
     /// What it is part of.
     pub operation: Operation,
     /// Whether the operation is done when it is here.
@@ -99,9 +101,9 @@ impl Requests {
     }
 
     /// Appends the requests of the next operation to `out` and their replies to `awaited`.
-    pub fn push(&mut self, out: &mut Vec<u8>, awaited: &mut VecDeque<Awaited>, since: Instant) {
+    pub fn push(&mut self, out: &mut Vec<u8>, awaited: &mut VecDeque<Awaited>, since: Instant, measured: bool) {
         let operation = self.mix.pick(&mut self.rng);
-        let mut expect = |expected, last| awaited.push_back(Awaited { since, operation, last, expected });
+        let mut expect = |expected, last| awaited.push_back(Awaited { since, measured, operation, last, expected });
         match operation {
             Operation::Ping => {
                 write_array(out, 1);

@@ -33,29 +33,34 @@ const ARRIVALS_MAX: usize = 1 << 20;
 pub struct Budget {
     left: AtomicU64,
     stopped: AtomicBool,
+    by_count: bool,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { left: AtomicU64::new(u64::MAX), stopped: AtomicBool::new(false) }
-    }
+/// Operations that a lane may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// How many; 0 means that the load is over.
+    pub count: u64,
+    /// Whether they count: those of the warm-up of a load by count do not, so that its count is exact.
+    pub measured: bool,
 }
 
 impl Budget {
-    /// Takes up to `wanted` operations; 0 means that the load is over.
-    pub fn take(&self, wanted: u64) -> u64 {
+    /// No limit yet. If the load is `by_count`, what is taken before there is one is not measured.
+    pub fn new(by_count: bool) -> Self {
+        Self { left: AtomicU64::new(u64::MAX), stopped: AtomicBool::new(false), by_count }
+    }
+
+    /// Takes up to `wanted` operations.
+    pub fn take(&self, wanted: u64) -> Grant {
         if self.is_stopped() {
-            return 0;
+            return Grant { count: 0, measured: true };
         }
-        let left = self.left.load(Ordering::Relaxed);
-        if left == u64::MAX {
-            return wanted;
+        let take = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(wanted));
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(left) => Grant { count: left.min(wanted), measured: true },
+            Err(_) => Grant { count: wanted, measured: !self.by_count },
         }
-        let taken = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(wanted)))
-            .unwrap_or(0);
-        taken.min(wanted)
     }
 
     /// From now on only `count` operations may be sent.
@@ -213,12 +218,13 @@ mod tests {
 
     #[test]
     fn a_budget_gives_no_more_than_it_has() {
-        let budget = Budget::default();
-        assert_eq!(budget.take(7), 7);
+        let budget = Budget::new(true);
+        assert_eq!(budget.take(7), Grant { count: 7, measured: false });
         budget.limit(10);
-        assert_eq!((budget.take(7), budget.take(7), budget.take(7)), (7, 3, 0));
+        assert_eq!([7, 7, 7].map(|wanted| budget.take(wanted).count), [7, 3, 0]);
         budget.limit(10);
         budget.stop();
-        assert_eq!(budget.take(1), 0);
+        assert_eq!(budget.take(1).count, 0);
+        assert!(Budget::new(false).take(1).measured);
     }
 }

@@ -45,13 +45,13 @@ pub struct Target {
 pub enum TargetError {
     /// Nobody answers there; holds the address.
     #[error("cannot connect to {0}: {1}")]
-    Connect(String, #[source] io::Error),
+    Connect(String, io::Error),
     /// The connection was not there in time, or no answer was; holds the address and the time.
     #[error("{0} did not answer within {1:?}")]
     Timeout(String, Duration),
     /// The target closed the connection or it broke.
     #[error("{0} closed the connection: {1}")]
-    Closed(String, #[source] io::Error),
+    Closed(String, io::Error),
     /// `AUTH`, `HELLO` or `SELECT` was answered with an error; holds the request's name and the answer.
     #[error("{0} answered {1} with: {2}")]
     Refused(String, String, String),
