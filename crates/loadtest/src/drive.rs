@@ -73,14 +73,17 @@ pub async fn drive(load: &Load, interrupt: &Interrupt, mut told: impl FnMut(Mome
         Until::Time(time) => Some(begin + time),
         Until::Count(_) => None,
     };
-    driver.orders.send_replace(Order::Go(start, end.unwrap_or(begin).duration_since(start)));
-    let mut ended = driver.warm_up(begin, interrupt).await;
-    driver.each_tally(Tally::clear_measured);
-    let mut timeline = Timeline::new(load);
-    told(Moment::Begin);
-    if let Until::Count(count) = load.until {
-        driver.budget.limit(count);
+    let go = Order::Go(start, end.unwrap_or(begin).duration_since(start));
+    let (mut ended, mut timeline) = (None, None);
+    if load.warmup.is_zero() {
+        // Nothing may be answered before it counts.
+        timeline = Some(driver.begin(&mut told));
     }
+    driver.orders.send_replace(go);
+    if timeline.is_none() {
+        ended = driver.warm_up(begin, interrupt).await;
+    }
+    let mut timeline = timeline.unwrap_or_else(|| driver.begin(&mut told));
     if ended.is_none() {
         ended = Some(driver.measure(end, interrupt, &mut timeline, &mut told).await);
     }
@@ -148,6 +151,17 @@ impl Driver {
         for tally in &self.tallies {
             change(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// From now on everything counts.
+    fn begin(&self, told: &mut impl FnMut(Moment<'_>)) -> Timeline {
+        self.each_tally(Tally::clear_measured);
+        let timeline = Timeline::new(&self.load);
+        told(Moment::Begin);
+        if let Until::Count(count) = self.load.until {
+            self.budget.limit(count);
+        }
+        timeline
     }
 
     async fn warm_up(&mut self, begin: Instant, interrupt: &Interrupt) -> Option<Ended> {
