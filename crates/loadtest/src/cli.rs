@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    compare::CompareArgs,
     keys::KeyChoice,
     load::{Load, Pace, Until},
     mix::Mix,
@@ -26,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     /// Load one endpoint and report rate, latency and wrong replies.
     Run(Box<RunArgs>),
+    /// Start several systems in front of one Redis, load them in turns, and set them side by side.
+    Compare(Box<CompareArgs>),
 }
 
 /// `run`
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn what_was_typed_becomes_a_load() {
         let typed = "respool-loadtest run --target redis://h:1 --connections 7 --rate 100 --seconds 2.5 --verify";
-        let Command::Run(args) = Cli::try_parse_from(typed.split(' ')).unwrap().command;
+        let Command::Run(args) = Cli::try_parse_from(typed.split(' ')).unwrap().command else { panic!("not run") };
         let load = args.load();
         assert_eq!((load.connections, load.pace, load.verify), (7, Pace::Open(100.0), true));
         assert_eq!(load.until, Until::Time(Duration::from_millis(2_500)));

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{load::LoadError, report::ReportError};
+use crate::{load::LoadError, report::ReportError, system::SystemError};
 
 /// A command failed as a whole. Wrong replies and failing targets are results, not failures.
 #[derive(Debug, Error)]
@@ -10,6 +10,9 @@ pub enum Failure {
     /// A load could not be driven.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A system could not be started.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// The report could not be delivered.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -24,6 +27,8 @@ impl Failure {
             Self::Load(LoadError::Interrupted) => 130,
             Self::Load(LoadError::Target(_)) => 69,
             Self::Load(LoadError::System(_) | LoadError::Driver) => 71,
+            Self::System(SystemError::Config(..)) => 64,
+            Self::System(SystemError::Absent(..) | SystemError::Start(..) | SystemError::Io(..)) => 69,
             Self::Report(_) => 74,
         }
     }

@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod drive;
 pub mod failure;
 pub mod fill;
@@ -25,6 +26,7 @@ pub mod shard;
 pub mod size;
 pub mod stamp;
 pub mod stream;
+pub mod system;
 pub mod tally;
 pub mod target;
 pub mod timeline;

@@ -6,9 +6,11 @@ use anyhow::Context;
 use clap::Parser;
 use loadtest::{
     cli::{Cli, Command},
+    compare,
     failure::Failure,
     interrupt::Interrupt,
     run,
+    system::usage::raise_file_limit,
 };
 
 fn main() -> ExitCode {
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
+    raise_file_limit();
     match execute(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -35,6 +38,7 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
         let (interrupt, _listening) = Interrupt::listen().context("cannot listen for signals")?;
         Ok(match cli.command {
             Command::Run(args) => run::run(&args, &interrupt).await?,
+            Command::Compare(args) => compare::compare(&args, &interrupt).await?,
         })
     })
 }

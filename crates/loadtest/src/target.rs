@@ -149,6 +149,14 @@ impl Target {
         .unwrap_or_else(|_| Err(TargetError::Timeout(self.to_string(), limit)))
     }
 
+    /// `host:port`, or the path, as configuration files of other programs want it.
+    pub fn address_text(&self) -> String {
+        match &self.address {
+            Address::Tcp(address) => address.clone(),
+            Address::Unix(path) => path.display().to_string(),
+        }
+    }
+
     /// The URL with the password, for a configuration file.
     pub fn url(&self) -> String {
         let encode =
