@@ -176,3 +176,35 @@ fn merge_histograms(into: &mut Option<Histogram<u64>>, from: Option<&Histogram<u
         add(into.get_or_insert_with(nanoseconds), from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_exact_to_three_digits() {
+        let (mut one, mut other) = (Tally::default(), Tally::default());
+        for micros in 1..=100_000_u64 {
+            let tally = if micros % 2 == 0 { &mut one } else { &mut other };
+            tally.record(Operation::ALL[(micros % 3) as usize], Duration::from_micros(micros));
+        }
+        one.merge(&other);
+        let all = one.latency();
+        assert_eq!((all.len(), one.operations, one.by_operation().count()), (100_000, 100_000, 3));
+        for percent in [1_u32, 10, 50, 90, 99] {
+            let (found, due) = (all.value_at_quantile(f64::from(percent) / 100.0), u64::from(percent) * 1_000_000);
+            assert!(found.abs_diff(due) <= due / 1_000 + 64, "{percent}%: {found} ns, not {due}");
+        }
+    }
+
+    #[test]
+    fn the_warm_up_is_forgotten_and_its_failures_are_not() {
+        let mut tally = Tally::default();
+        tally.record(Operation::Get, Duration::from_millis(1));
+        tally.record_error("ERR no");
+        tally.record_wrong(Wrong::Stale, || "old".to_owned());
+        tally.clear_measured();
+        assert_eq!((tally.operations, tally.latency().len()), (0, 0));
+        assert_eq!((tally.error_replies, tally.wrong[&Wrong::Stale], tally.examples.len()), (1, 1, 1));
+    }
+}
