@@ -9,8 +9,10 @@ use crate::{
     keys::KeyChoice,
     load::{Load, Pace, Until},
     mix::Mix,
+    relay::RelayArgs,
     size::ValueSize,
     target::Target,
+    tune::TuneArgs,
 };
 
 /// Loads RESP endpoints, checks every reply, compares systems and finds a pool size by measuring.
@@ -29,6 +31,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Start several systems in front of one Redis, load them in turns, and set them side by side.
     Compare(Box<CompareArgs>),
+    /// Find pool.workers, pool.pipeline_depth and runtime.threads for an upstream by measuring.
+    Tune(Box<TuneArgs>),
+    /// Pass connections on to an upstream and hold its replies back, to have a far one at hand.
+    Relay(RelayArgs),
 }
 
 /// `run`
@@ -164,7 +170,8 @@ impl RunArgs {
     }
 }
 
-fn within(text: &str, least: f64, most: f64, what: &str) -> Result<f64, String> {
+/// Reads a number between two bounds; `what` begins the sentence about one that is not.
+pub(crate) fn within(text: &str, least: f64, most: f64, what: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number >= least && number <= most => Ok(number),
         _ => Err(format!("{what} from {least} to {most}")),

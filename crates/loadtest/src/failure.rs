@@ -13,6 +13,9 @@ pub enum Failure {
     /// A system could not be started.
     #[error(transparent)]
     System(#[from] SystemError),
+    /// A measurement of a series failed, so that its figures would say nothing; holds which and why.
+    #[error("a measurement failed with {0}")]
+    Measurement(String),
     /// The report could not be delivered.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -29,6 +32,7 @@ impl Failure {
             Self::Load(LoadError::System(_) | LoadError::Driver) => 71,
             Self::System(SystemError::Config(..)) => 64,
             Self::System(SystemError::Absent(..) | SystemError::Start(..) | SystemError::Io(..)) => 69,
+            Self::Measurement(_) => 2,
             Self::Report(_) => 74,
         }
     }

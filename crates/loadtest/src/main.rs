@@ -9,8 +9,9 @@ use loadtest::{
     compare,
     failure::Failure,
     interrupt::Interrupt,
-    run,
+    relay, run,
     system::usage::raise_file_limit,
+    tune,
 };
 
 fn main() -> ExitCode {
@@ -39,6 +40,8 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
         Ok(match cli.command {
             Command::Run(args) => run::run(&args, &interrupt).await?,
             Command::Compare(args) => compare::compare(&args, &interrupt).await?,
+            Command::Tune(args) => tune::tune(&args, &interrupt).await?,
+            Command::Relay(args) => relay::relay(&args, &interrupt).await?,
         })
     })
 }

@@ -157,6 +157,14 @@ impl Target {
         }
     }
 
+    /// The TCP port.
+    pub fn port(&self) -> Option<u16> {
+        match &self.address {
+            Address::Tcp(address) => address.rsplit_once(':')?.1.parse().ok(),
+            Address::Unix(_) => None,
+        }
+    }
+
     /// The URL with the password, for a configuration file.
     pub fn url(&self) -> String {
         let encode =

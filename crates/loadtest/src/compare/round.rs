@@ -1,7 +1,5 @@
 //! One measurement of one system under one workload, and the medians of several.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -13,13 +11,10 @@ use crate::{
     system::{
         System,
         process::Process,
-        usage::{Usage, reset_peak, usage},
+        usage::{Usage, connections_to, reset_peak, usage},
     },
     target::Target,
 };
-
-/// The longest wait for Redis's own figures.
-const ASK_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The figures of one round, or the median of each over several.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -40,7 +35,7 @@ pub struct Figures {
     pub harness_busy: f64,
     /// Peak memory of the system, in bytes.
     pub peak_bytes: Option<f64>,
-    /// Connections that Redis had.
+    /// Connections of the system to Redis.
     pub upstream_connections: Option<f64>,
 }
 
@@ -84,6 +79,7 @@ pub async fn round(load: &Load, system: &System, redis: &System, interrupt: &Int
     let redis_pid = redis.process.as_ref().map(Process::id);
     let is_direct = system.target == redis.target;
     let pid = if is_direct { redis_pid } else { system.process.as_ref().map(Process::id) };
+    let connected = if is_direct { Some(std::process::id()) } else { pid };
     let watched = Watched { system: pid, redis: redis_pid };
     pid.into_iter().for_each(reset_peak);
     let (mut before, mut after) = (Reading::default(), Reading::default());
@@ -92,7 +88,7 @@ pub async fn round(load: &Load, system: &System, redis: &System, interrupt: &Int
         Moment::End => after = watched.read(),
         Moment::Sample(_) => {}
     });
-    let (outcome, upstream_connections) = tokio::join!(driven, connections_midway(load, &redis.target));
+    let (outcome, upstream_connections) = tokio::join!(driven, connections_midway(load, connected, &redis.target));
     let outcome = outcome?;
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let per_operation = |before: Option<Usage>, after: Option<Usage>| {
@@ -115,14 +111,12 @@ pub async fn round(load: &Load, system: &System, redis: &System, interrupt: &Int
     Ok(Round { figures, outcome })
 }
 
-/// Asks Redis in the middle of the load how many connections it has, this question's not counted.
-async fn connections_midway(load: &Load, redis: &Target) -> Option<f64> {
+/// Counts in the middle of the load how many connections `pid` has to Redis.
+async fn connections_midway(load: &Load, pid: Option<u32>, redis: &Target) -> Option<f64> {
     let Until::Time(time) = load.until else { return None };
     sleep(load.warmup + time / 2).await;
-    let answer = redis.ask(&["INFO", "clients"], ASK_TIME_MAX).await.ok()?;
-    let text = String::from_utf8_lossy(answer.as_bytes()?).into_owned();
-    let count = text.lines().find_map(|line| line.strip_prefix("connected_clients:"))?;
-    Some(f64::from(count.trim().parse::<u32>().ok()?) - 1.0)
+    let count = connections_to(pid?, redis.port()?)?;
+    u32::try_from(count).ok().map(f64::from)
 }
 
 /// The median of each figure.

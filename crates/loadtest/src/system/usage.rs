@@ -1,6 +1,6 @@
 //! What a process has used, from `/proc`.
 
-use std::fs;
+use std::{collections::HashSet, fs};
 
 /// Processor time and memory of one process.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +31,25 @@ pub fn reset_peak(pid: u32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").ok();
 }
 
+/// How many TCP connections a process has to a port, from the socket table.
+pub fn connections_to(pid: u32, port: u16) -> Option<usize> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let sockets: HashSet<String> = files
+        .filter_map(|file| {
+            fs::read_link(file.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
+        })
+        .collect();
+    let remote = format!(":{port:04X}");
+    // Columns: number, local, remote, state (01 is established), queues, timer, retransmissions, owner, timeout, inode.
+    let is_one = |line: &str| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        fields.len() > 9 && fields[2].ends_with(&remote) && fields[3] == "01" && sockets.contains(fields[9])
+    };
+    let tables =
+        ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default());
+    Some(tables.iter().flat_map(|table| table.lines()).filter(|line| is_one(line)).count())
+}
+
 /// Lets this process and its children have as many files as the machine allows.
 pub fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -43,6 +62,14 @@ pub fn raise_file_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_counted_by_their_port() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _clients = [(); 3].map(|()| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+        assert_eq!(connections_to(std::process::id(), port), Some(3));
+    }
 
     #[test]
     fn this_process_uses_something() {
