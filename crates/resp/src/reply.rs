@@ -60,6 +60,11 @@ impl ReplyScanner {
         self.kind.is_some()
     }
 
+    /// The kind of the reply that has been begun and not finished.
+    pub fn kind(&self) -> Option<ReplyKind> {
+        self.kind
+    }
+
     /// Bytes known to be still missing of the bulk string at hand, 0 elsewhere.
     pub fn bulk_left(&self) -> usize {
         match self.state {

@@ -106,6 +106,11 @@ impl RequestDecoder {
         self.limits = limits;
     }
 
+    /// A decoder with the same limits at the beginning of a request.
+    pub fn restarted(&self) -> Self {
+        Self::new(self.limits)
+    }
+
     /// Whether a request has been begun and not finished.
     pub fn is_midway(&self) -> bool {
         self.state != State::Start || self.searched > 0

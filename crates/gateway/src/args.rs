@@ -1,0 +1,42 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::{Config, ConfigError};
+
+/// A pooled multi-connection gateway for Redis and Valkey.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// Configuration file (TOML); without one, the defaults hold
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen there, instead of what the file says [default: 127.0.0.1:6380]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// redis://[user[:password]@]host:port[/db], unix:///path, or "embedded"
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+impl Args {
+    /// The file's configuration with what the command line overrides.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        if let Some(listen) = &self.listen {
+            config.listen.clone_from(listen);
+        }
+        if let Some(upstream) = &self.upstream {
+            config.upstream.url.clone_from(upstream);
+        }
+        Ok(config)
+    }
+}

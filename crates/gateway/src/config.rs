@@ -1,0 +1,188 @@
+//! The configuration file as it is typed: one struct a section, defaults, and the meaning and cost of
+//! each key. What it means for the program is decided in `settings`, the only validation.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why there is no configuration to start with. Names the key or the line.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    /// The file is not TOML, or has an unknown key or a value of the wrong type.
+    #[error("{}: {error}", path.display())]
+    Parse { path: PathBuf, error: Box<toml::de::Error> },
+    /// A value is out of range or contradicts another.
+    #[error("{key}: {problem}")]
+    Value { key: &'static str, problem: String },
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $name {
+            $($(#[$field_doc])* pub(crate) $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// The whole file.
+    Config {
+        /// Address and port to listen on. Beyond loopback only with users, or with `protected_mode = false`.
+        listen: String = "127.0.0.1:6380".into(),
+        /// Refuse to listen beyond loopback while nobody has to log in. Off: anyone who can reach the port can
+        /// use the upstream.
+        protected_mode: bool = true,
+        runtime: Runtime = Runtime::default(),
+        upstream: Upstream = Upstream::default(),
+        pool: Pool = Pool::default(),
+        clients: Clients = Clients::default(),
+        shutdown: Shutdown = Shutdown::default(),
+        log: Log = Log::default(),
+    }
+}
+
+section! {
+    /// `[runtime]`
+    Runtime {
+        /// Threads that serve clients and workers. One is cheapest per command; further ones cost wake-ups
+        /// between threads and help only when one core is full.
+        threads: usize = 1,
+    }
+}
+
+section! {
+    /// `[upstream]`
+    Upstream {
+        /// `redis://[user[:password]@]host:port[/db]`, `unix:///path[?db=N]`, or `embedded` for a mini-redis in
+        /// this process, which knows GET, SET, PUBLISH and little else.
+        url: String = "embedded".into(),
+        /// Connecting and logging in, together. Longer tolerates slow networks and delays the news of a dead one.
+        connect_timeout_ms: u64 = 2_000,
+        /// First pause after a failed attempt to connect; doubles with each failure, half of it by chance.
+        reconnect_delay_min_ms: u64 = 5,
+        /// Longest pause between attempts. While the upstream is down one worker tries; this is how late its
+        /// return can be noticed.
+        reconnect_delay_max_ms: u64 = 50,
+        /// An idle connection gets a PING this often; the upstream's own `timeout` shortens it. Costs one command
+        /// per connection and period.
+        keepalive_ms: u64 = 15_000,
+        /// Connections older than this, give or take a tenth, are replaced between two jobs, so that they follow
+        /// a failover or a DNS change. Shorter costs logins.
+        lifetime_ms: u64 = 3_600_000,
+    }
+}
+
+section! {
+    /// `[pool]`
+    Pool {
+        /// Worker tasks, each with one connection to the upstream. A further connection is used once those
+        /// before it are full. More than a few help only an upstream that is far or has several threads.
+        workers: usize = 4,
+        /// Requests that a worker writes before it has their replies. Larger makes batches larger and a slow
+        /// reply delay more others.
+        pipeline_depth: usize = 1_024,
+        /// Jobs (one a client at most) that wait for a worker. Costs about 200 bytes each when full, besides
+        /// their requests. Needs a restart.
+        queue_capacity: usize = 16_384,
+        /// Bytes of requests, queued and in flight together. Clients whose requests do not fit wait.
+        queue_bytes_max: usize = 67_108_864,
+        /// How long a request may wait for a worker before it gets an error.
+        queue_timeout_ms: u64 = 5_000,
+        /// How long a request that was sent may wait for its reply before it gets an error. A connection that
+        /// stays silent for twice as long is given up.
+        reply_timeout_ms: u64 = 10_000,
+        /// Requests of one client that go to a worker in one piece. Larger makes pipelining clients cheaper and
+        /// the others wait longer behind them.
+        batch_max: usize = 128,
+        /// Bytes of these requests, unless a single one is larger.
+        batch_bytes_max: usize = 1_048_576,
+        /// What the replies to one such piece should cost, in bytes: a client whose replies are larger gets fewer
+        /// requests at a time. Replies of one piece stay in memory until the client has read them.
+        batch_reply_bytes: usize = 1_048_576,
+        /// Bytes of the replies to one piece; beyond, the client gets an error instead.
+        reply_bytes_max: usize = 1_073_741_824,
+        /// Bytes of replies that clients have not read yet, all clients together. Beyond, requests wait.
+        replies_bytes_max: usize = 268_435_456,
+        /// Aggregates inside aggregates in one reply; an upstream that nests deeper is disconnected.
+        reply_depth_max: usize = 32,
+    }
+}
+
+section! {
+    /// `[clients]`
+    Clients {
+        /// Connected clients; a further one gets Redis's own error and is closed. An idle one costs about 3 KiB
+        /// and a file descriptor.
+        clients_max: usize = 10_000,
+        /// A client that sends nothing for this long is closed; 0 is never, as in Redis.
+        idle_timeout_ms: u64 = 0,
+        /// A client that takes nothing of its replies for this long is closed.
+        write_timeout_ms: u64 = 60_000,
+        /// Bytes of one request, framing included.
+        request_bytes_max: usize = 536_870_912,
+        /// Arguments of one request.
+        args_max: usize = 1_048_576,
+        /// Bytes of requests that are read ahead from a client that sends on without taking its replies, so that
+        /// a program that writes all before it reads does not lock up.
+        backlog_bytes_max: usize = 16_777_216,
+        /// Bytes of requests that have not come completely yet, all clients together, beyond 64 KiB each. A
+        /// client that would pass it gets an error and is closed.
+        input_bytes_max: usize = 1_073_741_824,
+    }
+}
+
+section! {
+    /// `[shutdown]`
+    Shutdown {
+        /// After SIGTERM or SIGINT: how long accepted requests may take to finish before they are given up.
+        grace_period_ms: u64 = 30_000,
+    }
+}
+
+section! {
+    /// `[log]`
+    Log {
+        /// Which messages: a level, or `target=level` directives separated by commas.
+        filter: String = "info,mini_redis=off".into(),
+        /// `text` or `json`, one line a message, on standard error.
+        format: String = "text".into(),
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), error: Box::new(error) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../config/respool.toml");
+
+    #[test]
+    fn the_shipped_file_holds_every_key_with_its_default() {
+        let shipped: toml::Table = SHIPPED.parse().expect("valid TOML");
+        let defaults = toml::Table::try_from(Config::default()).expect("serializable");
+        assert_eq!(shipped, defaults);
+    }
+}

@@ -1,0 +1,132 @@
+//! Accepts clients: as many as there may be, whatever goes wrong with one of them. Owns the session
+//! tasks until they have ended.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use pool::Caller;
+use resp::write_error;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{context::Context, error_text, session::Session};
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting pauses when the process is out of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound socket and the sessions that came of it.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    context: Arc<Context>,
+    caller: Caller,
+    clients_max: usize,
+    sessions: JoinSet<()>,
+}
+
+impl Listener {
+    /// Binds the first of `addresses` that can be bound.
+    pub(crate) fn bind(
+        addresses: &[SocketAddr],
+        context: Arc<Context>,
+        caller: Caller,
+        clients_max: usize,
+    ) -> io::Result<Self> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match bind(*address) {
+                Ok(socket) => return Ok(Self { socket, context, caller, clients_max, sessions: JoinSet::new() }),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts until it is dropped. Cancel-safe: no accepted client is lost.
+    pub(crate) async fn accept(&mut self) {
+        let mut out_of_resources = false;
+        loop {
+            tokio::select! {
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, address)) => {
+                        out_of_resources = false;
+                        self.start(stream, address);
+                    }
+                    // The client was gone before it was accepted.
+                    Err(error) if is_of_one_client(&error) => tracing::debug!(%error, "accept failed"),
+                    Err(error) => {
+                        if !std::mem::replace(&mut out_of_resources, true) {
+                            tracing::error!(%error, clients = self.sessions.len(), "cannot accept clients");
+                        }
+                        sleep(PAUSE).await;
+                    }
+                },
+                Some(ended) = self.sessions.join_next() => report(ended),
+            }
+        }
+    }
+
+    fn start(&mut self, stream: TcpStream, address: SocketAddr) {
+        if self.sessions.len() >= self.clients_max {
+            let mut reply = Vec::new();
+            write_error(&mut reply, error_text::CLIENTS_MAX);
+            // A new socket has room for a line; if not, the client is closed without it.
+            let _ = stream.try_write(&reply);
+            return;
+        }
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "client gone before it was served");
+            return;
+        }
+        let entry = self.context.registry.enter(address);
+        tracing::debug!(client = entry.id, %address, "client connected");
+        let session = Session::new(stream, Arc::clone(&self.context), entry, self.caller.clone());
+        self.sessions.spawn(session.run());
+    }
+
+    /// Stops accepting, has the sessions finish until `deadline`, and aborts what is left; how many
+    /// that were.
+    pub(crate) async fn drain(self, deadline: Instant) -> usize {
+        let Self { socket, context, mut sessions, .. } = self;
+        drop(socket);
+        context.registry.drain();
+        while let Ok(Some(ended)) = timeout_at(deadline, sessions.join_next()).await {
+            report(ended);
+        }
+        let left = sessions.len();
+        sessions.shutdown().await;
+        left
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "session ended unexpectedly");
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,64 @@
+//! The `respool` binary: reads the command line, starts the gateway, turns its end into an exit code.
+//!
+//! The way of a command, one file a step: `main` → `config` → `gateway` → `listener` → `session` →
+//! `input` → `command` → the pool's queue and workers → `session`.
+
+mod answered_here;
+mod args;
+mod command;
+mod config;
+mod context;
+mod embedded;
+mod error_text;
+mod gateway;
+mod input;
+mod listener;
+mod logs;
+mod registry;
+mod session;
+mod settings;
+mod signals;
+mod state;
+mod window;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::{args::Args, config::Config, settings::GatewaySettings};
+
+/// `EX_USAGE` of `sysexits.h`: the configuration or the command line is wrong.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let settings = match args.config().and_then(|config: Config| GatewaySettings::new(&config)) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("respool: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if args.check {
+        println!("configuration is valid");
+        return ExitCode::SUCCESS;
+    }
+    match run(settings) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("respool: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(settings: GatewaySettings) -> anyhow::Result<ExitCode> {
+    logs::start(&settings.log);
+    let runtime = match settings.threads.get() {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    };
+    let runtime = runtime.context("cannot start the runtime")?;
+    runtime.block_on(gateway::run(settings))
+}

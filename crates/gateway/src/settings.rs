@@ -1,0 +1,204 @@
+//! What the configuration means: durations, addresses, limits. The only place where values are
+//! checked; everything behind it trusts them.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    num::NonZeroUsize,
+    time::Duration,
+};
+
+use pool::{Endpoint, Settings};
+use resp::RequestLimits;
+
+use crate::config::{Config, ConfigError};
+
+/// The most connections that mini-redis accepts.
+const EMBEDDED_WORKERS_MAX: usize = 250;
+
+/// All that the gateway needs to know to start.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewaySettings {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) threads: NonZeroUsize,
+    /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
+    pub(crate) embedded: bool,
+    pub(crate) pool: Settings,
+    pub(crate) session: SessionSettings,
+    pub(crate) clients_max: usize,
+    pub(crate) grace_period: Duration,
+    pub(crate) log: LogSettings,
+}
+
+/// What sessions go by.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionSettings {
+    pub(crate) limits: RequestLimits,
+    pub(crate) input_bytes_max: usize,
+    pub(crate) backlog_bytes_max: usize,
+    pub(crate) replies_bytes_max: usize,
+    pub(crate) batch_max: usize,
+    pub(crate) batch_bytes_max: usize,
+    pub(crate) batch_reply_bytes: usize,
+    pub(crate) queue_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) db: u32,
+}
+
+/// Where logs go and how.
+#[derive(Debug, Clone)]
+pub(crate) struct LogSettings {
+    pub(crate) filter: String,
+    pub(crate) json: bool,
+}
+
+fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Value { key, problem: problem.into() })
+}
+
+fn at_least_one(key: &'static str, number: usize) -> Result<usize, ConfigError> {
+    if number == 0 { value(key, "must be at least 1") } else { Ok(number) }
+}
+
+fn millis(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
+    if number == 0 { value(key, "must be at least 1 ms") } else { Ok(Duration::from_millis(number)) }
+}
+
+impl GatewaySettings {
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let threads = at_least_one("runtime.threads", config.runtime.threads)?;
+        let (embedded, endpoint) = endpoint(config)?;
+        let pool = pool_settings(config, endpoint)?;
+        if embedded && pool.workers > EMBEDDED_WORKERS_MAX {
+            return value("pool.workers", format!("the embedded upstream takes {EMBEDDED_WORKERS_MAX} at most"));
+        }
+        Ok(Self {
+            listen: listen(config)?,
+            threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            embedded,
+            session: session_settings(config, &pool)?,
+            pool,
+            clients_max: at_least_one("clients.clients_max", config.clients.clients_max)?,
+            grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
+            log: log_settings(config)?,
+        })
+    }
+}
+
+fn listen(config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
+    let addresses: Vec<_> = match config.listen.to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => return value("listen", format!("\"{}\" is no address and port: {error}", config.listen)),
+    };
+    if config.protected_mode && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        let problem = format!(
+            "\"{}\" reaches beyond this machine and nobody has to log in; set protected_mode = false if that is meant",
+            config.listen
+        );
+        return value("listen", problem);
+    }
+    Ok(addresses)
+}
+
+fn endpoint(config: &Config) -> Result<(bool, Endpoint), ConfigError> {
+    if config.upstream.url == "embedded" {
+        if cfg!(feature = "embedded") {
+            return Ok((true, Endpoint::tcp("127.0.0.1", 0)));
+        }
+        return value("upstream.url", "this build has no embedded upstream, name one");
+    }
+    match config.upstream.url.parse() {
+        Ok(endpoint) => Ok((false, endpoint)),
+        // The URL may hold a password and is not repeated.
+        Err(error) => value("upstream.url", error.to_string()),
+    }
+}
+
+fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, ConfigError> {
+    let (pool, upstream) = (&config.pool, &config.upstream);
+    let reconnect_delay_min = millis("upstream.reconnect_delay_min_ms", upstream.reconnect_delay_min_ms)?;
+    let reconnect_delay_max = millis("upstream.reconnect_delay_max_ms", upstream.reconnect_delay_max_ms)?;
+    if reconnect_delay_max < reconnect_delay_min {
+        return value("upstream.reconnect_delay_max_ms", "must not be less than reconnect_delay_min_ms");
+    }
+    Ok(Settings {
+        workers: at_least_one("pool.workers", pool.workers)?,
+        pipeline_depth: at_least_one("pool.pipeline_depth", pool.pipeline_depth)?,
+        queue_capacity: at_least_one("pool.queue_capacity", pool.queue_capacity)?,
+        queue_bytes_max: at_least_one("pool.queue_bytes_max", pool.queue_bytes_max)?,
+        queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms)?,
+        reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms)?,
+        reply_bytes_max: at_least_one("pool.reply_bytes_max", pool.reply_bytes_max)?,
+        reply_depth_max: at_least_one("pool.reply_depth_max", pool.reply_depth_max)?,
+        connect_timeout: millis("upstream.connect_timeout_ms", upstream.connect_timeout_ms)?,
+        reconnect_delay_min,
+        reconnect_delay_max,
+        keepalive: millis("upstream.keepalive_ms", upstream.keepalive_ms)?,
+        lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms)?,
+        ..Settings::new(endpoint)
+    })
+}
+
+fn session_settings(config: &Config, pool: &Settings) -> Result<SessionSettings, ConfigError> {
+    let clients = &config.clients;
+    let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
+    Ok(SessionSettings {
+        limits: RequestLimits {
+            request_bytes_max,
+            args_max: at_least_one("clients.args_max", clients.args_max)?,
+            bulk_bytes_max: RequestLimits::default().bulk_bytes_max,
+            unauthenticated: false,
+        },
+        input_bytes_max: clients.input_bytes_max,
+        backlog_bytes_max: clients.backlog_bytes_max,
+        replies_bytes_max: at_least_one("pool.replies_bytes_max", config.pool.replies_bytes_max)?,
+        batch_max: at_least_one("pool.batch_max", config.pool.batch_max)?,
+        batch_bytes_max: at_least_one("pool.batch_bytes_max", config.pool.batch_bytes_max)?,
+        batch_reply_bytes: at_least_one("pool.batch_reply_bytes", config.pool.batch_reply_bytes)?,
+        queue_timeout: pool.queue_timeout,
+        write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
+        idle_timeout: (clients.idle_timeout_ms > 0).then(|| Duration::from_millis(clients.idle_timeout_ms)),
+        db: pool.endpoint.db,
+    })
+}
+
+fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {
+    let json = match config.log.format.as_str() {
+        "text" => false,
+        "json" => true,
+        other => return value("log.format", format!("\"{other}\" is neither \"text\" nor \"json\"")),
+    };
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
+        return value("log.filter", error.to_string());
+    }
+    Ok(LogSettings { filter: config.log.filter.clone(), json })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        GatewaySettings::new(&config).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn every_refusal_names_its_key() {
+        assert!(problem(|config| config.pool.workers = 0).starts_with("pool.workers: "));
+        assert!(problem(|config| config.pool.workers = 251).starts_with("pool.workers: "));
+        assert!(problem(|config| config.listen = "nonsense".into()).starts_with("listen: "));
+        assert!(problem(|config| config.listen = "0.0.0.0:1".into()).contains("protected_mode"));
+        assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
+        let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());
+        assert!(secret.starts_with("upstream.url: ") && !secret.contains("hunter2"), "{secret}");
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let settings = GatewaySettings::new(&Config::default()).expect("valid");
+        assert!(settings.embedded);
+        assert_eq!(settings.listen, ["127.0.0.1:6380".parse().expect("an address")]);
+    }
+}

@@ -1,0 +1,48 @@
+//! How many requests of one client go into one burst: few at first, more while replies are cheap,
+//! fewer when they are large. A policy without state of the outside.
+
+/// Requests of the first burst of a session, when nothing is known about its replies.
+const FIRST: usize = 16;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    requests: usize,
+}
+
+impl Window {
+    pub(crate) fn new() -> Self {
+        Self { requests: FIRST }
+    }
+
+    /// Requests that the next burst may have.
+    pub(crate) fn requests(self, max: usize) -> usize {
+        self.requests.min(max)
+    }
+
+    /// Learns from a burst of `requests` whose replies had `bytes`; `target` is what they should cost.
+    pub(crate) fn learn(&mut self, requests: usize, bytes: usize, target: usize, max: usize) {
+        let per_request = bytes / requests.max(1) + 1;
+        let affordable = (target / per_request).max(1);
+        self.requests = affordable.min(self.requests.saturating_mul(2)).min(max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_while_cheap_and_follows_the_cost_at_once() {
+        let (target, max) = (1 << 20, 128);
+        let mut window = Window::new();
+        for expected in [32, 64, 128, 128] {
+            window.learn(window.requests(max), 100, target, max);
+            assert_eq!(window.requests(max), expected);
+        }
+        window.learn(128, 128 << 20, target, max);
+        assert_eq!(window.requests(max), 1);
+        window.learn(1, 0, target, max);
+        assert_eq!(window.requests(max), 2, "trust returns step by step");
+    }
+}

@@ -1,0 +1,146 @@
+//! A caller: one party that has at most one job in the pool at a time, which is what keeps its
+//! requests in order on a shared queue. Owns the deadlines of its job and the decision to try again.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use async_channel::{Sender, TrySendError};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Answer, Burst, Facts, JobError, Sent,
+    alarm::Alarm,
+    job::Job,
+    shared::{Shared, Stats},
+    ticket::Ticket,
+};
+
+/// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
+#[derive(Debug)]
+pub struct Caller {
+    queue: Sender<Job>,
+    shared: Arc<Shared>,
+    ticket: Arc<Ticket>,
+    alarm: Alarm,
+}
+
+impl Clone for Caller {
+    fn clone(&self) -> Self {
+        Self::new(self.queue.clone(), Arc::clone(&self.shared))
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
+        Self { queue, shared, ticket: Arc::new(Ticket::new()), alarm: Alarm::default() }
+    }
+
+    /// What the upstream said about itself at the last login.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.shared.facts()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Executes a burst and returns it with its replies. Waits for a place in the queue and for a
+    /// worker at most `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly
+    /// not sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
+    ///
+    /// # Errors
+    /// The answer says why replies are missing; those that came are in the burst.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped.
+    pub async fn call(&mut self, mut burst: Burst) -> Answer {
+        let started = Instant::now();
+        let mut repeated = false;
+        loop {
+            let queue_timeout = self.shared.settings.borrow().queue_timeout;
+            let mut answer = self.attempt(burst, started, queue_timeout).await;
+            let again = match &answer.failure {
+                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => started.elapsed() < queue_timeout,
+                Some(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
+                    answer.burst.read_only && !std::mem::replace(&mut repeated, true)
+                }
+                _ => false,
+            };
+            if !again {
+                return answer;
+            }
+            Stats::count(&self.shared.stats.retried);
+            answer.burst.replies.clear();
+            answer.burst.replies_done = 0;
+            burst = answer.burst;
+        }
+    }
+
+    async fn attempt(&mut self, burst: Burst, started: Instant, queue_timeout: Duration) -> Answer {
+        let deadline = started + queue_timeout;
+        let failed = |failure, burst| Answer { burst, failure: Some(failure) };
+        if let Some(reason) = self.shared.health.down_reason() {
+            return failed(JobError::UpstreamDown(reason), burst);
+        }
+        let bytes_max = self.shared.settings.borrow().queue_bytes_max;
+        let budget = &self.shared.queued_bytes;
+        let share = match budget.try_take(burst.requests.len(), bytes_max) {
+            Some(share) => share,
+            None => match timeout_at(deadline, budget.take(burst.requests.len(), bytes_max)).await {
+                Ok(share) => share,
+                Err(_) => return failed(JobError::QueueTimeout(queue_timeout), burst),
+            },
+        };
+        let (sender, receiver) = oneshot::channel();
+        self.ticket.reset();
+        let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
+        match self.queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => match timeout_at(deadline, self.queue.send(job)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(closed)) => closed.0.fail(JobError::Closed),
+                Err(_) => return failed(JobError::QueueTimeout(queue_timeout), Burst::default()),
+            },
+            Err(TrySendError::Closed(job)) => job.fail(JobError::Closed),
+        }
+        self.wait(receiver, started, queue_timeout).await
+    }
+
+    async fn wait(
+        &mut self,
+        mut receiver: oneshot::Receiver<Answer>,
+        started: Instant,
+        queue_timeout: Duration,
+    ) -> Answer {
+        let reply_timeout = self.shared.settings.borrow().reply_timeout;
+        let queue_deadline = started + queue_timeout;
+        let mut check = queue_deadline.min(started + reply_timeout);
+        let failure = loop {
+            let answer = poll_fn(|cx| match Pin::new(&mut receiver).poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => self.alarm.poll_until(cx, check).map(|()| None),
+            });
+            match answer.await {
+                Some(Ok(answer)) => return answer,
+                Some(Err(_)) => break JobError::WorkerGone(Sent::Maybe),
+                None => {}
+            }
+            let now = Instant::now();
+            match self.ticket.taken_at() {
+                Some(taken) if now >= taken + reply_timeout => break JobError::ReplyTimeout(reply_timeout),
+                Some(taken) => check = taken + reply_timeout,
+                None if now < queue_deadline => {
+                    // A job taken between two looks is noticed well before its own deadline.
+                    check = queue_deadline.min(now + (reply_timeout / 8).max(Duration::from_millis(1)));
+                }
+                None if self.ticket.expire() => break JobError::QueueTimeout(queue_timeout),
+                None => {}
+            }
+        };
+        // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
+        self.ticket = Arc::new(Ticket::new());
+        Answer { burst: Burst::default(), failure: Some(failure) }
+    }
+}

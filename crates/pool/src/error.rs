@@ -1,0 +1,78 @@
+//! Why a job failed. One enum for the library; the gateway turns it into error replies in one place.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+/// Whether a failed job's requests may have reached the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Certainly not: sending them again cannot execute anything twice.
+    No,
+    /// They may have been executed, or may still be.
+    Maybe,
+}
+
+/// Why a job has no replies, or not all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JobError {
+    /// The job waited in the queue, or for a place in it, as long as it may. Try later.
+    #[error("queue_timeout_ms ran out: no worker took the request within {} ms", .0.as_millis())]
+    QueueTimeout(Duration),
+    /// The job was sent and not answered in time. Its late replies are thrown away.
+    #[error("reply_timeout_ms ran out: no reply within {} ms, the request may have been executed", .0.as_millis())]
+    ReplyTimeout(Duration),
+    /// No worker is connected and the last attempt to connect failed; holds why.
+    #[error("upstream is down: {0}")]
+    UpstreamDown(Arc<str>),
+    /// The connection broke before all replies were there.
+    #[error("connection to the upstream lost: {reason}{}", executed(*.sent))]
+    ConnectionLost {
+        /// What happened to it.
+        reason: Arc<str>,
+        /// Whether the requests may have been executed.
+        sent: Sent,
+    },
+    /// The upstream refused the database that the job needs; holds its error reply without the mark.
+    #[error("{0}")]
+    StateRefused(Arc<str>),
+    /// The replies of the job are larger than `reply_bytes_max`, in bytes.
+    #[error("reply_bytes_max ran out: the replies are larger than {0} bytes, the request was executed")]
+    RepliesTooLarge(usize),
+    /// All exclusive connections are lent and none came back in time.
+    #[error("exclusive_max ran out: all {max} exclusive connections were in use for {} ms", .waited.as_millis())]
+    ExclusiveTimeout {
+        /// The bound.
+        max: usize,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+    /// The pool is closing and takes no further jobs.
+    #[error("the pool is shutting down")]
+    Closed,
+    /// The worker that had the job ended without answering it, which is a bug.
+    #[error("the worker ended unexpectedly{}", executed(*.0))]
+    WorkerGone(Sent),
+}
+
+fn executed(sent: Sent) -> &'static str {
+    match sent {
+        Sent::No => ", the request was not sent",
+        Sent::Maybe => ", the request may have been executed",
+    }
+}
+
+impl JobError {
+    /// Whether the requests may have reached the upstream.
+    pub fn sent(&self) -> Sent {
+        match self {
+            Self::QueueTimeout(_)
+            | Self::UpstreamDown(_)
+            | Self::StateRefused(_)
+            | Self::ExclusiveTimeout { .. }
+            | Self::Closed => Sent::No,
+            Self::ReplyTimeout(_) | Self::RepliesTooLarge(_) => Sent::Maybe,
+            Self::ConnectionLost { sent, .. } | Self::WorkerGone(sent) => *sent,
+        }
+    }
+}

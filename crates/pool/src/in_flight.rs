@@ -1,0 +1,265 @@
+//! What has been given to one connection and is not answered yet, in the order of the wire: unwritten
+//! bytes at the end, the reply being read at the front. Knows for each job whether any of it was sent.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use resp::{Protocol, ReplyError, ReplyKind, ReplyScanner};
+use tokio::io::AsyncWrite;
+
+use crate::{Burst, JobError, Sent, job::Job};
+
+/// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
+/// costs.
+const SLICES_MAX: usize = 128;
+
+/// A front reply larger than this, in bytes, makes others wait: the connection takes nothing further.
+const BULKY_BYTES: usize = 256 * 1024;
+
+/// Why a worker sends a request of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Into the database that the next job needs.
+    Select,
+    /// The same where it is not known yet whether that database exists; the job waits for the reply.
+    TrySelect,
+    /// Into the protocol version that the next job needs.
+    Hello(Protocol),
+    /// A sign of life.
+    Ping,
+}
+
+#[derive(Debug)]
+enum Owner {
+    Job(Job),
+    Worker(Purpose, Burst),
+}
+
+#[derive(Debug)]
+struct Slot {
+    owner: Owner,
+    left: u32,
+    /// Bytes of replies that are whole.
+    whole: usize,
+    /// The replies passed `reply_bytes_max`; the rest is thrown away.
+    overflowed: bool,
+}
+
+impl Slot {
+    fn burst(&self) -> &Burst {
+        match &self.owner {
+            Owner::Job(job) => job.burst(),
+            Owner::Worker(_, burst) => burst,
+        }
+    }
+
+    fn burst_mut(&mut self) -> &mut Burst {
+        match &mut self.owner {
+            Owner::Job(job) => job.burst_mut(),
+            Owner::Worker(_, burst) => burst,
+        }
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.overflowed || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
+    }
+
+    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow.
+    fn take_in(&mut self, piece: &[u8], bulk_left: usize, bytes_max: usize) {
+        if self.is_unwanted() {
+            return;
+        }
+        let replies = &mut self.burst_mut().replies;
+        if replies.len().saturating_add(piece.len()).saturating_add(bulk_left) > bytes_max {
+            self.overflowed = true;
+            let whole = self.whole;
+            let replies = &mut self.burst_mut().replies;
+            replies.truncate(whole);
+            replies.shrink_to_fit();
+            return;
+        }
+        if bulk_left > piece.len() {
+            replies.reserve(piece.len() + bulk_left);
+        }
+        replies.extend_from_slice(piece);
+    }
+}
+
+/// A request of the worker's own has been answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) purpose: Purpose,
+    pub(crate) reply: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    slots: VecDeque<Slot>,
+    /// Slots that are wholly written.
+    written: usize,
+    /// Bytes written of the slot after these.
+    written_part: usize,
+    requests: usize,
+    answered: VecDeque<Answered>,
+    saw_readonly: bool,
+}
+
+impl InFlight {
+    /// Replies still due.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.written < self.slots.len()
+    }
+
+    /// The front reply is so large that what comes behind it should go elsewhere.
+    pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
+        scanner.bulk_left() > BULKY_BYTES
+            || self.slots.front().is_some_and(|slot| slot.burst().replies.len() > BULKY_BYTES)
+    }
+
+    /// An error reply said that the upstream has become a replica.
+    pub(crate) fn saw_readonly(&self) -> bool {
+        self.saw_readonly
+    }
+
+    pub(crate) fn push_job(&mut self, job: Job) {
+        let left = job.burst().replies_due;
+        self.push(Slot { owner: Owner::Job(job), left, whole: 0, overflowed: false });
+    }
+
+    pub(crate) fn push_own(&mut self, purpose: Purpose, requests: Vec<u8>) {
+        let burst = Burst { requests, replies_due: 1, ..Default::default() };
+        self.push(Slot { owner: Owner::Worker(purpose, burst), left: 1, whole: 0, overflowed: false });
+    }
+
+    fn push(&mut self, slot: Slot) {
+        self.requests += slot.left as usize;
+        self.slots.push_back(slot);
+    }
+
+    pub(crate) fn next_answered(&mut self) -> Option<Answered> {
+        self.answered.pop_front()
+    }
+
+    /// Writes as much as the stream takes, all that is queued in one call where it can.
+    pub(crate) fn poll_write<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        while self.has_unwritten() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            for (slice, slot) in slices.iter_mut().zip(self.slots.range(self.written..)) {
+                let skip = if count == 0 { self.written_part } else { 0 };
+                *slice = IoSlice::new(&slot.burst().requests[skip..]);
+                count += 1;
+            }
+            let bytes = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]))?;
+            if bytes == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(bytes);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let left = self.slots[self.written].burst().requests.len() - self.written_part;
+            if bytes < left {
+                self.written_part += bytes;
+                return;
+            }
+            bytes -= left;
+            self.written += 1;
+            self.written_part = 0;
+        }
+    }
+
+    /// Distributes bytes that the upstream sent; answers every job whose last reply is whole.
+    pub(crate) fn read(
+        &mut self,
+        mut chunk: &[u8],
+        scanner: &mut ReplyScanner,
+        bytes_max: usize,
+    ) -> Result<(), ReadError> {
+        while !chunk.is_empty() {
+            let progress = scanner.scan(chunk)?;
+            let (piece, rest) = chunk.split_at(progress.consumed);
+            chunk = rest;
+            if progress.complete.or(scanner.kind()) == Some(ReplyKind::Push) {
+                // No shared connection asks for pushes; what comes all the same answers nobody.
+                continue;
+            }
+            // Replies answer what was written: anything else is no reply of ours.
+            let Some(slot) = self.slots.front_mut().filter(|_| self.written > 0) else {
+                return Err(ReadError::Unasked);
+            };
+            slot.take_in(piece, scanner.bulk_left(), bytes_max);
+            if let Some(kind) = progress.complete {
+                self.reply_done(kind, bytes_max);
+            }
+        }
+        Ok(())
+    }
+
+    fn reply_done(&mut self, kind: ReplyKind, bytes_max: usize) {
+        self.requests -= 1;
+        let Some(slot) = self.slots.front_mut() else { return };
+        slot.left -= 1;
+        let whole = slot.whole;
+        if !slot.is_unwanted() {
+            let burst = slot.burst_mut();
+            burst.replies_done += 1;
+            self.saw_readonly |= kind == ReplyKind::Error && burst.replies[whole..].starts_with(b"-READONLY");
+            slot.whole = slot.burst().replies.len();
+        }
+        if slot.left > 0 {
+            return;
+        }
+        self.written -= 1;
+        match self.slots.pop_front() {
+            Some(Slot { owner: Owner::Job(job), overflowed: false, .. }) => job.finish(),
+            Some(Slot { owner: Owner::Job(job), .. }) => job.fail(JobError::RepliesTooLarge(bytes_max)),
+            Some(Slot { owner: Owner::Worker(purpose, burst), .. }) => {
+                self.answered.push_back(Answered { purpose, reply: burst.replies });
+            }
+            None => {}
+        }
+    }
+
+    /// Fails all that is left because the connection is of no further use.
+    pub(crate) fn fail(&mut self, reason: &Arc<str>) {
+        let (written, part) = (self.written, self.written_part);
+        for (index, mut slot) in self.slots.drain(..).enumerate() {
+            let sent = if index < written || (index == written && part > 0) { Sent::Maybe } else { Sent::No };
+            let whole = slot.whole;
+            slot.burst_mut().replies.truncate(whole);
+            if let Owner::Job(job) = slot.owner {
+                job.fail(JobError::ConnectionLost { reason: Arc::clone(reason), sent });
+            }
+        }
+        *self = Self::default();
+    }
+}
+
+/// Why nothing further can be read from a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Framing(#[from] ReplyError),
+    #[error("a reply that nothing had asked for")]
+    Unasked,
+}

@@ -1,0 +1,69 @@
+//! What tunes a pool. The defaults are those of the gateway's configuration file, where each has its
+//! cost beside it; validation is the caller's.
+
+use std::time::Duration;
+
+use crate::Endpoint;
+
+/// All that a pool can be told, at its start and, by [`Pool::reconfigure`](crate::Pool::reconfigure),
+/// while it runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The upstream. When it changes, new connections go there and old ones finish what they have.
+    pub endpoint: Endpoint,
+    /// Worker tasks, each with a connection of its own; at least 1.
+    pub workers: usize,
+    /// Requests that a worker writes before it has their replies; at least 1.
+    pub pipeline_depth: usize,
+    /// Jobs that the queue holds; at least 1. Fixed at the start.
+    pub queue_capacity: usize,
+    /// Bytes of requests, queued and in flight together.
+    pub queue_bytes_max: usize,
+    /// How long a job may wait until a worker takes it.
+    pub queue_timeout: Duration,
+    /// How long a taken job may wait for its replies.
+    pub reply_timeout: Duration,
+    /// Bytes of the replies to one job.
+    pub reply_bytes_max: usize,
+    /// Aggregates inside aggregates in one reply.
+    pub reply_depth_max: usize,
+    /// Connecting and logging in, together.
+    pub connect_timeout: Duration,
+    /// First pause after a failed attempt to connect.
+    pub reconnect_delay_min: Duration,
+    /// Longest pause between attempts to connect.
+    pub reconnect_delay_max: Duration,
+    /// An idle connection is asked for a sign of life this often; the upstream's own `timeout`
+    /// shortens it.
+    pub keepalive: Duration,
+    /// A connection older than this, give or take a tenth, is replaced once nothing is in flight.
+    pub lifetime: Duration,
+    /// Exclusive connections, lent and idle together.
+    pub exclusive_max: usize,
+    /// An exclusive connection that nobody borrowed for this long is closed.
+    pub exclusive_idle: Duration,
+}
+
+impl Settings {
+    /// The defaults, for `endpoint`.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            workers: 4,
+            pipeline_depth: 1024,
+            queue_capacity: 16_384,
+            queue_bytes_max: 64 << 20,
+            queue_timeout: Duration::from_secs(5),
+            reply_timeout: Duration::from_secs(10),
+            reply_bytes_max: 1 << 30,
+            reply_depth_max: 32,
+            connect_timeout: Duration::from_secs(2),
+            reconnect_delay_min: Duration::from_millis(5),
+            reconnect_delay_max: Duration::from_millis(50),
+            keepalive: Duration::from_secs(15),
+            lifetime: Duration::from_secs(3600),
+            exclusive_max: 128,
+            exclusive_idle: Duration::from_secs(60),
+        }
+    }
+}

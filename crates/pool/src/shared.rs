@@ -1,0 +1,69 @@
+//! What workers and callers of one pool have in common. Holds no sender of the queue: the queue ends
+//! when the last caller is gone.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::{Facts, Settings, budget::Budget, health::Health};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) health: Health,
+    /// Bytes of requests queued and in flight.
+    pub(crate) queued_bytes: Arc<Budget>,
+    /// The right to draw from the queue. One worker at a time has it, until it has no room left: so
+    /// that a further connection is used only when the load needs it, and batches stay whole.
+    pub(crate) turn: Arc<Semaphore>,
+    /// The right to try the upstream while it is down.
+    pub(crate) probe: Semaphore,
+    facts: Mutex<Arc<Facts>>,
+    pub(crate) stats: Stats,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        Self {
+            settings,
+            health: Health::new(),
+            queued_bytes: Arc::new(Budget::default()),
+            turn: Arc::new(Semaphore::new(1)),
+            probe: Semaphore::new(1),
+            facts: Mutex::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// What the upstream said at the last login.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn publish(&self, facts: Facts) -> Arc<Facts> {
+        let facts = Arc::new(facts);
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&facts);
+        facts
+    }
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) opened: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) retried: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

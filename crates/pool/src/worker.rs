@@ -1,0 +1,257 @@
+//! A worker: draws jobs from the queue and serves them on a connection that it owns by value.
+//!
+//! It waits on four things at once: its connection, the queue (while it has its turn and room), its
+//! alarm (sign of life, silence, lifetime), and new settings. It ends when the queue is closed and
+//! empty, or when the settings ask for fewer workers; on the way out it finishes what it has.
+//! While the upstream is down one worker probes and refuses what is queued; the others wait.
+
+use std::{sync::Arc, time::Duration};
+
+use async_channel::Receiver;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
+
+use crate::{
+    JobError, Settings,
+    alarm::Alarm,
+    backoff::Backoff,
+    connection::{Connection, Lost},
+    health::Upstream,
+    job::Job,
+    login::login,
+    shared::{Shared, Stats},
+};
+
+/// A connection that does not live this long counts as a failed attempt.
+const SHORT_LIFE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    queue: Receiver<Job>,
+    settings: watch::Receiver<Arc<Settings>>,
+    turn: Option<OwnedSemaphorePermit>,
+    backoff: Backoff,
+    alarm: Alarm,
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, queue: Receiver<Job>) -> Self {
+        let settings = shared.settings.clone();
+        Self { index, shared, queue, settings, turn: None, backoff: Backoff::default(), alarm: Alarm::default() }
+    }
+
+    /// Works until the queue or this worker's place is gone.
+    pub(crate) async fn run(mut self) {
+        while let Some(mut connection) = self.connect().await {
+            let shared = Arc::clone(&self.shared);
+            let connected = shared.health.connected();
+            let opened = Instant::now();
+            let end = self.serve(&mut connection).await;
+            // Others go on drawing, and callers learn of it, before the answers are out.
+            self.turn = None;
+            drop(connected);
+            let Err(lost) = end else { continue };
+            Stats::count(&shared.stats.lost);
+            if connection.is_idle() {
+                tracing::debug!(worker = self.index, reason = %lost, "idle connection ended");
+            } else {
+                tracing::warn!(worker = self.index, reason = %lost, "connection lost");
+            }
+            connection.fail(&lost);
+            if opened.elapsed() < SHORT_LIFE {
+                self.backoff.failed();
+            } else {
+                self.backoff.reset();
+            }
+        }
+    }
+
+    fn is_retired(&self) -> bool {
+        self.index >= self.settings.borrow().workers
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_retired() || (self.queue.is_closed() && self.queue.is_empty())
+    }
+
+    /// A new connection, or `None` when the worker is to end.
+    async fn connect(&mut self) -> Option<Connection> {
+        let shared = Arc::clone(&self.shared);
+        let mut health = shared.health.watch();
+        loop {
+            if self.is_over() {
+                return None;
+            }
+            let mut probe = None;
+            if shared.health.is_down() {
+                tokio::select! {
+                    permit = shared.probe.acquire() => probe = permit.ok(),
+                    _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
+                    () = changed(&mut self.settings) => continue,
+                }
+            }
+            let settings = Arc::clone(&self.settings.borrow_and_update());
+            let chance = fastrand::f64();
+            let pause = self.backoff.pause(settings.reconnect_delay_min, settings.reconnect_delay_max, chance);
+            self.wait_out(pause).await;
+            let name = format!("respool-worker-{}", self.index + 1);
+            tokio::select! {
+                result = login(&settings.endpoint, &name, settings.connect_timeout) => match result {
+                    Ok((stream, facts)) => {
+                        Stats::count(&shared.stats.opened);
+                        let facts = shared.publish(facts);
+                        tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
+                        return Some(Connection::new(stream, &facts, &settings, fastrand::f64()));
+                    }
+                    Err(error) => {
+                        self.backoff.failed();
+                        if shared.health.failed(&format!("{}: {error}", settings.endpoint)) {
+                            self.refuse_queued();
+                        }
+                    }
+                },
+                () = self.refuse_while_down() => {}
+            }
+            drop(probe);
+        }
+    }
+
+    /// Pauses before an attempt; while the upstream is down, jobs that come meanwhile fail at once.
+    async fn wait_out(&self, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.refuse_while_down() => {}
+        }
+    }
+
+    /// Fails jobs as they come. Returns when the queue is closed; never while the upstream is not down.
+    async fn refuse_while_down(&self) {
+        if !self.shared.health.is_down() {
+            return std::future::pending().await;
+        }
+        while let Ok(job) = self.queue.recv().await {
+            self.refuse(job);
+        }
+    }
+
+    fn refuse_queued(&self) {
+        while let Ok(job) = self.queue.try_recv() {
+            self.refuse(job);
+        }
+    }
+
+    fn refuse(&self, job: Job) {
+        let reason = self.shared.health.down_reason().unwrap_or_else(|| "no worker is connected".into());
+        if job.take(Instant::now()) {
+            job.fail(JobError::UpstreamDown(reason));
+        }
+    }
+
+    /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
+    async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
+        loop {
+            self.draw(connection);
+            if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
+                connection.leaving = true;
+            }
+            if connection.leaving && connection.is_idle() {
+                return Ok(());
+            }
+            let has_room = connection.has_room();
+            if !has_room {
+                self.turn = None;
+            }
+            let deadline = self.deadline(connection);
+            tokio::select! {
+                biased;
+                driven = connection.drive() => driven?,
+                job = next_job(&self.queue, &self.shared, &mut self.turn), if has_room => {
+                    if let Some(job) = job {
+                        submit(connection, job);
+                    } else {
+                        connection.leaving = true;
+                    }
+                }
+                () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
+                () = changed(&mut self.settings) => self.retune(connection),
+            }
+        }
+    }
+
+    /// Takes what is queued, without waiting, as long as there is room and it is this worker's turn.
+    fn draw(&mut self, connection: &mut Connection) {
+        if self.turn.is_none() {
+            self.turn = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
+        }
+        while self.turn.is_some()
+            && connection.has_room()
+            && let Ok(job) = self.queue.try_recv()
+        {
+            submit(connection, job);
+        }
+    }
+
+    /// When the connection next needs attention although nothing happens on it.
+    fn deadline(&self, connection: &Connection) -> Instant {
+        if connection.is_idle() {
+            connection.renew_at.min(connection.last_used + connection.keepalive)
+        } else {
+            connection.last_used + self.silence_max()
+        }
+    }
+
+    /// How long an upstream may be silent with requests in flight: after the callers have been told,
+    /// it gets as long again before the connection is given up.
+    fn silence_max(&self) -> Duration {
+        self.shared.settings.borrow().reply_timeout.saturating_mul(2)
+    }
+
+    fn alarm_rang(&self, connection: &mut Connection) -> Result<(), Lost> {
+        let now = Instant::now();
+        if !connection.is_idle() {
+            let silence = self.silence_max();
+            if now >= connection.last_used + silence {
+                return Err(Lost::Silent(silence));
+            }
+        } else if now >= connection.last_used + connection.keepalive {
+            connection.ping();
+        }
+        Ok(())
+    }
+
+    fn retune(&self, connection: &mut Connection) {
+        let (old, new) = (connection.endpoint(), &self.shared.settings().endpoint);
+        if !old.leads_where(new) {
+            connection.leaving = true;
+        }
+        connection.tune(&self.shared.settings(), &self.shared.facts());
+    }
+}
+
+/// The next job, once it is this worker's turn; `None` when the queue is closed and empty. Cancel-safe.
+async fn next_job(queue: &Receiver<Job>, shared: &Shared, turn: &mut Option<OwnedSemaphorePermit>) -> Option<Job> {
+    if turn.is_none() {
+        *turn = Arc::clone(&shared.turn).acquire_owned().await.ok();
+    }
+    queue.recv().await.ok()
+}
+
+/// New settings; never, once the pool itself is gone and only its clients are left. Cancel-safe.
+async fn changed(settings: &mut watch::Receiver<Arc<Settings>>) {
+    if settings.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Gives a job to the connection, unless its caller has given it up.
+fn submit(connection: &mut Connection, job: Job) {
+    if job.take(Instant::now()) {
+        connection.submit(job);
+    }
+}
