@@ -21,6 +21,17 @@ SCRIPTS = [
     ("return nonsense +", None, 0),
     ("return {double=3.25}", None, 0),
 ]
+# Every RESP3 type, made by a script.
+TYPES = {
+    kind: f"redis.setresp(3); return {value}"
+    for kind, value in {
+        "double": "{double=-0.1}", "inf": "{double=1/0}", "big": "{big_number='3492890328409238509324850943850'}",
+        "verbatim": "{verbatim_string={format='txt', string='a\\r\\nb'}}", "true": "true", "false": "false",
+        "map": "{map={a={map={b=-1}}}}", "set": "{set={a=true}}", "null": "{1, false, nil, 3}",
+        "nested": "{{{{1, {set={[5]=true}}}, 'x'}}, {}}", "error": "{1, {err='INNER bad'}}",
+    }.items()
+}
+PROTOCOL_TYPES = ["string", "integer", "double", "null", "array", "set", "map", "attrib", "verbatim", "true", "false", "bignum"]
 LIBRARY = (
     "#!lua name=mine\n"
     "redis.register_function('put', function(keys, args) "
@@ -65,9 +76,11 @@ class Commands:
         """Now and then the same with an argument too few or too many, no such name, or other letters."""
         rng = self.rng
         # COMMAND and COMMAND DOCS list everything, in the order of a hash seed.
+        # A set of anything but integers is as well.
+        extra = 17 if args[0] == "SADD" else "extra"
         shorter = len(args) > 1 and args[0] != "COMMAND"
         if rng.random() < 0.05:
-            args = args[:-1] if shorter and rng.random() < 0.6 else args + ["extra"]
+            args = args[:-1] if shorter and rng.random() < 0.6 else args + [extra]
         if rng.random() < 0.03:
             args = [rng.choice(["nosuch", "GETT", "", BINARY, "k" * 200])] + args[1:]
         if rng.random() < 0.1 and isinstance(args[0], str):
@@ -202,15 +215,12 @@ class Commands:
         ])
 
     def about(self):
-        shape = self.rng.choice([
-            "string", "integer", "double", "null", "array", "set", "map", "attrib", "verbatim",
-            "true", "false", "bignum",
-        ])
+        shape = self.rng.choice(list(TYPES))
         return self.rng.choice([
             ("PING",), ("PING", self.small()), ("ECHO", self.value()), ("COMMAND", "INFO", "get", "nosuch"),
             ("COMMAND", "COUNT"), ("COMMAND", "GETKEYS", "MSET", "a", 1, "b", 2), ("COMMAND", "DOCS", "get"),
-            ("CONFIG", "GET", "maxmemory"), ("ACL", "WHOAMI"), ("DEBUG", "PROTOCOL", shape),
-            ("DEBUG", "PROTOCOL", shape), ("PUBLISH", "nobody", "hears"), ("OBJECT", "HELP"),
+            ("CONFIG", "GET", "maxmemory"), ("ACL", "WHOAMI"), ("EVAL", TYPES[shape], 0),
+            ("EVAL", TYPES[shape], 0), ("PUBLISH", "nobody", "hears"), ("OBJECT", "HELP"),
             ("PUBSUB", "NUMSUB", "nobody"), ("CLUSTER", "INFO"), ("ACL", "CAT", "nosuch"),
         ])
 
@@ -242,4 +252,5 @@ class Commands:
             ("CLIENT", "TRACKINGINFO"), ("CLIENT", "GETREDIR"), ("CLIENT", "REPLY", "ON"),
             ("CLIENT", "REPLY", "NOSUCH"), ("CLIENT", "NO-EVICT", "x"), ("DISCARD",), ("CLIENT", "KILL", "ID", 0),
             ("CLIENT", "UNBLOCK", 999999999), ("CLIENT", "UNBLOCK", "abc"), ("CLIENT", "CACHING", "YES"),
+            ("DEBUG", "PROTOCOL", rng.choice(PROTOCOL_TYPES)), ("DEBUG", "PROTOCOL", rng.choice(PROTOCOL_TYPES)),
         ])))
