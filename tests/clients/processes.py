@@ -98,6 +98,8 @@ class Redis:
                 "--dir", self.directory.name, "--save", "", "--appendonly", "no",
                 # Short blocking time-outs are noticed at the clock's pace.
                 "--hz", "100", "--enable-debug-command", "local",
+                # A script may be killed once it has run this long.
+                "--busy-reply-threshold", "300",
             ])
             try:
                 self.process.wait_for_line(lambda line: "Ready to accept connections" in line)
