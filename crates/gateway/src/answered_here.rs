@@ -1,17 +1,17 @@
 //! Commands that the gateway answers from the session's own state, in Redis's words. Those that need
-//! the upstream's consent are only read here; `session` asks for it.
+//! the upstream's consent are only read here; `dispatch` asks for it.
 
 use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
 };
 
-use crate::{command::Here, error_text, state::ClientState};
+use crate::{client_command, command::Here, context::Context, error_text, registry::Entry, state::ClientState};
 
 /// What is left to do after a request was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// Nothing: the reply is written.
+    /// Nothing: the reply, if there is one, is written.
     Answered,
     /// Close once the reply is out.
     Close,
@@ -19,6 +19,10 @@ pub(crate) enum After {
     Select(u32),
     /// Answer `HELLO`, with what the upstream says of itself.
     Hello(Hello),
+    /// Take back all state.
+    Reset,
+    /// Have the upstream unblock one of its connections.
+    Unblock(Vec<u8>),
 }
 
 /// A `HELLO` in order, not in force yet.
@@ -28,87 +32,97 @@ pub(crate) struct Hello {
     pub(crate) protocol: Option<Protocol>,
     /// `SETNAME`.
     pub(crate) name: Option<Vec<u8>>,
+    /// `AUTH` with the right password.
+    pub(crate) logged_in: bool,
+}
+
+/// A session as its commands see it.
+pub(crate) struct Who<'s> {
+    pub(crate) state: &'s mut ClientState,
+    pub(crate) entry: &'s Entry,
+    pub(crate) context: &'s Context,
 }
 
 /// Answers `request` into `out`, or says what else it takes.
-pub(crate) fn answer(here: Here, request: &Request<'_>, state: &mut ClientState, out: &mut Vec<u8>) -> After {
-    let arity = |range: std::ops::RangeInclusive<usize>| range.contains(&request.len());
+pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
+    let (protocol, len) = (who.state.needs.protocol, request.len());
     match here {
         Here::Quit => {
             write_simple(out, "OK");
             return After::Close;
         }
+        Here::Reset if len == 1 => return After::Reset,
+        Here::Reset => write_error(out, &error_text::wrong_arity("reset")),
         Here::Select => return select(request, out),
-        Here::Hello => return hello(request, out),
-        Here::Auth => auth(request, out),
-        Here::Ping if !arity(1..=2) => write_error(out, &error_text::wrong_arity("ping")),
+        Here::Hello => return hello(request, who, out),
+        Here::Auth => auth(request, who, out),
+        Here::Ping if len > 2 => write_error(out, &error_text::wrong_arity("ping")),
         Here::Ping => match request.arg(1) {
             None => write_simple(out, "PONG"),
             Some(message) => write_bulk(out, message),
         },
-        Here::Echo if !arity(2..=2) => write_error(out, &error_text::wrong_arity("echo")),
+        Here::Echo if len != 2 => write_error(out, &error_text::wrong_arity("echo")),
         Here::Echo => write_bulk(out, request.arg(1).unwrap_or_default()),
-        Here::ClientId if !arity(2..=2) => write_error(out, &error_text::wrong_arity("client|id")),
-        Here::ClientId => write_integer(out, i64::try_from(state.id).unwrap_or(i64::MAX)),
-        Here::ClientGetName if !arity(2..=2) => write_error(out, &error_text::wrong_arity("client|getname")),
-        Here::ClientGetName if state.name.is_empty() => write_null(out, state.needs.protocol),
-        Here::ClientGetName => write_bulk(out, &state.name),
-        Here::ClientSetName if !arity(3..=3) => write_error(out, &error_text::wrong_arity("client|setname")),
-        Here::ClientSetName => set_name(request.arg(2).unwrap_or_default(), state, out),
-        Here::ClientSetInfo if !arity(4..=4) => write_error(out, &error_text::wrong_arity("client|setinfo")),
-        Here::ClientSetInfo => set_info(request, out),
-        Here::ClientUnknown if request.len() < 2 => write_error(out, &error_text::wrong_arity("client")),
-        Here::ClientUnknown => {
-            write_error(out, &error_text::unknown_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
-        }
-        Here::DiscardWithoutMulti if !arity(1..=1) => write_error(out, &error_text::wrong_arity("discard")),
+        Here::DiscardWithoutMulti if len != 1 => write_error(out, &error_text::wrong_arity("discard")),
         Here::DiscardWithoutMulti => write_error(out, "ERR DISCARD without MULTI"),
-        Here::Unwatch if !arity(1..=1) => write_error(out, &error_text::wrong_arity("unwatch")),
+        Here::Unwatch if len != 1 => write_error(out, &error_text::wrong_arity("unwatch")),
         Here::Unwatch => write_simple(out, "OK"),
-        Here::Unsubscribe => unsubscribe(request, state.needs.protocol, out),
+        Here::Unsubscribe => unsubscribe(request, protocol, out),
         Here::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
+        Here::ClientId
+        | Here::ClientGetName
+        | Here::ClientSetName
+        | Here::ClientSetInfo
+        | Here::ClientReply
+        | Here::ClientList
+        | Here::ClientInfo
+        | Here::ClientKill
+        | Here::ClientUnblock
+        | Here::ClientNoEvict
+        | Here::ClientUnknown => return client_command::answer(here, request, who, out),
     }
     After::Answered
 }
 
 fn select(request: &Request<'_>, out: &mut Vec<u8>) -> After {
-    if request.len() != 2 {
-        write_error(out, &error_text::wrong_arity("select"));
-        return After::Answered;
-    }
     let number = parse_integer(request.arg(1).unwrap_or_default()).and_then(|number| i32::try_from(number).ok());
     match number.map(u32::try_from) {
-        Some(Ok(db)) => After::Select(db),
-        Some(Err(_)) => {
-            write_error(out, "ERR DB index is out of range");
-            After::Answered
+        _ if request.len() != 2 => write_error(out, &error_text::wrong_arity("select")),
+        Some(Ok(db)) => return After::Select(db),
+        Some(Err(_)) => write_error(out, "ERR DB index is out of range"),
+        None => write_error(out, "ERR value is not an integer or out of range"),
+    }
+    After::Answered
+}
+
+fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
+    let users = &who.context.settings.users;
+    let (name, password) = match request.len() {
+        2 if !users.are_required() => {
+            let text = "ERR AUTH <password> called without any password configured for the default user. \
+                        Are you sure your configuration is correct?";
+            return write_error(out, text);
         }
-        None => {
-            write_error(out, "ERR value is not an integer or out of range");
-            After::Answered
-        }
+        2 => (None, request.arg(1)),
+        3 => (request.arg(1), request.arg(2)),
+        1 => return write_error(out, &error_text::wrong_arity("auth")),
+        _ => return write_error(out, "ERR syntax error"),
+    };
+    if users.admit(name, password.unwrap_or_default()) {
+        who.state.authenticated = true;
+        write_simple(out, "OK");
+    } else {
+        tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
+        write_error(out, error_text::WRONG_PASSWORD);
     }
 }
 
-fn auth(request: &Request<'_>, out: &mut Vec<u8>) {
-    let text = match request.len() {
-        2 => {
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?"
-        }
-        3 => "WRONGPASS invalid username-password pair or user is disabled.",
-        1 => return write_error(out, &error_text::wrong_arity("auth")),
-        _ => "ERR syntax error",
-    };
-    write_error(out, text);
-}
-
-fn hello(request: &Request<'_>, out: &mut Vec<u8>) -> After {
+fn hello(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
     let mut fail = |text: &str| {
         write_error(out, text);
         After::Answered
     };
-    let mut hello = Hello { protocol: None, name: None };
+    let mut hello = Hello { protocol: None, name: None, logged_in: false };
     if let Some(version) = request.arg(1) {
         hello.protocol = match parse_integer(version) {
             Some(2) => Some(Protocol::Resp2),
@@ -120,11 +134,16 @@ fn hello(request: &Request<'_>, out: &mut Vec<u8>) -> After {
     let mut at = 2;
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
-            return fail("WRONGPASS invalid username-password pair or user is disabled.");
+            if !who.context.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
+                tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
+                return fail(error_text::WRONG_PASSWORD);
+            }
+            hello.logged_in = true;
+            at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {
             let name = request.arg(at + 1).unwrap_or_default();
-            if !is_name(name) {
-                return fail(BAD_NAME);
+            if !client_command::is_name(name) {
+                return fail(client_command::BAD_NAME);
             }
             hello.name = Some(name.to_vec());
             at += 2;
@@ -132,37 +151,7 @@ fn hello(request: &Request<'_>, out: &mut Vec<u8>) -> After {
             return fail(&format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
         }
     }
-    After::Hello(hello)
-}
-
-const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-
-/// Redis's rule: printable, without spaces.
-fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
-}
-
-fn set_name(name: &[u8], state: &mut ClientState, out: &mut Vec<u8>) {
-    if is_name(name) {
-        state.name = name.to_vec();
-        write_simple(out, "OK");
-    } else {
-        write_error(out, BAD_NAME);
-    }
-}
-
-fn set_info(request: &Request<'_>, out: &mut Vec<u8>) {
-    let attribute = request.arg(2).unwrap_or_default();
-    let known = [b"lib-name".as_slice(), b"lib-ver"].iter().any(|known| attribute.eq_ignore_ascii_case(known));
-    if !known {
-        let shown = String::from_utf8_lossy(attribute);
-        write_error(out, &format!("ERR Unrecognized option '{shown}'"));
-    } else if is_name(request.arg(3).unwrap_or_default()) {
-        write_simple(out, "OK");
-    } else {
-        let shown = String::from_utf8_lossy(attribute);
-        write_error(out, &format!("ERR {shown} cannot contain spaces, newlines or special characters."));
-    }
+    if who.state.authenticated || hello.logged_in { After::Hello(hello) } else { fail(error_text::HELLO_WITHOUT_LOGIN) }
 }
 
 /// Where nothing is subscribed, every name is confirmed with a count of none.

@@ -16,8 +16,8 @@ pub(crate) struct Args {
     /// Listen there, instead of what the file says [default: 127.0.0.1:6380]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// redis://[user[:password]@]host:port[/db], unix:///path, or "embedded"
-    #[arg(long, value_name = "URL")]
+    /// The upstream, instead of what the file says
+    #[arg(long, value_name = "URL", help = "redis://[user[:password]@]host:port[/db], unix:///path, or \"embedded\"")]
     upstream: Option<String>,
     /// Check the configuration and exit
     #[arg(long)]

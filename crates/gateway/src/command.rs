@@ -1,6 +1,8 @@
 //! Which class a command is of: the one table. Adding a command touches one line here. What a class
 //! means is in `session`; unknown commands are plain, so that new ones work the day they exist.
 
+use std::collections::HashSet;
+
 use resp::Request;
 
 /// Longest command name in the table, `|` and subcommand included.
@@ -38,6 +40,12 @@ pub(crate) enum Here {
     ClientGetName,
     ClientSetName,
     ClientSetInfo,
+    ClientReply,
+    ClientList,
+    ClientInfo,
+    ClientKill,
+    ClientUnblock,
+    ClientNoEvict,
     ClientUnknown,
     /// `DISCARD` where there is no transaction.
     DiscardWithoutMulti,
@@ -47,6 +55,7 @@ pub(crate) enum Here {
     Unsubscribe,
     /// A cluster command of a connection's state.
     NoCluster,
+    Reset,
 }
 
 /// Why a request needs an exclusive connection.
@@ -54,11 +63,33 @@ pub(crate) enum Here {
 pub(crate) enum Reason {
     Transaction,
     Watch,
+    /// Waits in the upstream, for as long as it says.
     Blocking,
+    /// `WAIT` and `WAITAOF`, which ask about the connection's own last write.
+    Wait,
     PubSub,
     Monitor,
     Tracking,
+    NoTouch,
+    /// One request that has to overtake, or may disturb, those who share.
     Other,
+}
+
+impl Reason {
+    /// As logs and `RESPOOL POOLS` say it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Watch => "watch",
+            Self::Blocking => "blocking",
+            Self::Wait => "wait",
+            Self::PubSub => "pubsub",
+            Self::Monitor => "monitor",
+            Self::Tracking => "tracking",
+            Self::NoTouch => "no_touch",
+            Self::Other => "other",
+        }
+    }
 }
 
 const READ: Class = Class::Plain { read_only: true };
@@ -78,6 +109,18 @@ fn upper<'n>(parts: &[&[u8]], name: &'n mut [u8; NAME_MAX]) -> Option<&'n [u8]> 
         len += part.len();
     }
     Some(&name[..len])
+}
+
+/// Whether `names`, in upper case, hold the request's command or its `command|subcommand`.
+pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool {
+    let (first, second) = (request.arg(0).unwrap_or_default(), request.arg(1).unwrap_or_default());
+    let mut name = first.to_ascii_uppercase();
+    if names.contains(&name) {
+        return true;
+    }
+    name.push(b'|');
+    name.extend(second.to_ascii_uppercase());
+    names.contains(&name)
 }
 
 /// Classifies a request. `embedded`: the upstream is mini-redis, which lacks even `PING`.
@@ -108,6 +151,7 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"HELLO" => Class::Here(Here::Hello),
         b"SELECT" => Class::Here(Here::Select),
         b"QUIT" => Class::Here(Here::Quit),
+        b"RESET" => Class::Here(Here::Reset),
         b"CLIENT" => client(request),
         // Transactions.
         b"MULTI" => Class::Multi,
@@ -117,14 +161,13 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"UNWATCH" => Class::Here(Here::Unwatch),
         // These wait in the upstream, and others would wait behind them.
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" => Class::Exclusive(Reason::Blocking),
-        b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" | b"WAIT" | b"WAITAOF" => Class::Exclusive(Reason::Blocking),
+        b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => Class::Exclusive(Reason::Blocking),
+        b"WAIT" | b"WAITAOF" => Class::Exclusive(Reason::Wait),
         b"XREAD" | b"XREADGROUP" if blocks(request) => Class::Exclusive(Reason::Blocking),
         // Replies come without requests from here on.
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => Class::Exclusive(Reason::PubSub),
         b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Here(Here::Unsubscribe),
         b"MONITOR" => Class::Exclusive(Reason::Monitor),
-        // Takes back all state of a connection at once.
-        b"RESET" => Class::Exclusive(Reason::Other),
         // May push messages of its own accord, or stop the upstream for as long as it likes.
         b"DEBUG" => Class::Exclusive(Reason::Other),
         b"SCRIPT" => script(request),
@@ -148,10 +191,15 @@ fn client(request: &Request<'_>) -> Class {
         b"GETNAME" => Class::Here(Here::ClientGetName),
         b"SETNAME" => Class::Here(Here::ClientSetName),
         b"SETINFO" => Class::Here(Here::ClientSetInfo),
+        b"REPLY" => Class::Here(Here::ClientReply),
+        b"LIST" => Class::Here(Here::ClientList),
+        b"INFO" => Class::Here(Here::ClientInfo),
+        b"KILL" => Class::Here(Here::ClientKill),
+        b"UNBLOCK" => Class::Here(Here::ClientUnblock),
+        // Eviction spares the connections of a gateway or it does not; no session has one of its own.
+        b"NO-EVICT" => Class::Here(Here::ClientNoEvict),
         b"TRACKING" | b"CACHING" | b"TRACKINGINFO" | b"GETREDIR" => Class::Exclusive(Reason::Tracking),
-        b"REPLY" | b"NO-EVICT" | b"NO-TOUCH" | b"LIST" | b"INFO" | b"KILL" | b"UNBLOCK" => {
-            Class::Exclusive(Reason::Other)
-        }
+        b"NO-TOUCH" => Class::Exclusive(Reason::NoTouch),
         // They have to overtake what a shared connection may be stuck behind.
         b"PAUSE" | b"UNPAUSE" => Class::Exclusive(Reason::Other),
         // Only text comes back.

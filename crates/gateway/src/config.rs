@@ -2,6 +2,7 @@
 //! each key. What it means for the program is decided in `settings`, the only validation.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -52,6 +53,8 @@ section! {
         upstream: Upstream = Upstream::default(),
         pool: Pool = Pool::default(),
         clients: Clients = Clients::default(),
+        auth: Auth = Auth::default(),
+        commands: Commands = Commands::default(),
         shutdown: Shutdown = Shutdown::default(),
         log: Log = Log::default(),
     }
@@ -121,6 +124,11 @@ section! {
         replies_bytes_max: usize = 268_435_456,
         /// Aggregates inside aggregates in one reply; an upstream that nests deeper is disconnected.
         reply_depth_max: usize = 32,
+        /// Exclusive connections, for transactions sent piece by piece, WATCH, blocking commands and subscribers:
+        /// the most that there may be beside the workers' own. A client beyond waits for `queue_timeout_ms`.
+        exclusive_max: usize = 1_024,
+        /// An exclusive connection that nobody borrowed for this long is closed.
+        exclusive_idle_ms: u64 = 60_000,
     }
 }
 
@@ -144,6 +152,26 @@ section! {
         /// Bytes of requests that have not come completely yet, all clients together, beyond 64 KiB each. A
         /// client that would pass it gets an error and is closed.
         input_bytes_max: usize = 1_073_741_824,
+    }
+}
+
+section! {
+    /// `[auth]`
+    Auth {
+        /// Who may log in: a name and the SHA-256 of the password in hexadecimal, as from
+        /// `printf %s PASSWORD | sha256sum`. `AUTH password` means the user \"default\". Nobody has to log in
+        /// while there are none.
+        users: BTreeMap<String, String> = BTreeMap::new(),
+        /// A client that has to log in and has not done so after this long is closed.
+        login_timeout_ms: u64 = 10_000,
+    }
+}
+
+section! {
+    /// `[commands]`
+    Commands {
+        /// Commands that no client may use, as `COMMAND` or `COMMAND|SUBCOMMAND`, in any case.
+        deny: Vec<String> = Vec::new(),
     }
 }
 

@@ -56,3 +56,23 @@ pub(crate) fn input_full(max: usize) -> String {
 
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
+
+/// Redis's own.
+pub(crate) const NO_LOGIN: &str = "NOAUTH Authentication required.";
+
+/// Redis's own.
+pub(crate) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// Redis's own.
+pub(crate) const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+    protocol version at the same time";
+
+/// Redis's own, for a transaction that holds a request that could not be queued.
+pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// What follows a `MULTI` that was refused.
+pub(crate) const DOOMED: &str = "ERR respool: not executed, because the MULTI before it was refused";
+
+/// `[commands] deny`.
+pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

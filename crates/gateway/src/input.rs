@@ -4,6 +4,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     io,
     pin::Pin,
     sync::Arc,
@@ -15,7 +16,10 @@ use pool::{Budget, Burst, Share};
 use resp::{Decoded, Request, RequestDecoder, RequestError, RequestLimits};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::command::{Class, classify};
+use crate::{
+    command::{Class, classify, is_listed},
+    error_text,
+};
 
 /// Bytes of one read, and of unfinished input that no budget counts.
 const READ_BYTES: usize = 64 * 1024;
@@ -43,12 +47,18 @@ pub(crate) enum Stop {
 
 /// What may go into one burst.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct Bounds<'c> {
     pub(crate) requests: usize,
     pub(crate) bytes: usize,
     /// Requests of a transaction, which is not cut.
     pub(crate) transaction: usize,
     pub(crate) embedded: bool,
+    /// The session has an exclusive connection: a transaction is no block to be kept together here.
+    pub(crate) lent: bool,
+    /// Every request is looked at by itself: before a login, in a transaction that was refused, or while
+    /// one reply is to be left out.
+    pub(crate) singly: bool,
+    pub(crate) denied: &'c HashSet<Vec<u8>>,
 }
 
 pub(crate) struct Input {
@@ -70,6 +80,11 @@ impl Input {
         Self { decoder, pending: BytesMut::new(), missing: 0, budget, bytes_max, share: None, ended: false }
     }
 
+    /// The client has logged in: its requests may be as large as any.
+    pub(crate) fn set_limits(&mut self, limits: RequestLimits) {
+        self.decoder.set_limits(limits);
+    }
+
     /// A request has been begun and is not complete.
     pub(crate) fn is_midway(&self) -> bool {
         !self.pending.is_empty()
@@ -82,7 +97,7 @@ impl Input {
         stream: &mut S,
         cx: &mut TaskContext<'_>,
         burst: &mut Burst,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Poll<io::Result<Stop>>
     where
         S: AsyncRead + Unpin,
@@ -116,7 +131,7 @@ impl Input {
         stream: &mut S,
         cx: &mut TaskContext<'_>,
         burst: &mut Burst,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Poll<io::Result<Stop>>
     where
         S: AsyncRead + Unpin,
@@ -155,7 +170,7 @@ impl Input {
     }
 
     /// Gathers from what is kept, without reading.
-    pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds) -> Stop {
+    pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
         let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, bounds);
         self.missing = missing;
         self.advance(used);
@@ -212,7 +227,7 @@ where
 
 /// Moves complete requests from the beginning of `bytes` into `burst`. Returns how many bytes are
 /// dealt with, how many are missing of the next request, and why it stopped.
-fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds: Bounds) -> (usize, usize, Stop) {
+fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds: Bounds<'_>) -> (usize, usize, Stop) {
     let mut used = 0;
     let mut transaction: Option<Mark> = None;
     let (missing, stop) = loop {
@@ -227,8 +242,13 @@ fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds:
             Ok(Decoded::Nothing { len }) => used += len,
             Ok(Decoded::Request { len }) => {
                 let request = decoder.request(&bytes[used..]);
-                let class = classify(&request, bounds.embedded);
+                let mut class = classify(&request, bounds.embedded);
+                if !bounds.denied.is_empty() && is_listed(&request, bounds.denied) {
+                    class = Class::Refused(error_text::DENIED);
+                }
                 let read_only = match class {
+                    Class::Plain { .. } | Class::Multi if bounds.singly => break (0, Stop::Other(class)),
+                    Class::Multi if bounds.lent => break (0, Stop::Other(class)),
                     Class::Plain { read_only } => read_only && !open,
                     Class::Multi if !open => {
                         transaction = Some(Mark::new(used, burst));

@@ -5,13 +5,18 @@
 
 mod answered_here;
 mod args;
+mod auth;
+mod client_command;
 mod command;
 mod config;
 mod context;
+mod dispatch;
 mod embedded;
 mod error_text;
+mod exclusive_mode;
 mod gateway;
 mod input;
+mod lending;
 mod listener;
 mod logs;
 mod registry;

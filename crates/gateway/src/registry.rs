@@ -5,12 +5,14 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
     task::Context,
+    time::Instant,
 };
 
 use atomic_waker::AtomicWaker;
+use resp::Protocol;
 
 /// What a session is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +31,23 @@ pub(crate) struct Entry {
     /// As `CLIENT ID` says it.
     pub(crate) id: u64,
     pub(crate) address: SocketAddr,
+    pub(crate) since: Instant,
+    /// The upstream's id of the connection on which the session is blocked, or 0.
+    pub(crate) blocked_on: AtomicI64,
+    details: Mutex<Details>,
     asked: AtomicU8,
     waker: AtomicWaker,
+}
+
+/// What changes about a session, as `CLIENT LIST` shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Details {
+    pub(crate) name: Vec<u8>,
+    pub(crate) db: u32,
+    pub(crate) protocol: Protocol,
+    pub(crate) multi: bool,
+    /// Channels, patterns, sharded channels.
+    pub(crate) subscriptions: [usize; 3],
 }
 
 impl Entry {
@@ -38,6 +55,18 @@ impl Entry {
     pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Asked {
         self.waker.register(cx.waker());
         self.asked()
+    }
+
+    pub(crate) fn details(&self) -> Details {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Details)) {
+        change(&mut self.details.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn renamed(&self, name: &[u8]) {
+        self.update(|details| details.name = name.to_vec());
     }
 
     pub(crate) fn asked(&self) -> Asked {
@@ -67,7 +96,15 @@ impl Registry {
     pub(crate) fn enter(&self, address: SocketAddr) -> Arc<Entry> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = AtomicU8::new(self.draining.load(Ordering::Acquire));
-        let entry = Arc::new(Entry { id, address, asked, waker: AtomicWaker::new() });
+        let entry = Arc::new(Entry {
+            id,
+            address,
+            since: Instant::now(),
+            blocked_on: AtomicI64::new(0),
+            details: Mutex::default(),
+            asked,
+            waker: AtomicWaker::new(),
+        });
         self.lock().insert(id, Arc::clone(&entry));
         entry
     }
@@ -80,11 +117,17 @@ impl Registry {
         self.lock().len()
     }
 
+    /// All sessions, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        let mut all: Vec<_> = self.lock().values().cloned().collect();
+        all.sort_unstable_by_key(|entry| entry.id);
+        all
+    }
+
     /// Asks all sessions, and those still to come, to drain.
     pub(crate) fn drain(&self) {
         self.draining.store(Asked::Drain as u8, Ordering::Release);
-        let sessions: Vec<_> = self.lock().values().cloned().collect();
-        for session in sessions {
+        for session in self.all() {
             session.ask(Asked::Drain);
         }
     }

@@ -15,20 +15,19 @@ use std::{
 };
 
 use pool::{Alarm, Burst, Caller, Share};
-use resp::{Protocol, write_error, write_simple};
+use resp::{RequestLimits, write_error};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
 
 use crate::{
-    answered_here::{self, After, Hello},
-    command::Class,
     context::Context,
     error_text,
     input::{Bounds, Input, Stop},
+    lending::Lending,
     registry::{Asked, Entry},
-    state::ClientState,
+    state::{ClientState, Doomed, Replies},
     window::Window,
 };
 
@@ -37,18 +36,21 @@ use crate::{
 const KEEP_BYTES: usize = 1024;
 
 pub(crate) struct Session<S> {
-    stream: S,
-    context: Arc<Context>,
-    entry: Arc<Entry>,
-    caller: Caller,
-    state: ClientState,
-    input: Input,
+    pub(crate) stream: S,
+    pub(crate) context: Arc<Context>,
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) caller: Caller,
+    pub(crate) state: ClientState,
+    pub(crate) input: Input,
     /// What has been gathered and not been sent.
-    burst: Burst,
+    pub(crate) burst: Burst,
     /// Replies not written yet.
-    output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
+    /// The exclusive connection, while there is one.
+    pub(crate) lending: Option<Box<Lending>>,
+    pub(crate) alarm: Alarm,
     window: Window,
-    alarm: Alarm,
+    connected: Instant,
     /// The client takes no replies any more; what it has sent is still executed.
     deaf: bool,
 }
@@ -62,8 +64,10 @@ impl<S> Drop for Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) fn new(stream: S, context: Arc<Context>, entry: Arc<Entry>, caller: Caller) -> Self {
         let settings = &context.settings;
-        let state = ClientState::new(entry.id, settings.db);
-        let input = Input::new(settings.limits, Arc::clone(&context.input_bytes), settings.input_bytes_max);
+        let authenticated = !settings.users.are_required();
+        let state = ClientState::new(entry.id, settings.db, authenticated);
+        let limits = RequestLimits { unauthenticated: !authenticated, ..settings.limits };
+        let input = Input::new(limits, Arc::clone(&context.input_bytes), settings.input_bytes_max);
         Self {
             stream,
             entry,
@@ -72,8 +76,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             input,
             burst: Burst::default(),
             output: Vec::new(),
-            window: Window::new(),
+            lending: None,
             alarm: Alarm::default(),
+            window: Window::new(),
+            connected: Instant::now(),
             deaf: false,
             context,
         }
@@ -83,12 +89,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run(mut self) {
         // A connection that broke has nobody left to tell.
         while let Ok(stop) = self.next_input().await {
-            if self.burst.replies_due > 0 {
-                self.execute().await;
+            if self.burst.replies_due > 0 && !self.execute().await {
+                break;
             }
             let go_on = match stop {
                 Stop::Incomplete | Stop::Full => true,
-                Stop::Other(class) => self.other(class).await,
+                // Boxed, so that the rare paths do not make every session's task larger.
+                Stop::Other(class) => Box::pin(self.other(class)).await,
                 Stop::Malformed(error) => self.refuse(&error_text::request(&error)),
                 Stop::OutOfMemory => self.refuse(&error_text::input_full(self.context.settings.input_bytes_max)),
                 Stop::End => false,
@@ -97,24 +104,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 break;
             }
         }
+        self.end_lending();
         self.flush().await;
         // The client may be gone already.
         let _ = self.stream.shutdown().await;
     }
 
-    fn bounds(&self) -> Bounds {
-        let settings = &self.context.settings;
+    fn bounds<'c>(&self, context: &'c Context) -> Bounds<'c> {
+        let settings = &context.settings;
         Bounds {
             requests: self.window.requests(settings.batch_max),
             bytes: settings.batch_bytes_max,
             transaction: settings.batch_max,
-            embedded: self.context.embedded,
+            embedded: context.embedded,
+            lent: self.lending.is_some(),
+            singly: !self.state.authenticated
+                || self.state.doomed == Doomed::Yes
+                || self.state.replies == Replies::SkipNext,
+            denied: &settings.denied,
         }
     }
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
     async fn next_input(&mut self) -> io::Result<Stop> {
-        let bounds = self.bounds();
+        let context = Arc::clone(&self.context);
+        let bounds = self.bounds(&context);
         if self.input.is_midway() {
             let stop = self.input.gather(&mut self.burst, bounds);
             if stop != Stop::Incomplete || self.burst.replies_due > 0 {
@@ -122,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         self.flush().await;
-        let idle_deadline = self.context.settings.idle_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.deadline();
         poll_fn(|cx| {
             if self.entry.asked() == Asked::Kill {
                 return Poll::Ready(Ok(Stop::End));
@@ -131,10 +145,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Poll::Ready(read) = self.input.poll_read(&mut self.stream, cx, &mut self.burst, bounds) {
                 return Poll::Ready(read);
             }
+            if let Poll::Ready(pushed) = self.poll_pushes(cx) {
+                // What is left of the input is looked at again after the pushes are out.
+                return Poll::Ready(pushed.map(|()| Stop::Incomplete));
+            }
             if self.entry.poll_asked(cx) != Asked::Nothing {
                 return Poll::Ready(Ok(Stop::End));
             }
-            match idle_deadline {
+            match deadline {
                 Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
                 None => Poll::Pending,
             }
@@ -142,15 +160,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         .await
     }
 
-    /// Has the gathered burst executed; afterwards `output` has a reply to each of its requests.
-    async fn execute(&mut self) {
+    /// When a client that sends nothing is closed, if ever. Subscribers only listen, as in Redis.
+    fn deadline(&self) -> Option<Instant> {
+        let settings = &self.context.settings;
+        if !self.state.authenticated {
+            return Some(self.connected + settings.login_timeout);
+        }
+        let listens = self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor());
+        settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
+    }
+
+    /// Has the gathered burst executed; afterwards `output` has a reply to each of its requests. False to
+    /// close the session.
+    pub(crate) async fn execute(&mut self) -> bool {
         let mut burst = std::mem::take(&mut self.burst);
+        if self.lending.is_some() {
+            let go_on = Box::pin(self.run_burst_exclusively(burst)).await;
+            self.flush().await;
+            return go_on;
+        }
         burst.needs = self.state.needs;
         let due = burst.replies_due;
         if !self.room_for_replies().await {
             let text = error_text::replies_full(&self.context);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
-            return;
+            return true;
         }
         let answer = self.caller.call(burst).await;
         let mut burst = answer.burst;
@@ -160,7 +194,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let text = error_text::job(&failure, &self.context);
             (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));
         }
-        if self.output.is_empty() {
+        if self.state.is_muted() {
+            burst.replies.clear();
+        } else if self.output.is_empty() {
             std::mem::swap(&mut self.output, &mut burst.replies);
         } else {
             self.output.extend_from_slice(&burst.replies);
@@ -169,84 +205,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         recycle(&mut burst.replies);
         self.burst = Burst { requests: burst.requests, replies: burst.replies, ..Burst::default() };
         self.flush().await;
+        true
     }
 
     /// Waits while clients have too many replies to read; false when that takes too long.
     async fn room_for_replies(&self) -> bool {
         let (budget, settings) = (&self.context.reply_bytes, &self.context.settings);
         budget.used() <= settings.replies_bytes_max
-            || timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max)).await.is_ok()
-    }
-
-    /// Deals with the request that did not go with the burst; false to close.
-    async fn other(&mut self, class: Class) -> bool {
-        let (state, output) = (&mut self.state, &mut self.output);
-        let taken = self.input.take_other(|request| match class {
-            Class::Here(here) => answered_here::answer(here, request, state, output),
-            Class::Exec => {
-                write_error(output, "ERR EXEC without MULTI");
-                After::Answered
-            }
-            Class::Multi | Class::Exclusive(_) => {
-                write_error(
-                    output,
-                    &error_text::refused("this command needs an exclusive connection, which is not supported yet"),
-                );
-                After::Answered
-            }
-            Class::Refused(reason) => {
-                write_error(output, &error_text::refused(reason));
-                After::Answered
-            }
-            Class::Attack | Class::Plain { .. } => After::Close,
-        });
-        match taken {
-            Ok(Some(After::Answered)) => true,
-            Ok(Some(After::Select(db))) => self.select(db).await,
-            Ok(Some(After::Hello(hello))) => self.hello(hello).await,
-            Ok(Some(After::Close) | None) | Err(_) => false,
-        }
-    }
-
-    /// Enters a database once the upstream has said that it exists.
-    async fn select(&mut self, db: u32) -> bool {
-        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
-        burst.needs.db = db;
-        match self.caller.call(burst).await.failure {
-            None => {
-                self.state.needs.db = db;
-                write_simple(&mut self.output, "OK");
-            }
-            Some(failure) => write_error(&mut self.output, &error_text::job(&failure, &self.context)),
-        }
-        true
-    }
-
-    /// Answers `HELLO` as the upstream answered it, with the client's own id.
-    async fn hello(&mut self, hello: Hello) -> bool {
-        if self.caller.facts().hello(Protocol::Resp2, 0).is_none() {
-            // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
-            let burst = Burst { needs: self.state.needs, ..Burst::default() };
-            if let Some(failure) = self.caller.call(burst).await.failure {
-                write_error(&mut self.output, &error_text::job(&failure, &self.context));
-                return true;
-            }
-        }
-        let facts = self.caller.facts();
-        let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
-        if !facts.speaks(protocol) {
-            write_error(&mut self.output, "NOPROTO unsupported protocol version");
-            return true;
-        }
-        self.state.needs.protocol = protocol;
-        if let Some(name) = hello.name {
-            self.state.name = name;
-        }
-        match facts.hello(protocol, self.state.id) {
-            Some(reply) => self.output.extend_from_slice(&reply),
-            None => answered_here::plain_hello(self.state.id, &mut self.output),
-        }
-        true
+            || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
     }
 
     /// Says why and closes.
@@ -257,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes all replies. Meanwhile it keeps what the client sends, up to a bound, because the client may
     /// read only when it has sent all. A client that takes nothing in time is not written to again.
-    async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         if self.output.is_empty() {
             return;
         }

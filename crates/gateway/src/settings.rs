@@ -2,6 +2,7 @@
 //! checked; everything behind it trusts them.
 
 use std::{
+    collections::HashSet,
     net::{SocketAddr, ToSocketAddrs},
     num::NonZeroUsize,
     time::Duration,
@@ -10,10 +11,16 @@ use std::{
 use pool::{Endpoint, Settings};
 use resp::RequestLimits;
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    auth::{Digest32, User, Users},
+    config::{Config, ConfigError},
+};
 
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
+
+/// A year: longer waits are mistakes.
+const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
 /// All that the gateway needs to know to start.
 #[derive(Debug, Clone)]
@@ -40,9 +47,14 @@ pub(crate) struct SessionSettings {
     pub(crate) batch_bytes_max: usize,
     pub(crate) batch_reply_bytes: usize,
     pub(crate) queue_timeout: Duration,
+    pub(crate) reply_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) db: u32,
+    pub(crate) users: Users,
+    pub(crate) login_timeout: Duration,
+    /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
+    pub(crate) denied: HashSet<Vec<u8>>,
 }
 
 /// Where logs go and how.
@@ -61,7 +73,11 @@ fn at_least_one(key: &'static str, number: usize) -> Result<usize, ConfigError> 
 }
 
 fn millis(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
-    if number == 0 { value(key, "must be at least 1 ms") } else { Ok(Duration::from_millis(number)) }
+    match number {
+        0 => value(key, "must be at least 1 ms"),
+        1..=MILLIS_MAX => Ok(Duration::from_millis(number)),
+        _ => value(key, format!("must be at most {MILLIS_MAX} ms")),
+    }
 }
 
 impl GatewaySettings {
@@ -90,9 +106,10 @@ fn listen(config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
         Ok(addresses) => addresses.collect(),
         Err(error) => return value("listen", format!("\"{}\" is no address and port: {error}", config.listen)),
     };
-    if config.protected_mode && addresses.iter().any(|address| !address.ip().is_loopback()) {
+    let open = config.protected_mode && config.auth.users.is_empty();
+    if open && addresses.iter().any(|address| !address.ip().is_loopback()) {
         let problem = format!(
-            "\"{}\" reaches beyond this machine and nobody has to log in; set protected_mode = false if that is meant",
+            "\"{}\" reaches beyond this machine and nobody has to log in; add auth.users, or set protected_mode = false if that is meant",
             config.listen
         );
         return value("listen", problem);
@@ -135,7 +152,9 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
         reconnect_delay_max,
         keepalive: millis("upstream.keepalive_ms", upstream.keepalive_ms)?,
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms)?,
-        ..Settings::new(endpoint)
+        exclusive_max: at_least_one("pool.exclusive_max", pool.exclusive_max)?,
+        exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms)?,
+        endpoint,
     })
 }
 
@@ -156,10 +175,28 @@ fn session_settings(config: &Config, pool: &Settings) -> Result<SessionSettings,
         batch_bytes_max: at_least_one("pool.batch_bytes_max", config.pool.batch_bytes_max)?,
         batch_reply_bytes: at_least_one("pool.batch_reply_bytes", config.pool.batch_reply_bytes)?,
         queue_timeout: pool.queue_timeout,
+        reply_timeout: pool.reply_timeout,
         write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
         idle_timeout: (clients.idle_timeout_ms > 0).then(|| Duration::from_millis(clients.idle_timeout_ms)),
         db: pool.endpoint.db,
+        users: users(config)?,
+        login_timeout: millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?,
+        denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
+}
+
+fn users(config: &Config) -> Result<Users, ConfigError> {
+    let mut users = Vec::new();
+    for (name, digest) in &config.auth.users {
+        let Some(digest) = Digest32::parse(digest) else {
+            return value(
+                "auth.users",
+                format!("the password of \"{name}\" is not 64 hexadecimal digits of a SHA-256"),
+            );
+        };
+        users.push(User { name: name.clone(), digest });
+    }
+    Ok(Users(users))
 }
 
 fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {

@@ -2,6 +2,24 @@
 
 use pool::Needs;
 
+/// `CLIENT REPLY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// The reply to the next request is left out.
+    SkipNext,
+}
+
+/// Whether a transaction was refused at its beginning, so that nothing up to its end may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Doomed {
+    #[default]
+    No,
+    Yes,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct ClientState {
@@ -11,10 +29,33 @@ pub(crate) struct ClientState {
     pub(crate) name: Vec<u8>,
     /// Database and protocol version, which every job of the session needs.
     pub(crate) needs: Needs,
+    /// May send commands: has logged in, or nobody has to.
+    pub(crate) authenticated: bool,
+    pub(crate) replies: Replies,
+    pub(crate) doomed: Doomed,
 }
 
 impl ClientState {
-    pub(crate) fn new(id: u64, db: u32) -> Self {
-        Self { id, name: Vec::new(), needs: Needs { db, ..Needs::default() } }
+    pub(crate) fn new(id: u64, db: u32, authenticated: bool) -> Self {
+        Self {
+            id,
+            name: Vec::new(),
+            needs: Needs { db, ..Needs::default() },
+            authenticated,
+            replies: Replies::On,
+            doomed: Doomed::No,
+        }
+    }
+
+    /// Whether the reply to the request at hand is left out.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.replies != Replies::On
+    }
+
+    /// A request has been dealt with.
+    pub(crate) fn request_done(&mut self) {
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::On;
+        }
     }
 }

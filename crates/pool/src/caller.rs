@@ -88,7 +88,8 @@ impl Caller {
         let budget = &self.shared.queued_bytes;
         let share = match budget.try_take(burst.requests.len(), bytes_max) {
             Some(share) => share,
-            None => match timeout_at(deadline, budget.take(burst.requests.len(), bytes_max)).await {
+            // Boxed, like the other wait below: rare, and large.
+            None => match Box::pin(timeout_at(deadline, budget.take(burst.requests.len(), bytes_max))).await {
                 Ok(share) => share,
                 Err(_) => return failed(JobError::QueueTimeout(queue_timeout), burst),
             },
@@ -98,7 +99,7 @@ impl Caller {
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
         match self.queue.try_send(job) {
             Ok(()) => {}
-            Err(TrySendError::Full(job)) => match timeout_at(deadline, self.queue.send(job)).await {
+            Err(TrySendError::Full(job)) => match Box::pin(timeout_at(deadline, self.queue.send(job))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(closed)) => closed.0.fail(JobError::Closed),
                 Err(_) => return failed(JobError::QueueTimeout(queue_timeout), Burst::default()),

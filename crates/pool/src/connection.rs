@@ -99,9 +99,7 @@ impl Connection {
 
     /// Takes over what may change while the connection lives.
     pub(crate) fn tune(&mut self, settings: &Settings, facts: &Facts) {
-        // Half of the upstream's own idle time-out leaves room for its coarse clock.
-        let before_timeout = facts.idle_timeout.map_or(settings.keepalive, |timeout| timeout / 2);
-        self.keepalive = settings.keepalive.min(before_timeout);
+        self.keepalive = settings.keepalive.min(facts.half_idle_timeout());
         self.reply_bytes_max = settings.reply_bytes_max;
         self.pipeline_depth = settings.pipeline_depth;
     }

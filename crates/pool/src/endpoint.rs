@@ -74,6 +74,12 @@ impl Endpoint {
         same_address && self.user == other.user && self.password == other.password
     }
 
+    /// The request that logs in, if the upstream wants one.
+    pub(crate) fn login(&self) -> Option<Vec<&str>> {
+        let password = self.password.as_deref()?;
+        Some(["AUTH"].into_iter().chain(self.user.as_deref()).chain([password]).collect())
+    }
+
     fn from_url(url: &Url) -> Result<Self, EndpointError> {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (address, db) = match url.scheme() {

@@ -17,6 +17,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Half of the time that the upstream lets a connection be idle: what leaves room for its coarse clock.
+    pub(crate) fn half_idle_timeout(&self) -> Duration {
+        self.idle_timeout.map_or(Duration::MAX, |timeout| timeout / 2)
+    }
+
     /// Whether the upstream speaks the version.
     pub fn speaks(&self, protocol: Protocol) -> bool {
         match protocol {
@@ -40,12 +45,28 @@ impl Facts {
 
     /// The upstream's version as it writes it, such as `7.0.15`.
     pub fn version(&self) -> Option<String> {
+        self.field(b"version").and_then(|value| Some(String::from_utf8_lossy(value.as_bytes()?).into_owned()))
+    }
+
+    /// The upstream's id of the connection that logged in.
+    pub(crate) fn id(&self) -> Option<i64> {
+        match self.field(b"id") {
+            Some(Value::Integer(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether the upstream knows `RESET`: Redis since 6.2, and all of Valkey.
+    pub(crate) fn can_reset(&self) -> bool {
+        let version = self.version().unwrap_or_default();
+        let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 2)
+    }
+
+    fn field(&self, name: &[u8]) -> Option<Value> {
         let reply = self.hello2.as_ref()?;
         let Ok((Value::Array(items), _)) = Value::decode(&reply.clone().into()) else { return None };
-        items.chunks_exact(2).find_map(|pair| {
-            let is_version = pair[0].as_bytes() == Some(b"version");
-            is_version.then(|| String::from_utf8_lossy(pair[1].as_bytes().unwrap_or_default()).into_owned())
-        })
+        items.chunks_exact(2).find_map(|pair| (pair[0].as_bytes() == Some(name)).then(|| pair[1].clone()))
     }
 }
 
@@ -60,6 +81,8 @@ mod tests {
         let reply = facts.hello(Protocol::Resp2, 4711).unwrap();
         assert!(reply.windows(12).any(|window| window == b"id\r\n:4711\r\n$"));
         assert_eq!(facts.version().as_deref(), Some("7.0.9"));
+        assert_eq!(facts.id(), Some(17));
+        assert!(facts.can_reset());
         assert!(!facts.speaks(Protocol::Resp3));
     }
 }

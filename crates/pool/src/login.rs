@@ -40,10 +40,7 @@ pub(crate) async fn login(endpoint: &Endpoint, name: &str, deadline: Duration) -
 async fn converse(endpoint: &Endpoint, name: &str) -> Result<(Stream, Facts), LoginError> {
     let stream = Stream::dial(&endpoint.address).await.map_err(LoginError::Connect)?;
     let mut talk = Talk { stream, input: BytesMut::new() };
-    if let Some(password) = &endpoint.password {
-        let mut request = vec!["AUTH"];
-        request.extend(endpoint.user.as_deref());
-        request.push(password);
+    if let Some(request) = endpoint.login() {
         talk.send(&[&request]).await?;
         if let Value::Error(text) = talk.value().await? {
             return Err(LoginError::Refused(text));

@@ -7,10 +7,13 @@ use async_channel::{Receiver, Sender};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{Caller, Client, Facts, JobError, Settings, health::Upstream, job::Job, shared::Shared, worker::Worker};
+
+/// How often idle exclusive connections are looked through.
+const PRUNE_EVERY: Duration = Duration::from_secs(1);
 
 /// Many producers, one bounded queue, N workers. Dropping it without [`drain`](Self::drain) lets the
 /// workers end by themselves once the last [`Caller`] and [`Client`] are gone too.
@@ -44,6 +47,12 @@ pub struct Status {
     pub lost: u64,
     /// Bursts sent again since the start.
     pub retried: u64,
+    /// Exclusive connections that are lent.
+    pub exclusive_lent: usize,
+    /// Exclusive connections that nobody borrows.
+    pub exclusive_idle: usize,
+    /// Exclusive connections opened since the start.
+    pub exclusive_opened: u64,
 }
 
 impl Pool {
@@ -89,7 +98,11 @@ impl Pool {
     /// What the pool is doing now.
     pub fn status(&self) -> Status {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        let (exclusive_lent, exclusive_idle) = self.shared.exclusives.counts();
         Status {
+            exclusive_lent,
+            exclusive_idle,
+            exclusive_opened: load(&self.shared.stats.exclusive_opened),
             upstream: self.shared.health.watch().borrow().clone(),
             queued_jobs: self.queue.len(),
             queued_bytes: self.shared.queued_bytes.used(),
@@ -143,8 +156,16 @@ impl Supervisor {
                     None => break,
                 },
                 changed = settings.changed(), if reconfigurable => reconfigurable = changed.is_ok(),
+                () = sleep(PRUNE_EVERY) => {}
             }
+            let (exclusive_max, idle_max) = {
+                let settings = settings.borrow();
+                (settings.exclusive_max, settings.exclusive_idle.min(self.shared.facts().half_idle_timeout()))
+            };
+            self.shared.exclusives.set_max(exclusive_max);
+            self.shared.exclusives.prune(idle_max);
         }
+        self.shared.exclusives.prune(Duration::ZERO);
         while let Ok(job) = self.jobs.try_recv() {
             job.fail(JobError::Closed);
         }

@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::{Facts, Settings, budget::Budget, health::Health};
+use crate::{Facts, Settings, budget::Budget, exclusive::Exclusives, health::Health};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -21,14 +21,17 @@ pub(crate) struct Shared {
     pub(crate) turn: Arc<Semaphore>,
     /// The right to try the upstream while it is down.
     pub(crate) probe: Semaphore,
+    pub(crate) exclusives: Exclusives,
     facts: Mutex<Arc<Facts>>,
     pub(crate) stats: Stats,
 }
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        let exclusives = Exclusives::new(settings.borrow().exclusive_max);
         Self {
             settings,
+            exclusives,
             health: Health::new(),
             queued_bytes: Arc::new(Budget::default()),
             turn: Arc::new(Semaphore::new(1)),
@@ -60,6 +63,7 @@ pub(crate) struct Stats {
     pub(crate) opened: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) retried: AtomicU64,
+    pub(crate) exclusive_opened: AtomicU64,
 }
 
 impl Stats {

@@ -15,6 +15,7 @@
 //! assert_eq!(request.arg(1), Some(&b"k"[..]));
 //! ```
 
+mod decoder;
 mod encode;
 mod error;
 mod inline;
@@ -23,6 +24,7 @@ mod reply;
 mod request;
 mod value;
 
+pub use decoder::{Decoded, RequestDecoder};
 pub use encode::{
     Protocol, write_array, write_bulk, write_error, write_integer, write_map, write_null, write_push, write_request,
     write_simple,
@@ -31,5 +33,5 @@ pub use error::{ReplyError, RequestError};
 pub use inline::split_inline;
 pub use number::parse_integer;
 pub use reply::{Progress, ReplyKind, ReplyScanner};
-pub use request::{Decoded, Request, RequestDecoder, RequestLimits};
+pub use request::{Request, RequestLimits};
 pub use value::{Value, ValueError};

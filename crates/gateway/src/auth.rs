@@ -1,0 +1,81 @@
+//! Who may log in. Passwords are kept as SHA-256 digests, as in Redis's ACL files, and compared in
+//! constant time.
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// The user that `AUTH password` and no login at all stand for.
+const DEFAULT_USER: &str = "default";
+
+/// One who may log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) digest: Digest32,
+}
+
+/// A SHA-256 digest that does not show in logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Digest32(pub(crate) [u8; 32]);
+
+impl std::fmt::Debug for Digest32 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("digest")
+    }
+}
+
+impl Digest32 {
+    /// From 64 hexadecimal digits.
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (byte, index) in digest.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&hex[index..index + 2], 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
+/// All who may log in; nobody has to if there are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Users(pub(crate) Vec<User>);
+
+impl Users {
+    /// Whether clients have to log in.
+    pub(crate) fn are_required(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a
+    /// wrong name as for a wrong password.
+    pub(crate) fn admit(&self, name: Option<&[u8]>, password: &[u8]) -> bool {
+        let digest: [u8; 32] = Sha256::digest(password).into();
+        let name = name.unwrap_or(DEFAULT_USER.as_bytes());
+        let mut admitted = Choice::from(0);
+        for user in &self.0 {
+            admitted |= user.name.as_bytes().ct_eq(name) & user.digest.0.ct_eq(&digest);
+        }
+        admitted.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_pair_is_admitted() {
+        // sha256("hunter2")
+        let digest = Digest32::parse("f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7").unwrap();
+        let users = Users(vec![User { name: "app".into(), digest }, User { name: "default".into(), digest }]);
+        assert!(users.admit(Some(b"app"), b"hunter2"));
+        assert!(users.admit(None, b"hunter2"));
+        assert!(!users.admit(Some(b"app"), b"hunter3"));
+        assert!(!users.admit(Some(b"ap"), b"hunter2"));
+        assert!(!Users::default().admit(None, b""));
+        assert!(!format!("{users:?}").contains("245"), "digests stay out of logs");
+        assert_eq!(Digest32::parse("xyz"), None);
+    }
+}

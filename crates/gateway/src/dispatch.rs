@@ -1,0 +1,189 @@
+//! What a session does with a request that did not go with a burst: answered here, sent to an exclusive
+//! connection, or refused.
+
+use pool::Burst;
+use resp::{Protocol, Request, write_error, write_simple};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    answered_here::{self, After, Hello, Who},
+    command::{Class, Here},
+    error_text,
+    exclusive_mode::Single,
+    session::Session,
+    state::Doomed,
+};
+
+/// What is to be done once the request has been read and taken off the input.
+enum Next {
+    After(After),
+    Exclusively(Single),
+    /// By itself into the queue.
+    Shared(Burst),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Deals with the request at which gathering stopped; false to close.
+    pub(crate) async fn other(&mut self, class: Class) -> bool {
+        let from = self.output.len();
+        let muted_before = self.state.is_muted();
+        let exclusively = self.goes_exclusive(class);
+        let Some(next) = self.take(class, exclusively) else { return false };
+        let go_on = match next {
+            Next::After(After::Answered) => true,
+            Next::After(After::Close) => false,
+            Next::After(After::Select(db)) => self.select(db).await,
+            Next::After(After::Hello(hello)) => self.hello(hello).await,
+            Next::After(After::Reset) => {
+                self.reset();
+                true
+            }
+            Next::After(After::Unblock(requests)) => self.run_shared(requests).await,
+            Next::Exclusively(single) => self.run_single(single).await,
+            Next::Shared(burst) => {
+                self.burst = burst;
+                self.execute().await
+            }
+        };
+        if muted_before && self.state.is_muted() && !exclusively {
+            self.output.truncate(from.min(self.output.len()));
+        }
+        if muted_before {
+            self.state.request_done();
+        }
+        self.publish();
+        go_on
+    }
+
+    /// Takes the request off the input and reads it; `None` to close.
+    fn take(&mut self, class: Class, exclusively: bool) -> Option<Next> {
+        let lending = self.lending.as_deref();
+        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let output = &mut self.output;
+        let taken = self.input.take_other(|request| {
+            if !who.state.authenticated && !may_precede_login(class) {
+                write_error(output, error_text::NO_LOGIN);
+                return Next::After(if class == Class::Attack { After::Close } else { After::Answered });
+            }
+            if who.state.doomed == Doomed::Yes && !may_follow_refused_multi(class) {
+                doomed(class, &mut who, output);
+                return Next::After(After::Answered);
+            }
+            if exclusively {
+                return Next::Exclusively(Single::new(class, request, lending));
+            }
+            match class {
+                Class::Here(here) => Next::After(answered_here::answer(here, request, &mut who, output)),
+                Class::Exec => {
+                    write_error(output, "ERR EXEC without MULTI");
+                    Next::After(After::Answered)
+                }
+                Class::Refused(reason) => {
+                    write_error(output, &error_text::refused(reason));
+                    Next::After(After::Answered)
+                }
+                Class::Attack => Next::After(After::Close),
+                Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Next::Shared(alone(request)),
+            }
+        });
+        if self.state.authenticated {
+            self.input.set_limits(self.context.settings.limits);
+        }
+        taken.ok().flatten()
+    }
+
+    /// Enters a database once the upstream has said that it exists.
+    async fn select(&mut self, db: u32) -> bool {
+        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
+        burst.needs.db = db;
+        match self.caller.call(burst).await.failure {
+            None => {
+                self.state.needs.db = db;
+                write_simple(&mut self.output, "OK");
+            }
+            Some(failure) => write_error(&mut self.output, &error_text::job(&failure, &self.context)),
+        }
+        true
+    }
+
+    /// Answers `HELLO` as the upstream answered it, with the client's own id.
+    async fn hello(&mut self, hello: Hello) -> bool {
+        if self.caller.facts().hello(Protocol::Resp2, 0).is_none() {
+            // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
+            let burst = Burst { needs: self.state.needs, ..Burst::default() };
+            if let Some(failure) = self.caller.call(burst).await.failure {
+                write_error(&mut self.output, &error_text::job(&failure, &self.context));
+                return true;
+            }
+        }
+        let facts = self.caller.facts();
+        let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
+        if !facts.speaks(protocol) {
+            write_error(&mut self.output, "NOPROTO unsupported protocol version");
+            return true;
+        }
+        if self.lending.is_some() && protocol != self.state.needs.protocol && !self.switch_lent(protocol).await {
+            return false;
+        }
+        self.state.needs.protocol = protocol;
+        if hello.logged_in {
+            self.state.authenticated = true;
+            self.input.set_limits(self.context.settings.limits);
+        }
+        if let Some(name) = hello.name {
+            self.entry.renamed(&name);
+            self.state.name = name;
+        }
+        match facts.hello(protocol, self.state.id) {
+            Some(reply) => self.output.extend_from_slice(&reply),
+            None => answered_here::plain_hello(self.state.id, &mut self.output),
+        }
+        true
+    }
+
+    /// A request of the gateway's own making, into the queue.
+    async fn run_shared(&mut self, requests: Vec<u8>) -> bool {
+        self.burst = Burst { requests, replies_due: 1, ..Burst::default() };
+        self.execute().await
+    }
+
+    /// What others see of this session.
+    fn publish(&self) {
+        let (needs, lending) = (self.state.needs, self.lending.as_ref());
+        self.entry.update(|details| {
+            details.db = needs.db;
+            details.protocol = needs.protocol;
+            details.multi = lending.is_some_and(|lending| lending.multi);
+            details.subscriptions = lending.map_or([0; 3], |lending| lending.subscriptions());
+        });
+    }
+}
+
+fn alone(request: &Request<'_>) -> Burst {
+    let mut burst = Burst { replies_due: 1, ..Burst::default() };
+    request.write(&mut burst.requests);
+    burst
+}
+
+fn may_precede_login(class: Class) -> bool {
+    matches!(class, Class::Here(Here::Auth | Here::Hello | Here::Quit | Here::Reset))
+}
+
+fn may_follow_refused_multi(class: Class) -> bool {
+    matches!(class, Class::Here(Here::Quit | Here::Reset) | Class::Attack)
+}
+
+/// Answers within a transaction that was refused at its `MULTI`.
+fn doomed(class: Class, who: &mut Who<'_>, output: &mut Vec<u8>) {
+    match class {
+        Class::Exec => {
+            who.state.doomed = Doomed::No;
+            write_error(output, error_text::EXEC_ABORT);
+        }
+        Class::Here(Here::DiscardWithoutMulti) => {
+            who.state.doomed = Doomed::No;
+            write_simple(output, "OK");
+        }
+        _ => write_error(output, error_text::DOOMED),
+    }
+}

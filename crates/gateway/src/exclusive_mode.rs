@@ -1,0 +1,268 @@
+//! A session while it borrows an exclusive connection: requests go there one after the other, replies
+//! and pushes come back as they are, until nothing needs the connection any more. Then it is given
+//! back; a client that vanishes first has it closed, or given back where nothing is outstanding.
+
+use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
+
+use pool::{Burst, JobError, ReplyKind, Sent};
+use resp::{Protocol, Request, write_error, write_request, write_simple};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use crate::{
+    command::{Class, Here, Reason},
+    error_text,
+    lending::{Change, Lending, Message},
+    registry::Asked,
+    session::Session,
+    state::{ClientState, Doomed},
+};
+
+/// A request on its way to an exclusive connection, copied out of the input.
+#[derive(Debug)]
+pub(crate) struct Single {
+    reason: Reason,
+    change: Change,
+    requests: Vec<u8>,
+    due: u32,
+    /// Replies at the beginning that the client has not asked for.
+    swallow: u32,
+}
+
+impl Single {
+    pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>) -> Self {
+        let change = Change::of(class, request);
+        let reason = match class {
+            Class::Exclusive(reason) => reason,
+            Class::Multi => Reason::Transaction,
+            Class::Here(_) | Class::Exec | Class::Plain { .. } | Class::Refused(_) | Class::Attack => Reason::Other,
+        };
+        let names = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
+        let mut due = match lending {
+            Some(lending) => lending.due(change, request),
+            None if change == Change::Subscribe => names.max(1),
+            None => 1,
+        };
+        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0 };
+        if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
+            // WAIT counts from its own connection's last write; any command executed brings that up to date.
+            write_request(&mut single.requests, &["PING"]);
+            single.swallow = 1;
+            due += 1;
+        }
+        request.write(&mut single.requests);
+        single.due = due;
+        single
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.reason, Reason::Blocking | Reason::Wait)
+    }
+}
+
+/// Enough of a reply to tell what it is.
+type ReplyHead = [u8; 12];
+
+/// What a session that waits on an exclusive connection wakes up to.
+enum Event {
+    Message(usize, ReplyKind),
+    Lost(io::Error),
+    /// There are replies that the client can have now.
+    Flush,
+    /// The client has gone, or is to go.
+    Gone,
+    TimedOut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Whether a request goes to the exclusive connection rather than being answered here or shared.
+    pub(crate) fn goes_exclusive(&self, class: Class) -> bool {
+        match (&self.lending, class) {
+            (
+                _,
+                Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset | Here::Hello | Here::Auth),
+            ) => false,
+            (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
+            (Some(lending), Class::Here(here)) => {
+                lending.multi
+                    || lending.is_restricted(self.state.needs.protocol)
+                    || matches!(here, Here::Select | Here::DiscardWithoutMulti | Here::Unwatch | Here::Unsubscribe)
+            }
+            (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
+        }
+    }
+
+    /// Has one request executed on an exclusive connection; false to close the session.
+    pub(crate) async fn run_single(&mut self, single: Single) -> bool {
+        if self.lending.is_none() {
+            match self.caller.lend(self.state.needs).await {
+                Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
+                Err(failure) => {
+                    if single.change == Change::Multi {
+                        // What follows must not run outside of the transaction it was meant for.
+                        self.state.doomed = Doomed::Yes;
+                    }
+                    self.fail_replies(single.due - single.swallow, &failure);
+                    return true;
+                }
+            }
+        }
+        let upstream_id = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
+        if single.waits() {
+            self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+        }
+        let mut head = ReplyHead::default();
+        let go_on = self.exchange(&single, &mut head).await;
+        self.entry.blocked_on.store(0, Ordering::Release);
+        if let Some(lending) = &mut self.lending
+            && let Some(db) = lending.apply(single.change, &head)
+        {
+            self.state.needs.db = db;
+        }
+        if go_on {
+            self.end_lending_if_over();
+        }
+        go_on
+    }
+
+    /// Has gathered requests executed on the exclusive connection that the session already has.
+    pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
+        let Burst { requests, replies_due: due, .. } = burst;
+        let single = Single { reason: Reason::Other, change: Change::None, requests, due, swallow: 0 };
+        self.exchange(&single, &mut ReplyHead::default()).await
+    }
+
+    /// Gives the connection back once nothing needs it.
+    pub(crate) fn end_lending_if_over(&mut self) {
+        if let Some(lending) = self.lending.take_if(|lending| !lending.is_needed() && !lending.is_waiting()) {
+            lending.lent.give_back();
+        }
+    }
+
+    /// Gives the connection back, or closes it if replies are outstanding.
+    pub(crate) fn end_lending(&mut self) {
+        if let Some(lending) = self.lending.take_if(|lending| !lending.is_waiting() && !lending.is_monitor()) {
+            lending.lent.give_back();
+        }
+        self.lending = None;
+    }
+
+    /// Sends requests and passes on what comes until they are answered, keeping the beginning of the last
+    /// reply in `head`; false to close the session.
+    async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
+        let Some(lending) = &mut self.lending else { return false };
+        lending.expect(single.change, single.due);
+        if let Err(error) = lending.lent.send(&single.requests).await {
+            return self.lost(&error);
+        }
+        let reply_timeout = self.context.settings.reply_timeout;
+        let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
+        let mut swallow = single.swallow;
+        while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
+            match self.next_event(deadline).await {
+                Event::Message(at, kind) => {
+                    let Some(lending) = &mut self.lending else { return false };
+                    if lending.saw(&self.output[at..], kind) == Message::Reply {
+                        let length = head.len().min(self.output.len() - at);
+                        head.fill(0);
+                        head[..length].copy_from_slice(&self.output[at..at + length]);
+                        if swallow > 0 || self.state.is_muted() {
+                            swallow = swallow.saturating_sub(1);
+                            self.output.truncate(at);
+                        }
+                    }
+                }
+                Event::Flush => self.flush().await,
+                Event::Lost(error) => return self.lost(&error),
+                Event::Gone => return false,
+                Event::TimedOut => {
+                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
+                    let missing = self.lending.take().map_or(0, |lending| lending.missing());
+                    (0..missing).for_each(|_| write_error(&mut self.output, &text));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// The next message, or what ends the waiting for it. Cancel-safe.
+    async fn next_event(&mut self, deadline: Option<Instant>) -> Event {
+        poll_fn(|cx| {
+            let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
+            let at = self.output.len();
+            match lending.lent.poll_message(cx, &mut self.output) {
+                Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),
+                Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
+                Poll::Pending => {}
+            }
+            let backlog = self.context.settings.backlog_bytes_max;
+            if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready()
+                || self.entry.poll_asked(cx) == Asked::Kill
+            {
+                return Poll::Ready(Event::Gone);
+            }
+            match deadline {
+                Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Event::TimedOut),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Passes on what comes without having been asked for, as far as it is there; an error when the
+    /// connection is lost.
+    pub(crate) fn poll_pushes(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        let Some(lending) = &mut self.lending else { return Poll::Pending };
+        let before = self.output.len();
+        while self.output.len() < PUSHES_BYTES {
+            let at = self.output.len();
+            match lending.lent.poll_message(cx, &mut self.output) {
+                Poll::Ready(Ok(kind)) => drop(lending.saw(&self.output[at..], kind)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if self.output.len() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on.
+    fn lost(&mut self, error: &io::Error) -> bool {
+        let Some(lending) = self.lending.take() else { return false };
+        let failure = JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
+        self.fail_replies(lending.missing(), &failure);
+        tracing::debug!(client = self.entry.id, reason = lending.reason.name(), %error, "exclusive connection lost");
+        !lending.is_needed()
+    }
+
+    fn fail_replies(&mut self, due: u32, failure: &JobError) {
+        if !self.state.is_muted() {
+            let text = error_text::job(failure, &self.context);
+            (0..due).for_each(|_| write_error(&mut self.output, &text));
+        }
+    }
+
+    /// Has the exclusive connection speak another version of the protocol.
+    pub(crate) async fn switch_lent(&mut self, protocol: Protocol) -> bool {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
+        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        self.exchange(&single, &mut ReplyHead::default()).await
+    }
+
+    /// `RESET`: the session is as new, and what was lent is given back.
+    pub(crate) fn reset(&mut self) {
+        self.end_lending();
+        let settings = &self.context.settings;
+        let authenticated = !settings.users.are_required();
+        self.state = ClientState::new(self.entry.id, settings.db, authenticated);
+        self.entry.renamed(b"");
+        write_simple(&mut self.output, "RESET");
+    }
+}
+
+/// Bytes of pushes that are passed on in one write.
+const PUSHES_BYTES: usize = 64 * 1024;

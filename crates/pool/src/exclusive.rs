@@ -1,0 +1,316 @@
+//! Exclusive connections: a bounded, elastic set beside the workers, for what cannot share a
+//! connection. One is lent by value, given back clean, and closed when it is dropped instead. Borrowers
+//! wait in the order in which they asked.
+//!
+//! Giving back takes no task and no waiting: the requests that clean a connection are written at once,
+//! so that the upstream forgets what was watched or queued, and the next borrower reads their replies.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::BytesMut;
+use resp::{Protocol, ReplyKind, ReplyScanner, write_request};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    Caller, Endpoint, JobError, Needs, Sent, Settings,
+    login::login,
+    shared::{Shared, Stats},
+    stream::Stream,
+};
+
+/// Bytes of one read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// The connections that nobody borrows, and the right to borrow.
+#[derive(Debug)]
+pub(crate) struct Exclusives {
+    permits: Arc<Semaphore>,
+    max: AtomicUsize,
+    /// Permits to withdraw as they come back, after `exclusive_max` was lowered.
+    surplus: AtomicUsize,
+    idle: Mutex<Vec<Idle>>,
+    named: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Idle {
+    line: Line,
+    since: Instant,
+    /// Replies to the requests that cleaned it, not read yet.
+    owed: u32,
+}
+
+/// A connection with what has been read of it.
+#[derive(Debug)]
+struct Line {
+    stream: Stream,
+    endpoint: Endpoint,
+    name: String,
+    /// As `CLIENT ID` of the upstream says it.
+    upstream_id: Option<i64>,
+    input: BytesMut,
+    scanner: ReplyScanner,
+    scanned: usize,
+    renew_at: Instant,
+    can_reset: bool,
+}
+
+/// An exclusive connection, lent. Dropping it closes it.
+#[derive(Debug)]
+pub struct Lent {
+    line: Line,
+    shared: Arc<Shared>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Exclusives {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(max)),
+            max: AtomicUsize::new(max),
+            surplus: AtomicUsize::new(0),
+            idle: Mutex::default(),
+            named: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes how many may be lent; what is lent already stays lent.
+    pub(crate) fn set_max(&self, max: usize) {
+        let before = self.max.swap(max, Ordering::AcqRel);
+        if max >= before {
+            let more = max - before;
+            let kept = self
+                .surplus
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |surplus| Some(surplus.saturating_sub(more)));
+            self.permits.add_permits(more - more.min(kept.unwrap_or(0)));
+        } else {
+            let fewer = before - max;
+            let withdrawn = self.permits.forget_permits(fewer);
+            self.surplus.fetch_add(fewer - withdrawn, Ordering::AcqRel);
+        }
+    }
+
+    /// Closes what nobody borrowed for too long, or all if `idle_max` is zero.
+    pub(crate) fn prune(&self, idle_max: std::time::Duration) {
+        let now = Instant::now();
+        self.lock().retain(|idle| now < idle.since + idle_max && now < idle.line.renew_at);
+    }
+
+    /// Connections that are lent, and those that are idle.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let lent = self.max.load(Ordering::Acquire) + self.surplus.load(Ordering::Acquire);
+        (lent.saturating_sub(self.permits.available_permits()), self.lock().len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn withdraw(&self) -> bool {
+        self.surplus.fetch_update(Ordering::AcqRel, Ordering::Acquire, |surplus| surplus.checked_sub(1)).is_ok()
+    }
+}
+
+impl Caller {
+    /// Borrows an exclusive connection in the state that `needs` says, waiting at most `queue_timeout` for
+    /// one to be free.
+    ///
+    /// # Errors
+    /// None came free, or the upstream cannot be reached or refuses the state.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the place in line and closes what was being prepared.
+    pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
+        let shared = self.shared();
+        if let Some(reason) = shared.health.down_reason() {
+            return Err(JobError::UpstreamDown(reason));
+        }
+        let settings = shared.settings();
+        let deadline = Instant::now() + settings.queue_timeout;
+        let acquire = Arc::clone(&shared.exclusives.permits).acquire_owned();
+        let Ok(Ok(permit)) = timeout_at(deadline, acquire).await else {
+            let max = shared.exclusives.max.load(Ordering::Acquire);
+            return Err(JobError::ExclusiveTimeout { max, waited: settings.queue_timeout });
+        };
+        loop {
+            let idle = shared.exclusives.lock().pop();
+            let (mut line, owed) = match idle {
+                Some(idle) if !idle.line.endpoint.leads_where(&settings.endpoint) => continue,
+                Some(idle) => (idle.line, idle.owed),
+                None => (Line::open(shared, &settings).await?, 0),
+            };
+            match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
+                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
+                Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
+                // It was closed while nobody looked; another may be good, and a new one will tell.
+                Ok(Err(Unprepared::Io(_))) | Err(_) if owed > 0 => {}
+                Ok(Err(Unprepared::Io(error))) => return Err(lost(&error)),
+                Err(_) => return Err(lost(&io::ErrorKind::TimedOut.into())),
+            }
+        }
+    }
+}
+
+fn lost(error: &io::Error) -> JobError {
+    JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No }
+}
+
+enum Unprepared {
+    Refused(Arc<str>),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unprepared {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Line {
+    async fn open(shared: &Shared, settings: &Settings) -> Result<Self, JobError> {
+        let number = shared.exclusives.named.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = format!("respool-exclusive-{number}");
+        match login(&settings.endpoint, &name, settings.connect_timeout).await {
+            Ok((stream, facts)) => {
+                Stats::count(&shared.stats.exclusive_opened);
+                Ok(Self {
+                    stream,
+                    endpoint: settings.endpoint.clone(),
+                    name,
+                    upstream_id: facts.id(),
+                    input: BytesMut::new(),
+                    scanner: ReplyScanner::new(settings.reply_depth_max),
+                    scanned: 0,
+                    renew_at: Instant::now() + settings.lifetime.mul_f64(0.9 + fastrand::f64() / 5.0),
+                    can_reset: facts.can_reset(),
+                })
+            }
+            Err(error) => Err(JobError::UpstreamDown(error.to_string().into())),
+        }
+    }
+
+    /// Reads what cleaning left behind and brings the connection into the state needed.
+    async fn prepare(&mut self, owed: u32, needs: Needs) -> Result<(), Unprepared> {
+        let mut requests = Vec::new();
+        let mut wanted = owed;
+        if needs.protocol == Protocol::Resp3 {
+            write_request(&mut requests, &["HELLO", "3"]);
+            wanted += 1;
+        }
+        if needs.db != 0 {
+            write_request(&mut requests, &["SELECT", &needs.db.to_string()]);
+            wanted += 1;
+        }
+        self.stream.write_all(&requests).await?;
+        let mut reply = Vec::new();
+        for _ in 0..wanted {
+            reply.clear();
+            let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+            if kind == ReplyKind::Error {
+                let text = String::from_utf8_lossy(&reply[1..]);
+                return Err(Unprepared::Refused(text.trim_end().into()));
+            }
+        }
+        // Whatever else there is to read now is the news of its end.
+        match self.poll_fill(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(_) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        loop {
+            match self.scanner.scan(&self.input[self.scanned..]) {
+                Ok(progress) => {
+                    self.scanned += progress.consumed;
+                    if let Some(kind) = progress.complete {
+                        out.extend_from_slice(&self.input.split_to(self.scanned));
+                        self.scanned = 0;
+                        return Poll::Ready(Ok(kind));
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
+            }
+            if std::task::ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut space);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.input.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Writes what cleans the connection; how many replies that owes, or `None` if it cannot be cleaned.
+    fn clean(&mut self) -> Option<u32> {
+        if !self.can_reset || !self.input.is_empty() {
+            return None;
+        }
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["RESET"]);
+        let mut owed = 2;
+        if let Some(login) = self.endpoint.login() {
+            write_request(&mut requests, &login);
+            owed += 1;
+        }
+        write_request(&mut requests, &["CLIENT", "SETNAME", &self.name]);
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.stream).poll_write(&mut cx, &requests) {
+            Poll::Ready(Ok(bytes)) if bytes == requests.len() => Some(owed),
+            _ => None,
+        }
+    }
+}
+
+impl Lent {
+    /// As `CLIENT ID` of the upstream says it.
+    pub fn upstream_id(&self) -> Option<i64> {
+        self.line.upstream_id
+    }
+
+    /// Writes requests.
+    ///
+    /// # Errors
+    /// The connection broke; drop it.
+    pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        self.line.stream.write_all(requests).await
+    }
+
+    /// Appends the next whole reply or push message to `out`.
+    pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        self.line.poll_message(cx, out)
+    }
+
+    /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
+    pub fn give_back(self) {
+        let Self { mut line, shared, permit } = self;
+        let settings = shared.settings();
+        let now = Instant::now();
+        if now < line.renew_at
+            && line.endpoint.leads_where(&settings.endpoint)
+            && let Some(owed) = line.clean()
+        {
+            shared.exclusives.lock().push(Idle { line, since: now, owed });
+        }
+        if shared.exclusives.withdraw() {
+            permit.forget();
+        }
+    }
+}

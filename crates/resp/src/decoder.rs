@@ -1,0 +1,367 @@
+//! Framing of requests. Resumable: what was seen once is not looked at again, and no tree is built;
+//! arguments are spans of the caller's buffer. The rules are those of Redis's `networking.c`.
+
+use memchr::memchr;
+
+use crate::{Request, RequestError, RequestLimits, inline::split_inline, number::parse_integer, request::Span};
+
+/// Redis's `PROTO_INLINE_MAX_SIZE`: the longest inline request, count line or length line, in bytes.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// What [`RequestDecoder::decode`] found at the beginning of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded {
+    /// No whole request yet; at least `missing` further bytes are needed.
+    Incomplete {
+        /// A lower bound, so that a reader can make room for a large argument at once.
+        missing: usize,
+    },
+    /// A request of `len` bytes; see [`RequestDecoder::request`].
+    Request {
+        /// Bytes from the beginning of the buffer.
+        len: usize,
+    },
+    /// `len` bytes that ask for nothing (an empty line, `*0`), which get no reply.
+    Nothing {
+        /// Bytes from the beginning of the buffer.
+        len: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    /// Looking for the length line of the next of `left` arguments.
+    Length {
+        left: usize,
+    },
+    /// Waiting for the argument that ends before `end`, the first of `left`.
+    Bulk {
+        left: usize,
+        end: usize,
+    },
+}
+
+/// Finds requests in a client's bytes, one at a time.
+///
+/// The buffer given to [`decode`](Self::decode) always begins where the current request begins and
+/// only grows until that request is complete; the caller then drops the request's bytes and goes on.
+#[derive(Debug)]
+pub struct RequestDecoder {
+    limits: RequestLimits,
+    state: State,
+    /// The offset up to which the buffer has been understood.
+    at: usize,
+    /// The offset up to which the current line has been searched for its end.
+    searched: usize,
+    spans: Vec<Span>,
+    /// The unquoted arguments of an inline request, which have no place in the buffer.
+    inline: Vec<u8>,
+    canonical: bool,
+    is_inline: bool,
+}
+
+impl RequestDecoder {
+    /// A decoder at the beginning of a stream.
+    pub fn new(limits: RequestLimits) -> Self {
+        Self {
+            limits,
+            state: State::Start,
+            at: 0,
+            searched: 0,
+            spans: Vec::new(),
+            inline: Vec::new(),
+            canonical: true,
+            is_inline: false,
+        }
+    }
+
+    /// Changes the limits, from the next length that is read on.
+    pub fn set_limits(&mut self, limits: RequestLimits) {
+        self.limits = limits;
+    }
+
+    /// A decoder with the same limits at the beginning of a request.
+    pub fn restarted(&self) -> Self {
+        Self::new(self.limits)
+    }
+
+    /// Whether a request has been begun and not finished.
+    pub fn is_midway(&self) -> bool {
+        self.state != State::Start || self.searched > 0
+    }
+
+    /// Looks for one whole request at the beginning of `buffer`.
+    ///
+    /// # Errors
+    /// The bytes break the protocol or a limit: answer the text and close, as Redis does.
+    pub fn decode(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
+        if self.state == State::Start {
+            self.at = 0;
+            self.canonical |= self.searched == 0;
+            match buffer.first() {
+                None => return Ok(Decoded::Incomplete { missing: 1 }),
+                Some(b'*') => {
+                    let Some(line) = self.line(buffer, RequestError::MultibulkLineTooLong)? else {
+                        return Ok(Decoded::Incomplete { missing: 1 });
+                    };
+                    let count = parse_integer(&buffer[1..line.end]).ok_or(RequestError::MultibulkLength)?;
+                    if count <= 0 {
+                        self.restart();
+                        return Ok(Decoded::Nothing { len: line.end + 2 });
+                    }
+                    let left = usize::try_from(count).map_err(|_| RequestError::MultibulkLength)?;
+                    if left > self.limits.args_max {
+                        return Err(RequestError::MultibulkLength);
+                    }
+                    if self.limits.unauthenticated && left > 10 {
+                        return Err(RequestError::UnauthenticatedMultibulkLength);
+                    }
+                    self.begin(false);
+                    self.state = State::Length { left };
+                }
+                Some(_) => return self.decode_inline(buffer),
+            }
+        }
+        self.decode_args(buffer)
+    }
+
+    /// The request that [`decode`](Self::decode) has just found in the same `buffer`.
+    pub fn request<'d>(&'d self, buffer: &'d [u8]) -> Request<'d> {
+        let data = if self.is_inline { &self.inline[..] } else { buffer };
+        Request::new(data, &self.spans, &buffer[..self.at], self.canonical)
+    }
+
+    fn begin(&mut self, is_inline: bool) {
+        self.spans.clear();
+        self.inline.clear();
+        self.is_inline = is_inline;
+        self.canonical &= !is_inline;
+    }
+
+    fn restart(&mut self) {
+        self.state = State::Start;
+        self.at = 0;
+        self.searched = 0;
+    }
+
+    /// The line that begins at `at`, without its end, which is stepped over. Redis looks for CR
+    /// only and takes whatever byte follows it for the LF.
+    fn line(&mut self, buffer: &[u8], too_long: RequestError) -> Result<Option<Span>, RequestError> {
+        let from = self.searched.max(self.at);
+        match memchr(b'\r', &buffer[from..]) {
+            Some(found) if from + found + 1 < buffer.len() => {
+                let line = Span { start: self.at, end: from + found };
+                self.canonical &= buffer[line.end + 1] == b'\n';
+                self.at = line.end + 2;
+                self.searched = self.at;
+                Ok(Some(line))
+            }
+            Some(found) => {
+                self.searched = from + found;
+                Ok(None)
+            }
+            None if buffer.len() - self.at > LINE_BYTES_MAX => Err(too_long),
+            None => {
+                self.searched = buffer.len();
+                Ok(None)
+            }
+        }
+    }
+
+    fn decode_args(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
+        loop {
+            match self.state {
+                State::Start => unreachable!("the count line was read"),
+                State::Length { left: 0 } => {
+                    self.state = State::Start;
+                    self.searched = 0;
+                    return Ok(Decoded::Request { len: self.at });
+                }
+                State::Length { left } => {
+                    if let Some(first) = buffer.get(self.at)
+                        && *first != b'$'
+                        && memchr(b'\r', &buffer[self.at..]).is_some()
+                    {
+                        return Err(RequestError::ExpectedBulk(*first));
+                    }
+                    let Some(line) = self.line(buffer, RequestError::BulkLineTooLong)? else {
+                        return Ok(Decoded::Incomplete { missing: 1 });
+                    };
+                    let end = self.at + self.bulk_length(&buffer[line.start + 1..line.end])?;
+                    if end + 2 > self.limits.request_bytes_max {
+                        return Err(RequestError::TooLarge(self.limits.request_bytes_max));
+                    }
+                    self.state = State::Bulk { left, end };
+                }
+                State::Bulk { left, end } => {
+                    if buffer.len() < end + 2 {
+                        return Ok(Decoded::Incomplete { missing: end + 2 - buffer.len() });
+                    }
+                    self.canonical &= buffer[end..end + 2] == *b"\r\n";
+                    self.spans.push(Span { start: self.at, end });
+                    self.at = end + 2;
+                    self.searched = self.at;
+                    self.state = State::Length { left: left - 1 };
+                }
+            }
+        }
+    }
+
+    fn bulk_length(&self, digits: &[u8]) -> Result<usize, RequestError> {
+        let length = parse_integer(digits).ok_or(RequestError::BulkLength)?;
+        let length = usize::try_from(length).map_err(|_| RequestError::BulkLength)?;
+        if length > self.limits.bulk_bytes_max {
+            return Err(RequestError::BulkLength);
+        }
+        if self.limits.unauthenticated && length > 16 * 1024 {
+            return Err(RequestError::UnauthenticatedBulkLength);
+        }
+        Ok(length)
+    }
+
+    fn decode_inline(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
+        let Some(found) = memchr(b'\n', &buffer[self.searched..]) else {
+            self.searched = buffer.len();
+            if buffer.len() > LINE_BYTES_MAX {
+                return Err(RequestError::InlineTooLong);
+            }
+            return Ok(Decoded::Incomplete { missing: 1 });
+        };
+        let end = self.searched + found;
+        let line = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
+        self.begin(true);
+        self.restart();
+        let mut ends = Vec::new();
+        if !split_inline(line, &mut self.inline, &mut ends) {
+            return Err(RequestError::UnbalancedQuotes);
+        }
+        if ends.is_empty() {
+            return Ok(Decoded::Nothing { len: end + 1 });
+        }
+        let mut start = 0;
+        self.spans.extend(ends.iter().map(|end| Span { start: std::mem::replace(&mut start, *end), end: *end }));
+        self.at = end + 1;
+        Ok(Decoded::Request { len: end + 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::write_request;
+
+    type Found = Vec<Vec<Vec<u8>>>;
+
+    /// Feeds `input` in `pieces` and returns the requests found and the error that ended it.
+    fn run<'i>(pieces: impl IntoIterator<Item = &'i [u8]>, limits: RequestLimits) -> (Found, Option<RequestError>) {
+        let mut decoder = RequestDecoder::new(limits);
+        let (mut buffer, mut found) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                match decoder.decode(&buffer) {
+                    Ok(Decoded::Incomplete { missing }) => {
+                        assert!(missing > 0);
+                        break;
+                    }
+                    Ok(Decoded::Request { len }) => {
+                        found.push(decoder.request(&buffer).args().map(<[u8]>::to_vec).collect());
+                        buffer.drain(..len);
+                    }
+                    Ok(Decoded::Nothing { len }) => drop(buffer.drain(..len)),
+                    Err(error) => return (found, Some(error)),
+                }
+            }
+        }
+        (found, None)
+    }
+
+    fn whole(input: &[u8]) -> (Found, Option<RequestError>) {
+        run([input], RequestLimits::default())
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        for (input, error) in [
+            (&b"*02\r\n"[..], RequestError::MultibulkLength),
+            (b"*abc\r\n", RequestError::MultibulkLength),
+            (b"*1048577\r\n", RequestError::MultibulkLength),
+            (b"*1\r\n:1\r\n", RequestError::ExpectedBulk(b':')),
+            (b"*1\r\n$-1\r\n", RequestError::BulkLength),
+            (b"*1\r\n$01\r\na\r\n", RequestError::BulkLength),
+            (b"*1\r\n$99999999999\r\n", RequestError::BulkLength),
+            (b"get \"a\r\n", RequestError::UnbalancedQuotes),
+        ] {
+            assert_eq!(whole(input), (vec![], Some(error)), "{input:?}");
+        }
+        let long = vec![b'a'; LINE_BYTES_MAX + 1];
+        assert_eq!(whole(&long).1, Some(RequestError::InlineTooLong));
+        assert_eq!(whole(&[b"*", &long[..]].concat()).1, Some(RequestError::MultibulkLineTooLong));
+        assert_eq!(whole(&[b"*1\r\n$", &long[..]].concat()).1, Some(RequestError::BulkLineTooLong));
+    }
+
+    #[test]
+    fn limits_hold_before_login_and_for_the_whole_request() {
+        let limits = RequestLimits { unauthenticated: true, ..Default::default() };
+        assert_eq!(run([&b"*11\r\n"[..]], limits).1, Some(RequestError::UnauthenticatedMultibulkLength));
+        assert_eq!(run([&b"*1\r\n$16385\r\n"[..]], limits).1, Some(RequestError::UnauthenticatedBulkLength));
+        let limits = RequestLimits { request_bytes_max: 100, ..Default::default() };
+        assert_eq!(run([&b"*2\r\n$80\r\n"[..]], limits).1, None);
+        assert_eq!(run([&b"*2\r\n$100\r\n"[..]], limits).1, Some(RequestError::TooLarge(100)));
+    }
+
+    #[test]
+    fn empty_requests_ask_for_nothing() {
+        let (found, error) = whole(b"*0\r\n*-1\r\n\r\n  \n*1\r\n$4\r\nPING\r\n");
+        assert_eq!((found, error), (vec![vec![b"PING".to_vec()]], None));
+    }
+
+    #[test]
+    fn only_canonical_framing_is_passed_on_raw() {
+        for (input, raw) in [
+            (&b"*1\r\n$4\r\nPING\r\n"[..], true),
+            (b"*1\rX$4\r\nPING\r\n", false),
+            (b"*1\r\n$4\r\nPINGxx", false),
+            (b"PING\r\n", false),
+        ] {
+            let mut decoder = RequestDecoder::new(RequestLimits::default());
+            // A request before it must not leave its mark.
+            assert!(matches!(decoder.decode(b"GET a\n"), Ok(Decoded::Request { len: 6 })));
+            assert_eq!(decoder.decode(input), Ok(Decoded::Request { len: input.len() }), "{input:?}");
+            let request = decoder.request(input);
+            assert_eq!(request.raw().is_some(), raw, "{input:?}");
+            let mut out = Vec::new();
+            request.write(&mut out);
+            assert_eq!(out, b"*1\r\n$4\r\nPING\r\n");
+        }
+    }
+
+    fn requests() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
+        let arg = prop::collection::vec(any::<u8>(), 0..40);
+        prop::collection::vec(prop::collection::vec(arg, 1..6), 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_requests(requests in requests(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+            let mut input = Vec::new();
+            for request in &requests {
+                write_request(&mut input, request);
+            }
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len())).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
+            prop_assert_eq!(run(pieces, RequestLimits::default()), (requests, None));
+        }
+
+        #[test]
+        fn arbitrary_bytes_give_the_same_whole_and_bytewise(input in prop::collection::vec(prop::sample::select(b"*$:+-0123\r\n\"' ab\0".to_vec()), 0..80)) {
+            let limits = RequestLimits { request_bytes_max: 200, args_max: 8, bulk_bytes_max: 100, unauthenticated: false };
+            prop_assert_eq!(run(input.chunks(1), limits), run([&input[..]], limits));
+        }
+    }
+}
