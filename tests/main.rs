@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod parity;
 mod pipelining;
+mod shared_pubsub;
 mod shutdown;
 mod support;
 mod tidy;

@@ -1,10 +1,9 @@
-//! One client's connection: reads what it sends, has bursts of it executed by the pool, answers the
-//! rest, writes replies in order. Owns the socket and everything that Redis would remember of a client.
+//! One client's connection: owns the socket and everything that Redis would remember of a client.
 //!
-//! It waits for one thing at a time: for input (or messages, or to be asked to end, or its idle time-out),
-//! for the answer to its one job (whose deadlines are the caller's), for an exclusive connection, for a
-//! subscription, or for the client to take its replies (with a time-out). While it waits for an answer it does not read: the client feels it through TCP.
-//! A client that has gone away is noticed at the next read; what it had sent is executed before that.
+//! It waits for one thing at a time: input (or messages, or to be asked to end, or its idle time-out), the
+//! answer to its one job, an exclusive connection, a subscription, or the client's taking of its replies;
+//! each has its time-out. While it waits for an answer it does not read: the client feels it through TCP.
+//! A client that has gone is noticed at the next read; what it had sent is executed before that.
 
 use std::{
     future::poll_fn,
