@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod embedded;
 mod hostile;
+mod lendings;
 mod limits;
 mod parity;
 mod pipelining;
