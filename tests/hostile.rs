@@ -172,6 +172,21 @@ fn requests_that_mini_redis_chokes_on_cost_nobody_else_an_answer() {
     });
 }
 
+#[test]
+fn no_expiry_takes_the_embedded_upstream_down() {
+    let gateway = Gateway::builder().start();
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    for seconds in
+        ["0", "-1", "9223372036854775", "9223372036854775807", "18446744073709551615", "99999999999999999999"]
+    {
+        for unit in ["EX", "PX"] {
+            client.line(&format!("SET k v {unit} {seconds}"));
+            bystander.expect("SET own 1", "+OK\r\n");
+            bystander.expect("GET own", "$1\r\n1\r\n");
+        }
+    }
+}
+
 /// Ends the load of the bystanders, also when the test fails before.
 struct Over<'o>(&'o AtomicBool);
 
