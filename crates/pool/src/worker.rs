@@ -160,11 +160,12 @@ impl Worker {
     /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
-            self.draw(connection);
-            self.gather(connection).await;
+            // Before anything further is drawn: on a replica, say, it would only fail.
             if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
                 connection.leaving = true;
             }
+            self.draw(connection);
+            self.gather(connection).await;
             if connection.leaving && connection.is_idle() {
                 return Ok(());
             }
