@@ -85,12 +85,13 @@ impl Worker {
     async fn connect(&mut self) -> Option<Connection> {
         let shared = Arc::clone(&self.shared);
         let mut health = shared.health.watch();
+        // Kept from one attempt to the next, so that the pauses grow with all of them.
+        let mut probe = None;
         loop {
             if self.is_over() {
                 return None;
             }
-            let mut probe = None;
-            if shared.health.is_down() {
+            if shared.health.is_down() && probe.is_none() {
                 tokio::select! {
                     permit = shared.probe.acquire() => probe = permit.ok(),
                     _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
@@ -119,7 +120,6 @@ impl Worker {
                 },
                 () = self.refuse_while_down() => {}
             }
-            drop(probe);
         }
     }
 
