@@ -57,6 +57,11 @@ impl Worker {
             // Others go on drawing, and callers learn of it, before the answers are out.
             self.turn = None;
             drop(connected);
+            if opened.elapsed() < SHORT_LIFE {
+                self.backoff.failed();
+            } else {
+                self.backoff.reset();
+            }
             let Err(lost) = end else { continue };
             Stats::count(&shared.stats.lost);
             if connection.is_idle() {
@@ -65,11 +70,6 @@ impl Worker {
                 tracing::warn!(worker = self.index, reason = %lost, "connection lost");
             }
             connection.fail(&lost);
-            if opened.elapsed() < SHORT_LIFE {
-                self.backoff.failed();
-            } else {
-                self.backoff.reset();
-            }
         }
     }
 
