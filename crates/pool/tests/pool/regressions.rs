@@ -17,3 +17,22 @@ async fn an_orderly_renewal_is_not_slowed_down_by_failures_of_long_ago() {
     assert!(ended.elapsed() < SECOND, "{:?}", ended.elapsed());
     drop(pool);
 }
+
+/// Bug: a caller whose call was dropped while its job was queued gave its next job the same ticket, so
+/// that the next job was thrown away, and answered that its worker was gone.
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_good_for_further_calls_after_one_was_dropped() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { pipeline_depth: 1, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let (mut busy, mut caller) = (pool.caller(), pool.caller());
+    let busy = tokio::spawn(async move { busy.call(burst(&["A"])).await });
+    settle().await;
+    assert!(timeout(Duration::from_millis(5), caller.call(burst(&["B"]))).await.is_err(), "B is queued and dropped");
+    let third = tokio::spawn(async move { caller.call(burst(&["C"])).await });
+    for request in ["A", "B", "C"] {
+        assert_eq!(peer.echo_next().await, [request]);
+    }
+    assert_eq!(replies(busy.await.unwrap()), "+A\r\n");
+    assert_eq!(replies(third.await.unwrap()), "+C\r\n");
+}
