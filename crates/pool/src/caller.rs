@@ -63,13 +63,13 @@ impl Caller {
             let queue_timeout = self.shared.settings.borrow().queue_timeout;
             let mut answer = self.attempt(burst, started, queue_timeout).await;
             let again = match &answer.failure {
-                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => started.elapsed() < queue_timeout,
+                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
                 Some(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
                     answer.burst.read_only && !std::mem::replace(&mut repeated, true)
                 }
                 _ => false,
             };
-            if !again {
+            if !again || started.elapsed() >= queue_timeout {
                 return answer;
             }
             Stats::count(&self.shared.stats.retried);

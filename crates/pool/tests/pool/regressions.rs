@@ -36,3 +36,20 @@ async fn a_caller_is_good_for_further_calls_after_one_was_dropped() {
     assert_eq!(replies(busy.await.unwrap()), "+A\r\n");
     assert_eq!(replies(third.await.unwrap()), "+C\r\n");
 }
+
+/// Bug: a read-only burst that was lost after `queue_timeout` had passed was queued once more with no
+/// time left, and its caller told that no worker had taken it.
+#[tokio::test(start_paused = true)]
+async fn what_only_reads_and_was_lost_late_says_that_it_was_sent() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { queue_timeout: 2 * SECOND, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    let (answer, ()) = tokio::join!(caller.call(read_only(&["GET", "a"])), async {
+        peer.next().await.unwrap();
+        sleep(6 * SECOND).await;
+        drop(peer);
+        std::mem::forget(Peer::accept(&arrivals).await);
+    });
+    assert!(matches!(answer.failure, Some(JobError::ConnectionLost { sent: Sent::Maybe, .. })), "{:?}", answer.failure);
+}
