@@ -53,3 +53,33 @@ async fn what_only_reads_and_was_lost_late_says_that_it_was_sent() {
     });
     assert!(matches!(answer.failure, Some(JobError::ConnectionLost { sent: Sent::Maybe, .. })), "{:?}", answer.failure);
 }
+
+/// Bug: what was still queued at the end of the grace period was left to the callers' own deadlines.
+#[tokio::test(start_paused = true)]
+async fn at_the_end_of_the_grace_period_everything_is_answered_at_once() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings {
+        pipeline_depth: 1,
+        queue_capacity: 2,
+        queue_timeout: 60 * SECOND,
+        reply_timeout: 60 * SECOND,
+        ..settings(endpoint)
+    });
+    let mut peer = Peer::accept(&arrivals).await;
+    let caller = pool.caller();
+    let calls = calls(&pool, 5);
+    settle().await;
+    let started = Instant::now();
+    let drained = pool.drain(3 * SECOND).await;
+    assert_eq!(started.elapsed(), 3 * SECOND);
+    assert_eq!(drained.abandoned, 3, "one in flight and two queued; those at the door were refused");
+    let mut sent = Vec::new();
+    for call in calls {
+        sent.push(call.await.unwrap().failure.unwrap().sent());
+    }
+    assert_eq!(sent.iter().filter(|sent| **sent == Sent::Maybe).count(), 1, "{sent:?}");
+    assert!(started.elapsed() < 3 * SECOND + SECOND / 10, "{:?}", started.elapsed());
+    assert_eq!(peer.written().await.len(), 1);
+    assert!(peer.is_closed().await);
+    drop(caller);
+}
