@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     held: Option<(Job, u32)>,
     /// When something was last sent or received.
     pub(crate) last_used: Instant,
+    /// When something was last received, or the first of what is in flight was submitted.
+    pub(crate) last_heard: Instant,
     pub(crate) renew_at: Instant,
     pub(crate) keepalive: Duration,
     /// No further jobs: it is replaced or retired once nothing is in flight.
@@ -82,6 +84,7 @@ impl Connection {
             known_dbs: vec![0],
             held: None,
             last_used: now,
+            last_heard: now,
             renew_at: now + settings.lifetime.mul_f64(0.9 + lifetime_chance / 5.0),
             keepalive: settings.keepalive,
             leaving: false,
@@ -130,7 +133,7 @@ impl Connection {
     /// Queues a job for writing, behind what brings the connection into the state it needs.
     pub(crate) fn submit(&mut self, job: Job) {
         let needs = job.burst().needs;
-        self.last_used = Instant::now();
+        self.touch();
         if needs.protocol != self.state.protocol {
             self.push_own(Purpose::Hello(needs.protocol), &["HELLO", &needs.protocol.version().to_string()]);
             self.state.protocol = needs.protocol;
@@ -149,6 +152,13 @@ impl Connection {
         self.push(job);
     }
 
+    fn touch(&mut self) {
+        self.last_used = Instant::now();
+        if self.is_idle() {
+            self.last_heard = self.last_used;
+        }
+    }
+
     fn push(&mut self, job: Job) {
         if job.burst().replies_due == 0 {
             job.finish();
@@ -165,7 +175,7 @@ impl Connection {
 
     /// Asks the upstream for a sign of life.
     pub(crate) fn ping(&mut self) {
-        self.last_used = Instant::now();
+        self.touch();
         self.push_own(Purpose::Ping, &["PING"]);
     }
 
@@ -203,13 +213,14 @@ impl Connection {
                 return Err(Lost::Closed);
             }
             came = true;
+            self.last_used = Instant::now();
+            self.last_heard = self.last_used;
             let full = chunk.len() == READ_BYTES;
             self.in_flight.read(chunk, &mut self.scanner, self.reply_bytes_max)?;
             while let Some(answered) = self.in_flight.next_answered() {
                 self.own_answered(answered)?;
             }
             if !full {
-                self.last_used = Instant::now();
                 return Ok(Poll::Ready(()));
             }
         }

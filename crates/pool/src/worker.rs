@@ -219,7 +219,7 @@ impl Worker {
         if connection.is_idle() {
             connection.renew_at.min(connection.last_used + connection.keepalive)
         } else {
-            connection.last_used + self.silence_max()
+            connection.last_heard + self.silence_max()
         }
     }
 
@@ -233,7 +233,7 @@ impl Worker {
         let now = Instant::now();
         if !connection.is_idle() {
             let silence = self.silence_max();
-            if now >= connection.last_used + silence {
+            if now >= connection.last_heard + silence {
                 return Err(Lost::Silent(silence));
             }
         } else if now >= connection.last_used + connection.keepalive {

@@ -83,3 +83,44 @@ async fn at_the_end_of_the_grace_period_everything_is_answered_at_once() {
     assert!(peer.is_closed().await);
     drop(caller);
 }
+
+/// Bug: every further job that was written to a silent connection made it good for another while, so
+/// that under steady load it was never given up.
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_given_up_under_load_as_well() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { reply_timeout: 3 * SECOND, ..settings(endpoint) });
+    let _silent = Peer::accept(&arrivals).await;
+    let started = Instant::now();
+    let load = tokio::spawn(async move {
+        let mut calls = Vec::new();
+        loop {
+            let mut caller = pool.caller();
+            calls.push(tokio::spawn(async move { caller.call(burst(&["GET", "a"])).await }));
+            sleep(SECOND).await;
+        }
+    });
+    let _next = Peer::accept(&arrivals).await;
+    assert!((5990..7020).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    load.abort();
+}
+
+/// Bug: reads that filled the buffer to the last byte did not count as a sign of life.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_sends_without_end_is_not_silent() {
+    const CHUNK: usize = 64 * 1024;
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { reply_timeout: 3 * SECOND, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let _gone = tokio::time::timeout(SECOND, pool.caller().call(burst(&["GET", "large"]))).await;
+    assert_eq!(peer.next().await.unwrap(), ["GET", "large"]);
+    let head = format!("${}\r\n", 20 * CHUNK);
+    peer.reply([head.as_bytes(), &vec![b'x'; CHUNK - head.len()]].concat()).await;
+    for _ in 0..15 {
+        sleep(SECOND).await;
+        peer.reply(vec![b'x'; CHUNK]).await;
+    }
+    peer.reply([&vec![b'x'; 4 * CHUNK + head.len()][..], b"\r\n"].concat()).await;
+    settle().await;
+    assert_eq!(pool.status().lost, 0);
+}
