@@ -204,8 +204,10 @@ impl InFlight {
                 // No shared connection asks for pushes; what comes all the same answers nobody.
                 continue;
             }
-            // Replies answer what was written: anything else is no reply of ours.
-            let Some(slot) = self.slots.front_mut().filter(|_| self.written > 0) else {
+            // Replies answer what was written: anything else is no reply of ours. Of a burst that is partly
+            // written all but the last request may have been answered.
+            let (whole, begun) = (self.written > 0, self.written_part > 0);
+            let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
             slot.take_in(piece, scanner.bulk_left(), bytes_max);

@@ -124,3 +124,25 @@ async fn a_connection_that_sends_without_end_is_not_silent() {
     settle().await;
     assert_eq!(pool.status().lost, 0);
 }
+
+/// Bug: the replies to the first requests of a burst that is still being written were taken for
+/// replies to nothing, and the connection was given up.
+#[tokio::test(start_paused = true)]
+async fn replies_may_come_before_their_burst_is_wholly_written() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let value = "x".repeat(50_000);
+    let requests = vec![["SET", "key", &value]; 4];
+    let requests: Vec<&[&str]> = requests.iter().map(<[&str; 3]>::as_slice).collect();
+    let mut caller = pool.caller();
+    let (answer, ()) = tokio::join!(caller.call(burst_of(&requests)), async {
+        for number in 0..4 {
+            peer.next().await.unwrap();
+            peer.reply(format!(":{number}\r\n")).await;
+            settle().await;
+        }
+    });
+    assert_eq!(replies(answer), ":0\r\n:1\r\n:2\r\n:3\r\n");
+    assert_eq!(pool.status().lost, 0);
+}
