@@ -146,3 +146,22 @@ async fn replies_may_come_before_their_burst_is_wholly_written() {
     assert_eq!(replies(answer), ":0\r\n:1\r\n:2\r\n:3\r\n");
     assert_eq!(pool.status().lost, 0);
 }
+
+/// Bug: `reply_bytes_max` also held for the worker's own requests, so that a refused `SELECT` looked
+/// like a granted one and the job ran in another database.
+#[tokio::test(start_paused = true)]
+async fn reply_bytes_max_hides_no_refused_select() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { reply_bytes_max: 10, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    let (answer, rest) = tokio::join!(caller.call(burst_in(99, &["SET", "a", "1"])), async {
+        assert_eq!(peer.next().await.unwrap(), ["SELECT", "99"]);
+        peer.reply("-ERR DB index is out of range\r\n").await;
+        let rest = peer.written().await;
+        peer.reply("+OK\r\n").await;
+        rest
+    });
+    assert_eq!(answer.failure, Some(JobError::StateRefused("ERR DB index is out of range".into())));
+    assert_eq!(rest, [[""; 2]; 0]);
+}
