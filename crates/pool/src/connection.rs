@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use resp::{ReplyScanner, write_request};
+use resp::{Protocol, ReplyScanner, write_request};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     read_buffer: Box<[u8]>,
     in_flight: InFlight,
     state: Needs,
+    /// As its login found out: what was refused then is not asked for again.
+    speaks_resp3: bool,
     /// Databases known to exist, because a `SELECT` of them has succeeded here.
     known_dbs: Vec<u32>,
     /// A job that waits for the reply to the `SELECT` of a database not known yet, and the database
@@ -81,6 +83,7 @@ impl Connection {
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             in_flight: InFlight::default(),
             state: Needs::default(),
+            speaks_resp3: facts.speaks(Protocol::Resp3),
             known_dbs: vec![0],
             held: None,
             last_used: now,
@@ -133,6 +136,9 @@ impl Connection {
     /// Queues a job for writing, behind what brings the connection into the state it needs.
     pub(crate) fn submit(&mut self, job: Job) {
         let needs = job.burst().needs;
+        if needs.protocol == Protocol::Resp3 && !self.speaks_resp3 {
+            return job.fail(JobError::StateRefused("NOPROTO the upstream does not speak RESP3".into()));
+        }
         self.touch();
         if needs.protocol != self.state.protocol {
             self.push_own(Purpose::Hello(needs.protocol), &["HELLO", &needs.protocol.version().to_string()]);

@@ -165,3 +165,31 @@ async fn reply_bytes_max_hides_no_refused_select() {
     assert_eq!(answer.failure, Some(JobError::StateRefused("ERR DB index is out of range".into())));
     assert_eq!(rest, [[""; 2]; 0]);
 }
+
+/// Bug: `HELLO 3` was sent to an upstream that had refused it at login; the refusal then cost every
+/// job on that connection its reply.
+#[tokio::test(start_paused = true)]
+async fn a_job_of_a_version_that_the_upstream_does_not_speak_fails_alone_and_without_running() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let (mut before, mut caller, mut other) = (pool.caller(), pool.caller(), pool.caller());
+    let (first, answer, fine, written) = tokio::join!(
+        before.call(burst(&["GET", "before"])),
+        caller.call(resp3(&["DEL", "a"])),
+        other.call(burst(&["GET", "b"])),
+        async {
+            let written = peer.written().await;
+            for request in &written {
+                peer.reply(if request[0] == "HELLO" { b"-NOPROTO\r\n".to_vec() } else { echo(request) }).await;
+            }
+            written
+        }
+    );
+    assert_eq!(replies(first), "+GET before\r\n");
+    assert_eq!(answer.failure.as_ref().map(JobError::sent), Some(Sent::No));
+    assert!(matches!(answer.failure, Some(JobError::StateRefused(_))), "{:?}", answer.failure);
+    assert_eq!(replies(fine), "+GET b\r\n");
+    assert_eq!(written, [["GET", "before"], ["GET", "b"]]);
+    assert_eq!(pool.status().lost, 0);
+}
