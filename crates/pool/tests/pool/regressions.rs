@@ -193,3 +193,19 @@ async fn a_job_of_a_version_that_the_upstream_does_not_speak_fails_alone_and_wit
     assert_eq!(written, [["GET", "before"], ["GET", "b"]]);
     assert_eq!(pool.status().lost, 0);
 }
+
+/// Bug: what an upstream sent behind the replies to a login was dropped as far as the login had read it,
+/// which left the connection in the middle of a reply.
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_more_replies_than_its_login_asked_for_is_not_used() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut caller = pool.caller();
+    let call = tokio::spawn(async move { caller.call(burst(&["GET", "a"])).await });
+    let mut peer = Peer::new(arrivals.recv().await.unwrap());
+    peer.log_in(NOTHING_KNOWN).await;
+    peer.reply(format!("+{}\r\n+not for a\r\n", "x".repeat(1000))).await;
+    assert!(peer.next().await.is_none(), "nothing is written to it");
+    let answer = call.await.unwrap();
+    assert!(matches!(&answer.failure, Some(JobError::UpstreamDown(_))), "{:?}", answer.failure);
+}
