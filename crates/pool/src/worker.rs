@@ -218,8 +218,10 @@ impl Worker {
     fn deadline(&self, connection: &Connection) -> Instant {
         if connection.is_idle() {
             connection.renew_at.min(connection.last_used + connection.keepalive)
-        } else {
+        } else if connection.leaving {
             connection.last_heard + self.silence_max()
+        } else {
+            connection.renew_at.min(connection.last_heard + self.silence_max())
         }
     }
 
