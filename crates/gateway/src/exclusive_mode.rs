@@ -73,6 +73,8 @@ enum Event {
     Flush,
     /// The client has gone, or is to go.
     Gone,
+    /// The gateway drains, and what the session waits for may never come.
+    Drain,
     TimedOut,
 }
 
@@ -174,11 +176,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let reply_timeout = self.context.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
-        let mut swallow = single.swallow;
+        let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline).await {
+            match self.next_event(deadline, blocks).await {
                 Event::Message(at, kind) => {
                     let Some(lending) = &mut self.lending else { return false };
+                    if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
+                        // It closes without a reply, as with a Redis that is shut down.
+                        self.output.truncate(at);
+                        return false;
+                    }
                     if lending.saw(&self.output[at..], kind) == Message::Reply {
                         let length = head.len().min(self.output.len() - at);
                         head.fill(0);
@@ -192,6 +199,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Event::Flush => self.flush().await,
                 Event::Lost(error) => return self.lost(&error),
                 Event::Gone => return false,
+                Event::Drain => {
+                    blocks = false;
+                    if !self.unblock().await {
+                        return false;
+                    }
+                }
                 Event::TimedOut => {
                     let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
@@ -203,8 +216,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
+    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
+    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
+    async fn unblock(&mut self) -> bool {
+        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
+        self.caller.call(burst).await.failure.is_none()
+    }
+
     /// The next message, or what ends the waiting for it. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>) -> Event {
+    async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
             let at = self.output.len();
@@ -220,10 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(()) => {}
             }
             let backlog = self.context.settings.backlog_bytes_max;
-            if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready()
-                || self.entry.poll_asked(cx) == Asked::Kill
-            {
+            let asked = self.entry.poll_asked(cx);
+            if asked == Asked::Kill || self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready() {
                 return Poll::Ready(Event::Gone);
+            }
+            if asked == Asked::Drain && blocks {
+                return Poll::Ready(Event::Drain);
             }
             match deadline {
                 Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Event::TimedOut),
