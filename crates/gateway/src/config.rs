@@ -55,6 +55,7 @@ section! {
         clients: Clients = Clients::default(),
         auth: Auth = Auth::default(),
         commands: Commands = Commands::default(),
+        pubsub: PubSub = PubSub::default(),
         shutdown: Shutdown = Shutdown::default(),
         log: Log = Log::default(),
     }
@@ -172,6 +173,24 @@ section! {
     Commands {
         /// Commands that no client may use, as `COMMAND` or `COMMAND|SUBCOMMAND`, in any case.
         deny: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[pubsub]`
+    PubSub {
+        /// `dedicated`: a subscriber borrows an exclusive connection, and everything is as with Redis itself.
+        /// `shared`: one further connection subscribes for all clients together, so that subscribers cost the
+        /// upstream nothing; PUBLISH and PUBSUB NUMSUB then count the gateway as one subscriber, and messages
+        /// published while the connection is lost and made anew are missed. Needs a restart.
+        mode: String = "dedicated".into(),
+        /// `shared`: messages of a channel or pattern that a client may be behind before it is closed, rounded up
+        /// to a power of two. They are kept once for all clients. Costs 40 bytes each for every channel, used or
+        /// not, besides the messages.
+        backlog_messages: usize = 1_024,
+        /// `shared`: channels and patterns subscribed at the same time, all clients together. Further ones get an
+        /// error.
+        subscriptions_max: usize = 10_000,
     }
 }
 

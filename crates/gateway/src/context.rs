@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pool::Budget;
 
-use crate::{registry::Registry, settings::SessionSettings};
+use crate::{feeds::Feeds, registry::Registry, settings::SessionSettings};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -18,14 +18,17 @@ pub(crate) struct Context {
     /// Replies that clients have not read.
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) registry: Registry,
+    /// Shared pub/sub; `None` where each subscriber has a connection of its own.
+    pub(crate) feeds: Option<Arc<Feeds>>,
 }
 
 impl Context {
-    pub(crate) fn new(settings: SessionSettings, upstream: String, embedded: bool) -> Self {
+    pub(crate) fn new(settings: SessionSettings, upstream: String, embedded: bool, feeds: Option<Arc<Feeds>>) -> Self {
         Self {
             settings,
             upstream,
             embedded,
+            feeds,
             input_bytes: Arc::default(),
             reply_bytes: Arc::default(),
             registry: Registry::default(),

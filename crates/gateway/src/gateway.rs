@@ -8,7 +8,10 @@ use anyhow::Context as _;
 use pool::{Endpoint, Pool};
 use tokio::time::Instant;
 
-use crate::{context::Context, embedded::Embedded, listener::Listener, settings::GatewaySettings, signals::Signals};
+use crate::{
+    context::Context, embedded::Embedded, feeds::Feeds, listener::Listener, settings::GatewaySettings,
+    shared_pubsub::SharedPubSub, signals::Signals,
+};
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
 pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCode> {
@@ -26,7 +29,11 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     };
     let workers = settings.pool.workers;
     let pool = Pool::start(settings.pool);
-    let context = Arc::new(Context::new(settings.session, upstream, embedded.is_some()));
+    let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
+    let reply_timeout = settings.session.reply_timeout;
+    let shared_pubsub =
+        feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller(), reply_timeout));
+    let context = Arc::new(Context::new(settings.session, upstream, embedded.is_some(), feeds));
     let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller(), settings.clients_max);
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     let listen = listener.local_addr().context("cannot listen")?;
@@ -40,7 +47,7 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     tracing::info!(signal, clients, "draining");
     let deadline = Instant::now() + settings.grace_period;
     let abandoned = tokio::select! {
-        abandoned = drain(listener, pool, deadline) => abandoned,
+        abandoned = drain(listener, shared_pubsub, pool, deadline) => abandoned,
         signal = signals.next() => {
             tracing::warn!(signal, "asked again, ending at once");
             return Ok(ExitCode::FAILURE);
@@ -57,8 +64,11 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-async fn drain(listener: Listener, pool: Pool, deadline: Instant) -> usize {
+async fn drain(listener: Listener, shared_pubsub: Option<SharedPubSub>, pool: Pool, deadline: Instant) -> usize {
     let sessions = listener.drain(deadline).await;
+    if let Some(shared_pubsub) = shared_pubsub {
+        shared_pubsub.end().await;
+    }
     let drained = pool.drain(deadline.saturating_duration_since(Instant::now())).await;
     sessions.max(drained.abandoned)
 }
