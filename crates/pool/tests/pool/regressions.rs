@@ -1,10 +1,21 @@
 //! One test for each bug that was found, which it names; it fails where the bug is back.
 
+use std::time::Duration;
+
+use pool::{Endpoint, JobError, Pool, Sent, Settings};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::upstream::{
+    NOTHING_KNOWN, Peer, burst, burst_in, burst_of, calls, echo, read_only, replies, resp3, settings, settle,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Bug: attempts that had failed before a connection was made still slowed down its renewal.
 #[tokio::test(start_paused = true)]
 async fn an_orderly_renewal_is_not_slowed_down_by_failures_of_long_ago() {
     let (endpoint, arrivals) = Endpoint::memory();
-    let (lifetime, delay) = (1000 * SECOND, 60 * SECOND);
+    let (lifetime, delay) = (500 * SECOND, 60 * SECOND);
     let delays = Settings { reconnect_delay_min: delay, reconnect_delay_max: delay, ..settings(endpoint) };
     let pool = Pool::start(Settings { lifetime, ..delays });
     for _ in 0..2 {
@@ -67,7 +78,7 @@ async fn at_the_end_of_the_grace_period_everything_is_answered_at_once() {
     });
     let mut peer = Peer::accept(&arrivals).await;
     let caller = pool.caller();
-    let calls = calls(&pool, 5);
+    let calls = calls(&pool, 0..5).await;
     settle().await;
     let started = Instant::now();
     let drained = pool.drain(3 * SECOND).await;
@@ -112,7 +123,7 @@ async fn a_connection_that_sends_without_end_is_not_silent() {
     let (endpoint, arrivals) = Endpoint::memory();
     let pool = Pool::start(Settings { reply_timeout: 3 * SECOND, ..settings(endpoint) });
     let mut peer = Peer::accept(&arrivals).await;
-    let _gone = tokio::time::timeout(SECOND, pool.caller().call(burst(&["GET", "large"]))).await;
+    let _gone = timeout(SECOND, pool.caller().call(burst(&["GET", "large"]))).await;
     assert_eq!(peer.next().await.unwrap(), ["GET", "large"]);
     let head = format!("${}\r\n", 20 * CHUNK);
     peer.reply([head.as_bytes(), &vec![b'x'; CHUNK - head.len()]].concat()).await;
@@ -133,7 +144,7 @@ async fn replies_may_come_before_their_burst_is_wholly_written() {
     let pool = Pool::start(settings(endpoint));
     let mut peer = Peer::accept(&arrivals).await;
     let value = "x".repeat(50_000);
-    let requests = vec![["SET", "key", &value]; 4];
+    let requests = [["SET", "key", &value]; 4];
     let requests: Vec<&[&str]> = requests.iter().map(<[&str; 3]>::as_slice).collect();
     let mut caller = pool.caller();
     let (answer, ()) = tokio::join!(caller.call(burst_of(&requests)), async {
