@@ -186,11 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         self.output.truncate(at);
                         return false;
                     }
-                    if lending.saw(&self.output[at..], kind) == Message::Reply {
+                    let seen = lending.saw(&self.output[at..], kind);
+                    if seen != Message::Push {
                         let length = head.len().min(self.output.len() - at);
                         head.fill(0);
                         head[..length].copy_from_slice(&self.output[at..at + length]);
-                        if swallow > 0 || self.state.is_muted() {
+                        if swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
                             swallow = swallow.saturating_sub(1);
                             self.output.truncate(at);
                         }
