@@ -85,10 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         }
         match (&self.lending, class) {
-            (
-                _,
-                Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset | Here::Hello | Here::Auth),
-            ) => false,
+            (_, Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset)) => false,
+            // The upstream has the words for what a subscriber may not do.
+            (Some(lending), Class::Here(Here::Hello | Here::Auth)) => {
+                lending.is_subscribed() && self.state.needs.protocol == Protocol::Resp2
+            }
             (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
             (Some(lending), Class::Here(here)) => {
                 lending.multi
