@@ -156,6 +156,24 @@ fn a_client_that_never_reads_costs_bounded_memory_and_slows_nobody() {
 }
 
 #[test]
+fn clients_that_ask_for_megabytes_at_once_and_never_read_stay_within_the_bound() {
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nworkers = 2\nreplies_bytes_max = 67108864";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let mut bystander = gateway.client();
+    bystander.expect(&format!("SET large {}", "x".repeat(1 << 20)), "+OK\r\n");
+    let before = gateway.process().rss_bytes();
+    // Nothing is known of their replies when they ask.
+    let mut deaf: Vec<Client> = (0..60).map(|_| gateway.client()).collect();
+    deaf.iter().for_each(Client::small_buffers);
+    deaf.iter_mut().for_each(|client| client.send_raw(&requests(&["GET large"]).repeat(16)));
+    let slowest = slowest_ping(&mut bystander, 300);
+    let grown = gateway.process().peak_rss_bytes() - before;
+    assert!(grown < 256 << 20, "{grown} bytes more memory, 64 MiB of replies allowed");
+    assert!(slowest < UNDISTURBED, "a bystander waited {slowest:?}");
+}
+
+#[test]
 fn clients_that_send_a_byte_at_a_time_slow_nobody_and_are_served() {
     let redis = Redis::start(&[]);
     let gateway = Gateway::start(&redis.url());

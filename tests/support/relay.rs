@@ -79,7 +79,8 @@ impl Relay {
         lock(&self.plan).refuse = refuse;
     }
 
-    /// Swallows all that comes, in both directions, on every connection.
+    /// Swallows all that comes, in both directions, on every connection. One of which anything was swallowed
+    /// passes nothing ever after: TCP loses no bytes from the middle of a stream.
     pub fn blackhole(&self, blackhole: bool) {
         lock(&self.plan).blackhole = blackhole;
     }
@@ -109,11 +110,12 @@ fn join(near: &TcpStream, far: &TcpStream, plan: &Arc<Mutex<Plan>>) {
 }
 
 fn pump_requests(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>) {
-    let mut chunk = [0; 16 * 1024];
+    let (mut chunk, mut dead) = ([0; 16 * 1024], false);
     while let Ok(count) = from.read(&mut chunk)
         && count > 0
     {
-        if !lock(plan).blackhole && to.write_all(&chunk[..count]).is_err() {
+        dead |= lock(plan).blackhole;
+        if !dead && to.write_all(&chunk[..count]).is_err() {
             break;
         }
     }
@@ -122,7 +124,7 @@ fn pump_requests(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>) {
 }
 
 fn pump_replies(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>) {
-    let mut chunk = [0; 16 * 1024];
+    let (mut chunk, mut dead) = ([0; 16 * 1024], false);
     while let Ok(count) = from.read(&mut chunk)
         && count > 0
     {
@@ -130,7 +132,8 @@ fn pump_replies(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>) {
         let mut cut = None;
         {
             let mut plan = lock(plan);
-            if plan.blackhole {
+            dead |= plan.blackhole;
+            if dead {
                 continue;
             }
             match plan.cut {

@@ -1,6 +1,7 @@
 //! Commands that the gateway answers from the session's own state, in Redis's words. Those that need
 //! the upstream's consent are only read here; `dispatch` asks for it.
 
+use pool::Facts;
 use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
@@ -170,8 +171,26 @@ fn unsubscribe(request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
     }
 }
 
+/// Puts a `HELLO` in force and answers it as the upstream answered it, with the client's own id.
+pub(crate) fn greet(hello: Hello, facts: &Facts, who: &mut Who<'_>, out: &mut Vec<u8>) {
+    let protocol = hello.protocol.unwrap_or(who.state.needs.protocol);
+    if !facts.speaks(protocol) {
+        return write_error(out, "NOPROTO unsupported protocol version");
+    }
+    who.state.needs.protocol = protocol;
+    who.state.authenticated |= hello.logged_in;
+    if let Some(name) = hello.name {
+        who.entry.renamed(&name);
+        who.state.name = name;
+    }
+    match facts.hello(protocol, who.state.id) {
+        Some(reply) => out.extend_from_slice(&reply),
+        None => plain_hello(who.state.id, out),
+    }
+}
+
 /// What an upstream that knows no `HELLO` would have said to it.
-pub(crate) fn plain_hello(id: u64, out: &mut Vec<u8>) {
+fn plain_hello(id: u64, out: &mut Vec<u8>) {
     write_array(out, 14);
     for (key, value) in [("server", "mini-redis"), ("version", "0.4.1")] {
         write_bulk(out, key.as_bytes());

@@ -10,8 +10,10 @@ use crate::{
     command::{Class, Here},
     error_text,
     exclusive_mode::Single,
+    lending::Lending,
     session::Session,
     shared_mode::{Subscription, answer_restricted},
+    stand_in,
     state::Doomed,
 };
 
@@ -90,6 +92,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Next::AbortTransaction(error_text::SUBSCRIBE_IN_MULTI);
             }
             if exclusively {
+                if let (Class::Here(here), Some(Lending { multi: true, .. })) = (class, lending)
+                    && let Some(stand_in) = stand_in::for_request(here, request, &mut who)
+                {
+                    return Next::Exclusively(Single::standing_in(stand_in, request));
+                }
                 return Next::Exclusively(Single::new(class, request, lending));
             }
             match class {
@@ -138,25 +145,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let facts = self.caller.facts();
         let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
-        if !facts.speaks(protocol) {
-            write_error(&mut self.output, "NOPROTO unsupported protocol version");
-            return true;
-        }
-        if self.lending.is_some() && protocol != self.state.needs.protocol && !self.switch_lent(protocol).await {
+        let switches = facts.speaks(protocol) && protocol != self.state.needs.protocol;
+        if self.lending.is_some() && switches && !self.switch_lent(protocol).await {
             return false;
         }
-        self.state.needs.protocol = protocol;
-        if hello.logged_in {
-            self.state.authenticated = true;
+        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        answered_here::greet(hello, &facts, &mut who, &mut self.output);
+        if self.state.authenticated {
             self.input.set_limits(self.context.settings.limits);
-        }
-        if let Some(name) = hello.name {
-            self.entry.renamed(&name);
-            self.state.name = name;
-        }
-        match facts.hello(protocol, self.state.id) {
-            Some(reply) => self.output.extend_from_slice(&reply),
-            None => answered_here::plain_hello(self.state.id, &mut self.output),
         }
         true
     }

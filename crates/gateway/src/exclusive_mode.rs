@@ -5,18 +5,20 @@
 use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
 
 use pool::{Burst, JobError, ReplyKind, Sent};
-use resp::{Protocol, Request, write_error, write_request, write_simple};
+use resp::{Protocol, Request, write_error, write_integer, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
+    answered_here::{self, After, Who},
     command::{Class, Here, Reason},
     error_text,
     lending::{Change, Lending, Message},
     registry::Asked,
     session::Session,
+    stand_in,
     state::{ClientState, Doomed},
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct Single {
     due: u32,
     /// Replies at the beginning that the client has not asked for.
     swallow: u32,
+    /// The client's own request, where another stands in for it in a transaction.
+    stood_in: Option<Vec<u8>>,
 }
 
 impl Single {
@@ -45,7 +49,7 @@ impl Single {
             None if change == Change::Subscribe => names.max(1),
             None => 1,
         };
-        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0 };
+        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0, stood_in: None };
         if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
             // WAIT counts from its own connection's last write; any command executed brings that up to date.
             write_request(&mut single.requests, &["PING"]);
@@ -55,6 +59,18 @@ impl Single {
         request.write(&mut single.requests);
         single.due = due;
         single
+    }
+
+    /// `requests`, of which one reply comes, and nothing to take note of.
+    fn simple(requests: Vec<u8>, swallow: u32) -> Self {
+        Self { reason: Reason::Other, change: Change::None, requests, due: 1, swallow, stood_in: None }
+    }
+
+    /// A request of a transaction that the gateway answers once that is executed.
+    pub(crate) fn standing_in(stand_in: Vec<u8>, request: &Request<'_>) -> Self {
+        let mut stood_in = Vec::new();
+        request.write(&mut stood_in);
+        Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
     }
 
     fn waits(&self) -> bool {
@@ -88,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (_, Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset)) => false,
             // The upstream has the words for what a subscriber may not do.
             (Some(lending), Class::Here(Here::Hello | Here::Auth)) => {
-                lending.is_subscribed() && self.state.needs.protocol == Protocol::Resp2
+                lending.multi || (lending.is_subscribed() && self.state.needs.protocol == Protocol::Resp2)
             }
             (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
             (Some(lending), Class::Here(here)) => {
@@ -101,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Has one request executed on an exclusive connection; false to close the session.
-    pub(crate) async fn run_single(&mut self, single: Single) -> bool {
+    pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
         if self.lending.is_none() {
             match self.caller.lend(self.state.needs).await {
                 Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
@@ -118,6 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let upstream_id = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
         if single.waits() {
             self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+        }
+        if let Some(lending) = &mut self.lending {
+            lending.queued.expect(single.stood_in.take());
         }
         let mut head = ReplyHead::default();
         let go_on = self.exchange(&single, &mut head).await;
@@ -137,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["SUBSCRIBE"]);
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        let single = Single::simple(requests, 1);
         let go_on = self.exchange(&single, &mut ReplyHead::default()).await;
         if go_on && !self.state.is_muted() {
             write_error(&mut self.output, text);
@@ -148,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has gathered requests executed on the exclusive connection that the session already has.
     pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
         let Burst { requests, replies_due: due, .. } = burst;
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due, swallow: 0 };
+        let single = Single { due, ..Single::simple(requests, 0) };
         self.exchange(&single, &mut ReplyHead::default()).await
     }
 
@@ -192,6 +211,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         let length = head.len().min(self.output.len() - at);
                         head.fill(0);
                         head[..length].copy_from_slice(&self.output[at..at + length]);
+                        if lending.multi && single.change != Change::EndMulti {
+                            lending.queued.saw(&self.output[at..]);
+                        } else if lending.multi {
+                            self.settle(at);
+                        }
                         if swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
                             swallow = swallow.saturating_sub(1);
                             self.output.truncate(at);
@@ -227,7 +251,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.caller.call(burst).await.failure.is_none()
     }
 
-    /// The next message, or what ends the waiting for it. Cancel-safe.
+    /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
+    fn settle(&mut self, at: usize) {
+        let Some(lending) = &mut self.lending else { return };
+        let facts = self.caller.facts();
+        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
+            let (mut then, before) = (None, out.len());
+            stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
+            if let Some(After::Hello(hello)) = then {
+                answered_here::greet(hello, &facts, &mut who, out);
+            } else if out.len() == before {
+                // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
+                write_integer(out, 0);
+            }
+        });
+        if let Some(settled) = settled {
+            self.output.truncate(at);
+            self.output.extend_from_slice(&settled);
+        }
+    }
+
+    /// The next message, or what ends the waiting for it. Without a deadline the client's end is one: what is
+    /// sent without waiting is executed even if the client has gone. Cancel-safe.
     async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
@@ -245,7 +291,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let backlog = self.context.settings.backlog_bytes_max;
             let asked = self.entry.poll_asked(cx);
-            if asked == Asked::Kill || self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready() {
+            let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
+            if (ended && deadline.is_none()) || asked == Asked::Kill {
                 return Poll::Ready(Event::Gone);
             }
             if asked == Asked::Drain && blocks {
@@ -299,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn switch_lent(&mut self, protocol: Protocol) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        let single = Single::simple(requests, 1);
         self.exchange(&single, &mut ReplyHead::default()).await
     }
 

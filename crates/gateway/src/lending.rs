@@ -7,7 +7,10 @@ use bytes::Bytes;
 use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request, Value, parse_integer};
 
-use crate::command::{Class, Here, Reason};
+use crate::{
+    command::{Class, Here, Reason},
+    stand_in::Queued,
+};
 
 /// What a request does to the state of its connection if its reply is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub(crate) struct Lending {
     monitor: bool,
     tracking: bool,
     no_touch: bool,
+    /// What the transaction holds.
+    pub(crate) queued: Queued,
     /// A `SELECT` inside the transaction, in force once that is executed.
     queued_db: Option<u32>,
     channels: HashSet<Vec<u8>>,
@@ -94,6 +99,7 @@ impl Lending {
             monitor: false,
             tracking: false,
             no_touch: false,
+            queued: Queued::default(),
             queued_db: None,
             channels: HashSet::new(),
             patterns: HashSet::new(),

@@ -27,6 +27,7 @@ mod settings;
 mod shared_mode;
 mod shared_pubsub;
 mod signals;
+mod stand_in;
 mod state;
 mod subscriber;
 mod window;
