@@ -42,6 +42,8 @@ pub(crate) struct Who<'s> {
     pub(crate) state: &'s mut ClientState,
     pub(crate) entry: &'s Entry,
     pub(crate) context: &'s Context,
+    /// The size of the transaction that is being executed, if one is.
+    pub(crate) executing: Option<usize>,
 }
 
 /// Answers `request` into `out`, or says what else it takes.

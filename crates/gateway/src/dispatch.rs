@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (restricted, subscribes) = (self.is_restricted(), self.subscribes_shared(class));
         let aborts = self.subscribes_in_multi(class);
         let lending = self.lending.as_deref();
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context, executing: None };
         let output = &mut self.output;
         let taken = self.input.take_other(|request| {
             if !who.state.authenticated && !may_precede_login(class) {
@@ -102,7 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match class {
                 Class::Here(here) => Next::After(answered_here::answer(here, request, &mut who, output)),
                 Class::Exec => {
-                    write_error(output, "ERR EXEC without MULTI");
+                    let text = if request.len() == 1 { "ERR EXEC without MULTI" } else { error_text::EXEC_ARITY };
+                    write_error(output, text);
                     Next::After(After::Answered)
                 }
                 Class::Refused(reason) => {
@@ -149,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.lending.is_some() && switches && !self.switch_lent(protocol).await {
             return false;
         }
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context, executing: None };
         answered_here::greet(hello, &facts, &mut who, &mut self.output);
         if self.state.authenticated {
             self.input.set_limits(self.context.settings.limits);

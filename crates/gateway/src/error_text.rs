@@ -96,6 +96,10 @@ pub(crate) const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with t
 /// Redis's own, for a transaction that holds a request that could not be queued.
 pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
+/// Redis's own, for an `EXEC` with arguments.
+pub(crate) const EXEC_ARITY: &str =
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+
 /// What follows a `MULTI` that was refused.
 pub(crate) const DOOMED: &str = "ERR respool: not executed, because the MULTI before it was refused";
 

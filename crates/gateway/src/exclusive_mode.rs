@@ -89,6 +89,8 @@ enum Event {
     Flush,
     /// The client has gone, or is to go.
     Gone,
+    /// The gateway drains, and what the session waits for may never come.
+    Drain,
     TimedOut,
 }
 
@@ -191,12 +193,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let reply_timeout = self.context.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
-        let mut swallow = single.swallow;
+        let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline).await {
+            match self.next_event(deadline, blocks).await {
                 Event::Message(at, kind) => {
                     let Some(lending) = &mut self.lending else { return false };
-                    if lending.saw(&self.output[at..], kind) == Message::Reply {
+                    if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
+                        // It closes without a reply, as with a Redis that is shut down.
+                        self.output.truncate(at);
+                        return false;
+                    }
+                    let seen = lending.saw(&self.output[at..], kind);
+                    if seen != Message::Push {
                         let length = head.len().min(self.output.len() - at);
                         head.fill(0);
                         head[..length].copy_from_slice(&self.output[at..at + length]);
@@ -205,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         } else if lending.multi {
                             self.settle(at);
                         }
-                        if swallow > 0 || self.state.is_muted() {
+                        if swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
                             swallow = swallow.saturating_sub(1);
                             self.output.truncate(at);
                         }
@@ -214,6 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Event::Flush => self.flush().await,
                 Event::Lost(error) => return self.lost(&error),
                 Event::Gone => return false,
+                Event::Drain => {
+                    blocks = false;
+                    if !self.unblock().await {
+                        return false;
+                    }
+                }
                 Event::TimedOut => {
                     let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
@@ -229,7 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn settle(&mut self, at: usize) {
         let Some(lending) = &mut self.lending else { return };
         let facts = self.caller.facts();
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let executing = Some(lending.queued.len());
+        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context, executing };
         let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
             let (mut then, before) = (None, out.len());
             stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
@@ -246,9 +261,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// The next message, or what ends the waiting for it. Without a deadline the client's end is one: what is
+    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
+    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
+    async fn unblock(&mut self) -> bool {
+        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
+        self.caller.call(burst).await.failure.is_none()
+    }
+
+    /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
     /// sent without waiting is executed even if the client has gone. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>) -> Event {
+    async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
             let at = self.output.len();
@@ -264,9 +288,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(()) => {}
             }
             let backlog = self.context.settings.backlog_bytes_max;
+            let asked = self.entry.poll_asked(cx);
             let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
-            if (ended && deadline.is_none()) || self.entry.poll_asked(cx) == Asked::Kill {
+            if asked == Asked::Kill || (ended && deadline.is_none()) {
                 return Poll::Ready(Event::Gone);
+            }
+            if asked == Asked::Drain && blocks {
+                return Poll::Ready(Event::Drain);
             }
             match deadline {
                 Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Event::TimedOut),

@@ -58,6 +58,8 @@ impl Change {
 pub(crate) enum Message {
     /// Answers a request.
     Reply,
+    /// Answers a request as a push does: `CLIENT REPLY` does not silence it.
+    Confirmation,
     /// Comes of its own accord.
     Push,
 }
@@ -167,6 +169,7 @@ impl Lending {
             self.expected = 0;
             return Message::Push;
         }
+        let mut message_is = Message::Reply;
         let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
         if may_confirm && let Some(subject) = subject(message) {
             let own = kind == ReplyKind::Push || self.is_subscribed();
@@ -175,13 +178,14 @@ impl Lending {
             }
             if subject.ends_with(b"subscribe") && (kind == ReplyKind::Push || self.confirming) {
                 self.confirm(message);
+                message_is = Message::Confirmation;
             } else if kind == ReplyKind::Push {
                 return Message::Push;
             }
         }
         // An error stands for all the confirmations that a request would have had.
         self.expected = if kind == ReplyKind::Error && self.confirming { 0 } else { self.expected.saturating_sub(1) };
-        Message::Reply
+        message_is
     }
 
     fn confirm(&mut self, message: &[u8]) {
