@@ -112,6 +112,11 @@ impl Connection {
             && !self.in_flight.is_bulky(&self.scanner)
     }
 
+    /// Replies due.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.requests()
+    }
+
     /// Nothing waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.held.is_none()
