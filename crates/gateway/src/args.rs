@@ -7,7 +7,7 @@ use clap::Parser;
 use crate::config::{Config, ConfigError};
 
 /// A pooled multi-connection gateway for Redis and Valkey.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold

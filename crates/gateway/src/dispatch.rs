@@ -29,6 +29,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let muted_before = self.state.is_muted();
         let exclusively = self.goes_exclusive(class);
         let Some(next) = self.take(class, exclusively) else { return false };
+        let counts = &self.context.counts;
+        match (&next, class) {
+            // Counted where it is sent.
+            (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => {}
+            (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
+            (Next::After(_), _) => counts.requests_here.add(1),
+        }
         let go_on = match next {
             Next::After(After::Answered) => true,
             Next::After(After::Close) => false,
@@ -38,6 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.reset();
                 true
             }
+            Next::After(After::Console(ask)) => Box::pin(self.console(ask)).await,
             Next::After(After::Unblock(requests)) => self.run_shared(requests).await,
             Next::Exclusively(single) => self.run_single(single).await,
             Next::Shared(burst) => {
@@ -58,7 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes the request off the input and reads it; `None` to close.
     fn take(&mut self, class: Class, exclusively: bool) -> Option<Next> {
         let lending = self.lending.as_deref();
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let mut who =
+            Who { state: &mut self.state, entry: &self.entry, context: &self.context, settings: &self.settings };
         let output = &mut self.output;
         let taken = self.input.take_other(|request| {
             if !who.state.authenticated && !may_precede_login(class) {
@@ -87,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         });
         if self.state.authenticated {
-            self.input.set_limits(self.context.settings.limits);
+            self.input.set_limits(self.settings.limits);
         }
         taken.ok().flatten()
     }
@@ -101,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.state.needs.db = db;
                 write_simple(&mut self.output, "OK");
             }
-            Some(failure) => write_error(&mut self.output, &error_text::job(&failure, &self.context)),
+            Some(failure) => write_error(&mut self.output, &error_text::job(&failure, &self.settings)),
         }
         true
     }
@@ -112,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
             let burst = Burst { needs: self.state.needs, ..Burst::default() };
             if let Some(failure) = self.caller.call(burst).await.failure {
-                write_error(&mut self.output, &error_text::job(&failure, &self.context));
+                write_error(&mut self.output, &error_text::job(&failure, &self.settings));
                 return true;
             }
         }
@@ -126,9 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         }
         self.state.needs.protocol = protocol;
-        if hello.logged_in {
-            self.state.authenticated = true;
-            self.input.set_limits(self.context.settings.limits);
+        if let Some(user) = hello.user {
+            self.state.log_in(user);
+            self.input.set_limits(self.settings.limits);
         }
         if let Some(name) = hello.name {
             self.entry.renamed(&name);
@@ -149,8 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// What others see of this session.
     fn publish(&self) {
-        let (needs, lending) = (self.state.needs, self.lending.as_ref());
+        let (needs, lending, user) = (self.state.needs, self.lending.as_ref(), &self.state.user);
         self.entry.update(|details| {
+            details.user.clone_from(user);
+            details.exclusive = lending.map(|lending| lending.reason);
             details.db = needs.db;
             details.protocol = needs.protocol;
             details.multi = lending.is_some_and(|lending| lending.multi);

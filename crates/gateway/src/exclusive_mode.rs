@@ -98,7 +98,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run_single(&mut self, single: Single) -> bool {
         if self.lending.is_none() {
             match self.caller.lend(self.state.needs).await {
-                Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
+                Ok(lent) => {
+                    self.lending = Some(Box::new(Lending::new(lent, single.reason)));
+                    self.entry.update(|details| details.exclusive = Some(single.reason));
+                }
                 Err(failure) => {
                     if single.change == Change::Multi {
                         // What follows must not run outside of the transaction it was meant for.
@@ -154,10 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
         lending.expect(single.change, single.due);
+        self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
             return self.lost(&error);
         }
-        let reply_timeout = self.context.settings.reply_timeout;
+        let reply_timeout = self.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
         let mut swallow = single.swallow;
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
@@ -178,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Event::Lost(error) => return self.lost(&error),
                 Event::Gone => return false,
                 Event::TimedOut => {
-                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
+                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.settings);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
                     (0..missing).for_each(|_| write_error(&mut self.output, &text));
                     return false;
@@ -199,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
                 Poll::Pending => {}
             }
-            let backlog = self.context.settings.backlog_bytes_max;
+            let backlog = self.settings.backlog_bytes_max;
             if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready()
                 || self.entry.poll_asked(cx) == Asked::Kill
             {
@@ -240,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if !self.state.is_muted() {
-            let text = error_text::job(failure, &self.context);
+            let text = error_text::job(failure, &self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
         }
     }
@@ -256,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// `RESET`: the session is as new, and what was lent is given back.
     pub(crate) fn reset(&mut self) {
         self.end_lending();
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         let authenticated = !settings.users.are_required();
         self.state = ClientState::new(self.entry.id, settings.db, authenticated);
         self.entry.renamed(b"");

@@ -8,10 +8,25 @@ use anyhow::Context as _;
 use pool::{Endpoint, Pool};
 use tokio::time::Instant;
 
-use crate::{context::Context, embedded::Embedded, listener::Listener, settings::GatewaySettings, signals::Signals};
+use crate::{
+    args::Args,
+    config::Config,
+    context::Context,
+    embedded::Embedded,
+    listener::Listener,
+    logs::Logs,
+    operator::Operator,
+    settings::GatewaySettings,
+    signals::{Signal, Signals},
+};
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
-pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    args: Args,
+    config: Config,
+    mut settings: GatewaySettings,
+    logs: Logs,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let embedded = if settings.embedded {
         let (embedded, address) = Embedded::start().await.context("cannot start the embedded upstream")?;
@@ -20,28 +35,26 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     } else {
         None
     };
-    let upstream = match &embedded {
-        Some(_) => "embedded".to_owned(),
-        None => settings.pool.endpoint.to_string(),
-    };
-    let workers = settings.pool.workers;
-    let pool = Pool::start(settings.pool);
-    let context = Arc::new(Context::new(settings.session, upstream, embedded.is_some()));
-    let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller(), settings.clients_max);
+    let pool = Pool::start(settings.pool.clone());
+    let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
+    let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
+    let context = Arc::new(Context::new(operator));
+    let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller());
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     let listen = listener.local_addr().context("cannot listen")?;
-    tracing::info!(%listen, upstream = context.upstream, workers, "listening");
+    tracing::info!(%listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 
-    let signal = tokio::select! {
-        signal = signals.next() => signal,
+    let reason = tokio::select! {
+        reason = obey(&mut signals, &context) => reason,
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
     };
     let clients = context.registry.len();
-    tracing::info!(signal, clients, "draining");
-    let deadline = Instant::now() + settings.grace_period;
+    tracing::info!(signal = reason, clients, "draining");
+    context.operator.pool.resume();
+    let deadline = Instant::now() + context.operator.settings().grace_period;
     let abandoned = tokio::select! {
         abandoned = drain(listener, pool, deadline) => abandoned,
-        signal = signals.next() => {
+        signal = signals.end() => {
             tracing::warn!(signal, "asked again, ending at once");
             return Ok(ExitCode::FAILURE);
         }
@@ -55,6 +68,20 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     }
     tracing::info!("drained");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reloads when a signal asks for it, until one, or the console, asks for the end; its name.
+async fn obey(signals: &mut Signals, context: &Context) -> &'static str {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::End(name) => return name,
+                // What became of it is logged.
+                Signal::Reload => drop(context.reload()),
+            },
+            () = context.operator.end.notified() => return "RESPOOL DRAIN",
+        }
+    }
 }
 
 async fn drain(listener: Listener, pool: Pool, deadline: Instant) -> usize {

@@ -26,22 +26,16 @@ pub(crate) struct Listener {
     socket: TcpListener,
     context: Arc<Context>,
     caller: Caller,
-    clients_max: usize,
     sessions: JoinSet<()>,
 }
 
 impl Listener {
     /// Binds the first of `addresses` that can be bound.
-    pub(crate) fn bind(
-        addresses: &[SocketAddr],
-        context: Arc<Context>,
-        caller: Caller,
-        clients_max: usize,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(addresses: &[SocketAddr], context: Arc<Context>, caller: Caller) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
             match bind(*address) {
-                Ok(socket) => return Ok(Self { socket, context, caller, clients_max, sessions: JoinSet::new() }),
+                Ok(socket) => return Ok(Self { socket, context, caller, sessions: JoinSet::new() }),
                 Err(error) => last = error,
             }
         }
@@ -77,7 +71,8 @@ impl Listener {
     }
 
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
-        if self.sessions.len() >= self.clients_max {
+        if self.sessions.len() >= self.context.operator.sessions().clients_max {
+            self.context.counts.clients_refused.add(1);
             let mut reply = Vec::new();
             write_error(&mut reply, error_text::CLIENTS_MAX);
             // A new socket has room for a line; if not, the client is closed without it.
@@ -88,9 +83,11 @@ impl Listener {
             tracing::debug!(%error, "client gone before it was served");
             return;
         }
-        let entry = self.context.registry.enter(address);
+        let caller = self.caller.clone();
+        self.context.counts.clients_accepted.add(1);
+        let entry = self.context.registry.enter(address, caller.progress());
         tracing::debug!(client = entry.id, %address, "client connected");
-        let session = Session::new(stream, Arc::clone(&self.context), entry, self.caller.clone());
+        let session = Session::new(stream, Arc::clone(&self.context), entry, caller);
         self.sessions.spawn(session.run());
     }
 
