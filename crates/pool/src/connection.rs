@@ -117,6 +117,11 @@ impl Connection {
         self.in_flight.requests()
     }
 
+    /// Jobs that are not wholly written yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.in_flight.unwritten()
+    }
+
     /// Nothing waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.held.is_none()

@@ -119,8 +119,9 @@ impl InFlight {
         self.slots.is_empty()
     }
 
-    pub(crate) fn has_unwritten(&self) -> bool {
-        self.written < self.slots.len()
+    /// Slots that are not wholly written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.slots.len() - self.written
     }
 
     /// The front reply is so large that what comes behind it should go elsewhere.
@@ -158,7 +159,7 @@ impl InFlight {
     where
         S: AsyncWrite + Unpin,
     {
-        while self.has_unwritten() {
+        while self.unwritten() > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let mut count = 0;
             for (slice, slot) in slices.iter_mut().zip(self.slots.range(self.written..)) {

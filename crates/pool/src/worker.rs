@@ -29,6 +29,10 @@ use crate::{
 /// A connection that does not live this long counts as a failed attempt.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
 
+/// A batch of fewer jobs than this is worth a look at what else has come before it is written. The look
+/// is no wait, but costs a system call, which larger batches do not earn back.
+const GATHER_BELOW: usize = 64;
+
 pub(crate) struct Worker {
     index: usize,
     shared: Arc<Shared>,
@@ -170,6 +174,7 @@ impl Worker {
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
             self.draw(connection);
+            self.gather(connection).await;
             if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
                 connection.leaving = true;
             }
@@ -216,6 +221,17 @@ impl Worker {
         if job.take(Instant::now()) {
             self.gauge.sent(job.burst().replies_due);
             connection.submit(job);
+        }
+    }
+
+    /// Lets sessions that are ready add their jobs to a small batch before it is written, as long as each
+    /// look finds more.
+    async fn gather(&mut self, connection: &mut Connection) {
+        let mut found = 0;
+        while found < connection.unwritten() && connection.unwritten() < GATHER_BELOW {
+            found = connection.unwritten();
+            tokio::task::yield_now().await;
+            self.draw(connection);
         }
     }
 

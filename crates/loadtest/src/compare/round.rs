@@ -1,0 +1,163 @@
+//! One measurement of one system under one workload, and the medians of several.
+
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::{
+    drive::{Moment, drive},
+    interrupt::Interrupt,
+    load::{Load, LoadError, Until},
+    outcome::Outcome,
+    system::{
+        System,
+        process::Process,
+        usage::{Usage, connections_to, reset_peak, usage},
+    },
+    target::Target,
+};
+
+/// The figures of one round, or the median of each over several.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Figures {
+    /// Operations a second.
+    pub rate: f64,
+    /// Median latency, in microseconds.
+    pub p50_us: f64,
+    /// Latency that 99 % kept, in microseconds.
+    pub p99_us: f64,
+    /// Latency that 99.9 % kept, in microseconds.
+    pub p99_9_us: f64,
+    /// Processor time of the system for each operation, in microseconds; nothing for direct and strangers.
+    pub system_cpu_us: Option<f64>,
+    /// The same of Redis.
+    pub redis_cpu_us: Option<f64>,
+    /// How much of its core the harness used, from 0 to 1 for each thread.
+    pub harness_busy: f64,
+    /// Peak memory of the system, in bytes.
+    pub peak_bytes: Option<f64>,
+    /// Connections of the system to Redis.
+    pub upstream_connections: Option<f64>,
+}
+
+/// One round.
+#[derive(Debug, Clone, Serialize)]
+pub struct Round {
+    /// What was measured around the load.
+    pub figures: Figures,
+    /// What came of the load.
+    pub outcome: Outcome,
+}
+
+/// Whose usage is read.
+struct Watched {
+    system: Option<u32>,
+    redis: Option<u32>,
+}
+
+#[derive(Default)]
+struct Reading {
+    system: Option<Usage>,
+    redis: Option<Usage>,
+    harness: Option<Usage>,
+}
+
+impl Watched {
+    fn read(&self) -> Reading {
+        Reading {
+            system: self.system.and_then(usage),
+            redis: self.redis.and_then(usage),
+            harness: usage(std::process::id()),
+        }
+    }
+}
+
+/// Measures `system`, behind which `redis` works.
+///
+/// # Errors
+/// The load could not be driven.
+pub async fn round(load: &Load, system: &System, redis: &System, interrupt: &Interrupt) -> Result<Round, LoadError> {
+    let redis_pid = redis.process.as_ref().map(Process::id);
+    let is_direct = system.target == redis.target;
+    let pid = if is_direct { redis_pid } else { system.process.as_ref().map(Process::id) };
+    let connected = if is_direct { Some(std::process::id()) } else { pid };
+    let watched = Watched { system: pid, redis: redis_pid };
+    pid.into_iter().for_each(reset_peak);
+    let (mut before, mut after) = (Reading::default(), Reading::default());
+    let driven = drive(load, interrupt, |moment| match moment {
+        Moment::Begin => before = watched.read(),
+        Moment::End => after = watched.read(),
+        Moment::Sample(_) => {}
+    });
+    let (outcome, upstream_connections) = tokio::join!(driven, connections_midway(load, connected, &redis.target));
+    let outcome = outcome?;
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let per_operation = |before: Option<Usage>, after: Option<Usage>| {
+        Some((after?.cpu_s - before?.cpu_s) * 1e6 / outcome.operations.max(1) as f64)
+    };
+    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
+    let peak_bytes = after.system.map(|usage| usage.peak_bytes as f64);
+    let harness = before.harness.zip(after.harness).map_or(0.0, |(before, after)| after.cpu_s - before.cpu_s);
+    let figures = Figures {
+        rate: outcome.rate,
+        p50_us: outcome.latency.p50_us,
+        p99_us: outcome.latency.p99_us,
+        p99_9_us: outcome.latency.p99_9_us,
+        system_cpu_us: if is_direct { None } else { per_operation(before.system, after.system) },
+        redis_cpu_us: per_operation(before.redis, after.redis),
+        harness_busy: if outcome.seconds > 0.0 { harness / outcome.seconds } else { 0.0 },
+        peak_bytes,
+        upstream_connections,
+    };
+    Ok(Round { figures, outcome })
+}
+
+/// Counts in the middle of the load how many connections `pid` has to Redis.
+async fn connections_midway(load: &Load, pid: Option<u32>, redis: &Target) -> Option<f64> {
+    let Until::Time(time) = load.until else { return None };
+    sleep(load.warmup + time / 2).await;
+    let count = connections_to(pid?, redis.port()?)?;
+    u32::try_from(count).ok().map(f64::from)
+}
+
+/// The median of each figure.
+pub fn medians(rounds: &[Round]) -> Figures {
+    let figure = |pick: fn(&Figures) -> f64| median(rounds.iter().map(|round| pick(&round.figures)).collect());
+    let some = |pick: fn(&Figures) -> Option<f64>| {
+        let found: Option<Vec<_>> = rounds.iter().map(|round| pick(&round.figures)).collect();
+        found.filter(|found| !found.is_empty()).map(median)
+    };
+    Figures {
+        rate: figure(|figures| figures.rate),
+        p50_us: figure(|figures| figures.p50_us),
+        p99_us: figure(|figures| figures.p99_us),
+        p99_9_us: figure(|figures| figures.p99_9_us),
+        system_cpu_us: some(|figures| figures.system_cpu_us),
+        redis_cpu_us: some(|figures| figures.redis_cpu_us),
+        harness_busy: figure(|figures| figures.harness_busy),
+        peak_bytes: some(|figures| figures.peak_bytes),
+        upstream_connections: some(|figures| figures.upstream_connections),
+    }
+}
+
+/// The figure in the middle, or between the two there; 0 of none.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => figures[middle],
+        _ => f64::midpoint(figures[middle - 1], figures[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
+        assert_eq!(median(vec![]).to_bits(), 0.0_f64.to_bits());
+    }
+}

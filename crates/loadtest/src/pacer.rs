@@ -1,0 +1,96 @@
+//! The schedule of an open loop: at which times operations are due, whatever the target does. A time
+//! travels with its operation, so that latency counts from it.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, task::yield_now};
+
+use crate::{
+    alarm::Alarm,
+    shard::Shared,
+    tally::{as_nanos, nanoseconds},
+};
+
+/// Arrivals that are handed out before the lanes get to work.
+const HANDED_OUT_MAX: u32 = 32;
+
+/// An even schedule.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// The time of the first arrival.
+    pub start: Instant,
+    /// No arrival is at or after this.
+    pub end: Instant,
+    /// Arrivals a second.
+    pub rate: f64,
+}
+
+impl Schedule {
+    /// When arrival number `index` is due; nothing after the end.
+    pub fn at(&self, index: u64) -> Option<Instant> {
+        #[expect(clippy::cast_precision_loss, reason = "a load has far fewer than 2^52 operations")]
+        let at = self.start + Duration::from_secs_f64(index as f64 / self.rate);
+        (at < self.end).then_some(at)
+    }
+
+    /// How many arrivals there are, rounded up.
+    pub fn len(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bound, and positive")]
+        let count = (self.end.saturating_duration_since(self.start).as_secs_f64() * self.rate).ceil() as usize;
+        count
+    }
+
+    /// Whether nothing is ever due.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Hands the arrivals to the lanes in turn, each at its time, until the schedule or the load ends.
+///
+/// # Errors
+/// The system has no timer left.
+pub async fn pace(shared: Arc<Shared>, schedule: Schedule, lanes: Vec<mpsc::Sender<Instant>>) -> io::Result<()> {
+    let alarm = Alarm::new()?;
+    let (mut lanes_in_turn, mut handed_out) = (lanes.iter().cycle(), 0);
+    for index in 0.. {
+        let Some(at) = schedule.at(index) else { break };
+        let mut now = Instant::now();
+        if now < at {
+            alarm.wait_until(at).await?;
+            (now, handed_out) = (Instant::now(), 0);
+        } else if handed_out >= HANDED_OUT_MAX {
+            yield_now().await;
+            handed_out = 0;
+        }
+        if shared.budget.is_stopped() {
+            break;
+        }
+        handed_out += 1;
+        let lag = as_nanos(now.saturating_duration_since(at));
+        let is_full = lanes_in_turn.next().is_some_and(|lane| lane.try_send(at).is_err());
+        let mut tally = shared.tally();
+        tally.lag.get_or_insert_with(nanoseconds).saturating_record(lag);
+        tally.unsent += u64::from(is_full);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrivals_are_even_and_end() {
+        let start = Instant::now();
+        let schedule = Schedule { start, end: start + Duration::from_secs(1), rate: 4.0 };
+        assert_eq!(schedule.at(3), Some(start + Duration::from_millis(750)));
+        assert_eq!(schedule.at(4), None);
+        assert_eq!(schedule.len(), 4);
+        assert!(!schedule.is_empty());
+    }
+}

@@ -1,0 +1,155 @@
+//! Starts respool with a configuration file of the user's, in which listening address, upstream, log
+//! and the values under trial are replaced.
+
+use std::{
+    fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Serialize;
+use toml_edit::{DocumentMut, value};
+
+use crate::{
+    system::{System, SystemError, find, process::Process, started, write},
+    target::Target,
+};
+
+/// The values that decide how much a pool carries; those left out keep what the file or respool says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Trial {
+    /// `pool.workers`
+    pub workers: Option<NonZeroU32>,
+    /// `pool.pipeline_depth`
+    pub pipeline_depth: Option<NonZeroU32>,
+    /// `runtime.threads`
+    pub threads: Option<NonZeroU32>,
+}
+
+impl Trial {
+    /// Writes the values into a configuration; comments and everything else stay.
+    pub fn apply(&self, document: &mut DocumentMut) {
+        let keys = [
+            ("pool", "workers", self.workers),
+            ("pool", "pipeline_depth", self.pipeline_depth),
+            ("runtime", "threads", self.threads),
+        ];
+        for (section, key, number) in keys {
+            if let Some(number) = number {
+                set(document, section, key, i64::from(number.get()).into());
+            }
+        }
+    }
+}
+
+/// Replaces one value and keeps the comment behind it.
+fn set(document: &mut DocumentMut, section: &str, key: &str, mut new: toml_edit::Value) {
+    let table = document.entry(section).or_insert(toml_edit::table());
+    let old = table.get(key).and_then(toml_edit::Item::as_value);
+    if let Some(old) = old {
+        *new.decor_mut() = old.decor().clone();
+    }
+    table[key] = value(new);
+}
+
+/// Which program to start, and with which file.
+#[derive(Debug, Clone)]
+pub struct Respool {
+    program: PathBuf,
+    document: DocumentMut,
+    /// In front of this.
+    pub upstream: Target,
+}
+
+impl Respool {
+    /// Finds the program and reads the file.
+    ///
+    /// # Errors
+    /// The program is not there, or the file is no TOML.
+    pub fn new(program: Option<&Path>, config: Option<&Path>, upstream: Target) -> Result<Self, SystemError> {
+        let absent = SystemError::Absent("respool", "build it with `cargo build --release`, or name it with --respool");
+        let program = program.map(Path::to_path_buf).or_else(|| find("respool")).ok_or(absent)?;
+        Ok(Self { program, document: config.map_or(Ok(DocumentMut::new()), read)?, upstream })
+    }
+
+    /// Starts it in `directory` and waits until it listens.
+    ///
+    /// # Errors
+    /// It does not start; the message holds what it logged.
+    pub async fn start(&self, directory: &Path, trial: Trial) -> Result<System, SystemError> {
+        let mut document = self.document.clone();
+        document["listen"] = value("127.0.0.1:0");
+        set(&mut document, "upstream", "url", self.upstream.url().into());
+        set(&mut document, "log", "format", "json".into());
+        set(&mut document, "log", "filter", "info".into());
+        trial.apply(&mut document);
+        let own = tempfile::Builder::new()
+            .prefix("respool-")
+            .tempdir_in(directory)
+            .map_err(|error| SystemError::Io("make a directory for respool".to_owned(), error))?
+            .keep();
+        let file = own.join("respool.toml");
+        write(&file, &document.to_string())?;
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(file);
+        let mut process = Process::start(command, &own.join("log"))?;
+        let target = started("respool", &mut process, async |process: &Process| listening(&process.log())).await?;
+        let figure = |section: &str, key: &str| {
+            let item = document.get(section).and_then(|section| section.get(key));
+            item.map_or_else(|| "default".to_owned(), |item| item.to_string().trim().to_owned())
+        };
+        let settings = format!(
+            "workers {}, pipeline_depth {}, threads {}",
+            figure("pool", "workers"),
+            figure("pool", "pipeline_depth"),
+            figure("runtime", "threads")
+        );
+        Ok(System { name: "respool".to_owned(), target, process: Some(process), settings })
+    }
+}
+
+/// Reads a configuration file with its comments.
+///
+/// # Errors
+/// It cannot be read or is no TOML.
+pub fn read(path: &Path) -> Result<DocumentMut, SystemError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| SystemError::Io(format!("read the configuration {}", path.display()), error))?;
+    text.parse().map_err(|error: toml_edit::TomlError| SystemError::Config(path.to_owned(), error.to_string()))
+}
+
+/// The address in the log line that says where it listens.
+fn listening(log: &str) -> Option<Target> {
+    log.lines().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let fields = line.get("fields").unwrap_or(&line);
+        (fields.get("message")? == "listening").then_some(())?;
+        format!("redis://{}", fields.get("listen")?.as_str()?).parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_the_log() {
+        let log = "not json\n{\"fields\":{\"message\":\"upstream is up\"}}\n\
+                   {\"fields\":{\"message\":\"listening\",\"listen\":\"127.0.0.1:33599\"}}\n";
+        assert_eq!(listening(log), Some(Target::loopback(33_599)));
+        assert_eq!(listening("{\"message\":\"listening\",\"listen\":\"127.0.0.1:7\"}"), Some(Target::loopback(7)));
+        assert_eq!(listening(""), None);
+    }
+
+    #[test]
+    fn values_change_and_comments_stay() {
+        let before = "# top\n[pool]\n# how many\nworkers = 4 # few\nqueue_capacity = 7\n";
+        let mut document: DocumentMut = before.parse().unwrap();
+        let trial = Trial { workers: NonZeroU32::new(9), pipeline_depth: NonZeroU32::new(64), threads: None };
+        trial.apply(&mut document);
+        let after = document.to_string();
+        assert!(after.starts_with("# top\n[pool]\n# how many\nworkers = 9 # few\nqueue_capacity = 7\n"), "{after}");
+        assert!(after.contains("pipeline_depth = 64"), "{after}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The curve that was found, as text and as a page, and how sure the answer is.
+
+use std::fmt::Write;
+
+use crate::{
+    report::{
+        page::{page, preformatted, section},
+        plot::{Axis, Line, Scale, plot},
+        table::{columns, rate},
+    },
+    tune::{
+        Tuned,
+        search::{Point, TOLERANCE},
+    },
+};
+
+/// The widest bar of the curve, in characters.
+const BAR: f64 = 30.0;
+
+/// The curve and the answer.
+pub fn text(tuned: &Tuned) -> String {
+    let most = tuned.curve.iter().map(|measured| measured.rate).fold(1.0, f64::max);
+    let mut rows = vec![["threads", "workers", "depth", "rounds", "rate/s", "p99 ms", ""].map(str::to_owned).to_vec()];
+    rows.extend(tuned.curve.iter().map(|measured| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the widest bar")]
+        let bar = "#".repeat((measured.rate / most * BAR).round() as usize);
+        let Point { threads, workers, depth } = measured.point;
+        let mark = if tuned.choice.point == measured.point { " <- chosen" } else { "" };
+        let figures = [threads.to_string(), workers.to_string(), depth.to_string(), measured.rounds.to_string()];
+        let bar = format!("{:30}{mark}", bar);
+        figures.into_iter().chain([rate(measured.rate), format!("{:.3}", measured.p99_ms), bar]).collect()
+    }));
+    format!("{}\n{}\n\n{}\n{}", tuned.upstream, tuned.load, columns(&rows), answer(tuned))
+}
+
+fn answer(tuned: &Tuned) -> String {
+    let (choice, Point { threads, workers, depth }) = (&tuned.choice, tuned.choice.point);
+    let mut text =
+        format!("[runtime]\nthreads = {threads}\n\n[pool]\nworkers = {workers}\npipeline_depth = {depth}\n\n");
+    // Writing into a String cannot fail.
+    let mut line = |line: String| writeln!(text, "{line}").expect("a String takes all");
+    line(format!("noise between rounds of the same setting: {:.1} %", choice.noise * 100.0));
+    line(format!(
+        "the chosen pool was within {:.0} % of the fastest in {} of {} rounds: {}",
+        TOLERANCE * 100.0,
+        choice.rounds_within,
+        choice.rounds,
+        certainty(tuned)
+    ));
+    if let Some(target) = tuned.p99_ms_max {
+        line(if choice.keeps_target {
+            format!("it keeps the p99 target of {target} ms")
+        } else {
+            format!("NO pool kept the p99 target of {target} ms; this is the best without it")
+        });
+    }
+    if let Some(early) = &tuned.ended_early {
+        line(format!("ended early: {early}; what was measured until then decided"));
+    }
+    text
+}
+
+fn certainty(tuned: &Tuned) -> &'static str {
+    let choice = &tuned.choice;
+    match (choice.rounds_within * 5 >= choice.rounds * 4, choice.noise < TOLERANCE / 2.0) {
+        _ if choice.rounds < 3 => "too few rounds to be sure",
+        (true, true) => "sure",
+        (true, false) => "likely, on a noisy machine",
+        (false, _) => "not sure; measure longer or on a quieter machine",
+    }
+}
+
+/// The page: the text, and plots of rate and p99 by workers and by depth.
+pub fn html(tuned: &Tuned) -> String {
+    let chosen = tuned.choice.point;
+    let line = |name: &str, keep: &dyn Fn(Point) -> bool, x: fn(Point) -> u32, y: fn(&super::Measured) -> f64| {
+        let points = tuned.curve.iter().filter(|measured| keep(measured.point));
+        let mut points: Vec<_> = points.map(|measured| (f64::from(x(measured.point)), y(measured))).collect();
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Line { name: name.to_owned(), points }
+    };
+    let mut body = preformatted(&text(tuned));
+    let axis = |name| Axis { name, scale: Scale::Log };
+    for (name, y) in [("rate/s", (|m| m.rate) as fn(&super::Measured) -> f64), ("p99, ms", |m| m.p99_ms)] {
+        let up = Axis { name, scale: Scale::Linear };
+        let mut depths: Vec<_> = tuned.curve.iter().map(|measured| measured.point.depth).collect();
+        depths.sort_unstable();
+        depths.dedup();
+        let lines: Vec<_> = depths
+            .iter()
+            .map(|depth| {
+                let keep = |point: Point| point.threads == 1 && point.depth == *depth;
+                line(&format!("depth {depth}"), &keep, |point| point.workers, y)
+            })
+            .filter(|line| line.points.len() > 1)
+            .collect();
+        body += &section(&format!("{name} by workers"), &plot(axis("workers"), up, &lines));
+        let keep = |point: Point| point.threads == 1 && point.workers == chosen.workers;
+        let lines = [line(&format!("workers {}", chosen.workers), &keep, |point| point.depth, y)];
+        body += &section(&format!("{name} by pipeline depth"), &plot(axis("pipeline depth"), up, &lines));
+    }
+    page("Pool size found by measuring", &body)
+}

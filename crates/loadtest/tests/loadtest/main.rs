@@ -1,0 +1,10 @@
+//! The harness against truth: scripted upstreams with known delays and faults, and real systems.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod compare;
+mod ends;
+mod percentiles;
+mod program;
+mod scripted;
+mod wrong_replies;
