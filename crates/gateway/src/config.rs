@@ -58,6 +58,7 @@ section! {
         clients: Clients = Clients::default(),
         auth: Auth = Auth::default(),
         commands: Commands = Commands::default(),
+        metrics: Metrics = Metrics::default(),
         shutdown: Shutdown = Shutdown::default(),
         log: Log = Log::default(),
     }
@@ -180,6 +181,19 @@ section! {
     Commands {
         /// Commands that no client may use, as `COMMAND` or `COMMAND|SUBCOMMAND`, in any case.
         deny: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[metrics]`
+    Metrics {
+        /// Address and port for `/metrics`, `/healthz`, `/readyz` and `/status` over HTTP, without a login; empty
+        /// for none. Shows no keys nor values of clients. Needs a restart, as all of this section does.
+        listen: String = "".into(),
+        /// Connections there at a time; further ones wait.
+        connections_max: usize = 16,
+        /// How long one of them may last.
+        timeout_ms: u64 = 5_000,
     }
 }
 

@@ -6,13 +6,14 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Endpoint, Pool};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     args::Args,
     config::Config,
     context::Context,
     embedded::Embedded,
+    http::Http,
     listener::Listener,
     logs::Logs,
     operator::Operator,
@@ -41,6 +42,14 @@ pub(crate) async fn run(
     let context = Arc::new(Context::new(operator));
     let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller());
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
+    // Ends with us, so that a drain can be watched.
+    let mut http = JoinSet::new();
+    if let Some((address, bounds)) = settings.http {
+        let bound = Http::bind(address, bounds, Arc::clone(&context)).await;
+        let bound = bound.with_context(|| format!("cannot listen on {address} for metrics"))?;
+        tracing::info!(metrics = %bound.local_addr()?, "metrics are there");
+        http.spawn(bound.run());
+    }
     let listen = listener.local_addr().context("cannot listen")?;
     tracing::info!(%listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 

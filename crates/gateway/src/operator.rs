@@ -19,7 +19,16 @@ use crate::{
 };
 
 /// Keys that count only at the start.
-const AT_START: [&str; 5] = ["listen", "log.format", "pool.queue_capacity", "protected_mode", "runtime.threads"];
+const AT_START: [&str; 8] = [
+    "listen",
+    "log.format",
+    "metrics.connections_max",
+    "metrics.listen",
+    "metrics.timeout_ms",
+    "pool.queue_capacity",
+    "protected_mode",
+    "runtime.threads",
+];
 
 /// What became of each key of a new configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

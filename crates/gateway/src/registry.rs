@@ -150,6 +150,10 @@ impl Registry {
         self.lock().values().for_each(|session| session.waker.wake());
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) != Asked::Nothing as u8
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

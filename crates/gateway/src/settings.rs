@@ -33,6 +33,15 @@ pub(crate) struct GatewaySettings {
     pub(crate) session: SessionSettings,
     pub(crate) grace_period: Duration,
     pub(crate) log: LogSettings,
+    /// Where metrics are shown, if anywhere.
+    pub(crate) http: Option<(SocketAddr, HttpSettings)>,
+}
+
+/// What those who ask for metrics are bound by.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpSettings {
+    pub(crate) connections_max: usize,
+    pub(crate) timeout: Duration,
 }
 
 /// What sessions go by.
@@ -102,6 +111,7 @@ impl GatewaySettings {
             pool,
             grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
             log: log_settings(config)?,
+            http: http_settings(config)?,
         })
     }
 }
@@ -207,6 +217,21 @@ fn users(config: &Config) -> Result<Users, ConfigError> {
         users.push(User { name: name.clone(), digest });
     }
     Ok(Users(users))
+}
+
+fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, ConfigError> {
+    let metrics = &config.metrics;
+    let settings = HttpSettings {
+        connections_max: at_least_one("metrics.connections_max", metrics.connections_max)?,
+        timeout: millis("metrics.timeout_ms", metrics.timeout_ms)?,
+    };
+    if metrics.listen.is_empty() {
+        return Ok(None);
+    }
+    match metrics.listen.to_socket_addrs().map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Ok(Some((address, settings))),
+        _ => value("metrics.listen", format!("\"{}\" is no address and port", metrics.listen)),
+    }
 }
 
 fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
