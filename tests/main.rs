@@ -8,6 +8,7 @@ mod config;
 mod embedded;
 mod hostile;
 mod limits;
+mod operate;
 mod parity;
 mod pipelining;
 mod shutdown;
