@@ -145,6 +145,7 @@ fn a_client_that_never_reads_costs_bounded_memory_and_slows_nobody() {
         client.small_buffers();
         client.send_raw(&requests(&["GET large"]).repeat(1000));
     }
+    wait("them to be accepted", || (gateway.process().descriptors() >= descriptors + 10).then_some(()));
     let slowest = slowest_ping(&mut bystander, 500);
     assert!(slowest < UNDISTURBED, "a bystander waited {slowest:?}");
     let grown = gateway.process().peak_rss_bytes() - before;

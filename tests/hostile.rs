@@ -1,12 +1,16 @@
 //! Malformed and hostile input: it gets Redis's class of answer, costs its sender the connection where
 //! Redis would, and touches nobody else; an embedded upstream survives it too.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use crate::support::{Client, Gateway, Redis, assert_same, request, requests, seeded, wait};
 
-/// What ends a connection, and what other kinds of programs say when they dial the wrong port. Where the
-/// input ends in the middle Redis waits, so each is followed by the end of sending.
+/// What no client should send. Where the input ends in the middle Redis waits, so each is followed by the
+/// end of sending.
 fn malformed() -> Vec<Vec<u8>> {
     let texts = [
         "*abc\r\n",
@@ -29,8 +33,6 @@ fn malformed() -> Vec<Vec<u8>> {
         "*2\r\n$4\r\nPING\r\n$-5\r\n",
         "get \"unbalanced\r\n",
         "get 'a'b\r\n",
-        "GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 24\r\n\r\n*1\r\n$8\r\nFLUSHALL\r\n",
         "SSH-2.0-OpenSSH_9.0\r\n",
         "\u{1}\u{2}\u{3}\r\n",
         "+OK\r\n",
@@ -40,13 +42,22 @@ fn malformed() -> Vec<Vec<u8>> {
     ];
     let mut inputs: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     inputs.push(b"*1\r\n".repeat(5000));
-    inputs.push([&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 500], b"\r\n"].concat());
     inputs.push(vec![b'a'; 70_000]);
     inputs.push([&b"*"[..], &[b'1'; 70_000]].concat());
     inputs.push([&b"*1\r\n$"[..], &[b'1'; 70_000]].concat());
     inputs.push(vec![0; 1000]);
     inputs.push([&[0xff; 100][..], b"\r\n"].concat());
     inputs
+}
+
+/// What programs of other protocols say when they dial the wrong port, with a request smuggled in where
+/// their users can put one.
+fn greetings() -> [Vec<u8>; 4] {
+    let http = "GET / HTTP/1.1\r\nHost: example.org\r\n\r\nSET owned 1\r\n";
+    let post = "POST / HTTP/1.1\r\nContent-Length: 13\r\n\r\nSET owned 1\r\n";
+    let body = "GET /\r\nhost: x\r\nSET owned 1\r\n";
+    let tls = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 500], b"\r\n"].concat();
+    [http.into(), post.into(), body.into(), tls]
 }
 
 /// All that comes back for `input` from a client that then sends no more.
@@ -99,6 +110,24 @@ fn nothing_that_is_sent_after_the_malformed_part_is_executed() {
 }
 
 #[test]
+fn greetings_of_other_protocols_execute_nothing_and_end_their_connection() {
+    let redis = Redis::start(&[]);
+    for gateway in [Gateway::start(&redis.url()), Gateway::builder().start()] {
+        let mut bystander = gateway.client();
+        for greeting in greetings() {
+            answer(gateway.client(), &greeting);
+            bystander.expect("GET owned", "$-1\r\n");
+        }
+        // Nobody has to say that no more comes: the connection ends by itself.
+        for greeting in &greetings()[..3] {
+            let mut client = gateway.client();
+            client.send_raw(greeting);
+            client.read_to_end();
+        }
+    }
+}
+
+#[test]
 fn the_embedded_upstream_survives_malformed_input() {
     let gateway = Gateway::builder().start();
     let mut bystander = gateway.client();
@@ -109,8 +138,67 @@ fn the_embedded_upstream_survives_malformed_input() {
     }
 }
 
-/// Fragments that between them spell requests, nearly requests and nonsense.
-const FRAGMENTS: [&[u8]; 20] = [
+#[test]
+fn requests_that_mini_redis_chokes_on_cost_nobody_else_an_answer() {
+    let gateway = Gateway::builder().config("[pool]\nworkers = 1").start();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for index in 0..4 {
+            let (mut bystander, over) = (gateway.client(), &over);
+            scope.spawn(move || {
+                let (set, get) = (format!("SET own{index} {index}"), format!("GET own{index}"));
+                while !over.load(Ordering::Relaxed) {
+                    bystander.send_raw(&requests(&[&set, &get]).repeat(10));
+                    for _ in 0..10 {
+                        assert_eq!(bystander.read_reply(), b"+OK\r\n");
+                        assert_eq!(bystander.read_reply(), format!("$1\r\n{index}\r\n").into_bytes());
+                    }
+                }
+            });
+        }
+        let mut client = gateway.client();
+        let over = Over(&over);
+        for _ in 0..50 {
+            for line in
+                ["GET", "GET a b", "SET", "SET k", "SET k v XX", "SET k v EX", "SET k v EX x", "PUBLISH", "PUBLISH c"]
+            {
+                let reply = client.line(line);
+                assert!(reply.starts_with(b"-"), "{line}: {reply:?}");
+            }
+            client.send_raw(b"*2\r\n$3\r\nGET\r\n$2\r\n\xff\xfe\r\n*1\r\n$2\r\n\xff\xfe\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$2\r\n\xff\0\r\n");
+            client.read_replies(3);
+        }
+        drop(over);
+    });
+}
+
+#[test]
+fn no_expiry_takes_the_embedded_upstream_down() {
+    let gateway = Gateway::builder().start();
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    for seconds in
+        ["0", "-1", "9223372036854775", "9223372036854775807", "18446744073709551615", "99999999999999999999"]
+    {
+        for unit in ["EX", "PX"] {
+            client.line(&format!("SET k v {unit} {seconds}"));
+            bystander.expect("SET own 1", "+OK\r\n");
+            bystander.expect("GET own", "$1\r\n1\r\n");
+        }
+    }
+}
+
+/// Ends the load of the bystanders, also when the test fails before.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Fragments that between them spell requests, nearly requests and nonsense. No NUL: at one, Redis stops
+/// looking for the end of an inline request, which is nothing to rely on.
+const FRAGMENTS: [&[u8]; 19] = [
     b"*1\r\n",
     b"*2\r\n",
     b"*3\r\n",
@@ -126,7 +214,6 @@ const FRAGMENTS: [&[u8]; 20] = [
     b"'",
     b"\\x4",
     b" ",
-    b"\0",
     b"\xff\xfe",
     b"*",
     b"$",
@@ -137,7 +224,7 @@ fn garbage(rng: &mut fastrand::Rng) -> Vec<u8> {
     let mut input = Vec::new();
     for _ in 0..rng.usize(1..40) {
         match rng.u32(0..8) {
-            0 => input.push(rng.u8(..)),
+            0 => input.push(rng.u8(1..)),
             _ => input.extend_from_slice(FRAGMENTS[rng.usize(..FRAGMENTS.len())]),
         }
     }

@@ -147,6 +147,7 @@ fn a_client_that_takes_nothing_of_its_replies_is_closed_at_write_timeout() {
     let before = gateway.process().descriptors();
     let mut deaf = gateway.client();
     deaf.small_buffers();
+    wait("the client to be accepted", || (gateway.process().descriptors() > before).then_some(()));
     deaf.send_raw(&requests(&["GET large"]).repeat(50));
     wait("the client to be closed", || (gateway.process().descriptors() <= before).then_some(()));
     bystander.expect("PING", "+PONG\r\n");

@@ -252,5 +252,6 @@ class Commands:
             ("CLIENT", "TRACKINGINFO"), ("CLIENT", "GETREDIR"), ("CLIENT", "REPLY", "ON"),
             ("CLIENT", "REPLY", "NOSUCH"), ("CLIENT", "NO-EVICT", "x"), ("DISCARD",), ("CLIENT", "KILL", "ID", 0),
             ("CLIENT", "UNBLOCK", 999999999), ("CLIENT", "UNBLOCK", "abc"), ("CLIENT", "CACHING", "YES"),
+            ("CLIENT", "INFO"), ("CLIENT", "INFO"), ("CLIENT", "LIST", "ID", 999999999), ("CLIENT", "LIST", "TYPE", "x"),
             ("DEBUG", "PROTOCOL", rng.choice(PROTOCOL_TYPES)), ("DEBUG", "PROTOCOL", rng.choice(PROTOCOL_TYPES)),
         ])))

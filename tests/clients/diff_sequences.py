@@ -230,6 +230,10 @@ class Sequence:
     def silence(self, client, _other):
         """Replies switched off and on, in one burst or in several."""
         quiet = [self.draw_quiet() for _ in range(self.rng.randint(0, 4))]
+        quiet += self.rng.choice([
+            [], [encode("MULTI"), encode("INCR", "n1"), encode("EXEC")], [encode("BLPOP", "none", 0.01)],
+            [encode("WATCH", "s1")], [encode("HELLO", 3)], [encode("SELECT", 1)], [encode("MULTI"), encode("DISCARD")],
+        ])
         requests = [encode("CLIENT", "REPLY", "OFF"), *quiet, encode("SET", "s1", "silent")]
         if self.rng.random() < 0.5:
             self.send(client, requests, due={})
@@ -277,5 +281,9 @@ class Sequence:
         """The connection ends in one of the ways there are; a new one takes its place."""
         last = self.rng.choice(["QUIT", "QUIT", "drop", "malformed"])
         pieces = {"QUIT": [encode("QUIT")], "drop": [], "malformed": [self.rng.choice(MALFORMED)]}[last]
+        if pieces and self.rng.random() < 0.3:
+            # What came before is answered, what comes after QUIT is not.
+            pieces = [b"".join([*(self.draw_quiet() for _ in range(3)), *pieces])]
+            pieces[0] += self.draw_quiet() if last == "QUIT" else b""
         self.steps.append(Step(client.name, pieces, {}, end="dropped" if last == "drop" else "closed"))
         client.multi = False

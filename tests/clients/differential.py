@@ -15,6 +15,9 @@ from wire import Missing, Wire, encode
 
 # The number of a connection is its own; HELLO tells it.
 HELLO_ID = re.compile(rb"(\$2\r\nid\r\n:)\d+")
+# CLIENT INFO tells addresses and sizes, too; these are a session's own.
+CLIENT_LINE = re.compile(rb"[$=]\d+\r\n(?:txt:)?id=\d+ [^\n]*\n")
+CLIENT_FIELD = re.compile(rb" (?:name|flags|db|sub|psub|multi|cmd|user|redir|resp)=\S*")
 DIFFERENCES_MAX = 20
 SHOWN_MAX = 600
 
@@ -42,6 +45,7 @@ class Side:
             data, whole = self.wire(client).frames(count), True
         except Missing as error:
             data, whole = error.got + b"<%s>" % str(error).split(":")[0].encode(), False
+        data = CLIENT_LINE.sub(lambda line: b"".join(CLIENT_FIELD.findall(line[0])), data)
         return HELLO_ID.sub(rb"\g<1>0", data), whole
 
     def close(self, client, ending):

@@ -202,3 +202,18 @@ def test_caching_clients_side_by_side(caching, together):
         return run
 
     together(*(work(client, number) for number, client in enumerate(clients)))
+
+
+def test_invalidations_redirected_to_a_subscriber(url):
+    """Client-side caching as RESP2 has it: another connection of the client hears what is no longer true."""
+    with redis.Redis.from_url(url, protocol=2) as client, client.pubsub() as listener:
+        listener.subscribe("__redis__:invalidate")
+        messages(listener, 1)
+        listener.connection.send_command("PING")
+        assert messages(listener, 1)[0]["type"] == "pong"
+        ear = next(entry for entry in client.client_list() if entry["sub"] == "1")
+        with redis.Redis.from_url(url, protocol=2, single_connection_client=True) as reader:
+            reader.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", ear["id"])
+            reader.get("cached")
+            client.set("cached", 1)
+            assert messages(listener, 1)[0]["data"] == [b"cached"]

@@ -313,6 +313,9 @@ def test_script_kill_gets_through(connect, together):
 
     together(run, kill)
     assert client.ping()
+    # Nobody is told afterwards that Redis was busy.
+    for _ in range(20):
+        assert client.blpop("none", timeout=0.01) is None
 
 
 def test_monitor_sees_commands(connect):

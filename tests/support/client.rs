@@ -48,10 +48,10 @@ impl Client {
         self.stream.set_read_timeout(Some(timeout)).expect("a timeout can be set");
     }
 
-    /// Bounds what the kernel keeps for this client, so that not reading is felt soon.
+    /// Bounds what the kernel keeps for this client, so that not reading is felt soon. Not less than a
+    /// segment of the loopback device, below which TCP crawls.
     pub fn small_buffers(&self) {
-        let socket = SockRef::from(&self.stream);
-        socket.set_recv_buffer_size(4096).and_then(|()| socket.set_send_buffer_size(4096)).expect("buffers can be set");
+        SockRef::from(&self.stream).set_recv_buffer_size(128 * 1024).expect("a buffer's size can be set");
     }
 
     #[track_caller]

@@ -46,10 +46,10 @@ impl Relay {
         let plan = Arc::clone(&relay.plan);
         thread::spawn(move || {
             while let Ok((near, _)) = listener.accept() {
-                let (refuse, ended) = (lock(&plan).refuse, lock(&plan).ended);
-                if ended {
+                if lock(&plan).ended {
                     break;
                 }
+                let refuse = lock(&plan).refuse;
                 if !refuse && let Ok(far) = TcpStream::connect(target) {
                     join(&near, &far, &plan);
                 }

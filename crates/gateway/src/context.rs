@@ -7,6 +7,7 @@ use pool::Budget;
 use crate::{
     config::ConfigError,
     counts::Counts,
+    feeds::Feeds,
     operator::{Operator, Outcome},
     registry::Registry,
 };
@@ -21,12 +22,15 @@ pub(crate) struct Context {
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) registry: Registry,
     pub(crate) counts: Counts,
+    /// Shared pub/sub; `None` where each subscriber has a connection of its own.
+    pub(crate) feeds: Option<Arc<Feeds>>,
 }
 
 impl Context {
-    pub(crate) fn new(operator: Operator) -> Self {
+    pub(crate) fn new(operator: Operator, feeds: Option<Arc<Feeds>>) -> Self {
         Self {
             operator,
+            feeds,
             input_bytes: Arc::default(),
             reply_bytes: Arc::default(),
             registry: Registry::default(),

@@ -11,6 +11,7 @@ use crate::{
     error_text,
     exclusive_mode::Single,
     session::Session,
+    shared_mode::{Subscription, answer_restricted},
     state::Doomed,
 };
 
@@ -18,6 +19,9 @@ use crate::{
 enum Next {
     After(After),
     Exclusively(Single),
+    Subscription(Subscription),
+    /// A request that cannot be part of the transaction at hand; the error that says so.
+    AbortTransaction(&'static str),
     /// By itself into the queue.
     Shared(Burst),
 }
@@ -28,13 +32,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let from = self.output.len();
         let muted_before = self.state.is_muted();
         let exclusively = self.goes_exclusive(class);
+        let subscribes = self.subscribes_shared(class);
         let Some(next) = self.take(class, exclusively) else { return false };
         let counts = &self.context.counts;
         match (&next, class) {
             // Counted where it is sent.
             (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => {}
             (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
-            (Next::After(_), _) => counts.requests_here.add(1),
+            (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => counts.requests_here.add(1),
         }
         let go_on = match next {
             Next::After(After::Answered) => true,
@@ -48,12 +53,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Next::After(After::Console(ask)) => Box::pin(self.console(ask)).await,
             Next::After(After::Unblock(requests)) => self.run_shared(requests).await,
             Next::Exclusively(single) => self.run_single(single).await,
+            Next::Subscription(subscription) => self.change_subscriptions(subscription).await,
+            Next::AbortTransaction(text) => self.abort_transaction(text).await,
             Next::Shared(burst) => {
                 self.burst = burst;
                 self.execute().await
             }
         };
-        if muted_before && self.state.is_muted() && !exclusively {
+        // Confirmations are pushes, which CLIENT REPLY does not silence.
+        if muted_before && self.state.is_muted() && !exclusively && !subscribes {
             self.output.truncate(from.min(self.output.len()));
         }
         if muted_before {
@@ -65,6 +73,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes the request off the input and reads it; `None` to close.
     fn take(&mut self, class: Class, exclusively: bool) -> Option<Next> {
+        let (restricted, subscribes) = (self.is_restricted(), self.subscribes_shared(class));
+        let aborts = self.subscribes_in_multi(class);
         let lending = self.lending.as_deref();
         let mut who =
             Who { state: &mut self.state, entry: &self.entry, context: &self.context, settings: &self.settings };
@@ -77,6 +87,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if who.state.doomed == Doomed::Yes && !may_follow_refused_multi(class) {
                 doomed(class, &mut who, output);
                 return Next::After(After::Answered);
+            }
+            if subscribes && let Some(subscription) = Subscription::of(request) {
+                return Next::Subscription(subscription);
+            }
+            if restricted && !may_subscriber(class) {
+                answer_restricted(request, output);
+                return Next::After(After::Answered);
+            }
+            if aborts {
+                return Next::AbortTransaction(error_text::SUBSCRIBE_IN_MULTI);
             }
             if exclusively {
                 return Next::Exclusively(Single::new(class, request, lending));
@@ -158,14 +178,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// What others see of this session.
     fn publish(&self) {
-        let (needs, lending, user) = (self.state.needs, self.lending.as_ref(), &self.state.user);
+        let (needs, lending, shared) = (self.state.needs, self.lending.as_ref(), self.subscriber.as_ref());
+        let user = &self.state.user;
         self.entry.update(|details| {
             details.user.clone_from(user);
             details.exclusive = lending.map(|lending| lending.reason);
             details.db = needs.db;
             details.protocol = needs.protocol;
             details.multi = lending.is_some_and(|lending| lending.multi);
-            details.subscriptions = lending.map_or([0; 3], |lending| lending.subscriptions());
+            let own = lending.map_or([0; 3], |lending| lending.subscriptions());
+            details.subscriptions = shared.map_or(own, |subscriber| subscriber.counts());
         });
     }
 }
@@ -178,6 +200,11 @@ fn alone(request: &Request<'_>) -> Burst {
 
 fn may_precede_login(class: Class) -> bool {
     matches!(class, Class::Here(Here::Auth | Here::Hello | Here::Quit | Here::Reset))
+}
+
+/// What a subscriber that speaks RESP2 may do besides changing its subscriptions; `PING` is answered apart.
+fn may_subscriber(class: Class) -> bool {
+    matches!(class, Class::Here(Here::Quit | Here::Reset) | Class::Attack)
 }
 
 fn may_follow_refused_multi(class: Class) -> bool {

@@ -55,6 +55,31 @@ pub(crate) fn input_full(max: usize) -> String {
     format!("ERR respool: input_bytes_max ran out: unfinished requests fill {max} bytes")
 }
 
+/// Redis's own, for a subscriber that speaks RESP2. Names a subcommand as `command|subcommand`.
+pub(crate) fn restricted(command: &str) -> String {
+    format!(
+        "ERR Can't execute '{command}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+         this context"
+    )
+}
+
+/// All clients together have as many subscriptions as there may be.
+pub(crate) fn subscriptions_full(max: usize) -> String {
+    format!("ERR respool: subscriptions_max ran out: {max} channels and patterns are subscribed")
+}
+
+/// A subscriber that is too slow; the connection is closed after it.
+pub(crate) fn overrun(bound: usize, missed: u64) -> String {
+    format!("ERR respool: backlog_messages ran out: more than {bound} messages behind, {missed} were not sent")
+}
+
+/// A subscription that the upstream took back; the connection is closed after it.
+pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a subscription";
+
+/// With shared pub/sub there is no connection on which a transaction could change subscriptions.
+pub(crate) const SUBSCRIBE_IN_MULTI: &str =
+    "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
+
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
 

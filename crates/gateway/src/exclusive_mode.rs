@@ -79,6 +79,9 @@ enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether a request goes to the exclusive connection rather than being answered here or shared.
     pub(crate) fn goes_exclusive(&self, class: Class) -> bool {
+        if self.subscribes_shared(class) || self.is_restricted() {
+            return false;
+        }
         match (&self.lending, class) {
             (
                 _,
@@ -126,6 +129,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if go_on {
             self.end_lending_if_over();
+        }
+        go_on
+    }
+
+    /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
+    pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["SUBSCRIBE"]);
+        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        let go_on = self.exchange(&single, &mut ReplyHead::default()).await;
+        if go_on && !self.state.is_muted() {
+            write_error(&mut self.output, text);
         }
         go_on
     }
@@ -203,6 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
                 Poll::Pending => {}
             }
+            match self.take_messages(cx) {
+                Err(_) => return Poll::Ready(Event::Gone),
+                Ok(()) if !self.output.is_empty() => return Poll::Ready(Event::Flush),
+                Ok(()) => {}
+            }
             let backlog = self.settings.backlog_bytes_max;
             if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready()
                 || self.entry.poll_asked(cx) == Asked::Kill
@@ -220,8 +240,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Passes on what comes without having been asked for, as far as it is there; an error when the
     /// connection is lost.
     pub(crate) fn poll_pushes(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        let Some(lending) = &mut self.lending else { return Poll::Pending };
         let before = self.output.len();
+        self.take_messages(cx)?;
+        if self.output.len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(lending) = &mut self.lending else { return Poll::Pending };
         while self.output.len() < PUSHES_BYTES {
             let at = self.output.len();
             match lending.lent.poll_message(cx, &mut self.output) {
@@ -260,6 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// `RESET`: the session is as new, and what was lent is given back.
     pub(crate) fn reset(&mut self) {
         self.end_lending();
+        self.subscriber = None;
         let settings = &self.settings;
         let authenticated = !settings.users.are_required();
         self.state = ClientState::new(self.entry.id, settings.db, authenticated);

@@ -13,11 +13,13 @@ use crate::{
     config::Config,
     context::Context,
     embedded::Embedded,
+    feeds::Feeds,
     http::Http,
     listener::Listener,
     logs::Logs,
     operator::Operator,
     settings::GatewaySettings,
+    shared_pubsub::SharedPubSub,
     signals::{Signal, Signals},
 };
 
@@ -37,9 +39,13 @@ pub(crate) async fn run(
         None
     };
     let pool = Pool::start(settings.pool.clone());
+    let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
+    let reply_timeout = settings.session.reply_timeout;
+    let shared_pubsub =
+        feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller(), reply_timeout));
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
-    let context = Arc::new(Context::new(operator));
+    let context = Arc::new(Context::new(operator, feeds));
     let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller());
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     // Ends with us, so that a drain can be watched.
@@ -62,7 +68,7 @@ pub(crate) async fn run(
     context.operator.pool.resume();
     let deadline = Instant::now() + context.operator.settings().grace_period;
     let abandoned = tokio::select! {
-        abandoned = drain(listener, pool, deadline) => abandoned,
+        abandoned = drain(listener, shared_pubsub, pool, deadline) => abandoned,
         signal = signals.end() => {
             tracing::warn!(signal, "asked again, ending at once");
             return Ok(ExitCode::FAILURE);
@@ -93,8 +99,11 @@ async fn obey(signals: &mut Signals, context: &Context) -> &'static str {
     }
 }
 
-async fn drain(listener: Listener, pool: Pool, deadline: Instant) -> usize {
+async fn drain(listener: Listener, shared_pubsub: Option<SharedPubSub>, pool: Pool, deadline: Instant) -> usize {
     let sessions = listener.drain(deadline).await;
+    if let Some(shared_pubsub) = shared_pubsub {
+        shared_pubsub.end().await;
+    }
     let drained = pool.drain(deadline.saturating_duration_since(Instant::now())).await;
     sessions.max(drained.abandoned)
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Keys that count only at the start.
-const AT_START: [&str; 8] = [
+const AT_START: [&str; 11] = [
     "listen",
     "log.format",
     "metrics.connections_max",
@@ -27,6 +27,9 @@ const AT_START: [&str; 8] = [
     "metrics.timeout_ms",
     "pool.queue_capacity",
     "protected_mode",
+    "pubsub.backlog_messages",
+    "pubsub.mode",
+    "pubsub.subscriptions_max",
     "runtime.threads",
 ];
 

@@ -77,6 +77,11 @@ impl Entry {
         self.update(|details| details.name = name.to_vec());
     }
 
+    /// Has the session look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     pub(crate) fn asked(&self) -> Asked {
         match self.asked.load(Ordering::Acquire) {
             0 => Asked::Nothing,

@@ -1,10 +1,9 @@
-//! One client's connection: reads what it sends, has bursts of it executed by the pool, answers the
-//! rest, writes replies in order. Owns the socket and everything that Redis would remember of a client.
+//! One client's connection: owns the socket and everything that Redis would remember of a client.
 //!
-//! It waits for one thing at a time: for input (or to be asked to end, or its idle time-out), for the
-//! answer to its one job (whose deadlines are the caller's), or for the client to take its replies
-//! (with a time-out). While it waits for an answer it does not read: the client feels it through TCP.
-//! A client that has gone away is noticed at the next read; what it had sent is executed before that.
+//! It waits for one thing at a time: input (or messages, or to be asked to end, or its idle time-out), the
+//! answer to its one job, an exclusive connection, a subscription, or the client's taking of its replies;
+//! each has its time-out. While it waits for an answer it does not read: the client feels it through TCP.
+//! A client that has gone is noticed at the next read; what it had sent is executed before that.
 
 use std::{
     future::poll_fn,
@@ -30,6 +29,7 @@ use crate::{
     registry::{Asked, Entry},
     settings::SessionSettings,
     state::{ClientState, Doomed, Replies},
+    subscriber::Subscriber,
     window::Window,
 };
 
@@ -51,6 +51,8 @@ pub(crate) struct Session<S> {
     pub(crate) output: Vec<u8>,
     /// The exclusive connection, while there is one.
     pub(crate) lending: Option<Box<Lending>>,
+    /// Its part in shared pub/sub, while it has one.
+    pub(crate) subscriber: Option<Box<Subscriber>>,
     pub(crate) alarm: Alarm,
     window: Window,
     connected: Instant,
@@ -80,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             burst: Burst::default(),
             output: Vec::new(),
             lending: None,
+            subscriber: None,
             alarm: Alarm::default(),
             window: Window::new(),
             connected: Instant::now(),
@@ -109,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         self.end_lending();
+        self.subscriber = None;
         self.flush().await;
         // The client may be gone already.
         let _ = self.stream.shutdown().await;
@@ -122,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             embedded: settings.embedded,
             lent: self.lending.is_some(),
             singly: !self.state.authenticated
+                || self.is_restricted()
                 || self.state.doomed == Doomed::Yes
                 || self.state.replies == Replies::SkipNext,
             denied: &settings.denied,
@@ -185,7 +190,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.state.authenticated {
             return Some(self.connected + settings.login_timeout);
         }
-        let listens = self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor());
+        let listens = self.is_subscribed_shared()
+            || self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor());
         settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
     }
 
@@ -268,7 +274,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         share.get_or_insert_with(|| self.context.reply_bytes.charge(self.output.capacity()));
-                        if self.entry.poll_asked(cx) == Asked::Kill {
+                        let overrun = self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_overrun());
+                        if self.entry.poll_asked(cx) == Asked::Kill || overrun {
                             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                         }
                         // Ends with the connection's last byte; the write will tell whether it broke.

@@ -19,6 +19,9 @@ use crate::{
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
 
+/// More than that, for every channel, is a mistake.
+const BACKLOG_MESSAGES_MAX: usize = 1 << 24;
+
 /// A year: longer waits are mistakes.
 const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
@@ -31,6 +34,8 @@ pub(crate) struct GatewaySettings {
     pub(crate) embedded: bool,
     pub(crate) pool: Settings,
     pub(crate) session: SessionSettings,
+    /// `None`: each subscriber has a connection of its own.
+    pub(crate) shared_pubsub: Option<PubSubSettings>,
     pub(crate) grace_period: Duration,
     pub(crate) log: LogSettings,
     /// Where metrics are shown, if anywhere.
@@ -72,6 +77,13 @@ pub(crate) struct SessionSettings {
     pub(crate) denied: HashSet<Vec<u8>>,
 }
 
+/// What shared pub/sub goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PubSubSettings {
+    pub(crate) backlog_messages: usize,
+    pub(crate) subscriptions_max: usize,
+}
+
 /// Where logs go and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogSettings {
@@ -109,6 +121,7 @@ impl GatewaySettings {
             embedded,
             session: session_settings(config, &pool, embedded)?,
             pool,
+            shared_pubsub: pubsub_settings(config)?,
             grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
             log: log_settings(config)?,
             http: http_settings(config)?,
@@ -205,6 +218,22 @@ fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<
     })
 }
 
+fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigError> {
+    let pubsub = &config.pubsub;
+    let settings = PubSubSettings {
+        backlog_messages: at_least_one("pubsub.backlog_messages", pubsub.backlog_messages)?,
+        subscriptions_max: at_least_one("pubsub.subscriptions_max", pubsub.subscriptions_max)?,
+    };
+    if settings.backlog_messages > BACKLOG_MESSAGES_MAX {
+        return value("pubsub.backlog_messages", format!("must be at most {BACKLOG_MESSAGES_MAX}"));
+    }
+    match pubsub.mode.as_str() {
+        "dedicated" => Ok(None),
+        "shared" => Ok(Some(settings)),
+        other => value("pubsub.mode", format!("\"{other}\" is neither \"dedicated\" nor \"shared\"")),
+    }
+}
+
 fn users(config: &Config) -> Result<Users, ConfigError> {
     let mut users = Vec::new();
     for (name, digest) in &config.auth.users {
@@ -269,6 +298,8 @@ mod tests {
         assert!(problem(|config| config.pool.workers = 251).starts_with("pool.workers: "));
         assert!(problem(|config| config.listen = "nonsense".into()).starts_with("listen: "));
         assert!(problem(|config| config.listen = "0.0.0.0:1".into()).contains("protected_mode"));
+        assert!(problem(|config| config.pubsub.mode = "both".into()).starts_with("pubsub.mode: "));
+        assert!(problem(|config| config.pubsub.backlog_messages = 0).starts_with("pubsub.backlog_messages: "));
         assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
         let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());
         assert!(secret.starts_with("upstream.url: ") && !secret.contains("hunter2"), "{secret}");

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     compare::CompareArgs,
+    in_process::PoolArgs,
     keys::KeyChoice,
     load::{Load, Pace, Until},
     mix::Mix,
@@ -29,6 +30,8 @@ pub struct Cli {
 pub enum Command {
     /// Load one endpoint and report rate, latency and wrong replies.
     Run(Box<RunArgs>),
+    /// Push commands into the queue of the pool library, in this process.
+    Pool(Box<PoolArgs>),
     /// Start several systems in front of one Redis, load them in turns, and set them side by side.
     Compare(Box<CompareArgs>),
     /// Find pool.workers, pool.pipeline_depth and runtime.threads for an upstream by measuring.
@@ -183,7 +186,8 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.1, 86_400.0, "seconds are a number")
 }
 
-fn seconds_or_none(text: &str) -> Result<f64, String> {
+/// Reads a time of at most a day.
+pub(crate) fn seconds_or_none(text: &str) -> Result<f64, String> {
     within(text, 0.0, 86_400.0, "seconds are a number")
 }
 

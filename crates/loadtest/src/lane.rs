@@ -2,7 +2,6 @@
 //! once, finds the replies, and makes the connection anew when it is lost or due for a change.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io,
     pin::Pin,
@@ -11,8 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use resp::{ReplyError, ReplyKind, ReplyScanner, Value};
+use resp::ReplyError;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -21,20 +19,16 @@ use tokio::{
 };
 
 use crate::{
-    check::{Checker, Wrong},
-    ledger::Counter,
-    requests::{Awaited, Expected, Requests},
+    replies::Replies,
+    requests::Requests,
     shard::Shared,
     stream::Stream,
-    tally::{Tally, as_nanos, nanoseconds},
-    target::DEPTH_MAX,
+    tally::{as_nanos, nanoseconds},
 };
 
 /// The pause before the first attempt to connect again; doubled up to the longest.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(200);
-/// The part of an error reply that is kept, in bytes.
-const ERROR_BYTES_MAX: usize = 160;
 
 /// What the lane waited for.
 enum Event {
@@ -69,27 +63,17 @@ enum Loss {
 /// One connection with everything it needs.
 pub struct Lane {
     shared: Arc<Shared>,
-    number: u32,
     stream: Stream,
     requests: Requests,
-    own_list: Vec<u8>,
-    executed: Counter,
+    replies: Replies,
     /// Scheduled times, in an open loop.
     arrivals: Option<mpsc::Receiver<Instant>>,
     schedule_ended: bool,
     out: Vec<u8>,
     written: usize,
-    awaited: VecDeque<Awaited>,
     /// Operations sent on this connection.
     carried: u64,
-    /// Operations of which the last reply is due.
-    under_way: usize,
-    scanner: ReplyScanner,
     buffer: Vec<u8>,
-    /// The beginning of a reply that has to be looked at.
-    partial: Vec<u8>,
-    /// A reply of the operation at hand was an error.
-    failed: bool,
     /// Fires now and then and is set again by what `heard` says, so that a read costs no timer.
     watchdog: Pin<Box<Sleep>>,
     heard: Instant,
@@ -103,23 +87,16 @@ impl Lane {
         // One read takes a whole burst of replies, as far as that is sensible.
         let room = load.pipeline.saturating_mul(load.sizes.max.saturating_add(64)).clamp(4 << 10, 64 << 10);
         Self {
-            own_list: requests.own_list(),
+            replies: Replies::new(number, requests.own_list(), shared.ledger.clone()),
             watchdog: Box::pin(sleep(load.reply_timeout)),
             requests,
-            number,
             stream,
-            executed: Counter::default(),
             arrivals,
             schedule_ended: false,
             out: Vec::new(),
             written: 0,
-            awaited: VecDeque::new(),
             carried: 0,
-            under_way: 0,
-            scanner: ReplyScanner::new(DEPTH_MAX),
             buffer: vec![0; room],
-            partial: Vec::new(),
-            failed: false,
             heard: Instant::now(),
             shared,
         }
@@ -141,10 +118,10 @@ impl Lane {
 
     async fn converse(&mut self) -> Result<Pause, Loss> {
         loop {
-            if self.arrivals.is_none() && self.awaited.is_empty() {
+            if self.arrivals.is_none() && self.replies.is_empty() {
                 self.fill();
             }
-            if self.awaited.is_empty() {
+            if self.replies.is_empty() {
                 if self.is_worn() && !self.shared.budget.is_stopped() {
                     return Ok(Pause::Worn);
                 }
@@ -180,12 +157,11 @@ impl Lane {
             self.out.clear();
             self.written = 0;
         }
-        if self.awaited.is_empty() {
+        if self.replies.is_empty() {
             self.heard = Instant::now();
         }
-        self.requests.push(&mut self.out, &mut self.awaited, since, measured);
+        self.requests.push(&mut self.out, self.replies.due(), since, measured);
         self.carried += 1;
-        self.under_way += 1;
     }
 
     fn wear_left(&self) -> u64 {
@@ -198,7 +174,7 @@ impl Lane {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
         // Arrivals that are due go out together.
-        if self.under_way < self.shared.load.pipeline
+        if self.carried - self.replies.answered() < self.shared.load.pipeline as u64
             && !self.is_worn()
             && !self.schedule_ended
             && let Some(arrivals) = &mut self.arrivals
@@ -225,10 +201,10 @@ impl Lane {
             ready!(self.watchdog.as_mut().poll(cx));
             let limit = self.shared.load.reply_timeout;
             let silent = self.heard.elapsed();
-            if silent >= limit && !self.awaited.is_empty() {
+            if silent >= limit && !self.replies.is_empty() {
                 return Poll::Ready(Ok(Event::Silence));
             }
-            let next = if self.awaited.is_empty() { limit } else { limit - silent };
+            let next = if self.replies.is_empty() { limit } else { limit - silent };
             self.watchdog.as_mut().reset((Instant::now() + next).into());
         }
     }
@@ -241,98 +217,18 @@ impl Lane {
         tally.bytes_received += length as u64;
         tally.last_reply = Some(now);
         let buffer = std::mem::take(&mut self.buffer);
-        let done = self.scan(&buffer[..length], now, &mut tally);
+        let done = self.replies.take(&buffer[..length], now, &mut tally);
         self.buffer = buffer;
-        done
-    }
-
-    fn scan(&mut self, mut chunk: &[u8], now: Instant, tally: &mut Tally) -> Result<(), Loss> {
-        let verify = self.shared.ledger.is_some();
-        while !chunk.is_empty() {
-            let progress = self.scanner.scan(chunk)?;
-            let (piece, rest) = chunk.split_at(progress.consumed);
-            chunk = rest;
-            let looked_at = verify || matches!(self.partial.first().or(piece.first()), Some(b'-' | b'!'));
-            match progress.complete {
-                Some(ReplyKind::Push) => self.partial.clear(),
-                None if looked_at => self.partial.extend_from_slice(piece),
-                None => {}
-                Some(kind) if !looked_at => self.reply(kind, &[], now, tally),
-                Some(kind) if self.partial.is_empty() => self.reply(kind, piece, now, tally),
-                Some(kind) => {
-                    let mut whole = std::mem::take(&mut self.partial);
-                    whole.extend_from_slice(piece);
-                    self.reply(kind, &whole, now, tally);
-                    whole.clear();
-                    self.partial = whole;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reply(&mut self, kind: ReplyKind, bytes: &[u8], now: Instant, tally: &mut Tally) {
-        let Some(awaited) = self.awaited.pop_front() else {
-            tally.record_wrong(Wrong::Surplus, || format!("connection {}: a reply that nobody asked for", self.number));
-            return;
-        };
-        if kind == ReplyKind::Error {
-            self.failed = true;
-            let line = bytes.strip_prefix(b"-").unwrap_or(bytes);
-            tally.record_error(String::from_utf8_lossy(&line[..line.len().min(ERROR_BYTES_MAX)]).trim_end());
-            self.lose_track(&awaited.expected);
-        } else if self.shared.ledger.is_some() {
-            self.check(&awaited, bytes, tally);
-        }
-        if awaited.last {
-            self.under_way -= 1;
-            if !std::mem::take(&mut self.failed) && awaited.measured {
-                tally.record(awaited.operation, now.saturating_duration_since(awaited.since));
-            }
-        }
-    }
-
-    fn check(&self, awaited: &Awaited, bytes: &[u8], tally: &mut Tally) {
-        tally.verified += 1;
-        let finding = match (self.checker(), Value::decode(&Bytes::copy_from_slice(bytes))) {
-            (Some(checker), Ok((value, _))) => checker.check(&awaited.expected, &value),
-            (None, _) => Ok(()),
-            (Some(_), Err(error)) => Err((Wrong::Shape, error.to_string())),
-        };
-        if let Err((wrong, text)) = finding {
-            tally.record_wrong(wrong, || format!("connection {}: {text}", self.number));
-        }
-    }
-
-    fn checker(&self) -> Option<Checker<'_>> {
-        self.shared.ledger.as_deref().map(|ledger| Checker {
-            ledger,
-            writer: self.number,
-            own_list: &self.own_list,
-            executed: &self.executed,
-        })
-    }
-
-    fn lose_track(&self, expected: &Expected) {
-        if let Some(checker) = self.checker() {
-            checker.lose_track(expected);
-        }
+        Ok(done?)
     }
 
     /// Counts a loss, and what was due on the connection.
     fn note(&mut self, loss: &Loss) {
         let shared = Arc::clone(&self.shared);
         let mut tally = shared.tally();
-        for awaited in std::mem::take(&mut self.awaited) {
-            self.lose_track(&awaited.expected);
-            if matches!(loss, Loss::Silence(_)) {
-                let number = self.number;
-                tally.record_wrong(Wrong::Missing, || {
-                    format!("connection {number}: {} was not answered: {loss}", awaited.operation.name())
-                });
-            } else if awaited.last {
-                tally.unanswered += 1;
-            }
+        match loss {
+            Loss::Silence(limit) => self.replies.miss(*limit, &mut tally),
+            Loss::Io(_) | Loss::Closed | Loss::Framing(_) => self.replies.give_up(&mut tally),
         }
         tally.connections_lost += 1;
         tally.last_loss = Some(loss.to_string());
@@ -340,11 +236,9 @@ impl Lane {
 
     /// Connects again until it succeeds; false when the load is over before that.
     async fn reconnect(&mut self) -> bool {
-        self.awaited.clear();
+        self.replies.restart();
         self.out.clear();
-        self.partial.clear();
-        (self.written, self.carried, self.under_way, self.failed) = (0, 0, 0, false);
-        self.scanner = ReplyScanner::new(DEPTH_MAX);
+        (self.written, self.carried) = (0, 0);
         self.shared.tally().connected -= 1;
         let mut pause = RETRY_PAUSE;
         while !self.shared.budget.is_stopped() {
@@ -374,8 +268,9 @@ impl Lane {
 /// What is due when a lane ends, however it ends, is counted.
 impl Drop for Lane {
     fn drop(&mut self) {
-        let mut tally = self.shared.tally();
-        tally.unanswered += self.awaited.iter().filter(|awaited| awaited.last).count() as u64;
+        let shared = Arc::clone(&self.shared);
+        let mut tally = shared.tally();
+        self.replies.give_up(&mut tally);
         tally.unsent += self.arrivals.as_ref().map_or(0, |arrivals| arrivals.len() as u64);
         tally.connected = tally.connected.saturating_sub(1);
     }

@@ -8,6 +8,7 @@ use loadtest::{
     cli::{Cli, Command},
     compare,
     failure::Failure,
+    in_process,
     interrupt::Interrupt,
     relay, run,
     system::usage::raise_file_limit,
@@ -39,6 +40,7 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
         let (interrupt, _listening) = Interrupt::listen().context("cannot listen for signals")?;
         Ok(match cli.command {
             Command::Run(args) => run::run(&args, &interrupt).await?,
+            Command::Pool(args) => in_process::in_process(&args, &interrupt).await?,
             Command::Compare(args) => compare::compare(&args, &interrupt).await?,
             Command::Tune(args) => tune::tune(&args, &interrupt).await?,
             Command::Relay(args) => relay::relay(&args, &interrupt).await?,

@@ -99,6 +99,8 @@ pub struct Outcome {
     pub by_operation: BTreeMap<Operation, Times>,
     /// Latency at ever finer quantiles: pairs of quantile and microseconds.
     pub quantiles: Vec<(f64, f64)>,
+    /// How long jobs waited for a worker, in the in-process form.
+    pub queued: Option<Times>,
     /// How long connecting took.
     pub connecting: Option<Times>,
     /// How late the harness itself was in an open loop.
@@ -158,6 +160,7 @@ impl Outcome {
                 .map(|step| (step.quantile_iterated_to(), us(step.value_iterated_to())))
                 .take_while(|(quantile, _)| *quantile < 1.0)
                 .collect(),
+            queued: tally.queued.as_ref().map(Times::new),
             connecting: tally.connects.as_ref().map(Times::new),
             lag: tally.lag.as_ref().map(Times::new),
             timeline: timeline.samples.clone(),

@@ -35,6 +35,8 @@ pub struct Tally {
     latencies: [Option<Histogram<u64>>; Operation::ALL.len()],
     /// How long after its schedule the pacer found an arrival: what the harness itself adds.
     pub lag: Option<Histogram<u64>>,
+    /// How long jobs waited for a worker, in the in-process form.
+    pub queued: Option<Histogram<u64>>,
     /// How long connecting took, log-in included.
     pub connects: Option<Histogram<u64>>,
     /// Operations answered without an error.
@@ -72,6 +74,7 @@ impl Default for Tally {
         Self {
             latencies: std::array::from_fn(|_| None),
             lag: None,
+            queued: None,
             connects: None,
             operations: 0,
             bytes_received: 0,
@@ -117,6 +120,7 @@ impl Tally {
     /// Forgets what does not count because it belongs to the warm-up. Errors and wrong replies stay.
     pub fn clear_measured(&mut self) {
         self.latencies.iter_mut().flatten().for_each(Histogram::reset);
+        self.queued.iter_mut().for_each(Histogram::reset);
         self.lag.iter_mut().for_each(Histogram::reset);
         self.operations = 0;
         self.bytes_received = 0;
@@ -144,6 +148,7 @@ impl Tally {
             merge_histograms(into, from.as_ref());
         }
         merge_histograms(&mut self.lag, other.lag.as_ref());
+        merge_histograms(&mut self.queued, other.queued.as_ref());
         merge_histograms(&mut self.connects, other.connects.as_ref());
         self.operations += other.operations;
         self.bytes_received += other.bytes_received;

@@ -51,6 +51,11 @@ impl Caller {
         &self.shared
     }
 
+    /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
+    pub fn taken_at(&self) -> Option<Instant> {
+        self.ticket.taken_at()
+    }
+
     /// Executes a burst and returns it with its replies. Waits for a place in the queue and for a
     /// worker at most `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly
     /// not sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
@@ -59,7 +64,8 @@ impl Caller {
     /// The answer says why replies are missing; those that came are in the burst.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped.
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped. The
+    /// next call of this caller may overtake it.
     pub async fn call(&mut self, burst: Burst) -> Answer {
         let mut started = Instant::now();
         self.waits(started);
@@ -92,13 +98,13 @@ impl Caller {
             let queue_timeout = self.shared.settings.borrow().queue_timeout;
             let mut answer = self.attempt(burst, *started, queue_timeout).await;
             let again = match &answer.failure {
-                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => started.elapsed() < queue_timeout,
+                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
                 Some(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
                     answer.burst.read_only && !std::mem::replace(&mut repeated, true)
                 }
                 _ => false,
             };
-            if !again {
+            if !again || started.elapsed() >= queue_timeout {
                 return answer;
             }
             Stats::count(&self.shared.stats.retried);
@@ -136,7 +142,11 @@ impl Caller {
             },
         };
         let (sender, receiver) = oneshot::channel();
-        self.ticket.reset();
+        match Arc::get_mut(&mut self.ticket) {
+            Some(ticket) => ticket.reset(),
+            // A job of a call that was dropped is still on its way, and keeps the ticket.
+            None => self.ticket = Arc::new(Ticket::new()),
+        }
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
         match self.queue.try_send(job) {
             Ok(()) => {}

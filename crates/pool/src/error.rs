@@ -36,7 +36,8 @@ pub enum JobError {
         /// Whether the requests may have been executed.
         sent: Sent,
     },
-    /// The upstream refused the database that the job needs; holds its error reply without the mark.
+    /// The upstream refused the database or the protocol version that the job needs; holds its error reply
+    /// without the mark. The job was not run.
     #[error("{0}")]
     StateRefused(Arc<str>),
     /// The replies of the job are larger than `reply_bytes_max`, in bytes.

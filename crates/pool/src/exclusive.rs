@@ -25,7 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    Caller, Endpoint, JobError, Needs, Sent, Settings, login::login, shared::Shared, stats::Stats, stream::Stream,
+    Caller, Endpoint, Facts, JobError, Needs, Sent, Settings, login::login, shared::Shared, stats::Stats,
+    stream::Stream,
 };
 
 /// Bytes of one read.
@@ -52,7 +53,7 @@ struct Idle {
 
 /// A connection with what has been read of it.
 #[derive(Debug)]
-struct Line {
+pub(crate) struct Line {
     stream: Stream,
     endpoint: Endpoint,
     name: String,
@@ -155,7 +156,7 @@ impl Caller {
             let (mut line, owed) = match idle {
                 Some(idle) if !idle.line.endpoint.leads_where(&settings.endpoint) => continue,
                 Some(idle) => (idle.line, idle.owed),
-                None => (Line::open(shared, &settings).await?, 0),
+                None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
                 Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
@@ -169,11 +170,12 @@ impl Caller {
     }
 }
 
-fn lost(error: &io::Error) -> JobError {
+pub(crate) fn lost(error: &io::Error) -> JobError {
     JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No }
 }
 
-enum Unprepared {
+/// Why a connection is not in the state it was to be brought into.
+pub(crate) enum Unprepared {
     Refused(Arc<str>),
     Io(io::Error),
 }
@@ -185,13 +187,18 @@ impl From<io::Error> for Unprepared {
 }
 
 impl Line {
-    async fn open(shared: &Shared, settings: &Settings) -> Result<Self, JobError> {
+    async fn open_exclusive(shared: &Shared, settings: &Settings) -> Result<Self, JobError> {
         let number = shared.exclusives.named.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = format!("respool-exclusive-{number}");
+        let (line, _) = Self::open(settings, format!("respool-exclusive-{number}")).await?;
+        Stats::count(&shared.stats.exclusive_opened);
+        Ok(line)
+    }
+
+    /// Connects and logs in, under `name`.
+    pub(crate) async fn open(settings: &Settings, name: String) -> Result<(Self, Facts), JobError> {
         match login(&settings.endpoint, &name, settings.connect_timeout).await {
             Ok((stream, facts)) => {
-                Stats::count(&shared.stats.exclusive_opened);
-                Ok(Self {
+                let line = Self {
                     stream,
                     endpoint: settings.endpoint.clone(),
                     name,
@@ -201,14 +208,24 @@ impl Line {
                     scanned: 0,
                     renew_at: Instant::now() + settings.lifetime.mul_f64(0.9 + fastrand::f64() / 5.0),
                     can_reset: facts.can_reset(),
-                })
+                };
+                Ok((line, facts))
             }
             Err(error) => Err(JobError::UpstreamDown(error.to_string().into())),
         }
     }
 
+    /// Where it leads.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        self.stream.write_all(requests).await
+    }
+
     /// Reads what cleaning left behind and brings the connection into the state needed.
-    async fn prepare(&mut self, owed: u32, needs: Needs) -> Result<(), Unprepared> {
+    pub(crate) async fn prepare(&mut self, owed: u32, needs: Needs) -> Result<(), Unprepared> {
         let mut requests = Vec::new();
         let mut wanted = owed;
         if needs.protocol == Protocol::Resp3 {
@@ -236,7 +253,7 @@ impl Line {
         }
     }
 
-    fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
         loop {
             match self.scanner.scan(&self.input[self.scanned..]) {
                 Ok(progress) => {
@@ -295,7 +312,7 @@ impl Lent {
     /// # Errors
     /// The connection broke; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        self.line.stream.write_all(requests).await
+        self.line.send(requests).await
     }
 
     /// Appends the next whole reply or push message to `out`.

@@ -23,6 +23,8 @@ const PRUNE_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Pool {
     queue: Sender<Job>,
+    /// Never drawn from but to answer what is left at the end.
+    jobs: Receiver<Job>,
     control: Control,
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
@@ -45,9 +47,9 @@ impl Pool {
         let (queue, jobs) = async_channel::bounded(settings.queue_capacity);
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let shared = Arc::new(Shared::new(receiver));
-        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared), jobs }.run());
+        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared), jobs: jobs.clone() }.run());
         let control = Control::new(queue.downgrade(), settings, Arc::clone(&shared));
-        Self { queue, control, shared, supervisor }
+        Self { queue, jobs, control, shared, supervisor }
     }
 
     /// A handle for one party that has at most one job at a time.
@@ -89,12 +91,13 @@ impl Pool {
     /// after that is answered with an error.
     pub async fn drain(self, grace: Duration) -> Drained {
         self.queue.close();
-        let Self { mut supervisor, shared, .. } = self;
+        let Self { mut supervisor, shared, jobs, .. } = self;
         if timeout(grace, &mut supervisor).await.is_err() {
             let abandoned = shared.queued_bytes.shares();
             supervisor.abort();
             // Aborted or done makes no difference here: either way its workers are gone.
             let _ = supervisor.await;
+            refuse(&jobs);
             return Drained { abandoned };
         }
         Drained { abandoned: 0 }
@@ -139,9 +142,7 @@ impl Supervisor {
             self.shared.exclusives.prune(idle_max);
         }
         self.shared.exclusives.prune(Duration::ZERO);
-        while let Ok(job) = self.jobs.try_recv() {
-            job.fail(JobError::Closed);
-        }
+        refuse(&self.jobs);
     }
 
     fn fill(&self, target: usize, workers: &mut JoinSet<()>, places: &mut HashMap<tokio::task::Id, usize>) {
@@ -151,5 +152,12 @@ impl Supervisor {
                 places.insert(workers.spawn(worker.run()).id(), index);
             }
         }
+    }
+}
+
+/// Answers what is left in a closed queue.
+fn refuse(jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.try_recv() {
+        job.fail(JobError::Closed);
     }
 }

@@ -70,6 +70,11 @@ impl Worker {
             // Others go on drawing, and callers learn of it, before the answers are out.
             self.turn = None;
             drop(connected);
+            if opened.elapsed() < SHORT_LIFE {
+                self.backoff.failed();
+            } else {
+                self.backoff.reset();
+            }
             let Err(lost) = end else { continue };
             Stats::count(&shared.stats.lost);
             if connection.is_idle() {
@@ -78,11 +83,6 @@ impl Worker {
                 tracing::warn!(worker = self.index, reason = %lost, "connection lost");
             }
             connection.fail(&lost);
-            if opened.elapsed() < SHORT_LIFE {
-                self.backoff.failed();
-            } else {
-                self.backoff.reset();
-            }
         }
     }
 
@@ -98,12 +98,13 @@ impl Worker {
     async fn connect(&mut self) -> Option<Connection> {
         let shared = Arc::clone(&self.shared);
         let mut health = shared.health.watch();
+        // Kept from one attempt to the next, so that the pauses grow with all of them.
+        let mut probe = None;
         loop {
             if self.is_over() {
                 return None;
             }
-            let mut probe = None;
-            if shared.health.is_down() {
+            if shared.health.is_down() && probe.is_none() {
                 tokio::select! {
                     permit = shared.probe.acquire() => probe = permit.ok(),
                     _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
@@ -132,7 +133,6 @@ impl Worker {
                 },
                 () = self.refuse_while_down() => {}
             }
-            drop(probe);
         }
     }
 
@@ -173,11 +173,12 @@ impl Worker {
     /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
-            self.draw(connection);
-            self.gather(connection).await;
+            // Before anything further is drawn: on a replica, say, it would only fail.
             if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
                 connection.leaving = true;
             }
+            self.draw(connection);
+            self.gather(connection).await;
             if connection.leaving && connection.is_idle() {
                 return Ok(());
             }
@@ -239,8 +240,10 @@ impl Worker {
     fn deadline(&self, connection: &Connection) -> Instant {
         if connection.is_idle() {
             connection.renew_at.min(connection.last_used + connection.keepalive)
+        } else if connection.leaving {
+            connection.last_heard + self.silence_max()
         } else {
-            connection.last_used + self.silence_max()
+            connection.renew_at.min(connection.last_heard + self.silence_max())
         }
     }
 
@@ -254,7 +257,7 @@ impl Worker {
         let now = Instant::now();
         if !connection.is_idle() {
             let silence = self.silence_max();
-            if now >= connection.last_used + silence {
+            if now >= connection.last_heard + silence {
                 return Err(Lost::Silent(silence));
             }
         } else if now >= connection.last_used + connection.keepalive {

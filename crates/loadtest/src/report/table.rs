@@ -90,6 +90,7 @@ pub fn outcome(outcome: &Outcome) -> String {
     if outcome.by_operation.len() > 1 {
         rows.extend(outcome.by_operation.iter().map(|(operation, found)| times(operation.name(), found)));
     }
+    rows.extend(outcome.queued.as_ref().map(|found| times("in queue", found)));
     rows.extend(outcome.connecting.as_ref().map(|found| times("connecting", found)));
     rows.extend(outcome.lag.as_ref().map(|found| times("harness lag", found)));
     line(columns(&rows));

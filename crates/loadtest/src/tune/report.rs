@@ -42,7 +42,7 @@ fn answer(tuned: &Tuned) -> String {
     line(format!("noise between rounds of the same setting: {:.1} %", choice.noise * 100.0));
     line(format!(
         "the chosen pool was within {:.0} % of the fastest in {} of {} rounds: {}",
-        TOLERANCE * 100.0,
+        choice.tolerance * 100.0,
         choice.rounds_within,
         choice.rounds,
         certainty(tuned)

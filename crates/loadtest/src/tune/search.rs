@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::compare::round::median;
 
-/// A pool this much slower than the best is as good, if it is smaller.
+/// A pool this much slower than the best is as good, if it is smaller. What lies within the noise that was
+/// measured is as good too.
 pub const TOLERANCE: f64 = 0.03;
 /// Values that are tried first.
 const WORKERS: [u32; 6] = [1, 2, 4, 8, 16, 32];
@@ -55,6 +56,8 @@ pub struct Choice {
     pub best: Point,
     /// How far rounds of the same point lie apart: the median of their distances from its median, relative.
     pub noise: f64,
+    /// How much slower than the fastest counted as good: 3 %, or the noise if that is more.
+    pub tolerance: f64,
     /// In how many of its rounds the choice was within the tolerance of the best's median.
     pub rounds_within: usize,
     /// Its rounds.
@@ -90,11 +93,11 @@ impl Search {
             Ok(true)
         };
         let by_workers = WORKERS.map(|workers| Point { threads: 1, workers, depth: DEPTH_FIRST });
-        if !each(self, by_workers.to_vec(), 2).await? {
+        if !each(self, by_workers.to_vec(), 3).await? {
             return Ok(());
         }
         let workers = self.smallest().workers;
-        if !each(self, DEPTHS.map(|depth| Point { threads: 1, workers, depth }).to_vec(), 2).await? {
+        if !each(self, DEPTHS.map(|depth| Point { threads: 1, workers, depth }).to_vec(), 3).await? {
             return Ok(());
         }
         // Between the choice and its neighbours, until that gains no more than noise.
@@ -110,7 +113,7 @@ impl Search {
         if !each(self, threads.collect(), 2).await? {
             return Ok(());
         }
-        for rounds in 3..=FINAL_ROUNDS {
+        for rounds in 4..=FINAL_ROUNDS {
             let finalists = self.finalists();
             if !each(self, finalists, rounds).await? {
                 break;
@@ -128,12 +131,13 @@ impl Search {
     pub fn choice(&self) -> Option<Choice> {
         let best = self.best()?;
         let point = self.smallest();
-        let enough = self.rate(best) * (1.0 - TOLERANCE);
+        let enough = self.rate(best) * (1.0 - self.tolerance());
         let rounds = self.found.get(&point)?;
         Some(Choice {
             point,
             best,
             noise: self.noise(),
+            tolerance: self.tolerance(),
             rounds_within: rounds.iter().filter(|found| found.rate >= enough).count(),
             rounds: rounds.len(),
             keeps_target: self.keeps_target(point),
@@ -148,6 +152,11 @@ impl Search {
     /// The median p99 of a point, in milliseconds.
     pub fn p99_ms(&self, point: Point) -> f64 {
         median(self.found.get(&point).into_iter().flatten().map(|found| found.p99_ms).collect())
+    }
+
+    /// How much slower than the best is as good: 3 %, or the noise if that is more.
+    pub fn tolerance(&self) -> f64 {
+        TOLERANCE.max(self.noise())
     }
 
     fn keeps_target(&self, point: Point) -> bool {
@@ -165,7 +174,7 @@ impl Search {
     }
 
     fn smallest(&self) -> Point {
-        let enough = self.best().map_or(0.0, |best| self.rate(best) * (1.0 - TOLERANCE));
+        let enough = self.best().map_or(0.0, |best| self.rate(best) * (1.0 - self.tolerance()));
         let first = Point { threads: 1, workers: 1, depth: DEPTH_FIRST };
         // Points are in the order of their size.
         self.eligible().into_iter().find(|point| self.rate(*point) >= enough).unwrap_or(first)
@@ -193,10 +202,9 @@ impl Search {
     fn finalists(&self) -> Vec<Point> {
         let best = self.best().map_or(0.0, |best| self.rate(best));
         let mut points = self.eligible();
-        points.retain(|point| self.rate(*point) >= best * (1.0 - 2.0 * TOLERANCE));
+        points.retain(|point| self.rate(*point) >= best * (1.0 - 2.0 * self.tolerance()));
         points.truncate(FINALISTS - 1);
-        points.extend(self.best());
-        points.dedup();
+        points.extend(self.best().filter(|best| !points.contains(best)));
         points
     }
 

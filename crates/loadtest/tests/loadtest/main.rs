@@ -7,4 +7,5 @@ mod ends;
 mod percentiles;
 mod program;
 mod scripted;
+mod series;
 mod wrong_replies;
