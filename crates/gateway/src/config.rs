@@ -52,6 +52,9 @@ section! {
         /// Refuse to listen beyond loopback while nobody has to log in. Off: anyone who can reach the port can
         /// use the upstream.
         protected_mode: bool = true,
+        /// Let a second process listen on the same address, so that a new one takes over while the old one
+        /// drains. Off: a second one is refused, which tells of a mistake. Needs a restart.
+        reuse_port: bool = false,
         runtime: Runtime = Runtime::default(),
         upstream: Upstream = Upstream::default(),
         pool: Pool = Pool::default(),

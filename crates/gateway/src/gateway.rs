@@ -12,12 +12,14 @@ use crate::{
     args::Args,
     config::Config,
     context::Context,
+    descriptors,
     embedded::Embedded,
     feeds::Feeds,
     http::Http,
     listener::Listener,
     logs::Logs,
     operator::Operator,
+    service,
     settings::GatewaySettings,
     shared_pubsub::SharedPubSub,
     signals::{Signal, Signals},
@@ -46,25 +48,31 @@ pub(crate) async fn run(
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
     let context = Arc::new(Context::new(operator, feeds));
-    let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller());
+    let bound = Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller());
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     // Ends with us, so that a drain can be watched.
     let mut http = JoinSet::new();
-    if let Some((address, bounds)) = settings.http {
+    if let Some((address, bounds)) = settings.http.clone() {
         let bound = Http::bind(address, bounds, Arc::clone(&context)).await;
         let bound = bound.with_context(|| format!("cannot listen on {address} for metrics"))?;
         tracing::info!(metrics = %bound.local_addr()?, "metrics are there");
         http.spawn(bound.run());
     }
     let listen = listener.local_addr().context("cannot listen")?;
+    if let Some(shortage) = descriptors::shortage(&settings, descriptors::raise()) {
+        tracing::warn!(shortage, "too few file descriptors for the configuration");
+    }
     tracing::info!(%listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 
+    service::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
         reason = obey(&mut signals, &context) => reason,
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
+        () = service::keep_alive() => unreachable!("it never ends"),
     };
     let clients = context.registry.len();
     tracing::info!(signal = reason, clients, "draining");
+    service::stopping();
     context.operator.pool.resume();
     let deadline = Instant::now() + context.operator.settings().grace_period;
     let abandoned = tokio::select! {

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pool::Caller;
 use resp::write_error;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -31,10 +31,15 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds the first of `addresses` that can be bound.
-    pub(crate) fn bind(addresses: &[SocketAddr], context: Arc<Context>, caller: Caller) -> io::Result<Self> {
+    pub(crate) fn bind(
+        addresses: &[SocketAddr],
+        reuse_port: bool,
+        context: Arc<Context>,
+        caller: Caller,
+    ) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
-            match bind(*address) {
+            match bind(*address, reuse_port) {
                 Ok(socket) => return Ok(Self { socket, context, caller, sessions: JoinSet::new() }),
                 Err(error) => last = error,
             }
@@ -91,9 +96,22 @@ impl Listener {
         self.sessions.spawn(session.run());
     }
 
+    /// Lets in those whom the system has taken in already: where another process takes over, it will not
+    /// get them.
+    fn accept_waiting(&mut self) {
+        for _ in 0..BACKLOG {
+            let Ok((socket, address)) = SockRef::from(&self.socket).accept() else { return };
+            let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
+            if let (Ok(stream), Some(address)) = (stream, address.as_socket()) {
+                self.start(stream, address);
+            }
+        }
+    }
+
     /// Stops accepting, has the sessions finish until `deadline`, and aborts what is left; how many
     /// that were.
-    pub(crate) async fn drain(self, deadline: Instant) -> usize {
+    pub(crate) async fn drain(mut self, deadline: Instant) -> usize {
+        self.accept_waiting();
         let Self { socket, context, mut sessions, .. } = self;
         drop(socket);
         context.registry.drain();
@@ -114,9 +132,10 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

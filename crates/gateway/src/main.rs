@@ -6,12 +6,14 @@
 mod answered_here;
 mod args;
 mod auth;
+mod check;
 mod client_command;
 mod command;
 mod config;
 mod console;
 mod context;
 mod counts;
+mod descriptors;
 mod dispatch;
 mod embedded;
 mod error_text;
@@ -30,6 +32,7 @@ mod metrics;
 mod operator;
 mod registry;
 mod rows;
+mod service;
 mod session;
 mod settings;
 mod shared_mode;
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
         }
     };
     if args.check {
-        println!("configuration is valid");
+        print!("{}", check::report(&config, &settings));
         return ExitCode::SUCCESS;
     }
     match run(args, config, settings) {

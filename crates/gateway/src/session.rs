@@ -11,6 +11,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use pool::{Alarm, Burst, Caller, Share};
@@ -37,6 +38,9 @@ use crate::{
 /// so that a quiet session is small.
 const KEEP_BYTES: usize = 1024;
 
+/// How long a new client may take to its first request before a drain closes it.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
+
 pub(crate) struct Session<S> {
     pub(crate) stream: S,
     pub(crate) context: Arc<Context>,
@@ -56,6 +60,8 @@ pub(crate) struct Session<S> {
     pub(crate) alarm: Alarm,
     window: Window,
     connected: Instant,
+    /// Something has come of the client.
+    has_come: bool,
     /// The client takes no replies any more; what it has sent is still executed.
     deaf: bool,
 }
@@ -86,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             alarm: Alarm::default(),
             window: Window::new(),
             connected: Instant::now(),
+            has_come: false,
             deaf: false,
             settings,
             context,
@@ -96,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run(mut self) {
         // A connection that broke has nobody left to tell.
         while let Ok(stop) = self.next_input().await {
+            self.has_come = true;
             if self.burst.replies_due > 0 && !self.execute().await {
                 break;
             }
@@ -161,6 +169,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Poll::Ready(pushed.map(|()| Stop::Incomplete));
             }
             if self.entry.poll_asked(cx) != Asked::Nothing {
+                // Whoever has only just come has a request on its way.
+                if !self.has_come {
+                    ready!(self.alarm.poll_until(cx, self.connected + FIRST_REQUEST));
+                }
                 return Poll::Ready(Ok(Stop::End));
             }
             if self.settings.is_outdated() {

@@ -29,6 +29,7 @@ const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct GatewaySettings {
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) reuse_port: bool,
     pub(crate) threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub(crate) embedded: bool,
@@ -117,6 +118,7 @@ impl GatewaySettings {
         }
         Ok(Self {
             listen: listen(config)?,
+            reuse_port: config.reuse_port,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
             session: session_settings(config, &pool, embedded)?,
