@@ -38,6 +38,11 @@ impl Digest32 {
     }
 }
 
+/// The name under which a client has logged in that gave `name`, or none.
+pub(crate) fn user_name(name: Option<&[u8]>) -> String {
+    name.map_or_else(|| DEFAULT_USER.to_owned(), |name| String::from_utf8_lossy(name).into_owned())
+}
+
 /// All who may log in; nobody has to if there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Users(pub(crate) Vec<User>);
@@ -46,6 +51,11 @@ impl Users {
     /// Whether clients have to log in.
     pub(crate) fn are_required(&self) -> bool {
         !self.0.is_empty()
+    }
+
+    /// Whether there is a user of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|user| user.name == name)
     }
 
     /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a

@@ -117,7 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
         if self.lending.is_none() {
             match self.caller.lend(self.state.needs).await {
-                Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
+                Ok(lent) => {
+                    self.lending = Some(Box::new(Lending::new(lent, single.reason)));
+                    self.entry.update(|details| details.exclusive = Some(single.reason));
+                }
                 Err(failure) => {
                     if single.change == Change::Multi {
                         // What follows must not run outside of the transaction it was meant for.
@@ -188,10 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
         lending.expect(single.change, single.due);
+        self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
             return self.lost(&error);
         }
-        let reply_timeout = self.context.settings.reply_timeout;
+        let reply_timeout = self.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
         let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
@@ -229,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                 }
                 Event::TimedOut => {
-                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
+                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.settings);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
                     (0..missing).for_each(|_| write_error(&mut self.output, &text));
                     return false;
@@ -244,7 +248,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(lending) = &mut self.lending else { return };
         let facts = self.caller.facts();
         let executing = Some(lending.queued.len());
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context, executing };
+        let mut who = Who {
+            state: &mut self.state,
+            entry: &self.entry,
+            context: &self.context,
+            settings: &self.settings,
+            executing,
+        };
         let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
             let (mut then, before) = (None, out.len());
             stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
@@ -287,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(()) if !self.output.is_empty() => return Poll::Ready(Event::Flush),
                 Ok(()) => {}
             }
-            let backlog = self.context.settings.backlog_bytes_max;
+            let backlog = self.settings.backlog_bytes_max;
             let asked = self.entry.poll_asked(cx);
             let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
             if asked == Asked::Kill || (ended && deadline.is_none()) {
@@ -335,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if !self.state.is_muted() {
-            let text = error_text::job(failure, &self.context);
+            let text = error_text::job(failure, &self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
         }
     }
@@ -352,7 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) fn reset(&mut self) {
         self.end_lending();
         self.subscriber = None;
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         let authenticated = !settings.users.are_required();
         self.state = ClientState::new(self.entry.id, settings.db, authenticated);
         self.entry.renamed(b"");
