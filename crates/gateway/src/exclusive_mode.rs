@@ -120,7 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
         if self.lending.is_none() {
             match self.caller.lend(self.state.needs).await {
-                Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
+                Ok(lent) => {
+                    self.lending = Some(Box::new(Lending::new(lent, single.reason)));
+                    self.entry.update(|details| details.exclusive = Some(single.reason));
+                }
                 Err(failure) => {
                     if single.change == Change::Multi {
                         // What follows must not run outside of the transaction it was meant for.
@@ -191,10 +194,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
         lending.expect(single.change, single.due);
+        self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
             return self.lost(&error);
         }
-        let reply_timeout = self.context.settings.reply_timeout;
+        let reply_timeout = self.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
         let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
@@ -232,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                 }
                 Event::TimedOut => {
-                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
+                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.settings);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
                     (0..missing).for_each(|_| write_error(&mut self.output, &text));
                     return false;
@@ -242,20 +246,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
-    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
-    async fn unblock(&mut self) -> bool {
-        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
-        let mut burst = Burst { replies_due: 1, ..Burst::default() };
-        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
-        self.caller.call(burst).await.failure.is_none()
-    }
-
     /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
         let Some(lending) = &mut self.lending else { return };
         let facts = self.caller.facts();
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let executing = Some(lending.queued.len());
+        let mut who = Who {
+            state: &mut self.state,
+            entry: &self.entry,
+            context: &self.context,
+            settings: &self.settings,
+            executing,
+        };
         let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
             let (mut then, before) = (None, out.len());
             stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
@@ -272,7 +274,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// The next message, or what ends the waiting for it. Without a deadline the client's end is one: what is
+    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
+    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
+    async fn unblock(&mut self) -> bool {
+        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
+        self.caller.call(burst).await.failure.is_none()
+    }
+
+    /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
     /// sent without waiting is executed even if the client has gone. Cancel-safe.
     async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
         poll_fn(|cx| {
@@ -289,10 +300,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(()) if !self.output.is_empty() => return Poll::Ready(Event::Flush),
                 Ok(()) => {}
             }
-            let backlog = self.context.settings.backlog_bytes_max;
+            let backlog = self.settings.backlog_bytes_max;
             let asked = self.entry.poll_asked(cx);
             let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
-            if (ended && deadline.is_none()) || asked == Asked::Kill {
+            if asked == Asked::Kill || (ended && deadline.is_none()) {
                 return Poll::Ready(Event::Gone);
             }
             if asked == Asked::Drain && blocks {
@@ -337,7 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if !self.state.is_muted() {
-            let text = error_text::job(failure, &self.context);
+            let text = error_text::job(failure, &self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
         }
     }
@@ -354,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) fn reset(&mut self) {
         self.end_lending();
         self.subscriber = None;
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         let authenticated = !settings.users.are_required();
         self.state = ClientState::new(self.entry.id, settings.db, authenticated);
         self.entry.renamed(b"");

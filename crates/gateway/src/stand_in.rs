@@ -19,6 +19,11 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
+    /// How many requests.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     /// A stand-in for `request` is on its way.
     pub(crate) fn expect(&mut self, request: Option<Vec<u8>>) {
         self.pending = request;

@@ -222,7 +222,7 @@ mod tests {
         }
 
         fn subscriber(&self) -> Subscriber {
-            let entry = self.registry.enter(([127, 0, 0, 1], 1).into());
+            let entry = self.registry.enter(([127, 0, 0, 1], 1).into(), Arc::default());
             Subscriber::new(Arc::clone(&self.feeds), entry)
         }
 
