@@ -110,6 +110,9 @@ fn check_accepts_what_is_valid_and_starts_nothing() {
     assert!(output.status.success(), "{}", stderr(&output));
     let shipped = run(&["--config", SHIPPED, "--check"]);
     assert!(shipped.status.success(), "{}", stderr(&shipped));
+    let report = String::from_utf8_lossy(&shipped.stdout).into_owned();
+    report.parse::<toml::Table>().expect("the report is a configuration");
+    assert!(report.contains("workers = 4") && report.contains("MiB  together"), "{report}");
 }
 
 #[test]

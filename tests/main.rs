@@ -9,6 +9,7 @@ mod embedded;
 mod hostile;
 mod lendings;
 mod limits;
+mod operate;
 mod parity;
 mod pipelining;
 mod shared_pubsub;

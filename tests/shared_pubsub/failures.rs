@@ -55,6 +55,30 @@ fn a_connection_that_is_killed_comes_back() {
     }
 }
 
+#[test]
+fn a_silent_upstream_is_given_up_and_a_quiet_one_is_not() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder()
+        .upstream(&redis.url())
+        .config("[pubsub]\nmode = \"shared\"\n[upstream]\nkeepalive_ms = 20\n[pool]\nreply_timeout_ms = 200")
+        .allow("sent nothing for 200 ms")
+        .allow_lost_upstream()
+        .start();
+    let (mut subscriber, mut direct) = (gateway.client(), redis.client());
+    subscriber.expect("SUBSCRIBE a", &confirmation(2, "subscribe", "a", 1));
+    wait("a PING", || (!clients(&mut direct, "name=respool-pubsub")[0].contains("cmd=subscribe")).then_some(()));
+    assert_eq!(gateway.logs().find(LOST), None);
+    redis.freeze();
+    gateway.logs().wait_for(LOST, DEADLINE);
+    redis.thaw();
+    wait("one connection that is subscribed", || {
+        let lines = clients(&mut direct, "name=respool-pubsub");
+        (lines.len() == 1 && lines[0].contains(" sub=1 ")).then_some(())
+    });
+    direct.line("PUBLISH a back");
+    expect(&mut subscriber, &message(2, "a", "back"));
+}
+
 /// Publishes to `channel` until `done`.
 fn flood(publisher: &mut Client, channel: &str, mut done: impl FnMut(&mut Client) -> bool) {
     let text = "x".repeat(8 << 10);

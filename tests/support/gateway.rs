@@ -26,7 +26,8 @@ pub struct Gateway {
     exit_code: i32,
     /// Set once the test has waited for the end itself.
     ended: Option<ExitStatus>,
-    _directory: TempDir,
+    directory: TempDir,
+    config: Table,
 }
 
 /// How a gateway is to be started.
@@ -83,7 +84,8 @@ impl Builder {
             allowed: self.allowed,
             exit_code: 0,
             ended: None,
-            _directory: directory,
+            directory,
+            config: self.config,
         };
         gateway.address = address_of(&gateway.logs.wait_for("listening", DEADLINE));
         gateway
@@ -163,6 +165,24 @@ impl Gateway {
     /// As `terminate`, the way a terminal does.
     pub fn interrupt(&self) {
         self.process.signal(Signal::INT);
+    }
+
+    /// Adds to the configuration file, as TOML. The gateway does not know yet.
+    pub fn rewrite(&mut self, toml: &str) {
+        merge(&mut self.config, toml.parse().expect("the test's configuration is TOML"));
+        write_config(&self.directory, &self.config);
+    }
+
+    /// Takes a key out of a table in a section of the configuration file.
+    pub fn forget(&mut self, section: &str, table: &str, key: &str) {
+        let section = self.config.get_mut(section).and_then(|section| section.get_mut(table));
+        section.and_then(toml::Value::as_table_mut).and_then(|table| table.remove(key)).expect("the key is there");
+        write_config(&self.directory, &self.config);
+    }
+
+    /// Asks to read the configuration file again.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
     }
 
     /// Waits for the end that was asked for; how long it took.

@@ -56,6 +56,8 @@ pub(crate) enum Here {
     /// A cluster command of a connection's state.
     NoCluster,
     Reset,
+    /// The console.
+    Respool,
 }
 
 /// Why a request needs an exclusive connection.
@@ -76,6 +78,34 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Transaction,
+        Self::Watch,
+        Self::Blocking,
+        Self::Wait,
+        Self::PubSub,
+        Self::Monitor,
+        Self::Tracking,
+        Self::NoTouch,
+        Self::Other,
+    ];
+
+    /// Its column in `RESPOOL POOLS`.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Transaction => "exclusive_transaction",
+            Self::Watch => "exclusive_watch",
+            Self::Blocking => "exclusive_blocking",
+            Self::Wait => "exclusive_wait",
+            Self::PubSub => "exclusive_pubsub",
+            Self::Monitor => "exclusive_monitor",
+            Self::Tracking => "exclusive_tracking",
+            Self::NoTouch => "exclusive_no_touch",
+            Self::Other => "exclusive_other",
+        }
+    }
+
     /// As logs and `RESPOOL POOLS` say it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -153,6 +183,7 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"QUIT" => Class::Here(Here::Quit),
         b"RESET" => Class::Here(Here::Reset),
         b"CLIENT" => client(request),
+        b"RESPOOL" => Class::Here(Here::Respool),
         // Transactions.
         b"MULTI" => Class::Multi,
         b"EXEC" => Class::Exec,

@@ -4,21 +4,22 @@
 use pool::JobError;
 use resp::RequestError;
 
-use crate::context::Context;
+use crate::settings::SessionSettings;
 
 /// Why a request was not executed, or why its reply is not there.
-pub(crate) fn job(error: &JobError, context: &Context) -> String {
+pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
     match error {
         // The upstream's own words about a database.
         JobError::StateRefused(text) => text.to_string(),
         JobError::UpstreamDown(_)
         | JobError::ConnectionLost { .. }
         | JobError::QueueTimeout(_)
+        | JobError::PauseTimeout(_)
         | JobError::ReplyTimeout(_)
         | JobError::RepliesTooLarge(_)
         | JobError::ExclusiveTimeout { .. }
         | JobError::Closed
-        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", context.upstream),
+        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", settings.upstream),
     }
 }
 
@@ -44,8 +45,8 @@ pub(crate) fn refused(reason: &str) -> String {
 }
 
 /// Replies wait for their clients to read them, and there is no room for more.
-pub(crate) fn replies_full(context: &Context) -> String {
-    let max = context.settings.replies_bytes_max;
+pub(crate) fn replies_full(settings: &SessionSettings) -> String {
+    let max = settings.replies_bytes_max;
     format!("ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies")
 }
 
@@ -95,6 +96,10 @@ pub(crate) const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with t
 
 /// Redis's own, for a transaction that holds a request that could not be queued.
 pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// Redis's own, for an `EXEC` with arguments.
+pub(crate) const EXEC_ARITY: &str =
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
 
 /// What follows a `MULTI` that was refused.
 pub(crate) const DOOMED: &str = "ERR respool: not executed, because the MULTI before it was refused";

@@ -5,18 +5,20 @@
 use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
 
 use pool::{Burst, JobError, ReplyKind, Sent};
-use resp::{Protocol, Request, write_error, write_request, write_simple};
+use resp::{Protocol, Request, write_error, write_integer, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
+    answered_here::{self, After, Who},
     command::{Class, Here, Reason},
     error_text,
     lending::{Change, Lending, Message},
     registry::Asked,
     session::Session,
+    stand_in,
     state::{ClientState, Doomed},
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct Single {
     due: u32,
     /// Replies at the beginning that the client has not asked for.
     swallow: u32,
+    /// The client's own request, where another stands in for it in a transaction.
+    stood_in: Option<Vec<u8>>,
 }
 
 impl Single {
@@ -45,7 +49,7 @@ impl Single {
             None if change == Change::Subscribe => names.max(1),
             None => 1,
         };
-        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0 };
+        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0, stood_in: None };
         if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
             // WAIT counts from its own connection's last write; any command executed brings that up to date.
             write_request(&mut single.requests, &["PING"]);
@@ -55,6 +59,18 @@ impl Single {
         request.write(&mut single.requests);
         single.due = due;
         single
+    }
+
+    /// `requests`, of which one reply comes, and nothing to take note of.
+    fn simple(requests: Vec<u8>, swallow: u32) -> Self {
+        Self { reason: Reason::Other, change: Change::None, requests, due: 1, swallow, stood_in: None }
+    }
+
+    /// A request of a transaction that the gateway answers once that is executed.
+    pub(crate) fn standing_in(stand_in: Vec<u8>, request: &Request<'_>) -> Self {
+        let mut stood_in = Vec::new();
+        request.write(&mut stood_in);
+        Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
     }
 
     fn waits(&self) -> bool {
@@ -73,6 +89,8 @@ enum Event {
     Flush,
     /// The client has gone, or is to go.
     Gone,
+    /// The gateway drains, and what the session waits for may never come.
+    Drain,
     TimedOut,
 }
 
@@ -83,10 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         }
         match (&self.lending, class) {
-            (
-                _,
-                Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset | Here::Hello | Here::Auth),
-            ) => false,
+            (_, Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset)) => false,
+            (Some(lending), Class::Here(Here::Hello | Here::Auth)) => lending.multi,
             (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
             (Some(lending), Class::Here(here)) => {
                 lending.multi
@@ -98,10 +114,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Has one request executed on an exclusive connection; false to close the session.
-    pub(crate) async fn run_single(&mut self, single: Single) -> bool {
+    pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
         if self.lending.is_none() {
             match self.caller.lend(self.state.needs).await {
-                Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
+                Ok(lent) => {
+                    self.lending = Some(Box::new(Lending::new(lent, single.reason)));
+                    self.entry.update(|details| details.exclusive = Some(single.reason));
+                }
                 Err(failure) => {
                     if single.change == Change::Multi {
                         // What follows must not run outside of the transaction it was meant for.
@@ -115,6 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let upstream_id = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
         if single.waits() {
             self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+        }
+        if let Some(lending) = &mut self.lending {
+            lending.queued.expect(single.stood_in.take());
         }
         let mut head = ReplyHead::default();
         let go_on = self.exchange(&single, &mut head).await;
@@ -134,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["SUBSCRIBE"]);
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        let single = Single::simple(requests, 1);
         let go_on = self.exchange(&single, &mut ReplyHead::default()).await;
         if go_on && !self.state.is_muted() {
             write_error(&mut self.output, text);
@@ -145,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has gathered requests executed on the exclusive connection that the session already has.
     pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
         let Burst { requests, replies_due: due, .. } = burst;
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due, swallow: 0 };
+        let single = Single { due, ..Single::simple(requests, 0) };
         self.exchange(&single, &mut ReplyHead::default()).await
     }
 
@@ -169,21 +191,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
         lending.expect(single.change, single.due);
+        self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
             return self.lost(&error);
         }
-        let reply_timeout = self.context.settings.reply_timeout;
+        let reply_timeout = self.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
-        let mut swallow = single.swallow;
+        let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline).await {
+            match self.next_event(deadline, blocks).await {
                 Event::Message(at, kind) => {
                     let Some(lending) = &mut self.lending else { return false };
-                    if lending.saw(&self.output[at..], kind) == Message::Reply {
+                    if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
+                        // It closes without a reply, as with a Redis that is shut down.
+                        self.output.truncate(at);
+                        return false;
+                    }
+                    let seen = lending.saw(&self.output[at..], kind);
+                    if seen != Message::Push {
                         let length = head.len().min(self.output.len() - at);
                         head.fill(0);
                         head[..length].copy_from_slice(&self.output[at..at + length]);
-                        if swallow > 0 || self.state.is_muted() {
+                        if lending.multi && single.change != Change::EndMulti {
+                            lending.queued.saw(&self.output[at..]);
+                        } else if lending.multi {
+                            self.settle(at);
+                        }
+                        if swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
                             swallow = swallow.saturating_sub(1);
                             self.output.truncate(at);
                         }
@@ -192,8 +226,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Event::Flush => self.flush().await,
                 Event::Lost(error) => return self.lost(&error),
                 Event::Gone => return false,
+                Event::Drain => {
+                    blocks = false;
+                    if !self.unblock().await {
+                        return false;
+                    }
+                }
                 Event::TimedOut => {
-                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
+                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.settings);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
                     (0..missing).for_each(|_| write_error(&mut self.output, &text));
                     return false;
@@ -203,8 +243,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// The next message, or what ends the waiting for it. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>) -> Event {
+    /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
+    fn settle(&mut self, at: usize) {
+        let Some(lending) = &mut self.lending else { return };
+        let facts = self.caller.facts();
+        let executing = Some(lending.queued.len());
+        let mut who = Who {
+            state: &mut self.state,
+            entry: &self.entry,
+            context: &self.context,
+            settings: &self.settings,
+            executing,
+        };
+        let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
+            let (mut then, before) = (None, out.len());
+            stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
+            if let Some(After::Hello(hello)) = then {
+                answered_here::greet(hello, &facts, &mut who, out);
+            } else if out.len() == before {
+                // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
+                write_integer(out, 0);
+            }
+        });
+        if let Some(settled) = settled {
+            self.output.truncate(at);
+            self.output.extend_from_slice(&settled);
+        }
+    }
+
+    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
+    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
+    async fn unblock(&mut self) -> bool {
+        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
+        self.caller.call(burst).await.failure.is_none()
+    }
+
+    /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
+    /// sent without waiting is executed even if the client has gone. Cancel-safe.
+    async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
             let at = self.output.len();
@@ -219,11 +297,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(()) if !self.output.is_empty() => return Poll::Ready(Event::Flush),
                 Ok(()) => {}
             }
-            let backlog = self.context.settings.backlog_bytes_max;
-            if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready()
-                || self.entry.poll_asked(cx) == Asked::Kill
-            {
+            let backlog = self.settings.backlog_bytes_max;
+            let asked = self.entry.poll_asked(cx);
+            let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
+            if asked == Asked::Kill || (ended && deadline.is_none()) {
                 return Poll::Ready(Event::Gone);
+            }
+            if asked == Asked::Drain && blocks {
+                return Poll::Ready(Event::Drain);
             }
             match deadline {
                 Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Event::TimedOut),
@@ -264,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if !self.state.is_muted() {
-            let text = error_text::job(failure, &self.context);
+            let text = error_text::job(failure, &self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
         }
     }
@@ -273,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn switch_lent(&mut self, protocol: Protocol) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        let single = Single::simple(requests, 1);
         self.exchange(&single, &mut ReplyHead::default()).await
     }
 
@@ -281,7 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) fn reset(&mut self) {
         self.end_lending();
         self.subscriber = None;
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         let authenticated = !settings.users.are_required();
         self.state = ClientState::new(self.entry.id, settings.db, authenticated);
         self.entry.renamed(b"");

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request, Value, parse_integer};
 
-use crate::command::{Class, Here, Reason};
+use crate::{
+    command::{Class, Here, Reason},
+    stand_in::Queued,
+};
 
 /// What a request does to the state of its connection if its reply is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,8 @@ impl Change {
 pub(crate) enum Message {
     /// Answers a request.
     Reply,
+    /// Answers a request as a push does: `CLIENT REPLY` does not silence it.
+    Confirmation,
     /// Comes of its own accord.
     Push,
 }
@@ -73,6 +78,8 @@ pub(crate) struct Lending {
     monitor: bool,
     tracking: bool,
     no_touch: bool,
+    /// What the transaction holds.
+    pub(crate) queued: Queued,
     /// A `SELECT` inside the transaction, in force once that is executed.
     queued_db: Option<u32>,
     channels: HashSet<Vec<u8>>,
@@ -92,6 +99,7 @@ impl Lending {
             monitor: false,
             tracking: false,
             no_touch: false,
+            queued: Queued::default(),
             queued_db: None,
             channels: HashSet::new(),
             patterns: HashSet::new(),
@@ -161,6 +169,7 @@ impl Lending {
             self.expected = 0;
             return Message::Push;
         }
+        let mut message_is = Message::Reply;
         let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
         if may_confirm && let Some(subject) = subject(message) {
             let own = kind == ReplyKind::Push || self.is_subscribed();
@@ -169,13 +178,14 @@ impl Lending {
             }
             if subject.ends_with(b"subscribe") && (kind == ReplyKind::Push || self.confirming) {
                 self.confirm(message);
+                message_is = Message::Confirmation;
             } else if kind == ReplyKind::Push {
                 return Message::Push;
             }
         }
         // An error stands for all the confirmations that a request would have had.
         self.expected = if kind == ReplyKind::Error && self.confirming { 0 } else { self.expected.saturating_sub(1) };
-        Message::Reply
+        message_is
     }
 
     fn confirm(&mut self, message: &[u8]) {

@@ -29,6 +29,7 @@ const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct GatewaySettings {
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) reuse_port: bool,
     pub(crate) threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub(crate) embedded: bool,
@@ -36,14 +37,27 @@ pub(crate) struct GatewaySettings {
     pub(crate) session: SessionSettings,
     /// `None`: each subscriber has a connection of its own.
     pub(crate) shared_pubsub: Option<PubSubSettings>,
-    pub(crate) clients_max: usize,
     pub(crate) grace_period: Duration,
     pub(crate) log: LogSettings,
+    /// Where metrics are shown, if anywhere.
+    pub(crate) http: Option<(SocketAddr, HttpSettings)>,
+}
+
+/// What those who ask for metrics are bound by.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpSettings {
+    pub(crate) connections_max: usize,
+    pub(crate) timeout: Duration,
 }
 
 /// What sessions go by.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionSettings {
+    /// The upstream as error texts name it, without credentials.
+    pub(crate) upstream: String,
+    /// It is the one in this process.
+    pub(crate) embedded: bool,
+    pub(crate) clients_max: usize,
     pub(crate) limits: RequestLimits,
     pub(crate) input_bytes_max: usize,
     pub(crate) backlog_bytes_max: usize,
@@ -57,6 +71,8 @@ pub(crate) struct SessionSettings {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) db: u32,
     pub(crate) users: Users,
+    /// Users who may use the console.
+    pub(crate) admins: Vec<String>,
     pub(crate) login_timeout: Duration,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub(crate) denied: HashSet<Vec<u8>>,
@@ -70,7 +86,7 @@ pub(crate) struct PubSubSettings {
 }
 
 /// Where logs go and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogSettings {
     pub(crate) filter: String,
     pub(crate) json: bool,
@@ -102,14 +118,15 @@ impl GatewaySettings {
         }
         Ok(Self {
             listen: listen(config)?,
+            reuse_port: config.reuse_port,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
-            session: session_settings(config, &pool)?,
+            session: session_settings(config, &pool, embedded)?,
             pool,
             shared_pubsub: pubsub_settings(config)?,
-            clients_max: at_least_one("clients.clients_max", config.clients.clients_max)?,
             grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
             log: log_settings(config)?,
+            http: http_settings(config)?,
         })
     }
 }
@@ -157,6 +174,7 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
         queue_capacity: at_least_one("pool.queue_capacity", pool.queue_capacity)?,
         queue_bytes_max: at_least_one("pool.queue_bytes_max", pool.queue_bytes_max)?,
         queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms)?,
+        pause_timeout: millis("pool.pause_timeout_ms", pool.pause_timeout_ms)?,
         reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms)?,
         reply_bytes_max: at_least_one("pool.reply_bytes_max", pool.reply_bytes_max)?,
         reply_depth_max: at_least_one("pool.reply_depth_max", pool.reply_depth_max)?,
@@ -171,10 +189,13 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
     })
 }
 
-fn session_settings(config: &Config, pool: &Settings) -> Result<SessionSettings, ConfigError> {
+fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<SessionSettings, ConfigError> {
     let clients = &config.clients;
     let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
     Ok(SessionSettings {
+        upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
+        embedded,
+        clients_max: at_least_one("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,
             args_max: at_least_one("clients.args_max", clients.args_max)?,
@@ -193,6 +214,7 @@ fn session_settings(config: &Config, pool: &Settings) -> Result<SessionSettings,
         idle_timeout: (clients.idle_timeout_ms > 0).then(|| Duration::from_millis(clients.idle_timeout_ms)),
         db: pool.endpoint.db,
         users: users(config)?,
+        admins: admins(config)?,
         login_timeout: millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?,
         denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
@@ -226,6 +248,28 @@ fn users(config: &Config) -> Result<Users, ConfigError> {
         users.push(User { name: name.clone(), digest });
     }
     Ok(Users(users))
+}
+
+fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, ConfigError> {
+    let metrics = &config.metrics;
+    let settings = HttpSettings {
+        connections_max: at_least_one("metrics.connections_max", metrics.connections_max)?,
+        timeout: millis("metrics.timeout_ms", metrics.timeout_ms)?,
+    };
+    if metrics.listen.is_empty() {
+        return Ok(None);
+    }
+    match metrics.listen.to_socket_addrs().map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Ok(Some((address, settings))),
+        _ => value("metrics.listen", format!("\"{}\" is no address and port", metrics.listen)),
+    }
+}
+
+fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
+    match config.auth.admins.iter().find(|name| !config.auth.users.contains_key(*name)) {
+        Some(name) => value("auth.admins", format!("\"{name}\" is not in auth.users")),
+        None => Ok(config.auth.admins.clone()),
+    }
 }
 
 fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {

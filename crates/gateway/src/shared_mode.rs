@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if subscriber.standing() == Standing::Waiting {
             self.flush().await;
         }
-        let reply_timeout = self.context.settings.reply_timeout;
+        let reply_timeout = self.settings.reply_timeout;
         let failure = match self.confirmed(Instant::now() + reply_timeout).await {
             Outcome::Gone => return false,
             Outcome::Standing(Standing::Waiting | Standing::Confirmed) => {
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Outcome::Standing(Standing::Down(reason)) => JobError::UpstreamDown(reason),
             Outcome::TimedOut => JobError::ReplyTimeout(reply_timeout),
         };
-        write_error(&mut self.output, &error_text::job(&failure, &self.context));
+        write_error(&mut self.output, &error_text::job(&failure, &self.settings));
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.give_up();
         }
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Some(standing) => return Poll::Ready(Outcome::Standing(standing)),
                 None => return Poll::Ready(Outcome::Gone),
             }
-            let backlog = self.context.settings.backlog_bytes_max;
+            let backlog = self.settings.backlog_bytes_max;
             if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready() {
                 return Poll::Ready(Outcome::Gone);
             }

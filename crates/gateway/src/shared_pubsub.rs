@@ -10,7 +10,7 @@ use pool::{Attempts, Caller, ReplyKind, Standing};
 use resp::{parse_integer, write_request};
 use thiserror::Error;
 use tokio::{
-    task::{JoinHandle, yield_now},
+    task::{JoinHandle, JoinSet, yield_now},
     time::{Instant, sleep_until},
 };
 
@@ -50,16 +50,26 @@ pub(crate) struct SharedPubSub {
 impl SharedPubSub {
     /// Starts it; it connects once there is a subscription.
     pub(crate) fn start(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) -> Self {
-        Self { task: tokio::spawn(run(feeds, caller, reply_timeout)) }
+        Self { task: tokio::spawn(keep_running(feeds, caller, reply_timeout)) }
     }
 
     /// Ends it and closes its connection, after the sessions have ended.
     pub(crate) async fn end(self) {
         self.task.abort();
-        if let Err(error) = self.task.await
-            && error.is_panic()
-        {
-            tracing::error!(%error, "shared pub/sub ended unexpectedly");
+        // It ends by being aborted, as nothing else ends it.
+        let _ = self.task.await;
+    }
+}
+
+/// Starts the task anew if it panics, which is a bug; sessions keep what they had.
+async fn keep_running(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) {
+    // Ends what it holds when it is dropped.
+    let mut tasks = JoinSet::new();
+    loop {
+        tasks.spawn(run(Arc::clone(&feeds), caller.clone(), reply_timeout));
+        if let Some(Err(error)) = tasks.join_next().await {
+            tracing::error!(%error, "shared pub/sub ended unexpectedly, starting it anew");
+            feeds.lost(None);
         }
     }
 }

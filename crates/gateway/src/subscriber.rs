@@ -194,3 +194,194 @@ pub(crate) fn confirmation(command: &str, name: Option<&[u8]>, count: usize, pro
     }
     write_integer(out, i64::try_from(count).unwrap_or(i64::MAX));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{feeds::Asked, registry::Registry, settings::PubSubSettings};
+
+    const BACKLOG: usize = 4;
+
+    struct Desk {
+        feeds: Arc<Feeds>,
+        registry: Registry,
+    }
+
+    fn name(kind: Kind, bytes: &str) -> Name {
+        Name { kind, bytes: bytes.as_bytes().into() }
+    }
+
+    fn channel(bytes: &str) -> Name {
+        name(Kind::Channel, bytes)
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let settings = PubSubSettings { backlog_messages: BACKLOG, subscriptions_max: 3 };
+            Self { feeds: Arc::new(Feeds::new(settings)), registry: Registry::default() }
+        }
+
+        fn subscriber(&self) -> Subscriber {
+            let entry = self.registry.enter(([127, 0, 0, 1], 1).into(), Arc::default());
+            Subscriber::new(Arc::clone(&self.feeds), entry)
+        }
+
+        /// What would be sent to the upstream now.
+        fn asked(&self) -> Vec<Asked> {
+            let mut asked = Vec::new();
+            self.feeds.requests(&mut Vec::new(), usize::MAX, &mut asked);
+            asked
+        }
+
+        fn answer_all(&self) -> usize {
+            let asked = self.asked();
+            let mut turn = self.feeds.turn();
+            asked.iter().for_each(|asked| turn.answered(asked, None));
+            asked.len()
+        }
+
+        fn publish(&self, channel: &str, text: &str) {
+            self.feeds.turn().message(Kind::Channel, channel.as_bytes(), format!(">{text}").as_bytes());
+        }
+
+        fn subscribed(&self, channels: &[&str]) -> Subscriber {
+            let mut subscriber = self.subscriber();
+            let names: Vec<_> = channels.iter().map(|bytes| channel(bytes)).collect();
+            assert!(subscriber.join(&names));
+            self.answer_all();
+            assert_eq!(subscriber.standing(), Standing::Confirmed);
+            subscriber.confirm(&names, Protocol::Resp2, &mut Vec::new());
+            subscriber
+        }
+    }
+
+    fn delivered(subscriber: &mut Subscriber) -> Result<String, Missed> {
+        let mut out = Vec::new();
+        subscriber.deliver(Protocol::Resp2, &mut out, usize::MAX)?;
+        Ok(String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn one_subscription_serves_all_until_the_last_has_left() {
+        let desk = Desk::new();
+        let mut one = desk.subscriber();
+        assert!(one.join(&[channel("a")]));
+        assert_eq!(one.standing(), Standing::Waiting);
+        assert_eq!(desk.asked(), [Asked::Subscribe(channel("a"))]);
+        let other = desk.subscriber();
+        desk.feeds.turn().answered(&Asked::Subscribe(channel("a")), None);
+        let third = desk.subscribed(&["a"]);
+        assert_eq!(one.standing(), Standing::Confirmed);
+        drop((one, other));
+        assert_eq!(desk.asked(), []);
+        drop(third);
+        assert_eq!(desk.asked(), [Asked::Unsubscribe(channel("a"))]);
+        desk.feeds.turn().answered(&Asked::Unsubscribe(channel("a")), None);
+        assert!(desk.feeds.is_idle());
+    }
+
+    #[test]
+    fn who_comes_while_the_last_one_leaves_is_subscribed_anew() {
+        let desk = Desk::new();
+        drop(desk.subscribed(&["a"]));
+        let leaving = desk.asked();
+        let mut late = desk.subscriber();
+        assert!(late.join(&[channel("a")]));
+        assert_eq!(late.standing(), Standing::Waiting, "what is confirmed now is about to end");
+        let coming = desk.asked();
+        assert_eq!((leaving.len(), coming.len()), (1, 1));
+        desk.feeds.turn().answered(&leaving[0], None);
+        assert_eq!(late.standing(), Standing::Waiting);
+        desk.feeds.turn().answered(&coming[0], None);
+        assert_eq!(late.standing(), Standing::Confirmed);
+    }
+
+    #[test]
+    fn messages_keep_the_order_in_which_they_came() {
+        let desk = Desk::new();
+        let mut subscriber = desk.subscribed(&["a", "b"]);
+        for (channel, text) in [("b", "1"), ("a", "2"), ("a", "3"), ("c", "no"), ("b", "4")] {
+            desk.publish(channel, text);
+        }
+        assert_eq!(delivered(&mut subscriber).as_deref(), Ok("*1*2*3*4"));
+        assert_eq!(delivered(&mut subscriber).as_deref(), Ok(""));
+        desk.publish("a", "5");
+        assert_eq!(delivered(&mut subscriber).as_deref(), Ok("*5"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_delivered_later() {
+        let desk = Desk::new();
+        let mut subscriber = desk.subscribed(&["a", "b"]);
+        for (channel, text) in [("b", "1"), ("a", "2"), ("b", "3")] {
+            desk.publish(channel, text);
+        }
+        let mut out = Vec::new();
+        for expected in ["*1", "*1*2", "*1*2*3"] {
+            let bytes_max = out.len() + 1;
+            assert_eq!(subscriber.deliver(Protocol::Resp2, &mut out, bytes_max), Ok(()));
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn only_who_is_slower_than_the_bound_is_overrun() {
+        let desk = Desk::new();
+        let (mut slow, mut quick) = (desk.subscribed(&["a"]), desk.subscribed(&["a"]));
+        for number in 0..=BACKLOG {
+            assert!(!slow.is_overrun());
+            desk.publish("a", &number.to_string());
+            assert_eq!(delivered(&mut quick), Ok(format!("*{number}")));
+        }
+        assert!(slow.is_overrun() && !quick.is_overrun());
+        assert_eq!(delivered(&mut slow), Err(Missed::Overrun(1)));
+    }
+
+    #[test]
+    fn a_refusal_reaches_those_who_wait_and_leaves_nothing() {
+        let desk = Desk::new();
+        let mut subscriber = desk.subscriber();
+        assert!(subscriber.join(&[channel("a")]));
+        let asked = desk.asked();
+        desk.feeds.turn().answered(&asked[0], Some("NOPERM".into()));
+        assert_eq!(subscriber.standing(), Standing::Refused("NOPERM".into()));
+        subscriber.give_up();
+        assert!(desk.feeds.is_idle());
+    }
+
+    #[test]
+    fn a_subscription_that_does_not_come_back_ends_its_subscribers() {
+        let desk = Desk::new();
+        let mut subscriber = desk.subscribed(&["a"]);
+        desk.feeds.lost(None);
+        let asked = desk.asked();
+        assert_eq!(asked, [Asked::Subscribe(channel("a"))]);
+        assert_eq!(delivered(&mut subscriber).as_deref(), Ok(""), "a loss alone ends nothing");
+        desk.feeds.turn().answered(&asked[0], Some("NOPERM".into()));
+        assert_eq!(delivered(&mut subscriber), Err(Missed::Ended));
+    }
+
+    #[test]
+    fn subscriptions_are_bounded_and_all_or_none() {
+        let desk = Desk::new();
+        let _taken = desk.subscribed(&["a", "b"]);
+        let mut subscriber = desk.subscriber();
+        assert!(!subscriber.join(&[channel("a"), channel("c"), name(Kind::Pattern, "a")]));
+        assert_eq!(desk.feeds.len(), 2);
+        assert!(subscriber.join(&[channel("a"), name(Kind::Pattern, "a")]));
+    }
+
+    #[test]
+    fn who_waits_is_told_that_the_upstream_is_down() {
+        let desk = Desk::new();
+        let (mut waiting, served) = (desk.subscriber(), desk.subscribed(&["b"]));
+        assert!(waiting.join(&[channel("a")]));
+        desk.feeds.lost(Some("refused".into()));
+        assert_eq!(waiting.standing(), Standing::Down("refused".into()));
+        drop((waiting, served));
+        assert_eq!(desk.feeds.len(), 0);
+        assert!(!desk.feeds.is_idle(), "its return has to be noticed");
+        desk.feeds.up();
+        assert!(desk.feeds.is_idle());
+    }
+}

@@ -112,7 +112,9 @@ pub async fn in_process(args: &PoolArgs, interrupt: &Interrupt) -> Result<u8, Fa
     settings.workers = args.workers as usize;
     settings.queue_capacity = args.queue as usize;
     settings.pipeline_depth = args.pipeline_depth.map_or(settings.pipeline_depth, |depth| depth.get() as usize);
-    let outcome = measure(&load, Pool::start(settings), interrupt).await?;
+    let mut outcome = measure(&load, Pool::start(settings), interrupt).await?;
+    let (text, queue) = (outcome.load.replacen("connections", "producers", 1), args.queue);
+    outcome.load = format!("{} workers, queue {queue}, {text}", args.workers);
     deliver(&args.report, &outcome, || table::outcome(&outcome), || page::outcome(&outcome))?;
     Ok(outcome.exit_code())
 }

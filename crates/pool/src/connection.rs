@@ -118,6 +118,11 @@ impl Connection {
             && !self.in_flight.is_bulky(&self.scanner)
     }
 
+    /// Replies due.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.requests()
+    }
+
     /// Jobs that are not wholly written yet.
     pub(crate) fn unwritten(&self) -> usize {
         self.in_flight.unwritten()

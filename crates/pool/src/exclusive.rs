@@ -25,9 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    Caller, Endpoint, Facts, JobError, Needs, Sent, Settings,
-    login::login,
-    shared::{Shared, Stats},
+    Caller, Endpoint, Facts, JobError, Needs, Sent, Settings, login::login, shared::Shared, stats::Stats,
     stream::Stream,
 };
 
@@ -134,12 +132,20 @@ impl Caller {
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
     pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
+        let started = Instant::now();
+        self.waits(started);
+        let lent = self.lend_since(started, needs).await;
+        self.progress().ended();
+        lent.inspect_err(|failure| self.shared().stats.failure(failure))
+    }
+
+    async fn lend_since(&self, mut started: Instant, needs: Needs) -> Result<Lent, JobError> {
         let shared = self.shared();
-        if let Some(reason) = shared.health.down_reason() {
-            return Err(JobError::UpstreamDown(reason));
+        if !shared.health.is_open() {
+            self.held_back(&mut started).await?;
         }
         let settings = shared.settings();
-        let deadline = Instant::now() + settings.queue_timeout;
+        let deadline = started + settings.queue_timeout;
         let acquire = Arc::clone(&shared.exclusives.permits).acquire_owned();
         let Ok(Ok(permit)) = timeout_at(deadline, acquire).await else {
             let max = shared.exclusives.max.load(Ordering::Acquire);

@@ -10,7 +10,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Caller, Client, Facts, JobError, Settings, health::Upstream, job::Job, shared::Shared, worker::Worker};
+use crate::{
+    Caller, Client, Control, Facts, JobError, Settings, Status, health::Upstream, job::Job, shared::Shared,
+    worker::Worker,
+};
 
 /// How often idle exclusive connections are looked through.
 const PRUNE_EVERY: Duration = Duration::from_secs(1);
@@ -22,7 +25,7 @@ pub struct Pool {
     queue: Sender<Job>,
     /// Never drawn from but to answer what is left at the end.
     jobs: Receiver<Job>,
-    settings: watch::Sender<Arc<Settings>>,
+    control: Control,
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
 }
@@ -32,29 +35,6 @@ pub struct Pool {
 pub struct Drained {
     /// Jobs that were not finished in time and were answered with an error.
     pub abandoned: usize,
-}
-
-/// What the pool is doing now.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Whether the upstream can be reached.
-    pub upstream: Upstream,
-    /// Jobs in the queue.
-    pub queued_jobs: usize,
-    /// Bytes of requests, queued and in flight.
-    pub queued_bytes: usize,
-    /// Connections opened by workers since the start.
-    pub opened: u64,
-    /// Connections of workers that broke since the start.
-    pub lost: u64,
-    /// Bursts sent again since the start.
-    pub retried: u64,
-    /// Exclusive connections that are lent.
-    pub exclusive_lent: usize,
-    /// Exclusive connections that nobody borrows.
-    pub exclusive_idle: usize,
-    /// Exclusive connections opened since the start.
-    pub exclusive_opened: u64,
 }
 
 impl Pool {
@@ -68,7 +48,8 @@ impl Pool {
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let shared = Arc::new(Shared::new(receiver));
         let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared), jobs: jobs.clone() }.run());
-        Self { queue, jobs, settings, shared, supervisor }
+        let control = Control::new(queue.downgrade(), settings, Arc::clone(&shared));
+        Self { queue, jobs, control, shared, supervisor }
     }
 
     /// A handle for one party that has at most one job at a time.
@@ -81,37 +62,29 @@ impl Pool {
         Client::new(self.caller())
     }
 
-    /// Puts new settings in force: workers start or finish and end, limits hold from the next job on.
-    /// `queue_capacity` stays as it was at the start.
+    /// A handle for those who run the pool.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// As [`Control::reconfigure`].
     pub fn reconfigure(&self, settings: Settings) {
-        self.settings.send_replace(Arc::new(settings));
+        self.control.reconfigure(settings);
     }
 
-    /// What the upstream said about itself at the last login.
+    /// As [`Control::facts`].
     pub fn facts(&self) -> Arc<Facts> {
-        self.shared.facts()
+        self.control.facts()
     }
 
-    /// Follows whether the upstream can be reached.
+    /// As [`Control::upstream`].
     pub fn upstream(&self) -> watch::Receiver<Upstream> {
-        self.shared.health.watch()
+        self.control.upstream()
     }
 
-    /// What the pool is doing now.
+    /// As [`Control::status`].
     pub fn status(&self) -> Status {
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-        let (exclusive_lent, exclusive_idle) = self.shared.exclusives.counts();
-        Status {
-            exclusive_lent,
-            exclusive_idle,
-            exclusive_opened: load(&self.shared.stats.exclusive_opened),
-            upstream: self.shared.health.watch().borrow().clone(),
-            queued_jobs: self.queue.len(),
-            queued_bytes: self.shared.queued_bytes.used(),
-            opened: load(&self.shared.stats.opened),
-            lost: load(&self.shared.stats.lost),
-            retried: load(&self.shared.stats.retried),
-        }
+        self.control.status()
     }
 
     /// Refuses further jobs, finishes those it has within `grace`, closes the connections. What is left

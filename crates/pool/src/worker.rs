@@ -18,10 +18,12 @@ use crate::{
     alarm::Alarm,
     backoff::Backoff,
     connection::{Connection, Lost},
+    gauge::Gauge,
     health::Upstream,
     job::Job,
     login::login,
-    shared::{Shared, Stats},
+    shared::Shared,
+    stats::Stats,
 };
 
 /// A connection that does not live this long counts as a failed attempt.
@@ -39,12 +41,21 @@ pub(crate) struct Worker {
     turn: Option<OwnedSemaphorePermit>,
     backoff: Backoff,
     alarm: Alarm,
+    gauge: Arc<Gauge>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.workers.leave(self.index + 1, &self.gauge);
+    }
 }
 
 impl Worker {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, queue: Receiver<Job>) -> Self {
         let settings = shared.settings.clone();
-        Self { index, shared, queue, settings, turn: None, backoff: Backoff::default(), alarm: Alarm::default() }
+        let gauge = shared.workers.enter(index + 1);
+        let (backoff, alarm) = (Backoff::default(), Alarm::default());
+        Self { index, shared, queue, settings, turn: None, backoff, alarm, gauge }
     }
 
     /// Works until the queue or this worker's place is gone.
@@ -53,7 +64,9 @@ impl Worker {
             let shared = Arc::clone(&self.shared);
             let connected = shared.health.connected();
             let opened = Instant::now();
+            self.gauge.connected(Some(opened));
             let end = self.serve(&mut connection).await;
+            self.gauge.connected(None);
             // Others go on drawing, and callers learn of it, before the answers are out.
             self.turn = None;
             drop(connected);
@@ -169,6 +182,7 @@ impl Worker {
             if connection.leaving && connection.is_idle() {
                 return Ok(());
             }
+            self.gauge.update(connection.in_flight(), connection.leaving);
             let has_room = connection.has_room();
             if !has_room {
                 self.turn = None;
@@ -179,7 +193,7 @@ impl Worker {
                 driven = connection.drive() => driven?,
                 job = next_job(&self.queue, &self.shared, &mut self.turn), if has_room => {
                     if let Some(job) = job {
-                        submit(connection, job);
+                        self.submit(connection, job);
                     } else {
                         connection.leaving = true;
                     }
@@ -199,7 +213,15 @@ impl Worker {
             && connection.has_room()
             && let Ok(job) = self.queue.try_recv()
         {
-            submit(connection, job);
+            self.submit(connection, job);
+        }
+    }
+
+    /// Gives a job to the connection, unless its caller has given it up.
+    fn submit(&self, connection: &mut Connection, job: Job) {
+        if job.take(Instant::now()) {
+            self.gauge.sent(job.burst().replies_due);
+            connection.submit(job);
         }
     }
 
@@ -265,12 +287,5 @@ async fn next_job(queue: &Receiver<Job>, shared: &Shared, turn: &mut Option<Owne
 async fn changed(settings: &mut watch::Receiver<Arc<Settings>>) {
     if settings.changed().await.is_err() {
         std::future::pending().await
-    }
-}
-
-/// Gives a job to the connection, unless its caller has given it up.
-fn submit(connection: &mut Connection, job: Job) {
-    if job.take(Instant::now()) {
-        connection.submit(job);
     }
 }

@@ -15,6 +15,8 @@ const WORKERS: [u32; 6] = [1, 2, 4, 8, 16, 32];
 const DEPTHS: [u32; 5] = [16, 64, 256, 1_024, 4_096];
 /// The depth at which numbers of workers are compared: respool's default.
 const DEPTH_FIRST: u32 = 1_024;
+/// Measured at the beginning of each round, so that rounds at different times can be compared.
+const REFERENCE: Point = Point { threads: 1, workers: 2, depth: DEPTH_FIRST };
 /// Rounds that the best few get, and how many these are.
 const FINAL_ROUNDS: usize = 5;
 const FINALISTS: usize = 5;
@@ -30,7 +32,7 @@ pub struct Point {
     pub depth: u32,
 }
 
-/// What one measurement found.
+/// What one measurement found. In a search, rates are relative to how fast the machine was in that round.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Found {
     /// Operations a second.
@@ -78,16 +80,20 @@ impl Search {
     /// # Errors
     /// Those of `measure`.
     pub async fn run<E>(&mut self, mut measure: impl AsyncFnMut(Point) -> Result<Option<Found>, E>) -> Result<(), E> {
+        let mut first = None;
         let mut each = async |search: &mut Self, points: Vec<Point>, rounds: usize| {
             for round in 0..rounds {
-                for point in &points {
-                    if search.found.get(point).map_or(0, Vec::len) > round {
-                        continue;
-                    }
-                    match measure(*point).await? {
-                        Some(found) => search.found.entry(*point).or_default().push(found),
-                        None => return Ok(false),
-                    }
+                let missing = |point: &&Point| search.found.get(point).map_or(0, Vec::len) <= round;
+                let points: Vec<_> = points.iter().filter(missing).copied().collect();
+                if points.is_empty() {
+                    continue;
+                }
+                // What slows the machine down for a while slows the reference down too.
+                let Some(reference) = measure(REFERENCE).await? else { return Ok(false) };
+                let scale = first.get_or_insert(reference).rate / reference.rate.max(1.0);
+                for point in points {
+                    let Some(found) = measure(point).await? else { return Ok(false) };
+                    search.found.entry(point).or_default().push(Found { rate: found.rate * scale, ..found });
                 }
             }
             Ok(true)
@@ -259,9 +265,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_machine_that_slows_down_changes_nothing() {
+        let (mut search, mut count) = (Search::new(1, None), 0.0);
+        search
+            .run(async |point: Point| {
+                count += 1.0;
+                let rate = (f64::from(point.workers * point.depth) / 0.001).min(100_000.0) / (1.0 + count / 50.0);
+                Ok::<_, Infallible>(Some(Found { rate, p99_ms: 1.0 }))
+            })
+            .await
+            .unwrap();
+        let choice = search.choice().unwrap();
+        assert!(choice.point.workers == 1 && (64..=160).contains(&choice.point.depth), "{choice:?}");
+        assert!(count > 20.0 && choice.noise < 0.1, "{choice:?}");
+    }
+
+    #[tokio::test]
     async fn the_end_of_the_time_leaves_an_answer() {
         let mut search = Search::new(2, None);
-        let mut left = 3;
+        let mut left = 4;
         let measure = async |_: Point| {
             left -= 1;
             Ok::<_, Infallible>((left > 0).then_some(Found { rate: 1.0, p99_ms: 1.0 }))
