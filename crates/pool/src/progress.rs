@@ -32,6 +32,13 @@ pub struct Progress {
     ticket: Mutex<Arc<Ticket>>,
 }
 
+impl Default for Progress {
+    /// Of nobody yet.
+    fn default() -> Self {
+        Self::new(Arc::new(Ticket::new()))
+    }
+}
+
 impl Progress {
     pub(crate) fn new(ticket: Arc<Ticket>) -> Self {
         Self { epoch: Instant::now(), since: AtomicU64::new(0), ticket: Mutex::new(ticket) }
