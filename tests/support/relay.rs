@@ -67,11 +67,14 @@ impl Relay {
         lock(&self.plan).cut = Some((bytes, cut));
     }
 
-    /// Forgets a cut that has not come to pass; how many have.
-    pub fn disarm(&self) -> usize {
-        let mut plan = lock(&self.plan);
-        plan.cut = None;
-        plan.cuts
+    /// Forgets a cut that has not come to pass.
+    pub fn disarm(&self) {
+        lock(&self.plan).cut = None;
+    }
+
+    /// Cuts that have come to pass.
+    pub fn cuts(&self) -> usize {
+        lock(&self.plan).cuts
     }
 
     /// Accepts connections and ends them at once.

@@ -1,5 +1,6 @@
-//! Redis killed with `kill -9` in the middle of replies, under load, and started again. It keeps an
-//! append-only file that it syncs on every write, so that what it acknowledged it must still have.
+//! The upstream lost under load: Redis killed with `kill -9` in the middle of replies and started again
+//! (with an append-only file that it syncs on every write, so that what it acknowledged it must still have),
+//! and connections cut anywhere.
 
 use std::{
     collections::HashSet,
@@ -8,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Client, Gateway, Redis, assert_own_error, pass, seeded, wait};
+use crate::support::{Client, Cut, Gateway, Redis, Relay, assert_own_error, pass, request, requests, seeded, wait};
 
 const CLIENTS: usize = 12;
-const KILLS: usize = 4;
+const KILLS: usize = 5;
+const CUTS: usize = 60;
+/// Bytes of a value whose replies take a while.
+const LARGE: usize = 1_000_000;
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /// What one client did and was told.
@@ -44,12 +48,17 @@ impl Record {
     /// Sends one pipeline and checks that each reply is an error of the gateway or belongs to its request.
     fn round(&mut self, client: &mut Client, own: &str, large: &str, round: usize, rng: &mut fastrand::Rng) {
         let ids: Vec<String> = (0..rng.usize(1..6)).map(|index| format!("{own}-{round}-{index}")).collect();
+        // The large one first: while it is on its way the writes behind it are executed and not answered,
+        // which is when a kill tells whether they are ever sent again.
+        let mut pipeline = request(&["GET", "large"]);
         for id in &ids {
-            client.send(&["RPUSH", own, id]);
-            client.send(&["ECHO", id]);
-            client.send(&["INCR", "shared"]);
+            pipeline.extend(requests(&[&format!("RPUSH {own} {id}"), &format!("ECHO {id}"), "INCR shared"]));
         }
-        client.send(&["GET", "large"]);
+        client.send_raw(&pipeline);
+        let got = client.read_reply();
+        if !got.starts_with(b"-") {
+            assert!(got == large.as_bytes(), "the large value is whole or not there");
+        }
         for id in &ids {
             let (pushed, echoed, counted) = (client.read_reply(), client.read_reply(), client.read_reply());
             self.incremented += 1;
@@ -67,10 +76,6 @@ impl Record {
             } else {
                 assert_failed(&counted);
             }
-        }
-        let got = client.read_reply();
-        if !got.starts_with(b"-") {
-            assert!(got == large.as_bytes(), "the large value is whole or not there");
         }
     }
 
@@ -95,16 +100,22 @@ impl Record {
     }
 }
 
-#[test]
-fn upstream_killed_mid_reply_under_load_loses_nothing() {
-    let mut redis = Redis::start(&DURABLE);
-    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 3").allow_lost_upstream().start();
-    let value = "v".repeat(200_000);
+/// Ends the load, also when what makes the trouble fails.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs clients while `trouble` does its worst, which can see their rounds; what they were told.
+fn under_load(gateway: &Gateway, rng: &mut fastrand::Rng, trouble: impl FnOnce(&AtomicUsize)) -> Vec<Record> {
+    let value = "v".repeat(LARGE);
     gateway.client().expect(&format!("SET large {value}"), "+OK\r\n");
-    let large = format!("$200000\r\n{value}\r\n");
+    let large = format!("${LARGE}\r\n{value}\r\n");
     let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let mut rng = seeded("killed under load");
-    let records: Vec<Record> = thread::scope(|scope| {
+    thread::scope(|scope| {
         let threads: Vec<_> = (0..CLIENTS)
             .map(|index| {
                 let (mut client, mut rng) = (gateway.client(), rng.fork());
@@ -123,19 +134,60 @@ fn upstream_killed_mid_reply_under_load_loses_nothing() {
                 })
             })
             .collect();
+        let over = Over(&over);
+        trouble(&rounds);
+        serves(gateway);
+        drop(over);
+        threads.into_iter().map(|thread| thread.join().expect("no client fails")).collect()
+    })
+}
+
+/// Waits until the clients have had `each` more rounds.
+fn more_load(rounds: &AtomicUsize, each: usize) {
+    let goal = rounds.load(Ordering::Relaxed) + CLIENTS * each;
+    wait("the load to be there", || (rounds.load(Ordering::Relaxed) > goal).then_some(()));
+}
+
+fn serves(gateway: &Gateway) {
+    wait("the upstream to serve", || gateway.client().line("PING").starts_with(b"+").then_some(()));
+}
+
+#[test]
+fn upstream_killed_mid_reply_under_load_loses_nothing() {
+    let mut redis = Redis::start(&DURABLE);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 3").allow_lost_upstream().start();
+    let mut rng = seeded("killed under load");
+    let mut chance = rng.fork();
+    let records = under_load(&gateway, &mut rng, |rounds| {
         for _ in 0..KILLS {
-            // Under load again: every client has had a few rounds since the last restart.
-            let goal = rounds.load(Ordering::Relaxed) + CLIENTS * 5;
-            wait("the load to be there", || (rounds.load(Ordering::Relaxed) > goal).then_some(()));
-            wait("the upstream to serve", || gateway.client().line("PING").starts_with(b"+").then_some(()));
-            pass(Duration::from_millis(rng.u64(20..150)));
+            more_load(rounds, 5);
+            serves(&gateway);
+            pass(Duration::from_millis(chance.u64(20..150)));
             redis.kill9();
-            pass(Duration::from_millis(rng.u64(0..100)));
+            pass(Duration::from_millis(chance.u64(0..100)));
             redis.restart();
         }
-        wait("the upstream to serve", || gateway.client().line("PING").starts_with(b"+").then_some(()));
-        over.store(true, Ordering::Relaxed);
-        threads.into_iter().map(|thread| thread.join().expect("no client fails")).collect()
+    });
+    check(&records, &mut redis.client());
+}
+
+#[test]
+fn connections_cut_anywhere_under_load_lose_nothing_and_repeat_nothing() {
+    let redis = Redis::start(&[]);
+    let relay = Relay::start(redis.address());
+    let config = "[pool]\nworkers = 3\n[upstream]\nreconnect_delay_min_ms = 1";
+    let gateway = Gateway::builder().upstream(&relay.url()).config(config).allow_lost_upstream().start();
+    let mut rng = seeded("cut under load");
+    let mut chance = rng.fork();
+    // Here Redis lives on, so that what is sent twice is executed twice.
+    let records = under_load(&gateway, &mut rng, |rounds| {
+        for cuts in 1..=CUTS {
+            let how = [Cut::Close, Cut::Reset, Cut::HalfClose][chance.usize(..3)];
+            relay.cut_after(chance.usize(..2 * LARGE), how);
+            wait("the cut", || (relay.cuts() >= cuts).then_some(()));
+            more_load(rounds, 1);
+        }
+        more_load(rounds, 5);
     });
     check(&records, &mut redis.client());
 }
@@ -148,8 +200,9 @@ fn recovers(client: &mut Client) {
 fn check(records: &[Record], direct: &mut Client) {
     for (index, record) in records.iter().enumerate() {
         record.check(&format!("c{index}"), direct);
-        assert!(record.acknowledged.len() > 20, "client {index} did next to nothing");
     }
+    let acknowledged: usize = records.iter().map(|record| record.acknowledged.len()).sum();
+    assert!(acknowledged > 50 * CLIENTS, "{acknowledged} writes were acknowledged, which tells next to nothing");
     let counts: Vec<u64> = records.iter().flat_map(|record| record.counts.iter().copied()).collect();
     let distinct: HashSet<u64> = counts.iter().copied().collect();
     assert_eq!(distinct.len(), counts.len(), "two INCRs returned the same count");
