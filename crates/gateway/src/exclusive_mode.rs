@@ -1,6 +1,5 @@
-//! A session while it borrows an exclusive connection: requests go there one after the other, replies
-//! and pushes come back as they are, until nothing needs the connection any more. Then it is given
-//! back; a client that vanishes first has it closed, or given back where nothing is outstanding.
+//! A session while it borrows an exclusive connection: requests go there one by one, replies and pushes
+//! come back as they are, until nothing needs it any more. A client that vanishes first has it closed.
 
 use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
 

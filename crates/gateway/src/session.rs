@@ -143,6 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
     async fn next_input(&mut self) -> io::Result<Stop> {
+        if self.entry.asked() == Asked::Kill {
+            return Ok(Stop::End);
+        }
         if self.settings.is_outdated() && !self.refresh() {
             return Ok(Stop::End);
         }
@@ -268,8 +271,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.output.is_empty() {
             return;
         }
-        if !self.deaf && self.write_output().await.is_err() {
+        if !self.deaf
+            && let Err(error) = self.write_output().await
+        {
             self.deaf = true;
+            if error.kind() == io::ErrorKind::TimedOut {
+                // It is there and takes nothing: what it still asks for is not fetched either.
+                self.entry.ask(Asked::Kill);
+            }
         }
         self.output.clear();
         recycle(&mut self.output);

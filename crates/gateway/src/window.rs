@@ -1,8 +1,12 @@
 //! How many requests of one client go into one burst: few at first, more while replies are cheap,
 //! fewer when they are large. A policy without state of the outside.
 
-/// Requests of the first burst of a session, when nothing is known about its replies.
-const FIRST: usize = 16;
+/// Requests of the first burst of a session, when nothing is known about its replies: many clients may
+/// ask for megabytes at the same moment.
+const FIRST: usize = 1;
+
+/// How much a burst may grow over the last one.
+const GROWTH: usize = 4;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,7 @@ impl Window {
     pub(crate) fn learn(&mut self, requests: usize, bytes: usize, target: usize, max: usize) {
         self.per_request = bytes / requests.max(1) + 1;
         let affordable = (target / self.per_request).max(1);
-        self.requests = affordable.min(self.requests.saturating_mul(2)).min(max);
+        self.requests = affordable.min(self.requests.saturating_mul(GROWTH)).min(max);
     }
 }
 
@@ -43,16 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_while_cheap_and_follows_the_cost_at_once() {
+    fn grows_while_cheap_and_follows_the_cost_at_once() {
         let (target, max) = (1 << 20, 128);
         let mut window = Window::new();
-        for expected in [32, 64, 128, 128] {
+        for expected in [4, 16, 64, 128, 128] {
             window.learn(window.requests(max), 100, target, max);
             assert_eq!(window.requests(max), expected);
         }
         window.learn(128, 128 << 20, target, max);
         assert_eq!(window.requests(max), 1);
         window.learn(1, 0, target, max);
-        assert_eq!(window.requests(max), 2, "trust returns step by step");
+        assert_eq!(window.requests(max), GROWTH, "trust returns step by step");
     }
 }
