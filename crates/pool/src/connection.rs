@@ -200,6 +200,10 @@ impl Connection {
     }
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if self.in_flight.is_unbegun() && self.poll_read(cx)?.is_ready() {
+            // The news may have been that it was closed while idle: nothing is lost then.
+            return Poll::Ready(Ok(()));
+        }
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
         let written = self.in_flight.poll_write(&mut self.stream, cx);

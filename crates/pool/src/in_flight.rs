@@ -124,6 +124,11 @@ impl InFlight {
         self.slots.is_empty()
     }
 
+    /// There is something to write, and none of it has been written.
+    pub(crate) fn is_unbegun(&self) -> bool {
+        !self.slots.is_empty() && self.written == 0 && self.written_part == 0
+    }
+
     /// Slots that are not wholly written.
     pub(crate) fn unwritten(&self) -> usize {
         self.slots.len() - self.written

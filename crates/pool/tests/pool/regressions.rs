@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use pool::{Endpoint, JobError, Pool, Sent, Settings};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::upstream::{
-    NOTHING_KNOWN, Peer, burst, burst_in, burst_of, calls, echo, read_only, replies, resp3, settings, settle,
+    NOTHING_KNOWN, Peer, UNKNOWN, burst, burst_in, burst_of, calls, echo, read_only, replies, resp3, settings, settle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -219,4 +223,29 @@ async fn a_connection_with_more_replies_than_its_login_asked_for_is_not_used() {
     assert!(peer.next().await.is_none(), "nothing is written to it");
     let answer = call.await.unwrap();
     assert!(matches!(&answer.failure, Some(JobError::UpstreamDown(_))), "{:?}", answer.failure);
+}
+
+/// Bug: a job was written to a connection that the upstream had closed while it was idle, before the news
+/// was read: it might have been executed, as far as its caller was told.
+#[tokio::test]
+async fn a_connection_closed_while_idle_takes_no_job_along() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let pool = Pool::start(settings(Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port())));
+    let mut caller = pool.caller();
+    let call = tokio::spawn(async move { caller.call(burst(&["INCR", "a"])).await });
+    for last in [false, false, false, true] {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut login = Vec::new();
+        while !login.ends_with(b"timeout\r\n") {
+            stream.read_buf(&mut login).await.unwrap();
+        }
+        // The replies and the end come at once, and the job is queued already.
+        stream.write_all(&UNKNOWN.repeat(4)).await.unwrap();
+        if last {
+            timeout(5 * SECOND, stream.read_buf(&mut login)).await.expect("the job is tried again").unwrap();
+            stream.write_all(b":1\r\n").await.unwrap();
+            assert_eq!(replies(call.await.unwrap()), ":1\r\n");
+            return;
+        }
+    }
 }
