@@ -1,12 +1,22 @@
 //! Commands that the gateway answers from the session's own state, in Redis's words. Those that need
 //! the upstream's consent are only read here; `dispatch` asks for it.
 
+use pool::Facts;
 use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
 };
 
-use crate::{client_command, command::Here, context::Context, error_text, registry::Entry, state::ClientState};
+use crate::{
+    auth, client_command,
+    command::Here,
+    console::{self, Ask},
+    context::Context,
+    embedded_limits, error_text,
+    registry::Entry,
+    settings::SessionSettings,
+    state::ClientState,
+};
 
 /// What is left to do after a request was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +31,8 @@ pub(crate) enum After {
     Hello(Hello),
     /// Take back all state.
     Reset,
+    /// Answer an operator.
+    Console(Ask),
     /// Have the upstream unblock one of its connections.
     Unblock(Vec<u8>),
 }
@@ -32,8 +44,8 @@ pub(crate) struct Hello {
     pub(crate) protocol: Option<Protocol>,
     /// `SETNAME`.
     pub(crate) name: Option<Vec<u8>>,
-    /// `AUTH` with the right password.
-    pub(crate) logged_in: bool,
+    /// The user of an `AUTH` with the right password.
+    pub(crate) user: Option<String>,
 }
 
 /// A session as its commands see it.
@@ -41,6 +53,19 @@ pub(crate) struct Who<'s> {
     pub(crate) state: &'s mut ClientState,
     pub(crate) entry: &'s Entry,
     pub(crate) context: &'s Context,
+    /// The size of the transaction that is being executed, if one is.
+    pub(crate) executing: Option<usize>,
+    pub(crate) settings: &'s SessionSettings,
+}
+
+impl Who<'_> {
+    /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
+    pub(crate) fn is_admin(&self) -> bool {
+        match &self.state.user {
+            Some(user) => self.settings.admins.contains(user),
+            None => !self.settings.users.are_required() && self.entry.address.ip().to_canonical().is_loopback(),
+        }
+    }
 }
 
 /// Answers `request` into `out`, or says what else it takes.
@@ -63,12 +88,17 @@ pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: 
         },
         Here::Echo if len != 2 => write_error(out, &error_text::wrong_arity("echo")),
         Here::Echo => write_bulk(out, request.arg(1).unwrap_or_default()),
+        Here::EmbeddedFault => write_error(out, &embedded_limits::fault(request).unwrap_or_default()),
         Here::DiscardWithoutMulti if len != 1 => write_error(out, &error_text::wrong_arity("discard")),
         Here::DiscardWithoutMulti => write_error(out, "ERR DISCARD without MULTI"),
         Here::Unwatch if len != 1 => write_error(out, &error_text::wrong_arity("unwatch")),
         Here::Unwatch => write_simple(out, "OK"),
         Here::Unsubscribe => unsubscribe(request, protocol, out),
         Here::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
+        Here::Respool => match console::read(request, who) {
+            Ok(ask) => return After::Console(ask),
+            Err(error) => write_error(out, &error),
+        },
         Here::ClientId
         | Here::ClientGetName
         | Here::ClientSetName
@@ -96,7 +126,7 @@ fn select(request: &Request<'_>, out: &mut Vec<u8>) -> After {
 }
 
 fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
-    let users = &who.context.settings.users;
+    let users = &who.settings.users;
     let (name, password) = match request.len() {
         2 if !users.are_required() => {
             let text = "ERR AUTH <password> called without any password configured for the default user. \
@@ -109,7 +139,7 @@ fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
         _ => return write_error(out, "ERR syntax error"),
     };
     if users.admit(name, password.unwrap_or_default()) {
-        who.state.authenticated = true;
+        who.state.log_in(auth::user_name(name));
         write_simple(out, "OK");
     } else {
         tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
@@ -122,7 +152,7 @@ fn hello(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
         write_error(out, text);
         After::Answered
     };
-    let mut hello = Hello { protocol: None, name: None, logged_in: false };
+    let mut hello = Hello { protocol: None, name: None, user: None };
     if let Some(version) = request.arg(1) {
         hello.protocol = match parse_integer(version) {
             Some(2) => Some(Protocol::Resp2),
@@ -134,11 +164,11 @@ fn hello(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
     let mut at = 2;
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
-            if !who.context.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
+            if !who.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
                 tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
                 return fail(error_text::WRONG_PASSWORD);
             }
-            hello.logged_in = true;
+            hello.user = Some(auth::user_name(request.arg(at + 1)));
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {
             let name = request.arg(at + 1).unwrap_or_default();
@@ -151,7 +181,11 @@ fn hello(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
             return fail(&format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
         }
     }
-    if who.state.authenticated || hello.logged_in { After::Hello(hello) } else { fail(error_text::HELLO_WITHOUT_LOGIN) }
+    if who.state.authenticated || hello.user.is_some() {
+        After::Hello(hello)
+    } else {
+        fail(error_text::HELLO_WITHOUT_LOGIN)
+    }
 }
 
 /// Where nothing is subscribed, every name is confirmed with a count of none.
@@ -170,8 +204,28 @@ fn unsubscribe(request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
     }
 }
 
+/// Puts a `HELLO` in force and answers it as the upstream answered it, with the client's own id.
+pub(crate) fn greet(hello: Hello, facts: &Facts, who: &mut Who<'_>, out: &mut Vec<u8>) {
+    let protocol = hello.protocol.unwrap_or(who.state.needs.protocol);
+    if !facts.speaks(protocol) {
+        return write_error(out, "NOPROTO unsupported protocol version");
+    }
+    who.state.needs.protocol = protocol;
+    if let Some(user) = hello.user {
+        who.state.log_in(user);
+    }
+    if let Some(name) = hello.name {
+        who.entry.renamed(&name);
+        who.state.name = name;
+    }
+    match facts.hello(protocol, who.state.id) {
+        Some(reply) => out.extend_from_slice(&reply),
+        None => plain_hello(who.state.id, out),
+    }
+}
+
 /// What an upstream that knows no `HELLO` would have said to it.
-pub(crate) fn plain_hello(id: u64, out: &mut Vec<u8>) {
+fn plain_hello(id: u64, out: &mut Vec<u8>) {
     write_array(out, 14);
     for (key, value) in [("server", "mini-redis"), ("version", "0.4.1")] {
         write_bulk(out, key.as_bytes());

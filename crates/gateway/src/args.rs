@@ -7,7 +7,7 @@ use clap::Parser;
 use crate::config::{Config, ConfigError};
 
 /// A pooled multi-connection gateway for Redis and Valkey.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The upstream, instead of what the file says
     #[arg(long, value_name = "URL", help = "redis://[user[:password]@]host:port[/db], unix:///path, or \"embedded\"")]
     upstream: Option<String>,
-    /// Check the configuration and exit
+    /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
     pub(crate) check: bool,
 }

@@ -38,6 +38,11 @@ impl Digest32 {
     }
 }
 
+/// The name under which a client has logged in that gave `name`, or none.
+pub(crate) fn user_name(name: Option<&[u8]>) -> String {
+    name.map_or_else(|| DEFAULT_USER.to_owned(), |name| String::from_utf8_lossy(name).into_owned())
+}
+
 /// All who may log in; nobody has to if there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Users(pub(crate) Vec<User>);
@@ -48,11 +53,20 @@ impl Users {
         !self.0.is_empty()
     }
 
+    /// Whether there is a user of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|user| user.name == name)
+    }
+
     /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a
     /// wrong name as for a wrong password.
     pub(crate) fn admit(&self, name: Option<&[u8]>, password: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(password).into();
         let name = name.unwrap_or(DEFAULT_USER.as_bytes());
+        if !self.are_required() {
+            // As in Redis while the default user has no password: any will do.
+            return name == DEFAULT_USER.as_bytes();
+        }
         let mut admitted = Choice::from(0);
         for user in &self.0 {
             admitted |= user.name.as_bytes().ct_eq(name) & user.digest.0.ct_eq(&digest);
@@ -74,7 +88,8 @@ mod tests {
         assert!(users.admit(None, b"hunter2"));
         assert!(!users.admit(Some(b"app"), b"hunter3"));
         assert!(!users.admit(Some(b"ap"), b"hunter2"));
-        assert!(!Users::default().admit(None, b""));
+        assert!(Users::default().admit(Some(b"default"), b"any"), "nobody has to log in");
+        assert!(!Users::default().admit(Some(b"app"), b"any"));
         assert!(!format!("{users:?}").contains("245"), "digests stay out of logs");
         assert_eq!(Digest32::parse("xyz"), None);
     }

@@ -2,7 +2,9 @@
 
 use std::{fmt::Write, sync::atomic::Ordering};
 
-use resp::{Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple};
+use resp::{
+    Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple, write_text,
+};
 
 use crate::{
     answered_here::{After, Who},
@@ -39,10 +41,11 @@ pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: 
         Here::ClientNoEvict if !arity(3..=3) => wrong("no-evict", out),
         Here::ClientNoEvict => {
             let known = ["on", "off"].iter().any(|word| is(request, 2, word));
+            who.state.no_evict = if known { is(request, 2, "on") } else { who.state.no_evict };
             if known { write_simple(out, "OK") } else { write_error(out, "ERR syntax error") }
         }
         Here::ClientInfo if !arity(2..=2) => wrong("info", out),
-        Here::ClientInfo => write_bulk(out, line(who.entry).as_bytes()),
+        Here::ClientInfo => write_text(out, who.state.needs.protocol, &line(who.entry, Some((who, "client|info")))),
         Here::ClientList => list(request, who, out),
         Here::ClientKill if len < 3 => wrong("kill", out),
         Here::ClientKill => return kill(request, who, out),
@@ -94,24 +97,40 @@ fn reply_mode(mode: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>) {
 }
 
 /// A client as `CLIENT LIST` shows it. What the gateway has no equivalent of is zero.
-fn line(entry: &Entry) -> String {
+/// `own` is set for the client that asks, with the command by which it does.
+fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
     let details = entry.details();
+    let executing = own.and_then(|(who, _)| who.executing);
+    let command = if executing.is_some() { "exec" } else { own.map_or("NULL", |(_, command)| command) };
+    let multi = match executing {
+        Some(size) => i64::try_from(size).unwrap_or(i64::MAX),
+        None if details.multi => 0,
+        None => -1,
+    };
+    let no_evict = own.is_some_and(|(who, _)| who.state.no_evict);
+    let flags = match (executing.is_some(), no_evict) {
+        (false, false) => "N",
+        (false, true) => "e",
+        (true, false) => "x",
+        (true, true) => "xe",
+    };
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         line,
-        "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags=N db={} sub={} psub={} ssub={} multi={} watch=0 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=NULL user=default \
+        "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi={} watch=0 qbuf=0 \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user=default \
          redir=-1 resp={} lib-name= lib-ver=",
         entry.id,
         entry.address,
         String::from_utf8_lossy(&details.name),
         entry.since.elapsed().as_secs(),
+        flags,
         details.db,
         details.subscriptions[0],
         details.subscriptions[1],
         details.subscriptions[2],
-        if details.multi { 0 } else { -1 },
+        multi,
         details.protocol.version(),
     );
     line
@@ -136,8 +155,11 @@ fn list(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) {
     } else if request.len() > 2 {
         return write_error(out, "ERR syntax error");
     }
-    let lines: String = chosen.into_iter().map(|entry| line(entry)).collect();
-    write_bulk(out, lines.as_bytes());
+    let lines: String = chosen
+        .into_iter()
+        .map(|entry| line(entry, (entry.id == who.entry.id).then_some((who, "client|list"))))
+        .collect();
+    write_text(out, who.state.needs.protocol, &lines);
 }
 
 fn kill(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use resp::Request;
 
+use crate::embedded_limits;
+
 /// Longest command name in the table, `|` and subcommand included.
 const NAME_MAX: usize = 24;
 
@@ -36,6 +38,8 @@ pub(crate) enum Here {
     Quit,
     Ping,
     Echo,
+    /// What the embedded upstream would choke on.
+    EmbeddedFault,
     ClientId,
     ClientGetName,
     ClientSetName,
@@ -56,6 +60,8 @@ pub(crate) enum Here {
     /// A cluster command of a connection's state.
     NoCluster,
     Reset,
+    /// The console.
+    Respool,
 }
 
 /// Why a request needs an exclusive connection.
@@ -76,6 +82,34 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Transaction,
+        Self::Watch,
+        Self::Blocking,
+        Self::Wait,
+        Self::PubSub,
+        Self::Monitor,
+        Self::Tracking,
+        Self::NoTouch,
+        Self::Other,
+    ];
+
+    /// Its column in `RESPOOL POOLS`.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Transaction => "exclusive_transaction",
+            Self::Watch => "exclusive_watch",
+            Self::Blocking => "exclusive_blocking",
+            Self::Wait => "exclusive_wait",
+            Self::PubSub => "exclusive_pubsub",
+            Self::Monitor => "exclusive_monitor",
+            Self::Tracking => "exclusive_tracking",
+            Self::NoTouch => "exclusive_no_touch",
+            Self::Other => "exclusive_other",
+        }
+    }
+
     /// As logs and `RESPOOL POOLS` say it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -127,6 +161,9 @@ pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool
 pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
     let mut name = [0; NAME_MAX];
     let first = request.arg(0).unwrap_or_default();
+    if embedded && embedded_limits::fault(request).is_some() {
+        return Class::Here(Here::EmbeddedFault);
+    }
     let Some(name) = upper(&[first], &mut name) else { return PLAIN };
     match name {
         // The traffic of most programs first.
@@ -153,6 +190,7 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"QUIT" => Class::Here(Here::Quit),
         b"RESET" => Class::Here(Here::Reset),
         b"CLIENT" => client(request),
+        b"RESPOOL" => Class::Here(Here::Respool),
         // Transactions.
         b"MULTI" => Class::Multi,
         b"EXEC" => Class::Exec,

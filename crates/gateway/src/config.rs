@@ -22,6 +22,9 @@ pub(crate) enum ConfigError {
     /// A value is out of range or contradicts another.
     #[error("{key}: {problem}")]
     Value { key: &'static str, problem: String },
+    /// A change to a running configuration that cannot be read.
+    #[error("{0}")]
+    Console(String),
 }
 
 macro_rules! section {
@@ -49,12 +52,17 @@ section! {
         /// Refuse to listen beyond loopback while nobody has to log in. Off: anyone who can reach the port can
         /// use the upstream.
         protected_mode: bool = true,
+        /// Let a second process listen on the same address, so that a new one takes over while the old one
+        /// drains. Off: a second one is refused, which tells of a mistake. Needs a restart.
+        reuse_port: bool = false,
         runtime: Runtime = Runtime::default(),
         upstream: Upstream = Upstream::default(),
         pool: Pool = Pool::default(),
         clients: Clients = Clients::default(),
         auth: Auth = Auth::default(),
         commands: Commands = Commands::default(),
+        metrics: Metrics = Metrics::default(),
+        pubsub: PubSub = PubSub::default(),
         shutdown: Shutdown = Shutdown::default(),
         log: Log = Log::default(),
     }
@@ -107,6 +115,8 @@ section! {
         queue_bytes_max: usize = 67_108_864,
         /// How long a request may wait for a worker before it gets an error.
         queue_timeout_ms: u64 = 5_000,
+        /// How long a request may be held back by `RESPOOL PAUSE` before it gets an error.
+        pause_timeout_ms: u64 = 60_000,
         /// How long a request that was sent may wait for its reply before it gets an error. A connection that
         /// stays silent for twice as long is given up.
         reply_timeout_ms: u64 = 10_000,
@@ -162,6 +172,9 @@ section! {
         /// `printf %s PASSWORD | sha256sum`. `AUTH password` means the user \"default\". Nobody has to log in
         /// while there are none.
         users: BTreeMap<String, String> = BTreeMap::new(),
+        /// Users who may use the console, `RESPOOL HELP`. While nobody has to log in, every client on this
+        /// machine may.
+        admins: Vec<String> = Vec::new(),
         /// A client that has to log in and has not done so after this long is closed.
         login_timeout_ms: u64 = 10_000,
     }
@@ -172,6 +185,37 @@ section! {
     Commands {
         /// Commands that no client may use, as `COMMAND` or `COMMAND|SUBCOMMAND`, in any case.
         deny: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[metrics]`
+    Metrics {
+        /// Address and port for `/metrics`, `/healthz`, `/readyz` and `/status` over HTTP, without a login; empty
+        /// for none. Shows no keys nor values of clients. Needs a restart, as all of this section does.
+        listen: String = "".into(),
+        /// Connections there at a time; further ones wait.
+        connections_max: usize = 16,
+        /// How long one of them may last.
+        timeout_ms: u64 = 5_000,
+    }
+}
+
+section! {
+    /// `[pubsub]`
+    PubSub {
+        /// `dedicated`: a subscriber borrows an exclusive connection, and everything is as with Redis itself.
+        /// `shared`: one further connection subscribes for all clients together, so that subscribers cost the
+        /// upstream nothing; PUBLISH and PUBSUB NUMSUB then count the gateway as one subscriber, and messages
+        /// published while the connection is lost and made anew are missed. Needs a restart.
+        mode: String = "dedicated".into(),
+        /// `shared`: messages of a channel or pattern that a client may be behind before it is closed, rounded up
+        /// to a power of two. They are kept once for all clients. Costs 40 bytes each for every channel, used or
+        /// not, besides the messages.
+        backlog_messages: usize = 1_024,
+        /// `shared`: channels and patterns subscribed at the same time, all clients together. Further ones get an
+        /// error.
+        subscriptions_max: usize = 10_000,
     }
 }
 
@@ -201,9 +245,34 @@ impl Config {
     }
 }
 
+impl Config {
+    /// As it may be shown: without passwords and their digests.
+    pub(crate) fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        shown.auth.users.values_mut().for_each(|digest| *digest = "(set)".into());
+        if let Some((before, address)) = self.upstream.url.rsplit_once('@')
+            && let Some((scheme, _)) = before.split_once("://")
+        {
+            shown.upstream.url = format!("{scheme}://(login)@{address}");
+        }
+        shown
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_holds_no_secret() {
+        let mut config = Config::default();
+        config.upstream.url = "redis://user:p%40ss@host:1/2".into();
+        config.auth.users.insert("app".into(), "f52f".into());
+        let shown = config.without_secrets();
+        assert_eq!(shown.upstream.url, "redis://(login)@host:1/2");
+        assert_eq!(shown.auth.users["app"], "(set)");
+        assert_eq!(Config::default().without_secrets(), Config::default());
+    }
 
     const SHIPPED: &str = include_str!("../../../config/respool.toml");
 

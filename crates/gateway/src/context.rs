@@ -4,31 +4,67 @@ use std::sync::Arc;
 
 use pool::Budget;
 
-use crate::{registry::Registry, settings::SessionSettings};
+use crate::{
+    config::ConfigError,
+    counts::Counts,
+    feeds::Feeds,
+    operator::{Operator, Outcome},
+    registry::Registry,
+};
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) settings: SessionSettings,
-    /// The upstream as error texts name it, without credentials.
-    pub(crate) upstream: String,
-    pub(crate) embedded: bool,
+    pub(crate) operator: Operator,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input_bytes: Arc<Budget>,
     /// Replies that clients have not read.
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) registry: Registry,
+    pub(crate) counts: Counts,
+    /// Shared pub/sub; `None` where each subscriber has a connection of its own.
+    pub(crate) feeds: Option<Arc<Feeds>>,
 }
 
 impl Context {
-    pub(crate) fn new(settings: SessionSettings, upstream: String, embedded: bool) -> Self {
+    pub(crate) fn new(operator: Operator, feeds: Option<Arc<Feeds>>) -> Self {
         Self {
-            settings,
-            upstream,
-            embedded,
+            operator,
+            feeds,
             input_bytes: Arc::default(),
             reply_bytes: Arc::default(),
             registry: Registry::default(),
+            counts: Counts::default(),
         }
+    }
+
+    /// Reads the configuration file again and puts it in force. Nothing changes if it is not valid.
+    pub(crate) fn reload(&self) -> Result<Outcome, ConfigError> {
+        let outcome = self.operator.reload();
+        self.tell(outcome)
+    }
+
+    /// Puts one key in force until the next reload.
+    pub(crate) fn set(&self, key: &str, text: &str) -> Result<Outcome, ConfigError> {
+        let outcome = self.operator.set(key, text);
+        self.tell(outcome)
+    }
+
+    fn tell(&self, outcome: Result<Outcome, ConfigError>) -> Result<Outcome, ConfigError> {
+        match &outcome {
+            Ok(outcome) => {
+                // Quiet sessions have time-outs that may have changed.
+                self.registry.wake_all();
+                tracing::info!(
+                    generation = outcome.generation,
+                    applied = outcome.applied.join(" "),
+                    needs_restart = outcome.needs_restart.join(" "),
+                    unchanged = outcome.unchanged.len(),
+                    "configuration in force"
+                );
+            }
+            Err(error) => tracing::error!(%error, "configuration refused, nothing has changed"),
+        }
+        outcome
     }
 }

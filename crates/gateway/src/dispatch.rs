@@ -10,7 +10,10 @@ use crate::{
     command::{Class, Here},
     error_text,
     exclusive_mode::Single,
+    lending::Lending,
     session::Session,
+    shared_mode::{Subscription, answer_restricted},
+    stand_in,
     state::Doomed,
 };
 
@@ -18,6 +21,9 @@ use crate::{
 enum Next {
     After(After),
     Exclusively(Single),
+    Subscription(Subscription),
+    /// A request that cannot be part of the transaction at hand; the error that says so.
+    AbortTransaction(&'static str),
     /// By itself into the queue.
     Shared(Burst),
 }
@@ -28,7 +34,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let from = self.output.len();
         let muted_before = self.state.is_muted();
         let exclusively = self.goes_exclusive(class);
+        let subscribes = self.subscribes_shared(class);
         let Some(next) = self.take(class, exclusively) else { return false };
+        let counts = &self.context.counts;
+        match (&next, class) {
+            // Counted where it is sent.
+            (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => {}
+            (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
+            (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => counts.requests_here.add(1),
+        }
         let go_on = match next {
             Next::After(After::Answered) => true,
             Next::After(After::Close) => false,
@@ -38,14 +52,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.reset();
                 true
             }
+            Next::After(After::Console(ask)) => Box::pin(self.console(ask)).await,
             Next::After(After::Unblock(requests)) => self.run_shared(requests).await,
             Next::Exclusively(single) => self.run_single(single).await,
+            Next::Subscription(subscription) => self.change_subscriptions(subscription).await,
+            Next::AbortTransaction(text) => self.abort_transaction(text).await,
             Next::Shared(burst) => {
                 self.burst = burst;
                 self.execute().await
             }
         };
-        if muted_before && self.state.is_muted() && !exclusively {
+        // Confirmations are pushes, which CLIENT REPLY does not silence.
+        if muted_before && self.state.is_muted() && !exclusively && !subscribes {
             self.output.truncate(from.min(self.output.len()));
         }
         if muted_before {
@@ -57,8 +75,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes the request off the input and reads it; `None` to close.
     fn take(&mut self, class: Class, exclusively: bool) -> Option<Next> {
+        let (restricted, subscribes) = (self.is_restricted(), self.subscribes_shared(class));
+        let aborts = self.subscribes_in_multi(class);
         let lending = self.lending.as_deref();
-        let mut who = Who { state: &mut self.state, entry: &self.entry, context: &self.context };
+        let mut who = Who {
+            state: &mut self.state,
+            entry: &self.entry,
+            context: &self.context,
+            settings: &self.settings,
+            executing: None,
+        };
         let output = &mut self.output;
         let taken = self.input.take_other(|request| {
             if !who.state.authenticated && !may_precede_login(class) {
@@ -69,13 +95,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 doomed(class, &mut who, output);
                 return Next::After(After::Answered);
             }
+            if subscribes && let Some(subscription) = Subscription::of(request) {
+                return Next::Subscription(subscription);
+            }
+            if restricted && !may_subscriber(class) {
+                answer_restricted(request, output);
+                return Next::After(After::Answered);
+            }
+            if aborts {
+                return Next::AbortTransaction(error_text::SUBSCRIBE_IN_MULTI);
+            }
             if exclusively {
-                return Next::Exclusively(Single::new(class, request, lending));
+                if let (Class::Here(here), Some(Lending { multi: true, .. })) = (class, lending)
+                    && let Some(stand_in) = stand_in::for_request(here, request, &mut who)
+                {
+                    return Next::Exclusively(Single::standing_in(stand_in, request));
+                }
+                return Next::Exclusively(Single::new(class, request, lending, &who.context.registry));
             }
             match class {
                 Class::Here(here) => Next::After(answered_here::answer(here, request, &mut who, output)),
                 Class::Exec => {
-                    write_error(output, "ERR EXEC without MULTI");
+                    let text = if request.len() == 1 { "ERR EXEC without MULTI" } else { error_text::EXEC_ARITY };
+                    write_error(output, text);
                     Next::After(After::Answered)
                 }
                 Class::Refused(reason) => {
@@ -87,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         });
         if self.state.authenticated {
-            self.input.set_limits(self.context.settings.limits);
+            self.input.set_limits(self.settings.limits);
         }
         taken.ok().flatten()
     }
@@ -101,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.state.needs.db = db;
                 write_simple(&mut self.output, "OK");
             }
-            Some(failure) => write_error(&mut self.output, &error_text::job(&failure, &self.context)),
+            Some(failure) => write_error(&mut self.output, &error_text::job(&failure, &self.settings)),
         }
         true
     }
@@ -112,31 +154,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
             let burst = Burst { needs: self.state.needs, ..Burst::default() };
             if let Some(failure) = self.caller.call(burst).await.failure {
-                write_error(&mut self.output, &error_text::job(&failure, &self.context));
+                write_error(&mut self.output, &error_text::job(&failure, &self.settings));
                 return true;
             }
         }
         let facts = self.caller.facts();
         let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
-        if !facts.speaks(protocol) {
-            write_error(&mut self.output, "NOPROTO unsupported protocol version");
-            return true;
-        }
-        if self.lending.is_some() && protocol != self.state.needs.protocol && !self.switch_lent(protocol).await {
+        let switches = facts.speaks(protocol) && protocol != self.state.needs.protocol;
+        if self.lending.is_some() && switches && !self.switch_lent(protocol).await {
             return false;
         }
-        self.state.needs.protocol = protocol;
-        if hello.logged_in {
-            self.state.authenticated = true;
-            self.input.set_limits(self.context.settings.limits);
-        }
-        if let Some(name) = hello.name {
-            self.entry.renamed(&name);
-            self.state.name = name;
-        }
-        match facts.hello(protocol, self.state.id) {
-            Some(reply) => self.output.extend_from_slice(&reply),
-            None => answered_here::plain_hello(self.state.id, &mut self.output),
+        let mut who = Who {
+            state: &mut self.state,
+            entry: &self.entry,
+            context: &self.context,
+            settings: &self.settings,
+            executing: None,
+        };
+        answered_here::greet(hello, &facts, &mut who, &mut self.output);
+        if self.state.authenticated {
+            self.input.set_limits(self.settings.limits);
         }
         true
     }
@@ -149,12 +186,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// What others see of this session.
     fn publish(&self) {
-        let (needs, lending) = (self.state.needs, self.lending.as_ref());
+        let (needs, lending, shared) = (self.state.needs, self.lending.as_ref(), self.subscriber.as_ref());
+        let user = &self.state.user;
         self.entry.update(|details| {
+            details.user.clone_from(user);
+            details.exclusive = lending.map(|lending| lending.reason);
             details.db = needs.db;
             details.protocol = needs.protocol;
             details.multi = lending.is_some_and(|lending| lending.multi);
-            details.subscriptions = lending.map_or([0; 3], |lending| lending.subscriptions());
+            let own = lending.map_or([0; 3], |lending| lending.subscriptions());
+            details.subscriptions = shared.map_or(own, |subscriber| subscriber.counts());
         });
     }
 }
@@ -167,6 +208,11 @@ fn alone(request: &Request<'_>) -> Burst {
 
 fn may_precede_login(class: Class) -> bool {
     matches!(class, Class::Here(Here::Auth | Here::Hello | Here::Quit | Here::Reset))
+}
+
+/// What a subscriber that speaks RESP2 may do besides changing its subscriptions; `PING` is answered apart.
+fn may_subscriber(class: Class) -> bool {
+    matches!(class, Class::Here(Here::Quit | Here::Reset) | Class::Attack)
 }
 
 fn may_follow_refused_multi(class: Class) -> bool {

@@ -4,27 +4,32 @@
 use pool::JobError;
 use resp::RequestError;
 
-use crate::context::Context;
+use crate::settings::SessionSettings;
 
 /// Why a request was not executed, or why its reply is not there.
-pub(crate) fn job(error: &JobError, context: &Context) -> String {
+pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
     match error {
         // The upstream's own words about a database.
         JobError::StateRefused(text) => text.to_string(),
         JobError::UpstreamDown(_)
         | JobError::ConnectionLost { .. }
         | JobError::QueueTimeout(_)
+        | JobError::PauseTimeout(_)
         | JobError::ReplyTimeout(_)
         | JobError::RepliesTooLarge(_)
         | JobError::ExclusiveTimeout { .. }
         | JobError::Closed
-        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", context.upstream),
+        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", settings.upstream),
     }
 }
 
 /// What cannot be framed; the connection is closed after it.
-pub(crate) fn request(error: &RequestError) -> String {
-    format!("ERR {error}")
+pub(crate) fn request(error: &RequestError) -> Vec<u8> {
+    match error {
+        // Any byte may have stood there, and Redis repeats it as it is.
+        RequestError::ExpectedBulk(byte) => [&b"ERR Protocol error: expected '$', got '"[..], &[*byte], b"'"].concat(),
+        other => format!("ERR {other}").into_bytes(),
+    }
 }
 
 /// As in Redis, for a command of our own or one answered here.
@@ -44,8 +49,8 @@ pub(crate) fn refused(reason: &str) -> String {
 }
 
 /// Replies wait for their clients to read them, and there is no room for more.
-pub(crate) fn replies_full(context: &Context) -> String {
-    let max = context.settings.replies_bytes_max;
+pub(crate) fn replies_full(settings: &SessionSettings) -> String {
+    let max = settings.replies_bytes_max;
     format!("ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies")
 }
 
@@ -53,6 +58,31 @@ pub(crate) fn replies_full(context: &Context) -> String {
 pub(crate) fn input_full(max: usize) -> String {
     format!("ERR respool: input_bytes_max ran out: unfinished requests fill {max} bytes")
 }
+
+/// Redis's own, for a subscriber that speaks RESP2. Names a subcommand as `command|subcommand`.
+pub(crate) fn restricted(command: &str) -> String {
+    format!(
+        "ERR Can't execute '{command}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+         this context"
+    )
+}
+
+/// All clients together have as many subscriptions as there may be.
+pub(crate) fn subscriptions_full(max: usize) -> String {
+    format!("ERR respool: subscriptions_max ran out: {max} channels and patterns are subscribed")
+}
+
+/// A subscriber that is too slow; the connection is closed after it.
+pub(crate) fn overrun(bound: usize, missed: u64) -> String {
+    format!("ERR respool: backlog_messages ran out: more than {bound} messages behind, {missed} were not sent")
+}
+
+/// A subscription that the upstream took back; the connection is closed after it.
+pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a subscription";
+
+/// With shared pub/sub there is no connection on which a transaction could change subscriptions.
+pub(crate) const SUBSCRIBE_IN_MULTI: &str =
+    "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
 
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
@@ -70,6 +100,10 @@ pub(crate) const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with t
 
 /// Redis's own, for a transaction that holds a request that could not be queued.
 pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// Redis's own, for an `EXEC` with arguments.
+pub(crate) const EXEC_ARITY: &str =
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
 
 /// What follows a `MULTI` that was refused.
 pub(crate) const DOOMED: &str = "ERR respool: not executed, because the MULTI before it was refused";

@@ -5,18 +5,20 @@
 use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
 
 use pool::{Burst, JobError, ReplyKind, Sent};
-use resp::{Protocol, Request, write_error, write_request, write_simple};
+use resp::{Protocol, Request, parse_integer, write_error, write_integer, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
+    answered_here::{self, After, Who},
     command::{Class, Here, Reason},
     error_text,
     lending::{Change, Lending, Message},
-    registry::Asked,
+    registry::{Asked, Registry},
     session::Session,
+    stand_in,
     state::{ClientState, Doomed},
 };
 
@@ -29,10 +31,13 @@ pub(crate) struct Single {
     due: u32,
     /// Replies at the beginning that the client has not asked for.
     swallow: u32,
+    /// The client's own request, where another stands in for it in a transaction.
+    stood_in: Option<Vec<u8>>,
 }
 
 impl Single {
-    pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>) -> Self {
+    pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>, registry: &Registry) -> Self {
+        let redirected = (class == Class::Exclusive(Reason::Tracking)).then(|| redirected(request, registry)).flatten();
         let change = Change::of(class, request);
         let reason = match class {
             Class::Exclusive(reason) => reason,
@@ -45,21 +50,47 @@ impl Single {
             None if change == Change::Subscribe => names.max(1),
             None => 1,
         };
-        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0 };
+        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0, stood_in: None };
         if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
             // WAIT counts from its own connection's last write; any command executed brings that up to date.
             write_request(&mut single.requests, &["PING"]);
             single.swallow = 1;
             due += 1;
         }
-        request.write(&mut single.requests);
+        match redirected {
+            Some(args) => write_request(&mut single.requests, &args),
+            None => request.write(&mut single.requests),
+        }
         single.due = due;
         single
+    }
+
+    /// `requests`, of which one reply comes, and nothing to take note of.
+    fn simple(requests: Vec<u8>, swallow: u32) -> Self {
+        Self { reason: Reason::Other, change: Change::None, requests, due: 1, swallow, stood_in: None }
+    }
+
+    /// A request of a transaction that the gateway answers once that is executed.
+    pub(crate) fn standing_in(stand_in: Vec<u8>, request: &Request<'_>) -> Self {
+        let mut stood_in = Vec::new();
+        request.write(&mut stood_in);
+        Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
     }
 
     fn waits(&self) -> bool {
         matches!(self.reason, Reason::Blocking | Reason::Wait)
     }
+}
+
+/// `CLIENT TRACKING … REDIRECT id` with the upstream's id of the connection that the session of that id borrows.
+fn redirected(request: &Request<'_>, registry: &Registry) -> Option<Vec<Vec<u8>>> {
+    let mut args: Vec<Vec<u8>> = request.args().map(<[u8]>::to_vec).collect();
+    let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"REDIRECT"))? + 1;
+    let id = parse_integer(args.get(at)?)?;
+    let session = registry.all().into_iter().find(|entry| i64::try_from(entry.id) == Ok(id))?;
+    let lent_id = session.lent_id.load(Ordering::Acquire);
+    args[at] = lent_id.to_string().into_bytes();
+    (lent_id > 0).then_some(args)
 }
 
 /// Enough of a reply to tell what it is.
@@ -73,17 +104,23 @@ enum Event {
     Flush,
     /// The client has gone, or is to go.
     Gone,
+    /// The gateway drains, and what the session waits for may never come.
+    Drain,
     TimedOut,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether a request goes to the exclusive connection rather than being answered here or shared.
     pub(crate) fn goes_exclusive(&self, class: Class) -> bool {
+        if self.subscribes_shared(class) || self.is_restricted() {
+            return false;
+        }
         match (&self.lending, class) {
-            (
-                _,
-                Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset | Here::Hello | Here::Auth),
-            ) => false,
+            (_, Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset)) => false,
+            // The upstream has the words for what a subscriber may not do.
+            (Some(lending), Class::Here(Here::Hello | Here::Auth)) => {
+                lending.multi || (lending.is_subscribed() && self.state.needs.protocol == Protocol::Resp2)
+            }
             (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
             (Some(lending), Class::Here(here)) => {
                 lending.multi
@@ -95,10 +132,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Has one request executed on an exclusive connection; false to close the session.
-    pub(crate) async fn run_single(&mut self, single: Single) -> bool {
+    pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
         if self.lending.is_none() {
             match self.caller.lend(self.state.needs).await {
-                Ok(lent) => self.lending = Some(Box::new(Lending::new(lent, single.reason))),
+                Ok(lent) => {
+                    self.lending = Some(Box::new(Lending::new(lent, single.reason)));
+                    self.entry.update(|details| details.exclusive = Some(single.reason));
+                }
                 Err(failure) => {
                     if single.change == Change::Multi {
                         // What follows must not run outside of the transaction it was meant for.
@@ -110,14 +150,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         let upstream_id = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
+        self.entry.lent_id.store(upstream_id.unwrap_or(0), Ordering::Release);
         if single.waits() {
             self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+        }
+        if let Some(lending) = &mut self.lending {
+            lending.queued.expect(single.stood_in.take());
         }
         let mut head = ReplyHead::default();
         let go_on = self.exchange(&single, &mut head).await;
         self.entry.blocked_on.store(0, Ordering::Release);
         if let Some(lending) = &mut self.lending
             && let Some(db) = lending.apply(single.change, &head)
+            && (single.change != Change::EndMulti || self.is_db(db).await)
         {
             self.state.needs.db = db;
         }
@@ -127,10 +172,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         go_on
     }
 
+    /// Whether a database exists: what `SELECT` within a transaction answered is not told apart.
+    async fn is_db(&mut self, db: u32) -> bool {
+        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
+        burst.needs.db = db;
+        self.caller.call(burst).await.failure.is_none()
+    }
+
+    /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
+    pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["SUBSCRIBE"]);
+        let single = Single::simple(requests, 1);
+        let go_on = self.exchange(&single, &mut ReplyHead::default()).await;
+        if go_on && !self.state.is_muted() {
+            write_error(&mut self.output, text);
+        }
+        go_on
+    }
+
     /// Has gathered requests executed on the exclusive connection that the session already has.
     pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
         let Burst { requests, replies_due: due, .. } = burst;
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due, swallow: 0 };
+        let single = Single { due, ..Single::simple(requests, 0) };
         self.exchange(&single, &mut ReplyHead::default()).await
     }
 
@@ -154,21 +218,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
         lending.expect(single.change, single.due);
+        self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
             return self.lost(&error);
         }
-        let reply_timeout = self.context.settings.reply_timeout;
+        let reply_timeout = self.settings.reply_timeout;
         let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
-        let mut swallow = single.swallow;
+        let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline).await {
+            match self.next_event(deadline, blocks).await {
                 Event::Message(at, kind) => {
                     let Some(lending) = &mut self.lending else { return false };
-                    if lending.saw(&self.output[at..], kind) == Message::Reply {
+                    if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
+                        // It closes without a reply, as with a Redis that is shut down.
+                        self.output.truncate(at);
+                        return false;
+                    }
+                    let seen = lending.saw(&self.output[at..], kind);
+                    if seen != Message::Push {
                         let length = head.len().min(self.output.len() - at);
                         head.fill(0);
                         head[..length].copy_from_slice(&self.output[at..at + length]);
-                        if swallow > 0 || self.state.is_muted() {
+                        if lending.multi && single.change != Change::EndMulti {
+                            lending.queued.saw(&self.output[at..]);
+                        } else if lending.multi {
+                            self.settle(at);
+                        }
+                        if swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
                             swallow = swallow.saturating_sub(1);
                             self.output.truncate(at);
                         }
@@ -177,8 +253,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Event::Flush => self.flush().await,
                 Event::Lost(error) => return self.lost(&error),
                 Event::Gone => return false,
+                Event::Drain => {
+                    blocks = false;
+                    if !self.unblock().await {
+                        return false;
+                    }
+                }
                 Event::TimedOut => {
-                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.context);
+                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.settings);
                     let missing = self.lending.take().map_or(0, |lending| lending.missing());
                     (0..missing).for_each(|_| write_error(&mut self.output, &text));
                     return false;
@@ -188,8 +270,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// The next message, or what ends the waiting for it. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>) -> Event {
+    /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
+    fn settle(&mut self, at: usize) {
+        let Some(lending) = &mut self.lending else { return };
+        let facts = self.caller.facts();
+        let executing = Some(lending.queued.len());
+        let mut who = Who {
+            state: &mut self.state,
+            entry: &self.entry,
+            context: &self.context,
+            settings: &self.settings,
+            executing,
+        };
+        let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
+            let (mut then, before) = (None, out.len());
+            stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
+            if let Some(After::Hello(hello)) = then {
+                answered_here::greet(hello, &facts, &mut who, out);
+            } else if out.len() == before {
+                // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
+                write_integer(out, 0);
+            }
+        });
+        if let Some(settled) = settled {
+            self.output.truncate(at);
+            self.output.extend_from_slice(&settled);
+        }
+    }
+
+    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
+    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
+    async fn unblock(&mut self) -> bool {
+        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
+        self.caller.call(burst).await.failure.is_none()
+    }
+
+    /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
+    /// sent without waiting is executed even if the client has gone. Cancel-safe.
+    async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
             let at = self.output.len();
@@ -199,11 +319,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
                 Poll::Pending => {}
             }
-            let backlog = self.context.settings.backlog_bytes_max;
-            if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready()
-                || self.entry.poll_asked(cx) == Asked::Kill
-            {
+            match self.take_messages(cx) {
+                Err(_) => return Poll::Ready(Event::Gone),
+                Ok(()) if !self.output.is_empty() => return Poll::Ready(Event::Flush),
+                Ok(()) => {}
+            }
+            let backlog = self.settings.backlog_bytes_max;
+            let asked = self.entry.poll_asked(cx);
+            let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
+            if asked == Asked::Kill || (ended && deadline.is_none()) {
                 return Poll::Ready(Event::Gone);
+            }
+            if asked == Asked::Drain && blocks {
+                return Poll::Ready(Event::Drain);
             }
             match deadline {
                 Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Event::TimedOut),
@@ -216,8 +344,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Passes on what comes without having been asked for, as far as it is there; an error when the
     /// connection is lost.
     pub(crate) fn poll_pushes(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        let Some(lending) = &mut self.lending else { return Poll::Pending };
         let before = self.output.len();
+        self.take_messages(cx)?;
+        if self.output.len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(lending) = &mut self.lending else { return Poll::Pending };
         while self.output.len() < PUSHES_BYTES {
             let at = self.output.len();
             match lending.lent.poll_message(cx, &mut self.output) {
@@ -240,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if !self.state.is_muted() {
-            let text = error_text::job(failure, &self.context);
+            let text = error_text::job(failure, &self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
         }
     }
@@ -249,14 +381,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn switch_lent(&mut self, protocol: Protocol) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
-        let single = Single { reason: Reason::Other, change: Change::None, requests, due: 1, swallow: 1 };
+        let single = Single::simple(requests, 1);
         self.exchange(&single, &mut ReplyHead::default()).await
     }
 
     /// `RESET`: the session is as new, and what was lent is given back.
     pub(crate) fn reset(&mut self) {
         self.end_lending();
-        let settings = &self.context.settings;
+        self.subscriber = None;
+        let settings = &self.settings;
         let authenticated = !settings.users.are_required();
         self.state = ClientState::new(self.entry.id, settings.db, authenticated);
         self.entry.renamed(b"");

@@ -6,12 +6,32 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Endpoint, Pool};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
-use crate::{context::Context, embedded::Embedded, listener::Listener, settings::GatewaySettings, signals::Signals};
+use crate::{
+    args::Args,
+    config::Config,
+    context::Context,
+    descriptors,
+    embedded::Embedded,
+    feeds::Feeds,
+    http::Http,
+    listener::Listener,
+    logs::Logs,
+    operator::Operator,
+    service,
+    settings::GatewaySettings,
+    shared_pubsub::SharedPubSub,
+    signals::{Signal, Signals},
+};
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
-pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    args: Args,
+    config: Config,
+    mut settings: GatewaySettings,
+    logs: Logs,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let embedded = if settings.embedded {
         let (embedded, address) = Embedded::start().await.context("cannot start the embedded upstream")?;
@@ -20,28 +40,44 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     } else {
         None
     };
-    let upstream = match &embedded {
-        Some(_) => "embedded".to_owned(),
-        None => settings.pool.endpoint.to_string(),
-    };
-    let workers = settings.pool.workers;
-    let pool = Pool::start(settings.pool);
-    let context = Arc::new(Context::new(settings.session, upstream, embedded.is_some()));
-    let bound = Listener::bind(&settings.listen, Arc::clone(&context), pool.caller(), settings.clients_max);
+    let pool = Pool::start(settings.pool.clone());
+    let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
+    let reply_timeout = settings.session.reply_timeout;
+    let shared_pubsub =
+        feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller(), reply_timeout));
+    let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
+    let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
+    let context = Arc::new(Context::new(operator, feeds));
+    let bound = Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller());
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
+    // Ends with us, so that a drain can be watched.
+    let mut http = JoinSet::new();
+    if let Some((address, bounds)) = settings.http.clone() {
+        let bound = Http::bind(address, bounds, Arc::clone(&context)).await;
+        let bound = bound.with_context(|| format!("cannot listen on {address} for metrics"))?;
+        tracing::info!(metrics = %bound.local_addr()?, "metrics are there");
+        http.spawn(bound.run());
+    }
     let listen = listener.local_addr().context("cannot listen")?;
-    tracing::info!(%listen, upstream = context.upstream, workers, "listening");
+    if let Some(shortage) = descriptors::shortage(&settings, descriptors::raise()) {
+        tracing::warn!(shortage, "too few file descriptors for the configuration");
+    }
+    tracing::info!(%listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 
-    let signal = tokio::select! {
-        signal = signals.next() => signal,
+    service::ready(&format!("listening on {listen}"));
+    let reason = tokio::select! {
+        reason = obey(&mut signals, &context) => reason,
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
+        () = service::keep_alive() => unreachable!("it never ends"),
     };
     let clients = context.registry.len();
-    tracing::info!(signal, clients, "draining");
-    let deadline = Instant::now() + settings.grace_period;
+    tracing::info!(signal = reason, clients, "draining");
+    service::stopping();
+    context.operator.pool.resume();
+    let deadline = Instant::now() + context.operator.settings().grace_period;
     let abandoned = tokio::select! {
-        abandoned = drain(listener, pool, deadline) => abandoned,
-        signal = signals.next() => {
+        abandoned = drain(listener, shared_pubsub, pool, deadline) => abandoned,
+        signal = signals.end() => {
             tracing::warn!(signal, "asked again, ending at once");
             return Ok(ExitCode::FAILURE);
         }
@@ -57,8 +93,25 @@ pub(crate) async fn run(mut settings: GatewaySettings) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-async fn drain(listener: Listener, pool: Pool, deadline: Instant) -> usize {
+/// Reloads when a signal asks for it, until one, or the console, asks for the end; its name.
+async fn obey(signals: &mut Signals, context: &Context) -> &'static str {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::End(name) => return name,
+                // What became of it is logged.
+                Signal::Reload => drop(context.reload()),
+            },
+            () = context.operator.end.notified() => return "RESPOOL DRAIN",
+        }
+    }
+}
+
+async fn drain(listener: Listener, shared_pubsub: Option<SharedPubSub>, pool: Pool, deadline: Instant) -> usize {
     let sessions = listener.drain(deadline).await;
+    if let Some(shared_pubsub) = shared_pubsub {
+        shared_pubsub.end().await;
+    }
     let drained = pool.drain(deadline.saturating_duration_since(Instant::now())).await;
     sessions.max(drained.abandoned)
 }

@@ -85,6 +85,11 @@ impl Input {
         self.decoder.set_limits(limits);
     }
 
+    /// Other bytes than before may be kept.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// A request has been begun and is not complete.
     pub(crate) fn is_midway(&self) -> bool {
         !self.pending.is_empty()

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request, Value, parse_integer};
 
-use crate::command::{Class, Here, Reason};
+use crate::{
+    command::{Class, Here, Reason},
+    stand_in::Queued,
+};
 
 /// What a request does to the state of its connection if its reply is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,8 @@ impl Change {
 pub(crate) enum Message {
     /// Answers a request.
     Reply,
+    /// Answers a request as a push does: `CLIENT REPLY` does not silence it.
+    Confirmation,
     /// Comes of its own accord.
     Push,
 }
@@ -73,8 +78,10 @@ pub(crate) struct Lending {
     monitor: bool,
     tracking: bool,
     no_touch: bool,
-    /// A `SELECT` inside the transaction, in force once that is executed.
-    queued_db: Option<u32>,
+    /// What the transaction holds.
+    pub(crate) queued: Queued,
+    /// What the transaction changes, in force once it is executed.
+    queued_changes: Vec<Change>,
     channels: HashSet<Vec<u8>>,
     patterns: HashSet<Vec<u8>>,
     shards: HashSet<Vec<u8>>,
@@ -92,7 +99,8 @@ impl Lending {
             monitor: false,
             tracking: false,
             no_touch: false,
-            queued_db: None,
+            queued: Queued::default(),
+            queued_changes: Vec::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
@@ -161,6 +169,7 @@ impl Lending {
             self.expected = 0;
             return Message::Push;
         }
+        let mut message_is = Message::Reply;
         let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
         if may_confirm && let Some(subject) = subject(message) {
             let own = kind == ReplyKind::Push || self.is_subscribed();
@@ -169,13 +178,14 @@ impl Lending {
             }
             if subject.ends_with(b"subscribe") && (kind == ReplyKind::Push || self.confirming) {
                 self.confirm(message);
+                message_is = Message::Confirmation;
             } else if kind == ReplyKind::Push {
                 return Message::Push;
             }
         }
         // An error stands for all the confirmations that a request would have had.
         self.expected = if kind == ReplyKind::Error && self.confirming { 0 } else { self.expected.saturating_sub(1) };
-        Message::Reply
+        message_is
     }
 
     fn confirm(&mut self, message: &[u8]) {
@@ -200,19 +210,22 @@ impl Lending {
     pub(crate) fn apply(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
         let error = reply.starts_with(b"-");
         if self.multi && change != Change::EndMulti {
-            if let Change::Select(db) = change
+            if matches!(change, Change::Select(_) | Change::Tracking(_) | Change::NoTouch(_))
                 && reply.starts_with(b"+QUEUED")
             {
-                self.queued_db = Some(db);
+                self.queued_changes.push(change);
             }
             return None;
         }
         match change {
+            // Refused for its arguments, it ends nothing.
+            Change::EndMulti if reply.starts_with(b"-ERR wrong") => {}
             Change::EndMulti if self.multi => {
                 self.multi = false;
                 self.watching = false;
                 let executed = reply.starts_with(b"*") && !reply.starts_with(b"*-1");
-                return self.queued_db.take().filter(|_| executed);
+                let changes = std::mem::take(&mut self.queued_changes);
+                return changes.into_iter().filter(|_| executed).filter_map(|change| self.apply(change, b"+OK")).last();
             }
             _ if error => {}
             Change::Multi => self.multi = true,

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pool::Caller;
 use resp::write_error;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -26,7 +26,6 @@ pub(crate) struct Listener {
     socket: TcpListener,
     context: Arc<Context>,
     caller: Caller,
-    clients_max: usize,
     sessions: JoinSet<()>,
 }
 
@@ -34,14 +33,14 @@ impl Listener {
     /// Binds the first of `addresses` that can be bound.
     pub(crate) fn bind(
         addresses: &[SocketAddr],
+        reuse_port: bool,
         context: Arc<Context>,
         caller: Caller,
-        clients_max: usize,
     ) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
-            match bind(*address) {
-                Ok(socket) => return Ok(Self { socket, context, caller, clients_max, sessions: JoinSet::new() }),
+            match bind(*address, reuse_port) {
+                Ok(socket) => return Ok(Self { socket, context, caller, sessions: JoinSet::new() }),
                 Err(error) => last = error,
             }
         }
@@ -77,7 +76,8 @@ impl Listener {
     }
 
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
-        if self.sessions.len() >= self.clients_max {
+        if self.sessions.len() >= self.context.operator.sessions().clients_max {
+            self.context.counts.clients_refused.add(1);
             let mut reply = Vec::new();
             write_error(&mut reply, error_text::CLIENTS_MAX);
             // A new socket has room for a line; if not, the client is closed without it.
@@ -88,15 +88,30 @@ impl Listener {
             tracing::debug!(%error, "client gone before it was served");
             return;
         }
-        let entry = self.context.registry.enter(address);
+        let caller = self.caller.clone();
+        self.context.counts.clients_accepted.add(1);
+        let entry = self.context.registry.enter(address, caller.progress());
         tracing::debug!(client = entry.id, %address, "client connected");
-        let session = Session::new(stream, Arc::clone(&self.context), entry, self.caller.clone());
+        let session = Session::new(stream, Arc::clone(&self.context), entry, caller);
         self.sessions.spawn(session.run());
+    }
+
+    /// Lets in those whom the system has taken in already: where another process takes over, it will not
+    /// get them.
+    fn accept_waiting(&mut self) {
+        for _ in 0..BACKLOG {
+            let Ok((socket, address)) = SockRef::from(&self.socket).accept() else { return };
+            let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
+            if let (Ok(stream), Some(address)) = (stream, address.as_socket()) {
+                self.start(stream, address);
+            }
+        }
     }
 
     /// Stops accepting, has the sessions finish until `deadline`, and aborts what is left; how many
     /// that were.
-    pub(crate) async fn drain(self, deadline: Instant) -> usize {
+    pub(crate) async fn drain(mut self, deadline: Instant) -> usize {
+        self.accept_waiting();
         let Self { socket, context, mut sessions, .. } = self;
         drop(socket);
         context.registry.drain();
@@ -117,9 +132,10 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

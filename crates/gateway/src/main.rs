@@ -6,24 +6,43 @@
 mod answered_here;
 mod args;
 mod auth;
+mod check;
 mod client_command;
 mod command;
 mod config;
+mod console;
 mod context;
+mod counts;
+mod descriptors;
 mod dispatch;
 mod embedded;
+mod embedded_limits;
 mod error_text;
 mod exclusive_mode;
+mod feeds;
 mod gateway;
+mod glob;
+mod http;
+mod in_force;
 mod input;
 mod lending;
 mod listener;
 mod logs;
+mod message;
+mod metrics;
+mod operator;
 mod registry;
+mod rows;
+mod service;
 mod session;
 mod settings;
+mod shared_mode;
+mod shared_pubsub;
 mod signals;
+mod stand_in;
 mod state;
+mod subscriber;
+mod views;
 mod window;
 
 use std::process::ExitCode;
@@ -31,25 +50,33 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use crate::{args::Args, config::Config, settings::GatewaySettings};
+use crate::{args::Args, config::Config, logs::Logs, settings::GatewaySettings};
 
 /// `EX_USAGE` of `sysexits.h`: the configuration or the command line is wrong.
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let settings = match args.config().and_then(|config: Config| GatewaySettings::new(&config)) {
-        Ok(settings) => settings,
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too. Nobody is left to tell if the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let checked = args.config().and_then(|config| Ok((GatewaySettings::new(&config)?, config)));
+    let (settings, config) = match checked {
+        Ok(checked) => checked,
         Err(error) => {
             eprintln!("respool: {error}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
     if args.check {
-        println!("configuration is valid");
+        print!("{}", check::report(&config, &settings));
         return ExitCode::SUCCESS;
     }
-    match run(settings) {
+    match run(args, config, settings) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("respool: {error:#}");
@@ -58,12 +85,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: GatewaySettings) -> anyhow::Result<ExitCode> {
-    logs::start(&settings.log);
+fn run(args: Args, config: Config, settings: GatewaySettings) -> anyhow::Result<ExitCode> {
+    let logs = Logs::start(&settings.log);
     let runtime = match settings.threads.get() {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(gateway::run(settings))
+    runtime.block_on(gateway::run(args, config, settings, logs))
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
+use pool::Progress;
 use resp::Protocol;
+
+use crate::command::Reason;
 
 /// What a session is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,10 @@ pub(crate) struct Entry {
     pub(crate) since: Instant,
     /// The upstream's id of the connection on which the session is blocked, or 0.
     pub(crate) blocked_on: AtomicI64,
+    /// The upstream's id of the exclusive connection that the session borrowed last, or 0.
+    pub(crate) lent_id: AtomicI64,
+    /// How far its job has come.
+    pub(crate) progress: Arc<Progress>,
     details: Mutex<Details>,
     asked: AtomicU8,
     waker: AtomicWaker,
@@ -43,6 +50,9 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Details {
     pub(crate) name: Vec<u8>,
+    pub(crate) user: Option<String>,
+    /// Why it borrows an exclusive connection, if it does.
+    pub(crate) exclusive: Option<Reason>,
     pub(crate) db: u32,
     pub(crate) protocol: Protocol,
     pub(crate) multi: bool,
@@ -69,6 +79,11 @@ impl Entry {
         self.update(|details| details.name = name.to_vec());
     }
 
+    /// Has the session look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     pub(crate) fn asked(&self) -> Asked {
         match self.asked.load(Ordering::Acquire) {
             0 => Asked::Nothing,
@@ -93,7 +108,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// A new session, with an id that increases and is never used twice.
-    pub(crate) fn enter(&self, address: SocketAddr) -> Arc<Entry> {
+    pub(crate) fn enter(&self, address: SocketAddr, progress: Arc<Progress>) -> Arc<Entry> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = AtomicU8::new(self.draining.load(Ordering::Acquire));
         let entry = Arc::new(Entry {
@@ -101,6 +116,8 @@ impl Registry {
             address,
             since: Instant::now(),
             blocked_on: AtomicI64::new(0),
+            lent_id: AtomicI64::new(0),
+            progress,
             details: Mutex::default(),
             asked,
             waker: AtomicWaker::new(),
@@ -111,6 +128,10 @@ impl Registry {
 
     pub(crate) fn leave(&self, entry: &Entry) {
         self.lock().remove(&entry.id);
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Entry>> {
+        self.lock().get(&id).cloned()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -130,6 +151,15 @@ impl Registry {
         for session in self.all() {
             session.ask(Asked::Drain);
         }
+    }
+
+    /// Has all sessions look around.
+    pub(crate) fn wake_all(&self) {
+        self.lock().values().for_each(|session| session.waker.wake());
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) != Asked::Nothing as u8
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {

@@ -1,10 +1,9 @@
-//! One client's connection: reads what it sends, has bursts of it executed by the pool, answers the
-//! rest, writes replies in order. Owns the socket and everything that Redis would remember of a client.
+//! One client's connection: owns the socket and everything that Redis would remember of a client.
 //!
-//! It waits for one thing at a time: for input (or to be asked to end, or its idle time-out), for the
-//! answer to its one job (whose deadlines are the caller's), or for the client to take its replies
-//! (with a time-out). While it waits for an answer it does not read: the client feels it through TCP.
-//! A client that has gone away is noticed at the next read; what it had sent is executed before that.
+//! It waits for one thing at a time: input (or messages, or to be asked to end, or its idle time-out), the
+//! answer to its one job, an exclusive connection, a subscription, or the client's taking of its replies;
+//! each has its time-out. While it waits for an answer it does not read: the client feels it through TCP.
+//! A client that has gone is noticed at the next read; what it had sent is executed before that.
 
 use std::{
     future::poll_fn,
@@ -12,6 +11,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use pool::{Alarm, Burst, Caller, Share};
@@ -24,10 +24,13 @@ use tokio::{
 use crate::{
     context::Context,
     error_text,
+    in_force::InForce,
     input::{Bounds, Input, Stop},
     lending::Lending,
     registry::{Asked, Entry},
+    settings::SessionSettings,
     state::{ClientState, Doomed, Replies},
+    subscriber::Subscriber,
     window::Window,
 };
 
@@ -35,9 +38,13 @@ use crate::{
 /// so that a quiet session is small.
 const KEEP_BYTES: usize = 1024;
 
+/// How long a new client may take to its first request before a drain closes it.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
+
 pub(crate) struct Session<S> {
     pub(crate) stream: S,
     pub(crate) context: Arc<Context>,
+    pub(crate) settings: InForce,
     pub(crate) entry: Arc<Entry>,
     pub(crate) caller: Caller,
     pub(crate) state: ClientState,
@@ -48,9 +55,13 @@ pub(crate) struct Session<S> {
     pub(crate) output: Vec<u8>,
     /// The exclusive connection, while there is one.
     pub(crate) lending: Option<Box<Lending>>,
+    /// Its part in shared pub/sub, while it has one.
+    pub(crate) subscriber: Option<Box<Subscriber>>,
     pub(crate) alarm: Alarm,
     window: Window,
     connected: Instant,
+    /// Something has come of the client.
+    has_come: bool,
     /// The client takes no replies any more; what it has sent is still executed.
     deaf: bool,
 }
@@ -63,7 +74,7 @@ impl<S> Drop for Session<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) fn new(stream: S, context: Arc<Context>, entry: Arc<Entry>, caller: Caller) -> Self {
-        let settings = &context.settings;
+        let settings = context.operator.follow();
         let authenticated = !settings.users.are_required();
         let state = ClientState::new(entry.id, settings.db, authenticated);
         let limits = RequestLimits { unauthenticated: !authenticated, ..settings.limits };
@@ -77,10 +88,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             burst: Burst::default(),
             output: Vec::new(),
             lending: None,
+            subscriber: None,
             alarm: Alarm::default(),
             window: Window::new(),
             connected: Instant::now(),
+            has_come: false,
             deaf: false,
+            settings,
             context,
         }
     }
@@ -89,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run(mut self) {
         // A connection that broke has nobody left to tell.
         while let Ok(stop) = self.next_input().await {
+            self.has_come = true;
             if self.burst.replies_due > 0 && !self.execute().await {
                 break;
             }
@@ -97,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // Boxed, so that the rare paths do not make every session's task larger.
                 Stop::Other(class) => Box::pin(self.other(class)).await,
                 Stop::Malformed(error) => self.refuse(&error_text::request(&error)),
-                Stop::OutOfMemory => self.refuse(&error_text::input_full(self.context.settings.input_bytes_max)),
+                Stop::OutOfMemory => self.refuse(error_text::input_full(self.settings.input_bytes_max).as_bytes()),
                 Stop::End => false,
             };
             if !go_on {
@@ -105,20 +120,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         self.end_lending();
+        self.subscriber = None;
         self.flush().await;
         // The client may be gone already.
         let _ = self.stream.shutdown().await;
     }
 
-    fn bounds<'c>(&self, context: &'c Context) -> Bounds<'c> {
-        let settings = &context.settings;
+    fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
         Bounds {
             requests: self.window.requests(settings.batch_max),
             bytes: settings.batch_bytes_max,
             transaction: settings.batch_max,
-            embedded: context.embedded,
+            embedded: settings.embedded,
             lent: self.lending.is_some(),
             singly: !self.state.authenticated
+                || self.is_restricted()
                 || self.state.doomed == Doomed::Yes
                 || self.state.replies == Replies::SkipNext,
             denied: &settings.denied,
@@ -127,8 +143,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
     async fn next_input(&mut self) -> io::Result<Stop> {
-        let context = Arc::clone(&self.context);
-        let bounds = self.bounds(&context);
+        if self.settings.is_outdated() && !self.refresh() {
+            return Ok(Stop::End);
+        }
+        let settings = self.settings.shared();
+        let bounds = self.bounds(&settings);
         if self.input.is_midway() {
             let stop = self.input.gather(&mut self.burst, bounds);
             if stop != Stop::Incomplete || self.burst.replies_due > 0 {
@@ -149,8 +168,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // What is left of the input is looked at again after the pushes are out.
                 return Poll::Ready(pushed.map(|()| Stop::Incomplete));
             }
-            if self.entry.poll_asked(cx) != Asked::Nothing {
+            if self.deaf {
+                // It takes no replies any more, and all that it had sent is executed.
                 return Poll::Ready(Ok(Stop::End));
+            }
+            if self.entry.poll_asked(cx) != Asked::Nothing {
+                // Whoever has only just come has a request on its way.
+                if !self.has_come {
+                    ready!(self.alarm.poll_until(cx, self.connected + FIRST_REQUEST));
+                }
+                return Poll::Ready(Ok(Stop::End));
+            }
+            if self.settings.is_outdated() {
+                return Poll::Ready(Ok(Stop::Incomplete));
             }
             match deadline {
                 Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
@@ -160,13 +190,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         .await
     }
 
+    /// Goes by new settings; false if they do not know the client's user any more.
+    fn refresh(&mut self) -> bool {
+        self.settings.refresh();
+        self.input.set_bytes_max(self.settings.input_bytes_max);
+        if self.state.authenticated {
+            self.input.set_limits(self.settings.limits);
+        }
+        self.state.user.as_ref().is_none_or(|user| self.settings.users.has(user))
+    }
+
     /// When a client that sends nothing is closed, if ever. Subscribers only listen, as in Redis.
     fn deadline(&self) -> Option<Instant> {
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         if !self.state.authenticated {
             return Some(self.connected + settings.login_timeout);
         }
-        let listens = self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor());
+        let listens = self.is_subscribed_shared()
+            || self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor());
         settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
     }
 
@@ -181,17 +222,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         burst.needs = self.state.needs;
         let due = burst.replies_due;
-        if !self.room_for_replies().await {
-            let text = error_text::replies_full(&self.context);
+        if !self.window.is_cheap(due as usize) && !self.room_for_replies().await {
+            let text = error_text::replies_full(&self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
             return true;
         }
         let answer = self.caller.call(burst).await;
         let mut burst = answer.burst;
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         self.window.learn(due as usize, burst.replies.len(), settings.batch_reply_bytes, settings.batch_max);
         if let Some(failure) = answer.failure {
-            let text = error_text::job(&failure, &self.context);
+            let text = error_text::job(&failure, &self.settings);
             (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));
         }
         if self.state.is_muted() {
@@ -210,13 +251,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Waits while clients have too many replies to read; false when that takes too long.
     async fn room_for_replies(&self) -> bool {
-        let (budget, settings) = (&self.context.reply_bytes, &self.context.settings);
+        let (budget, settings) = (&self.context.reply_bytes, &self.settings);
         budget.used() <= settings.replies_bytes_max
             || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
     }
 
     /// Says why and closes.
-    fn refuse(&mut self, text: &str) -> bool {
+    fn refuse(&mut self, text: &[u8]) -> bool {
         write_error(&mut self.output, text);
         false
     }
@@ -236,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn write_output(&mut self) -> io::Result<()> {
         let (mut written, mut share): (usize, Option<Share>) = (0, None);
-        let settings = &self.context.settings;
+        let settings = &self.settings;
         let mut deadline = None;
         poll_fn(|cx| {
             while written < self.output.len() {
@@ -249,7 +290,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         share.get_or_insert_with(|| self.context.reply_bytes.charge(self.output.capacity()));
-                        if self.entry.poll_asked(cx) == Asked::Kill {
+                        let overrun = self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_overrun());
+                        if self.entry.poll_asked(cx) == Asked::Kill || overrun {
                             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                         }
                         // Ends with the connection's last byte; the write will tell whether it broke.

@@ -19,6 +19,9 @@ use crate::{
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
 
+/// More than that, for every channel, is a mistake.
+const BACKLOG_MESSAGES_MAX: usize = 1 << 24;
+
 /// A year: longer waits are mistakes.
 const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
@@ -26,19 +29,35 @@ const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct GatewaySettings {
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) reuse_port: bool,
     pub(crate) threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub(crate) embedded: bool,
     pub(crate) pool: Settings,
     pub(crate) session: SessionSettings,
-    pub(crate) clients_max: usize,
+    /// `None`: each subscriber has a connection of its own.
+    pub(crate) shared_pubsub: Option<PubSubSettings>,
     pub(crate) grace_period: Duration,
     pub(crate) log: LogSettings,
+    /// Where metrics are shown, if anywhere.
+    pub(crate) http: Option<(SocketAddr, HttpSettings)>,
+}
+
+/// What those who ask for metrics are bound by.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpSettings {
+    pub(crate) connections_max: usize,
+    pub(crate) timeout: Duration,
 }
 
 /// What sessions go by.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionSettings {
+    /// The upstream as error texts name it, without credentials.
+    pub(crate) upstream: String,
+    /// It is the one in this process.
+    pub(crate) embedded: bool,
+    pub(crate) clients_max: usize,
     pub(crate) limits: RequestLimits,
     pub(crate) input_bytes_max: usize,
     pub(crate) backlog_bytes_max: usize,
@@ -52,13 +71,22 @@ pub(crate) struct SessionSettings {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) db: u32,
     pub(crate) users: Users,
+    /// Users who may use the console.
+    pub(crate) admins: Vec<String>,
     pub(crate) login_timeout: Duration,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub(crate) denied: HashSet<Vec<u8>>,
 }
 
+/// What shared pub/sub goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PubSubSettings {
+    pub(crate) backlog_messages: usize,
+    pub(crate) subscriptions_max: usize,
+}
+
 /// Where logs go and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogSettings {
     pub(crate) filter: String,
     pub(crate) json: bool,
@@ -90,13 +118,15 @@ impl GatewaySettings {
         }
         Ok(Self {
             listen: listen(config)?,
+            reuse_port: config.reuse_port,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
-            session: session_settings(config, &pool)?,
+            session: session_settings(config, &pool, embedded)?,
             pool,
-            clients_max: at_least_one("clients.clients_max", config.clients.clients_max)?,
+            shared_pubsub: pubsub_settings(config)?,
             grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
             log: log_settings(config)?,
+            http: http_settings(config)?,
         })
     }
 }
@@ -144,6 +174,7 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
         queue_capacity: at_least_one("pool.queue_capacity", pool.queue_capacity)?,
         queue_bytes_max: at_least_one("pool.queue_bytes_max", pool.queue_bytes_max)?,
         queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms)?,
+        pause_timeout: millis("pool.pause_timeout_ms", pool.pause_timeout_ms)?,
         reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms)?,
         reply_bytes_max: at_least_one("pool.reply_bytes_max", pool.reply_bytes_max)?,
         reply_depth_max: at_least_one("pool.reply_depth_max", pool.reply_depth_max)?,
@@ -158,10 +189,13 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
     })
 }
 
-fn session_settings(config: &Config, pool: &Settings) -> Result<SessionSettings, ConfigError> {
+fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<SessionSettings, ConfigError> {
     let clients = &config.clients;
     let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
     Ok(SessionSettings {
+        upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
+        embedded,
+        clients_max: at_least_one("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,
             args_max: at_least_one("clients.args_max", clients.args_max)?,
@@ -180,9 +214,26 @@ fn session_settings(config: &Config, pool: &Settings) -> Result<SessionSettings,
         idle_timeout: (clients.idle_timeout_ms > 0).then(|| Duration::from_millis(clients.idle_timeout_ms)),
         db: pool.endpoint.db,
         users: users(config)?,
+        admins: admins(config)?,
         login_timeout: millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?,
         denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
+}
+
+fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigError> {
+    let pubsub = &config.pubsub;
+    let settings = PubSubSettings {
+        backlog_messages: at_least_one("pubsub.backlog_messages", pubsub.backlog_messages)?,
+        subscriptions_max: at_least_one("pubsub.subscriptions_max", pubsub.subscriptions_max)?,
+    };
+    if settings.backlog_messages > BACKLOG_MESSAGES_MAX {
+        return value("pubsub.backlog_messages", format!("must be at most {BACKLOG_MESSAGES_MAX}"));
+    }
+    match pubsub.mode.as_str() {
+        "dedicated" => Ok(None),
+        "shared" => Ok(Some(settings)),
+        other => value("pubsub.mode", format!("\"{other}\" is neither \"dedicated\" nor \"shared\"")),
+    }
 }
 
 fn users(config: &Config) -> Result<Users, ConfigError> {
@@ -197,6 +248,28 @@ fn users(config: &Config) -> Result<Users, ConfigError> {
         users.push(User { name: name.clone(), digest });
     }
     Ok(Users(users))
+}
+
+fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, ConfigError> {
+    let metrics = &config.metrics;
+    let settings = HttpSettings {
+        connections_max: at_least_one("metrics.connections_max", metrics.connections_max)?,
+        timeout: millis("metrics.timeout_ms", metrics.timeout_ms)?,
+    };
+    if metrics.listen.is_empty() {
+        return Ok(None);
+    }
+    match metrics.listen.to_socket_addrs().map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Ok(Some((address, settings))),
+        _ => value("metrics.listen", format!("\"{}\" is no address and port", metrics.listen)),
+    }
+}
+
+fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
+    match config.auth.admins.iter().find(|name| !config.auth.users.contains_key(*name)) {
+        Some(name) => value("auth.admins", format!("\"{name}\" is not in auth.users")),
+        None => Ok(config.auth.admins.clone()),
+    }
 }
 
 fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {
@@ -227,6 +300,8 @@ mod tests {
         assert!(problem(|config| config.pool.workers = 251).starts_with("pool.workers: "));
         assert!(problem(|config| config.listen = "nonsense".into()).starts_with("listen: "));
         assert!(problem(|config| config.listen = "0.0.0.0:1".into()).contains("protected_mode"));
+        assert!(problem(|config| config.pubsub.mode = "both".into()).starts_with("pubsub.mode: "));
+        assert!(problem(|config| config.pubsub.backlog_messages = 0).starts_with("pubsub.backlog_messages: "));
         assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
         let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());
         assert!(secret.starts_with("upstream.url: ") && !secret.contains("hunter2"), "{secret}");

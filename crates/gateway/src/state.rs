@@ -31,7 +31,11 @@ pub(crate) struct ClientState {
     pub(crate) needs: Needs,
     /// May send commands: has logged in, or nobody has to.
     pub(crate) authenticated: bool,
+    /// Who has logged in, if anybody has.
+    pub(crate) user: Option<String>,
     pub(crate) replies: Replies,
+    /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
+    pub(crate) no_evict: bool,
     pub(crate) doomed: Doomed,
 }
 
@@ -42,9 +46,17 @@ impl ClientState {
             name: Vec::new(),
             needs: Needs { db, ..Needs::default() },
             authenticated,
+            user: None,
             replies: Replies::On,
+            no_evict: false,
             doomed: Doomed::No,
         }
+    }
+
+    /// The client has proved to be `user`.
+    pub(crate) fn log_in(&mut self, user: String) {
+        self.authenticated = true;
+        self.user = Some(user);
     }
 
     /// Whether the reply to the request at hand is left out.

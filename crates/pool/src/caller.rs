@@ -6,14 +6,11 @@ use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use async_channel::{Sender, TrySendError};
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Sent,
-    alarm::Alarm,
-    job::Job,
-    shared::{Shared, Stats},
+    Answer, Burst, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
     ticket::Ticket,
 };
 
@@ -23,6 +20,7 @@ pub struct Caller {
     queue: Sender<Job>,
     shared: Arc<Shared>,
     ticket: Arc<Ticket>,
+    progress: Arc<Progress>,
     alarm: Alarm,
 }
 
@@ -34,12 +32,19 @@ impl Clone for Caller {
 
 impl Caller {
     pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
-        Self { queue, shared, ticket: Arc::new(Ticket::new()), alarm: Alarm::default() }
+        let ticket = Arc::new(Ticket::new());
+        let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
+        Self { queue, shared, ticket, progress, alarm: Alarm::default() }
     }
 
     /// What the upstream said about itself at the last login.
     pub fn facts(&self) -> Arc<Facts> {
         self.shared.facts()
+    }
+
+    /// How far this caller's jobs come.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -59,21 +64,47 @@ impl Caller {
     /// The answer says why replies are missing; those that came are in the burst.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped.
-    pub async fn call(&mut self, mut burst: Burst) -> Answer {
-        let started = Instant::now();
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped. The
+    /// next call of this caller may overtake it.
+    pub async fn call(&mut self, burst: Burst) -> Answer {
+        let mut started = Instant::now();
+        self.waits(started);
+        let (due, stats) = (burst.replies_due, &self.shared.stats);
+        stats.began(&burst);
+        let answer = self.call_until_answered(burst, &mut started).await;
+        let stats = &self.shared.stats;
+        match &answer.failure {
+            None => stats.replied(&answer.burst, started, self.ticket.taken_at()),
+            Some(failure) => stats.failed(due, answer.burst.replies_done, failure),
+        }
+        self.progress.ended();
+        answer
+    }
+
+    /// Others see this caller waiting, until its progress has ended.
+    pub(crate) fn waits(&self, since: Instant) {
+        self.ticket.reset();
+        self.progress.began(since);
+    }
+
+    async fn call_until_answered(&mut self, mut burst: Burst, started: &mut Instant) -> Answer {
         let mut repeated = false;
         loop {
+            if !self.shared.health.is_open()
+                && let Err(failure) = Box::pin(self.held_back(started)).await
+            {
+                return Answer { burst, failure: Some(failure) };
+            }
             let queue_timeout = self.shared.settings.borrow().queue_timeout;
-            let mut answer = self.attempt(burst, started, queue_timeout).await;
+            let mut answer = self.attempt(burst, *started, queue_timeout).await;
             let again = match &answer.failure {
-                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => started.elapsed() < queue_timeout,
+                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
                 Some(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
                     answer.burst.read_only && !std::mem::replace(&mut repeated, true)
                 }
                 _ => false,
             };
-            if !again {
+            if !again || started.elapsed() >= queue_timeout {
                 return answer;
             }
             Stats::count(&self.shared.stats.retried);
@@ -83,12 +114,23 @@ impl Caller {
         }
     }
 
+    /// Waits out a pause, which does not count as waiting for a worker; then tells if the upstream is down.
+    pub(crate) async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
+        let health = &self.shared.health;
+        if health.is_paused() {
+            let limit = self.shared.settings.borrow().pause_timeout;
+            timeout(limit, health.resumed()).await.map_err(|_| JobError::PauseTimeout(limit))?;
+            *started = Instant::now();
+        }
+        match health.down_reason() {
+            Some(reason) => Err(JobError::UpstreamDown(reason)),
+            None => Ok(()),
+        }
+    }
+
     async fn attempt(&mut self, burst: Burst, started: Instant, queue_timeout: Duration) -> Answer {
         let deadline = started + queue_timeout;
         let failed = |failure, burst| Answer { burst, failure: Some(failure) };
-        if let Some(reason) = self.shared.health.down_reason() {
-            return failed(JobError::UpstreamDown(reason), burst);
-        }
         let bytes_max = self.shared.settings.borrow().queue_bytes_max;
         let budget = &self.shared.queued_bytes;
         let share = match budget.try_take(burst.requests.len(), bytes_max) {
@@ -100,7 +142,11 @@ impl Caller {
             },
         };
         let (sender, receiver) = oneshot::channel();
-        self.ticket.reset();
+        match Arc::get_mut(&mut self.ticket) {
+            Some(ticket) => ticket.reset(),
+            // A job of a call that was dropped is still on its way, and keeps the ticket.
+            None => self.ticket = Arc::new(Ticket::new()),
+        }
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
         match self.queue.try_send(job) {
             Ok(()) => {}
@@ -147,6 +193,7 @@ impl Caller {
         };
         // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
         self.ticket = Arc::new(Ticket::new());
+        self.progress.follows(Arc::clone(&self.ticket));
         Answer { burst: Burst::default(), failure: Some(failure) }
     }
 }

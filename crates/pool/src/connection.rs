@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use resp::{ReplyScanner, write_request};
+use resp::{Protocol, ReplyScanner, write_request};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     read_buffer: Box<[u8]>,
     in_flight: InFlight,
     state: Needs,
+    /// As its login found out: what was refused then is not asked for again.
+    speaks_resp3: bool,
     /// Databases known to exist, because a `SELECT` of them has succeeded here.
     known_dbs: Vec<u32>,
     /// A job that waits for the reply to the `SELECT` of a database not known yet, and the database
@@ -60,6 +62,8 @@ pub(crate) struct Connection {
     held: Option<(Job, u32)>,
     /// When something was last sent or received.
     pub(crate) last_used: Instant,
+    /// When something was last received, or the first of what is in flight was submitted.
+    pub(crate) last_heard: Instant,
     pub(crate) renew_at: Instant,
     pub(crate) keepalive: Duration,
     /// No further jobs: it is replaced or retired once nothing is in flight.
@@ -79,9 +83,11 @@ impl Connection {
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             in_flight: InFlight::default(),
             state: Needs::default(),
+            speaks_resp3: facts.speaks(Protocol::Resp3),
             known_dbs: vec![0],
             held: None,
             last_used: now,
+            last_heard: now,
             renew_at: now + settings.lifetime.mul_f64(0.9 + lifetime_chance / 5.0),
             keepalive: settings.keepalive,
             leaving: false,
@@ -112,6 +118,11 @@ impl Connection {
             && !self.in_flight.is_bulky(&self.scanner)
     }
 
+    /// Replies due.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.requests()
+    }
+
     /// Jobs that are not wholly written yet.
     pub(crate) fn unwritten(&self) -> usize {
         self.in_flight.unwritten()
@@ -130,7 +141,10 @@ impl Connection {
     /// Queues a job for writing, behind what brings the connection into the state it needs.
     pub(crate) fn submit(&mut self, job: Job) {
         let needs = job.burst().needs;
-        self.last_used = Instant::now();
+        if needs.protocol == Protocol::Resp3 && !self.speaks_resp3 {
+            return job.fail(JobError::StateRefused("NOPROTO the upstream does not speak RESP3".into()));
+        }
+        self.touch();
         if needs.protocol != self.state.protocol {
             self.push_own(Purpose::Hello(needs.protocol), &["HELLO", &needs.protocol.version().to_string()]);
             self.state.protocol = needs.protocol;
@@ -149,6 +163,13 @@ impl Connection {
         self.push(job);
     }
 
+    fn touch(&mut self) {
+        self.last_used = Instant::now();
+        if self.is_idle() {
+            self.last_heard = self.last_used;
+        }
+    }
+
     fn push(&mut self, job: Job) {
         if job.burst().replies_due == 0 {
             job.finish();
@@ -165,7 +186,7 @@ impl Connection {
 
     /// Asks the upstream for a sign of life.
     pub(crate) fn ping(&mut self) {
-        self.last_used = Instant::now();
+        self.touch();
         self.push_own(Purpose::Ping, &["PING"]);
     }
 
@@ -203,13 +224,14 @@ impl Connection {
                 return Err(Lost::Closed);
             }
             came = true;
+            self.last_used = Instant::now();
+            self.last_heard = self.last_used;
             let full = chunk.len() == READ_BYTES;
             self.in_flight.read(chunk, &mut self.scanner, self.reply_bytes_max)?;
             while let Some(answered) = self.in_flight.next_answered() {
                 self.own_answered(answered)?;
             }
             if !full {
-                self.last_used = Instant::now();
                 return Ok(Poll::Ready(()));
             }
         }

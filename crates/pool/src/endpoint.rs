@@ -18,6 +18,8 @@ pub struct Endpoint {
     pub(crate) password: Option<String>,
     /// The database that sessions begin in.
     pub db: u32,
+    /// Rises when all connections are to be replaced though nothing else has changed.
+    pub(crate) epoch: u64,
 }
 
 #[derive(Clone)]
@@ -52,14 +54,14 @@ pub enum EndpointError {
 impl Endpoint {
     /// An upstream at `host:port` without login.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self { address: Address::Tcp { host: host.into(), port }, user: None, password: None, db: 0 }
+        Self { address: Address::Tcp { host: host.into(), port }, user: None, password: None, db: 0, epoch: 0 }
     }
 
     /// Connections are in-memory streams of 64 KiB each way, whose other ends arrive at the receiver.
     /// For tests under a paused clock.
     pub fn memory() -> (Self, async_channel::Receiver<DuplexStream>) {
         let (sender, receiver) = async_channel::bounded(64);
-        (Self { address: Address::Memory(sender), user: None, password: None, db: 0 }, receiver)
+        (Self { address: Address::Memory(sender), user: None, password: None, db: 0, epoch: 0 }, receiver)
     }
 
     /// Whether connections of one are as good as connections of the other.
@@ -71,7 +73,7 @@ impl Endpoint {
             }
             (Address::Tcp { .. } | Address::Unix(_) | Address::Memory(_), _) => false,
         };
-        same_address && self.user == other.user && self.password == other.password
+        same_address && self.epoch == other.epoch && self.user == other.user && self.password == other.password
     }
 
     /// The request that logs in, if the upstream wants one.
@@ -97,7 +99,7 @@ impl Endpoint {
         };
         let db = db.map_or(Ok(0), |db| db.parse().map_err(|_| EndpointError::Db))?;
         let user = Some(decode(url.username())).filter(|user| !user.is_empty());
-        Ok(Self { address, user, password: url.password().map(decode), db })
+        Ok(Self { address, user, password: url.password().map(decode), db, epoch: 0 })
     }
 }
 

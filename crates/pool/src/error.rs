@@ -19,6 +19,9 @@ pub enum JobError {
     /// The job waited in the queue, or for a place in it, as long as it may. Try later.
     #[error("queue_timeout_ms ran out: no worker took the request within {} ms", .0.as_millis())]
     QueueTimeout(Duration),
+    /// The pool was paused and not resumed in time. Try later.
+    #[error("pause_timeout_ms ran out: paused by an operator for more than {} ms", .0.as_millis())]
+    PauseTimeout(Duration),
     /// The job was sent and not answered in time. Its late replies are thrown away.
     #[error("reply_timeout_ms ran out: no reply within {} ms, the request may have been executed", .0.as_millis())]
     ReplyTimeout(Duration),
@@ -33,7 +36,8 @@ pub enum JobError {
         /// Whether the requests may have been executed.
         sent: Sent,
     },
-    /// The upstream refused the database that the job needs; holds its error reply without the mark.
+    /// The upstream refused the database or the protocol version that the job needs; holds its error reply
+    /// without the mark. The job was not run.
     #[error("{0}")]
     StateRefused(Arc<str>),
     /// The replies of the job are larger than `reply_bytes_max`, in bytes.
@@ -63,10 +67,41 @@ fn executed(sent: Sent) -> &'static str {
 }
 
 impl JobError {
+    /// What [`kind`](Self::kind) may say.
+    pub(crate) const KINDS: [&str; 10] = [
+        "queue_timeout",
+        "pause_timeout",
+        "reply_timeout",
+        "upstream_down",
+        "connection_lost",
+        "state_refused",
+        "replies_too_large",
+        "exclusive_timeout",
+        "closed",
+        "worker_gone",
+    ];
+
+    /// The kind of error, as metrics name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::QueueTimeout(_) => "queue_timeout",
+            Self::PauseTimeout(_) => "pause_timeout",
+            Self::ReplyTimeout(_) => "reply_timeout",
+            Self::UpstreamDown(_) => "upstream_down",
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::StateRefused(_) => "state_refused",
+            Self::RepliesTooLarge(_) => "replies_too_large",
+            Self::ExclusiveTimeout { .. } => "exclusive_timeout",
+            Self::Closed => "closed",
+            Self::WorkerGone(_) => "worker_gone",
+        }
+    }
+
     /// Whether the requests may have reached the upstream.
     pub fn sent(&self) -> Sent {
         match self {
             Self::QueueTimeout(_)
+            | Self::PauseTimeout(_)
             | Self::UpstreamDown(_)
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }

@@ -25,9 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    Caller, Endpoint, JobError, Needs, Sent, Settings,
-    login::login,
-    shared::{Shared, Stats},
+    Caller, Endpoint, Facts, JobError, Needs, Sent, Settings, login::login, shared::Shared, stats::Stats,
     stream::Stream,
 };
 
@@ -55,7 +53,7 @@ struct Idle {
 
 /// A connection with what has been read of it.
 #[derive(Debug)]
-struct Line {
+pub(crate) struct Line {
     stream: Stream,
     endpoint: Endpoint,
     name: String,
@@ -134,12 +132,20 @@ impl Caller {
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
     pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
+        let started = Instant::now();
+        self.waits(started);
+        let lent = self.lend_since(started, needs).await;
+        self.progress().ended();
+        lent.inspect_err(|failure| self.shared().stats.failure(failure))
+    }
+
+    async fn lend_since(&self, mut started: Instant, needs: Needs) -> Result<Lent, JobError> {
         let shared = self.shared();
-        if let Some(reason) = shared.health.down_reason() {
-            return Err(JobError::UpstreamDown(reason));
+        if !shared.health.is_open() {
+            self.held_back(&mut started).await?;
         }
         let settings = shared.settings();
-        let deadline = Instant::now() + settings.queue_timeout;
+        let deadline = started + settings.queue_timeout;
         let acquire = Arc::clone(&shared.exclusives.permits).acquire_owned();
         let Ok(Ok(permit)) = timeout_at(deadline, acquire).await else {
             let max = shared.exclusives.max.load(Ordering::Acquire);
@@ -150,7 +156,7 @@ impl Caller {
             let (mut line, owed) = match idle {
                 Some(idle) if !idle.line.endpoint.leads_where(&settings.endpoint) => continue,
                 Some(idle) => (idle.line, idle.owed),
-                None => (Line::open(shared, &settings).await?, 0),
+                None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
                 Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
@@ -164,11 +170,12 @@ impl Caller {
     }
 }
 
-fn lost(error: &io::Error) -> JobError {
+pub(crate) fn lost(error: &io::Error) -> JobError {
     JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No }
 }
 
-enum Unprepared {
+/// Why a connection is not in the state it was to be brought into.
+pub(crate) enum Unprepared {
     Refused(Arc<str>),
     Io(io::Error),
 }
@@ -180,13 +187,18 @@ impl From<io::Error> for Unprepared {
 }
 
 impl Line {
-    async fn open(shared: &Shared, settings: &Settings) -> Result<Self, JobError> {
+    async fn open_exclusive(shared: &Shared, settings: &Settings) -> Result<Self, JobError> {
         let number = shared.exclusives.named.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = format!("respool-exclusive-{number}");
+        let (line, _) = Self::open(settings, format!("respool-exclusive-{number}")).await?;
+        Stats::count(&shared.stats.exclusive_opened);
+        Ok(line)
+    }
+
+    /// Connects and logs in, under `name`.
+    pub(crate) async fn open(settings: &Settings, name: String) -> Result<(Self, Facts), JobError> {
         match login(&settings.endpoint, &name, settings.connect_timeout).await {
             Ok((stream, facts)) => {
-                Stats::count(&shared.stats.exclusive_opened);
-                Ok(Self {
+                let line = Self {
                     stream,
                     endpoint: settings.endpoint.clone(),
                     name,
@@ -196,14 +208,24 @@ impl Line {
                     scanned: 0,
                     renew_at: Instant::now() + settings.lifetime.mul_f64(0.9 + fastrand::f64() / 5.0),
                     can_reset: facts.can_reset(),
-                })
+                };
+                Ok((line, facts))
             }
             Err(error) => Err(JobError::UpstreamDown(error.to_string().into())),
         }
     }
 
+    /// Where it leads.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        self.stream.write_all(requests).await
+    }
+
     /// Reads what cleaning left behind and brings the connection into the state needed.
-    async fn prepare(&mut self, owed: u32, needs: Needs) -> Result<(), Unprepared> {
+    pub(crate) async fn prepare(&mut self, owed: u32, needs: Needs) -> Result<(), Unprepared> {
         let mut requests = Vec::new();
         let mut wanted = owed;
         if needs.protocol == Protocol::Resp3 {
@@ -216,9 +238,13 @@ impl Line {
         }
         self.stream.write_all(&requests).await?;
         let mut reply = Vec::new();
-        for _ in 0..wanted {
+        for index in 0..wanted {
             reply.clear();
             let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+            if kind == ReplyKind::Error && index < owed {
+                // Cleaning failed; that is nothing the borrower has to know of.
+                return Err(io::Error::other("not clean").into());
+            }
             if kind == ReplyKind::Error {
                 let text = String::from_utf8_lossy(&reply[1..]);
                 return Err(Unprepared::Refused(text.trim_end().into()));
@@ -231,7 +257,7 @@ impl Line {
         }
     }
 
-    fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
         loop {
             match self.scanner.scan(&self.input[self.scanned..]) {
                 Ok(progress) => {
@@ -290,7 +316,7 @@ impl Lent {
     /// # Errors
     /// The connection broke; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        self.line.stream.write_all(requests).await
+        self.line.send(requests).await
     }
 
     /// Appends the next whole reply or push message to `out`.

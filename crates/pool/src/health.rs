@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, Ordering},
 };
 
 use tokio::sync::watch;
@@ -19,11 +19,18 @@ pub enum Upstream {
     Down(Arc<str>),
 }
 
+/// The state is [`Upstream::Down`].
+const DOWN: u8 = 1;
+/// New jobs are held back.
+const PAUSED: u8 = 2;
+
 #[derive(Debug)]
 pub(crate) struct Health {
     state: watch::Sender<Upstream>,
-    /// `state` is `Down`, readable without a lock on the way of each job.
-    down: AtomicBool,
+    /// Whether a job may not go straight into the queue: `DOWN` and `PAUSED`, readable without a lock on
+    /// the way of each job.
+    barred: AtomicU8,
+    paused: watch::Sender<bool>,
 }
 
 /// A worker counts as connected while it holds this.
@@ -32,15 +39,42 @@ pub(crate) struct Connected<'h>(&'h Health);
 
 impl Health {
     pub(crate) fn new() -> Self {
-        Self { state: watch::Sender::new(Upstream::Connecting), down: AtomicBool::new(false) }
+        Self {
+            state: watch::Sender::new(Upstream::Connecting),
+            barred: AtomicU8::new(0),
+            paused: watch::Sender::new(false),
+        }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Upstream> {
         self.state.subscribe()
     }
 
+    /// Whether nothing keeps a job from the queue: one load.
+    pub(crate) fn is_open(&self) -> bool {
+        self.barred.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.barred.load(Ordering::Acquire) & PAUSED != 0
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        match paused {
+            true => self.barred.fetch_or(PAUSED, Ordering::AcqRel),
+            false => self.barred.fetch_and(!PAUSED, Ordering::AcqRel),
+        };
+        self.paused.send_replace(paused);
+    }
+
+    /// Waits until the pool is not paused. Cancel-safe.
+    pub(crate) async fn resumed(&self) {
+        // The sender lives as long as we do.
+        let _ = self.paused.subscribe().wait_for(|paused| !paused).await;
+    }
+
     pub(crate) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Acquire)
+        self.barred.load(Ordering::Acquire) & DOWN != 0
     }
 
     pub(crate) fn down_reason(&self) -> Option<Arc<str>> {
@@ -64,7 +98,7 @@ impl Health {
                 }
             };
             *state = Upstream::Up(others + 1);
-            self.down.store(false, Ordering::Release);
+            self.barred.fetch_and(!DOWN, Ordering::AcqRel);
         });
         Connected(self)
     }
@@ -77,7 +111,7 @@ impl Health {
             Upstream::Connecting | Upstream::Down(_) => {
                 tracing::warn!(reason, "upstream is down");
                 *state = Upstream::Down(reason.into());
-                self.down.store(true, Ordering::Release);
+                self.barred.fetch_or(DOWN, Ordering::AcqRel);
             }
         });
         self.is_down()

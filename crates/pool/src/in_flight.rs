@@ -21,6 +21,9 @@ const SLICES_MAX: usize = 128;
 /// A front reply larger than this, in bytes, makes others wait: the connection takes nothing further.
 const BULKY_BYTES: usize = 256 * 1024;
 
+/// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
+const OWN_REPLY_BYTES_MAX: usize = 64 * 1024;
+
 /// Why a worker sends a request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -74,6 +77,8 @@ impl Slot {
         if self.is_unwanted() {
             return;
         }
+        // What the worker asked itself is short, and has to be read whatever callers may get.
+        let bytes_max = if matches!(self.owner, Owner::Worker(..)) { OWN_REPLY_BYTES_MAX } else { bytes_max };
         let replies = &mut self.burst_mut().replies;
         if replies.len().saturating_add(piece.len()).saturating_add(bulk_left) > bytes_max {
             self.overflowed = true;
@@ -204,8 +209,10 @@ impl InFlight {
                 // No shared connection asks for pushes; what comes all the same answers nobody.
                 continue;
             }
-            // Replies answer what was written: anything else is no reply of ours.
-            let Some(slot) = self.slots.front_mut().filter(|_| self.written > 0) else {
+            // Replies answer what was written: anything else is no reply of ours. Of a burst that is partly
+            // written all but the last request may have been answered.
+            let (whole, begun) = (self.written > 0, self.written_part > 0);
+            let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
             slot.take_in(piece, scanner.bulk_left(), bytes_max);

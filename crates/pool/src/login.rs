@@ -29,6 +29,8 @@ pub(crate) enum LoginError {
     Refused(String),
     #[error("not a Redis: {0}")]
     Malformed(#[from] ValueError),
+    #[error("more replies than requests during login")]
+    Unasked,
 }
 
 /// Connects, logs in, names the connection `name` and asks who is there. The connection is left in
@@ -55,6 +57,10 @@ async fn converse(endpoint: &Endpoint, name: &str) -> Result<(Stream, Facts), Lo
     // Managed services refuse the naming or the configuration; both are conveniences.
     let _named = talk.reply().await?;
     let timeout = talk.value().await?;
+    if !talk.input.is_empty() {
+        // It would be missing from what the connection reads next.
+        return Err(LoginError::Unasked);
+    }
     let whole = |reply: Bytes| (!reply.starts_with(b"-")).then(|| reply.to_vec());
     let facts = Facts { hello2: whole(hello2), hello3: whole(hello3), idle_timeout: idle_timeout(&timeout) };
     Ok((talk.stream, facts))

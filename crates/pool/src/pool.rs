@@ -10,7 +10,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Caller, Client, Facts, JobError, Settings, health::Upstream, job::Job, shared::Shared, worker::Worker};
+use crate::{
+    Caller, Client, Control, Facts, JobError, Settings, Status, health::Upstream, job::Job, shared::Shared,
+    worker::Worker,
+};
 
 /// How often idle exclusive connections are looked through.
 const PRUNE_EVERY: Duration = Duration::from_secs(1);
@@ -20,7 +23,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Pool {
     queue: Sender<Job>,
-    settings: watch::Sender<Arc<Settings>>,
+    /// Never drawn from but to answer what is left at the end.
+    jobs: Receiver<Job>,
+    control: Control,
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
 }
@@ -30,29 +35,6 @@ pub struct Pool {
 pub struct Drained {
     /// Jobs that were not finished in time and were answered with an error.
     pub abandoned: usize,
-}
-
-/// What the pool is doing now.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Whether the upstream can be reached.
-    pub upstream: Upstream,
-    /// Jobs in the queue.
-    pub queued_jobs: usize,
-    /// Bytes of requests, queued and in flight.
-    pub queued_bytes: usize,
-    /// Connections opened by workers since the start.
-    pub opened: u64,
-    /// Connections of workers that broke since the start.
-    pub lost: u64,
-    /// Bursts sent again since the start.
-    pub retried: u64,
-    /// Exclusive connections that are lent.
-    pub exclusive_lent: usize,
-    /// Exclusive connections that nobody borrows.
-    pub exclusive_idle: usize,
-    /// Exclusive connections opened since the start.
-    pub exclusive_opened: u64,
 }
 
 impl Pool {
@@ -65,8 +47,9 @@ impl Pool {
         let (queue, jobs) = async_channel::bounded(settings.queue_capacity);
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let shared = Arc::new(Shared::new(receiver));
-        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared), jobs }.run());
-        Self { queue, settings, shared, supervisor }
+        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared), jobs: jobs.clone() }.run());
+        let control = Control::new(queue.downgrade(), settings, Arc::clone(&shared));
+        Self { queue, jobs, control, shared, supervisor }
     }
 
     /// A handle for one party that has at most one job at a time.
@@ -79,49 +62,42 @@ impl Pool {
         Client::new(self.caller())
     }
 
-    /// Puts new settings in force: workers start or finish and end, limits hold from the next job on.
-    /// `queue_capacity` stays as it was at the start.
+    /// A handle for those who run the pool.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// As [`Control::reconfigure`].
     pub fn reconfigure(&self, settings: Settings) {
-        self.settings.send_replace(Arc::new(settings));
+        self.control.reconfigure(settings);
     }
 
-    /// What the upstream said about itself at the last login.
+    /// As [`Control::facts`].
     pub fn facts(&self) -> Arc<Facts> {
-        self.shared.facts()
+        self.control.facts()
     }
 
-    /// Follows whether the upstream can be reached.
+    /// As [`Control::upstream`].
     pub fn upstream(&self) -> watch::Receiver<Upstream> {
-        self.shared.health.watch()
+        self.control.upstream()
     }
 
-    /// What the pool is doing now.
+    /// As [`Control::status`].
     pub fn status(&self) -> Status {
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-        let (exclusive_lent, exclusive_idle) = self.shared.exclusives.counts();
-        Status {
-            exclusive_lent,
-            exclusive_idle,
-            exclusive_opened: load(&self.shared.stats.exclusive_opened),
-            upstream: self.shared.health.watch().borrow().clone(),
-            queued_jobs: self.queue.len(),
-            queued_bytes: self.shared.queued_bytes.used(),
-            opened: load(&self.shared.stats.opened),
-            lost: load(&self.shared.stats.lost),
-            retried: load(&self.shared.stats.retried),
-        }
+        self.control.status()
     }
 
     /// Refuses further jobs, finishes those it has within `grace`, closes the connections. What is left
     /// after that is answered with an error.
     pub async fn drain(self, grace: Duration) -> Drained {
         self.queue.close();
-        let Self { mut supervisor, shared, .. } = self;
+        let Self { mut supervisor, shared, jobs, .. } = self;
         if timeout(grace, &mut supervisor).await.is_err() {
             let abandoned = shared.queued_bytes.shares();
             supervisor.abort();
             // Aborted or done makes no difference here: either way its workers are gone.
             let _ = supervisor.await;
+            refuse(&jobs);
             return Drained { abandoned };
         }
         Drained { abandoned: 0 }
@@ -166,9 +142,7 @@ impl Supervisor {
             self.shared.exclusives.prune(idle_max);
         }
         self.shared.exclusives.prune(Duration::ZERO);
-        while let Ok(job) = self.jobs.try_recv() {
-            job.fail(JobError::Closed);
-        }
+        refuse(&self.jobs);
     }
 
     fn fill(&self, target: usize, workers: &mut JoinSet<()>, places: &mut HashMap<tokio::task::Id, usize>) {
@@ -178,5 +152,12 @@ impl Supervisor {
                 places.insert(workers.spawn(worker.run()).id(), index);
             }
         }
+    }
+}
+
+/// Answers what is left in a closed queue.
+fn refuse(jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.try_recv() {
+        job.fail(JobError::Closed);
     }
 }

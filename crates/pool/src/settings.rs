@@ -21,6 +21,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// How long a job may wait until a worker takes it.
     pub queue_timeout: Duration,
+    /// How long a job may be held back by [`Control::pause`](crate::Control::pause).
+    pub pause_timeout: Duration,
     /// How long a taken job may wait for its replies.
     pub reply_timeout: Duration,
     /// Bytes of the replies to one job.
@@ -54,6 +56,7 @@ impl Settings {
             queue_capacity: 16_384,
             queue_bytes_max: 64 << 20,
             queue_timeout: Duration::from_secs(5),
+            pause_timeout: Duration::from_secs(60),
             reply_timeout: Duration::from_secs(10),
             reply_bytes_max: 1 << 30,
             reply_depth_max: 32,

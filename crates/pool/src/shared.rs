@@ -1,14 +1,11 @@
 //! What workers and callers of one pool have in common. Holds no sender of the queue: the queue ends
 //! when the last caller is gone.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::{Facts, Settings, budget::Budget, exclusive::Exclusives, health::Health};
+use crate::{Facts, Settings, budget::Budget, exclusive::Exclusives, gauge::Gauges, health::Health, stats::Stats};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -24,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) exclusives: Exclusives,
     facts: Mutex<Arc<Facts>>,
     pub(crate) stats: Stats,
+    pub(crate) workers: Gauges,
 }
 
 impl Shared {
@@ -38,6 +36,7 @@ impl Shared {
             probe: Semaphore::new(1),
             facts: Mutex::default(),
             stats: Stats::default(),
+            workers: Gauges::default(),
         }
     }
 
@@ -54,20 +53,5 @@ impl Shared {
         let facts = Arc::new(facts);
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&facts);
         facts
-    }
-}
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Stats {
-    pub(crate) opened: AtomicU64,
-    pub(crate) lost: AtomicU64,
-    pub(crate) retried: AtomicU64,
-    pub(crate) exclusive_opened: AtomicU64,
-}
-
-impl Stats {
-    pub(crate) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

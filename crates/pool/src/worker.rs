@@ -18,10 +18,12 @@ use crate::{
     alarm::Alarm,
     backoff::Backoff,
     connection::{Connection, Lost},
+    gauge::Gauge,
     health::Upstream,
     job::Job,
     login::login,
-    shared::{Shared, Stats},
+    shared::Shared,
+    stats::Stats,
 };
 
 /// A connection that does not live this long counts as a failed attempt.
@@ -39,12 +41,21 @@ pub(crate) struct Worker {
     turn: Option<OwnedSemaphorePermit>,
     backoff: Backoff,
     alarm: Alarm,
+    gauge: Arc<Gauge>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.workers.leave(self.index + 1, &self.gauge);
+    }
 }
 
 impl Worker {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, queue: Receiver<Job>) -> Self {
         let settings = shared.settings.clone();
-        Self { index, shared, queue, settings, turn: None, backoff: Backoff::default(), alarm: Alarm::default() }
+        let gauge = shared.workers.enter(index + 1);
+        let (backoff, alarm) = (Backoff::default(), Alarm::default());
+        Self { index, shared, queue, settings, turn: None, backoff, alarm, gauge }
     }
 
     /// Works until the queue or this worker's place is gone.
@@ -53,10 +64,17 @@ impl Worker {
             let shared = Arc::clone(&self.shared);
             let connected = shared.health.connected();
             let opened = Instant::now();
+            self.gauge.connected(Some(opened));
             let end = self.serve(&mut connection).await;
+            self.gauge.connected(None);
             // Others go on drawing, and callers learn of it, before the answers are out.
             self.turn = None;
             drop(connected);
+            if opened.elapsed() < SHORT_LIFE {
+                self.backoff.failed();
+            } else {
+                self.backoff.reset();
+            }
             let Err(lost) = end else { continue };
             Stats::count(&shared.stats.lost);
             if connection.is_idle() {
@@ -65,11 +83,6 @@ impl Worker {
                 tracing::warn!(worker = self.index, reason = %lost, "connection lost");
             }
             connection.fail(&lost);
-            if opened.elapsed() < SHORT_LIFE {
-                self.backoff.failed();
-            } else {
-                self.backoff.reset();
-            }
         }
     }
 
@@ -85,12 +98,13 @@ impl Worker {
     async fn connect(&mut self) -> Option<Connection> {
         let shared = Arc::clone(&self.shared);
         let mut health = shared.health.watch();
+        // Kept from one attempt to the next, so that the pauses grow with all of them.
+        let mut probe = None;
         loop {
             if self.is_over() {
                 return None;
             }
-            let mut probe = None;
-            if shared.health.is_down() {
+            if shared.health.is_down() && probe.is_none() {
                 tokio::select! {
                     permit = shared.probe.acquire() => probe = permit.ok(),
                     _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
@@ -119,7 +133,6 @@ impl Worker {
                 },
                 () = self.refuse_while_down() => {}
             }
-            drop(probe);
         }
     }
 
@@ -160,14 +173,16 @@ impl Worker {
     /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
-            self.draw(connection);
-            self.gather(connection).await;
+            // Before anything further is drawn: on a replica, say, it would only fail.
             if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
                 connection.leaving = true;
             }
+            self.draw(connection);
+            self.gather(connection).await;
             if connection.leaving && connection.is_idle() {
                 return Ok(());
             }
+            self.gauge.update(connection.in_flight(), connection.leaving);
             let has_room = connection.has_room();
             if !has_room {
                 self.turn = None;
@@ -178,7 +193,7 @@ impl Worker {
                 driven = connection.drive() => driven?,
                 job = next_job(&self.queue, &self.shared, &mut self.turn), if has_room => {
                     if let Some(job) = job {
-                        submit(connection, job);
+                        self.submit(connection, job);
                     } else {
                         connection.leaving = true;
                     }
@@ -198,7 +213,15 @@ impl Worker {
             && connection.has_room()
             && let Ok(job) = self.queue.try_recv()
         {
-            submit(connection, job);
+            self.submit(connection, job);
+        }
+    }
+
+    /// Gives a job to the connection, unless its caller has given it up.
+    fn submit(&self, connection: &mut Connection, job: Job) {
+        if job.take(Instant::now()) {
+            self.gauge.sent(job.burst().replies_due);
+            connection.submit(job);
         }
     }
 
@@ -217,8 +240,10 @@ impl Worker {
     fn deadline(&self, connection: &Connection) -> Instant {
         if connection.is_idle() {
             connection.renew_at.min(connection.last_used + connection.keepalive)
+        } else if connection.leaving {
+            connection.last_heard + self.silence_max()
         } else {
-            connection.last_used + self.silence_max()
+            connection.renew_at.min(connection.last_heard + self.silence_max())
         }
     }
 
@@ -232,7 +257,7 @@ impl Worker {
         let now = Instant::now();
         if !connection.is_idle() {
             let silence = self.silence_max();
-            if now >= connection.last_used + silence {
+            if now >= connection.last_heard + silence {
                 return Err(Lost::Silent(silence));
             }
         } else if now >= connection.last_used + connection.keepalive {
@@ -262,12 +287,5 @@ async fn next_job(queue: &Receiver<Job>, shared: &Shared, turn: &mut Option<Owne
 async fn changed(settings: &mut watch::Receiver<Arc<Settings>>) {
     if settings.changed().await.is_err() {
         std::future::pending().await
-    }
-}
-
-/// Gives a job to the connection, unless its caller has given it up.
-fn submit(connection: &mut Connection, job: Job) {
-    if job.take(Instant::now()) {
-        connection.submit(job);
     }
 }

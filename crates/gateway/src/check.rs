@@ -1,0 +1,65 @@
+//! `respool --check`: the configuration in effect, as a file, and what its bounds may cost in memory.
+
+use std::fmt::Write;
+
+use crate::{config::Config, descriptors, settings::GatewaySettings};
+
+/// An idle session, in bytes: task, entry, buffers.
+const IDLE_CLIENT_BYTES: usize = 3 * 1024;
+
+/// What a session may keep of an unfinished request without asking.
+const FREE_INPUT_BYTES: usize = 64 * 1024;
+
+/// A place in the queue, in bytes.
+const JOB_BYTES: usize = 200;
+
+/// A worker's read buffer and a little more, in bytes.
+const WORKER_BYTES: usize = 80 * 1024;
+
+/// The report, itself a configuration file.
+pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
+    let mut report = toml::to_string(&config.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"));
+    let clients = settings.session.clients_max;
+    let rows = [
+        ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
+        ("clients_max, 64 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
+        ("input_bytes_max, unfinished requests beyond", settings.session.input_bytes_max),
+        ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES)),
+        ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),
+        ("replies_bytes_max, replies not read yet", settings.session.replies_bytes_max),
+        ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES)),
+    ];
+    report.push_str("\n# Memory that each bound allows, all of them at their worst at the same time:\n");
+    let mut total: usize = 0;
+    for (what, bytes) in rows {
+        total = total.saturating_add(bytes);
+        // Writing to a string cannot fail.
+        let _ = writeln!(report, "# {:>10} MiB  {what}", bytes.div_ceil(1 << 20));
+    }
+    let _ = writeln!(report, "# {:>10} MiB  together", total.div_ceil(1 << 20));
+    let per_client = settings.pool.reply_bytes_max.div_ceil(1 << 20);
+    let _ = writeln!(
+        report,
+        "# Beyond that: reply_bytes_max, {per_client} MiB for each piece whose replies are coming in,"
+    );
+    let _ = writeln!(report, "# and backlog_bytes_max for a client that does not read, within input_bytes_max.");
+    let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
+    if let Some(shortage) = descriptors::shortage(settings, descriptors::raise()) {
+        let _ = writeln!(report, "# WARNING: {shortage}");
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_is_the_configuration_it_reports() {
+        let config = Config::default();
+        let settings = GatewaySettings::new(&config).unwrap();
+        let report = report(&config, &settings);
+        assert_eq!(toml::from_str::<Config>(&report).unwrap(), config);
+        assert!(report.contains("together"), "{report}");
+    }
+}

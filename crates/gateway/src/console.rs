@@ -1,0 +1,174 @@
+//! `RESPOOL …`: how an operator looks at the gateway and changes it, over the clients' own port and
+//! protocol. Read here, shown by `views`, done by `operator`.
+
+use pool::{Protocol, Stage};
+use resp::{Request, parse_integer, write_array, write_bulk, write_error, write_map, write_simple};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    answered_here::Who,
+    config::ConfigError,
+    error_text,
+    glob::matches,
+    operator::Outcome,
+    registry::Asked,
+    rows::{number, text, write_row, write_rows},
+    session::Session,
+    views,
+};
+
+const HELP: [&str; 14] = [
+    "RESPOOL <subcommand> [<arg> ...]. Subcommands are:",
+    "POOLS -- Clients that are served and that wait, workers by state, queue, exclusive connections.",
+    "CLIENTS -- Every client: what it is at and for how long it has waited.",
+    "WORKERS -- Every worker and its connection.",
+    "STATS -- Totals since the start; times in microseconds.",
+    "CONFIG GET <pattern> -- Keys and values in force.",
+    "CONFIG SET <key> <value> -- Puts a value in force until the next reload or restart.",
+    "RELOAD -- Reads the configuration file again and puts it in force.",
+    "PAUSE -- Finishes what is accepted and holds back what comes; clients stay connected.",
+    "RESUME -- Ends a PAUSE.",
+    "RECONNECT -- Replaces every connection to the upstream once nothing is in flight on it.",
+    "KILL <id> -- Closes a client.",
+    "DRAIN -- Stops accepting clients, finishes what is accepted, and ends.",
+    "HELP -- This text.",
+];
+
+/// What an operator asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Pools,
+    Clients,
+    Workers,
+    Stats,
+    ConfigGet(Vec<u8>),
+    ConfigSet(String, String),
+    Reload,
+    Pause,
+    Resume,
+    Reconnect,
+    Kill(u64),
+    Drain,
+    Help,
+}
+
+/// Reads a request; the error reply if it is none or its sender may not ask.
+pub(crate) fn read(request: &Request<'_>, who: &Who<'_>) -> Result<Ask, String> {
+    if !who.is_admin() {
+        return Err(error_text::refused("RESPOOL is for users in auth.admins, or from this machine if nobody logs in"));
+    }
+    let word = |at: usize| request.arg(at).unwrap_or_default().to_ascii_uppercase();
+    let owned = |at: usize| String::from_utf8_lossy(request.arg(at).unwrap_or_default()).into_owned();
+    let (ask, args) = match word(1).as_slice() {
+        b"POOLS" => (Ask::Pools, 2),
+        b"CLIENTS" => (Ask::Clients, 2),
+        b"WORKERS" => (Ask::Workers, 2),
+        b"STATS" => (Ask::Stats, 2),
+        b"CONFIG" if word(2) == b"GET" => (Ask::ConfigGet(request.arg(3).unwrap_or_default().to_vec()), 4),
+        b"CONFIG" if word(2) == b"SET" => (Ask::ConfigSet(owned(3), owned(4)), 5),
+        b"RELOAD" => (Ask::Reload, 2),
+        b"PAUSE" => (Ask::Pause, 2),
+        b"RESUME" => (Ask::Resume, 2),
+        b"RECONNECT" => (Ask::Reconnect, 2),
+        b"KILL" => match request.arg(2).and_then(parse_integer).map(u64::try_from) {
+            Some(Ok(id)) => (Ask::Kill(id), 3),
+            _ => return Err("ERR client-id should be greater than 0".to_owned()),
+        },
+        b"DRAIN" => (Ask::Drain, 2),
+        b"HELP" => (Ask::Help, 2),
+        b"" => return Err(error_text::wrong_arity("respool")),
+        _ => return Err(error_text::unknown_subcommand("RESPOOL", request.arg(1).unwrap_or_default())),
+    };
+    if request.len() == args { Ok(ask) } else { Err(error_text::wrong_arity(&format!("respool|{}", owned(1)))) }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Answers an operator; false to close.
+    pub(crate) async fn console(&mut self, ask: Ask) -> bool {
+        let (context, protocol, out) = (&self.context, self.state.needs.protocol, &mut self.output);
+        match ask {
+            Ask::Pools => write_rows(out, protocol, &views::pools(context)),
+            Ask::Clients => write_rows(out, protocol, &views::clients(context)),
+            Ask::Workers => write_rows(out, protocol, &views::workers(context)),
+            Ask::Stats => write_row(out, protocol, &views::stats(context)),
+            Ask::ConfigGet(pattern) => self.config_get(&pattern),
+            Ask::ConfigSet(key, value) => write_outcome(out, protocol, context.set(&key, &value)),
+            Ask::Reload => write_outcome(out, protocol, context.reload()),
+            Ask::Pause => self.pause().await,
+            Ask::Resume => {
+                context.operator.pool.resume();
+                tracing::info!(client = self.entry.id, "resumed");
+                write_simple(out, "OK");
+            }
+            Ask::Reconnect => {
+                context.operator.pool.reconnect();
+                tracing::info!(client = self.entry.id, "replacing connections to the upstream");
+                write_simple(out, "OK");
+            }
+            Ask::Kill(id) => {
+                let Some(entry) = context.registry.get(id) else {
+                    write_error(out, "ERR No such client");
+                    return true;
+                };
+                write_simple(out, "OK");
+                if id == self.entry.id {
+                    return false;
+                }
+                entry.ask(Asked::Kill);
+            }
+            Ask::Drain => {
+                context.operator.end.notify_one();
+                write_simple(out, "OK");
+            }
+            Ask::Help => {
+                write_array(out, HELP.len());
+                HELP.iter().for_each(|line| write_simple(out, line));
+            }
+        }
+        true
+    }
+
+    /// Holds back what comes and waits for what is accepted, as long as a reply may take. What is lent
+    /// stays lent.
+    async fn pause(&mut self) {
+        let pool = &self.context.operator.pool;
+        pool.pause();
+        tracing::warn!(client = self.entry.id, "paused");
+        let idle = Box::pin(pool.idle(self.settings.reply_timeout)).await;
+        let status = pool.status();
+        let waiting = |stage| matches!(stage, Stage::Waiting(_));
+        let held = self.context.registry.all().iter().filter(|entry| waiting(entry.progress.stage())).count();
+        let row = vec![
+            ("state", text(if idle { "paused" } else { "pausing" })),
+            ("jobs_left", number(status.jobs)),
+            ("exclusive_lent", number(status.exclusive_lent)),
+            ("cl_waiting", number(held)),
+        ];
+        write_row(&mut self.output, self.state.needs.protocol, &row);
+    }
+
+    fn config_get(&mut self, pattern: &[u8]) {
+        let out = &mut self.output;
+        match self.context.operator.keys() {
+            Err(error) => write_error(out, &error_text::refused(&error.to_string())),
+            Ok(mut keys) => {
+                keys.retain(|key, _| matches(pattern, key.as_bytes()));
+                write_map(out, self.state.needs.protocol, keys.len());
+                for (key, value) in keys {
+                    write_bulk(out, key.as_bytes());
+                    match value {
+                        toml::Value::String(text) => write_bulk(out, text.as_bytes()),
+                        value => write_bulk(out, value.to_string().as_bytes()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn write_outcome(out: &mut Vec<u8>, protocol: Protocol, outcome: Result<Outcome, ConfigError>) {
+    match outcome {
+        Ok(outcome) => write_row(out, protocol, &views::outcome(outcome)),
+        Err(error) => write_error(out, &error_text::refused(&format!("nothing has changed: {error}"))),
+    }
+}

@@ -1,0 +1,93 @@
+//! What shared pub/sub passes around: the name of a channel or pattern, and a message that is written as
+//! it came, in either protocol. Used by `feeds`, `subscriber` and `shared_pubsub`.
+
+use std::sync::Arc;
+
+use resp::Protocol;
+
+/// What a name stands for. The order is that of `CLIENT LIST`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Channel,
+    Pattern,
+    /// A channel of sharded pub/sub.
+    Shard,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
+
+    /// The command, which is also how its confirmation begins.
+    pub(crate) fn subscribe(self) -> &'static str {
+        match self {
+            Self::Channel => "subscribe",
+            Self::Pattern => "psubscribe",
+            Self::Shard => "ssubscribe",
+        }
+    }
+
+    /// The command that takes it back.
+    pub(crate) fn unsubscribe(self) -> &'static str {
+        match self {
+            Self::Channel => "unsubscribe",
+            Self::Pattern => "punsubscribe",
+            Self::Shard => "sunsubscribe",
+        }
+    }
+
+    /// How its messages begin.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Channel => "message",
+            Self::Pattern => "pmessage",
+            Self::Shard => "smessage",
+        }
+    }
+}
+
+/// A channel, pattern or sharded channel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Name {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+/// A message as it came, with its place in the order of all that came.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) number: u64,
+    /// Whole. The first byte is that of the upstream's protocol; the rest is the same in both.
+    bytes: Box<[u8]>,
+}
+
+impl Message {
+    /// `message` as the upstream sent it, in either protocol.
+    pub(crate) fn new(number: u64, message: &[u8]) -> Self {
+        Self { number, bytes: message.into() }
+    }
+
+    /// Appends it in a client's protocol.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, protocol: Protocol) {
+        out.push(match protocol {
+            Protocol::Resp2 => b'*',
+            Protocol::Resp3 => b'>',
+        });
+        out.extend_from_slice(&self.bytes[1..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_same_in_both_protocols_but_for_its_mark() {
+        let message = Message::new(1, b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+        let (mut resp2, mut resp3) = (Vec::new(), Vec::new());
+        message.write(&mut resp2, Protocol::Resp2);
+        message.write(&mut resp3, Protocol::Resp3);
+        assert_eq!(resp2, b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+        assert_eq!(resp3[0], b'>');
+        assert_eq!(resp2[1..], resp3[1..]);
+    }
+}

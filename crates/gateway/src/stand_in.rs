@@ -1,0 +1,135 @@
+//! Commands that the gateway answers, inside a transaction: the upstream queues a stand-in that does
+//! nothing, and when it has executed the transaction, the gateway's own answer takes its place.
+//! So they run where they stand, or not at all, as in Redis.
+
+use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_request};
+
+use crate::{
+    answered_here::{self, After, Hello, Who},
+    command::{Class, Here, classify},
+};
+
+/// What the upstream has queued in a transaction, and for which of it the gateway answers.
+#[derive(Debug, Default)]
+pub(crate) struct Queued {
+    count: usize,
+    /// The request sent last, if a stand-in was sent for it.
+    pending: Option<Vec<u8>>,
+    stood_in: Vec<(usize, Vec<u8>)>,
+}
+
+impl Queued {
+    /// How many requests.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// A stand-in for `request` is on its way.
+    pub(crate) fn expect(&mut self, request: Option<Vec<u8>>) {
+        self.pending = request;
+    }
+
+    /// A reply has come within the transaction.
+    pub(crate) fn saw(&mut self, reply: &[u8]) {
+        let pending = self.pending.take();
+        if reply.starts_with(b"+QUEUED") {
+            self.stood_in.extend(pending.map(|request| (self.count, request)));
+            self.count += 1;
+        }
+    }
+
+    /// Puts the gateway's answers into the reply to `EXEC`.
+    pub(crate) fn settle(self, reply: &[u8], mut answer: impl FnMut(&[u8], &mut Vec<u8>)) -> Option<Vec<u8>> {
+        if self.stood_in.is_empty() || !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
+            return None;
+        }
+        let mut at = reply.iter().position(|byte| *byte == b'\n')? + 1;
+        let mut out = reply[..at].to_vec();
+        let mut stood_in = self.stood_in.into_iter().peekable();
+        for index in 0..self.count {
+            // The reply was framed as a whole: its items are whole too.
+            let item = ReplyScanner::new(usize::MAX).scan(&reply[at..]).ok()?.consumed;
+            match stood_in.next_if(|(stands_at, _)| *stands_at == index) {
+                Some((_, request)) => answer(&request, &mut out),
+                None => out.extend_from_slice(&reply[at..at + item]),
+            }
+            at += item;
+        }
+        Some(out)
+    }
+}
+
+/// What stands in for `request` in the upstream's queue; `None` where the request itself does no harm there,
+/// because it is one that Redis refuses to queue.
+pub(crate) fn for_request(here: Here, request: &Request<'_>, who: &mut Who<'_>) -> Option<Vec<u8>> {
+    let valid = match here {
+        Here::Hello => true,
+        Here::Auth => request.len() >= 2,
+        Here::ClientId | Here::ClientGetName | Here::ClientInfo => request.len() == 2,
+        Here::ClientSetName | Here::ClientReply | Here::ClientNoEvict => request.len() == 3,
+        Here::ClientList => request.len() >= 2,
+        Here::ClientKill => request.len() >= 3,
+        Here::ClientUnblock => (3..=4).contains(&request.len()),
+        _ => false,
+    };
+    let mut stand_in = Vec::new();
+    match here {
+        // The connection has to change its protocol at that point of the transaction, if it will.
+        Here::Hello => match answered_here::answer(here, request, who, &mut Vec::new()) {
+            After::Hello(Hello { protocol: Some(protocol), .. }) => {
+                write_request(&mut stand_in, &["HELLO", &protocol.version().to_string()]);
+            }
+            _ => write_request(&mut stand_in, &["PING"]),
+        },
+        _ => write_request(&mut stand_in, &["PING"]),
+    }
+    valid.then_some(stand_in)
+}
+
+/// Answers a request for which a stand-in was executed. What needs more than the session's state, such as
+/// `HELLO`, is left to `more`.
+pub(crate) fn answer(request: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>, more: impl FnOnce(After, &mut Vec<u8>)) {
+    let mut decoder = RequestDecoder::new(RequestLimits::default());
+    if let Ok(Decoded::Request { .. }) = decoder.decode(request) {
+        let request = decoder.request(request);
+        if let Class::Here(here) = classify(&request, false) {
+            let after = answered_here::answer(here, &request, who, out);
+            more(after, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_stand_where_their_requests_stood() {
+        let mut queued = Queued::default();
+        for (request, reply) in [
+            (None, &b"+QUEUED\r\n"[..]),
+            (Some(b"one".to_vec()), b"+QUEUED\r\n"),
+            (Some(b"refused".to_vec()), b"-ERR wrong number\r\n"),
+            (None, b"+QUEUED\r\n"),
+            (Some(b"two".to_vec()), b"+QUEUED\r\n"),
+        ] {
+            queued.expect(request);
+            queued.saw(reply);
+        }
+        let reply = b"*4\r\n$1\r\na\r\n+PONG\r\n*1\r\n:1\r\n+PONG\r\n";
+        let settled = queued.settle(reply, |request, out| {
+            out.extend_from_slice(b"+");
+            out.extend_from_slice(request);
+            out.extend_from_slice(b"\r\n");
+        });
+        assert_eq!(settled.unwrap(), b"*4\r\n$1\r\na\r\n+one\r\n*1\r\n:1\r\n+two\r\n");
+    }
+
+    #[test]
+    fn a_transaction_that_was_not_executed_answers_nothing() {
+        let mut queued = Queued::default();
+        queued.expect(Some(b"one".to_vec()));
+        queued.saw(b"+QUEUED\r\n");
+        assert_eq!(queued.settle(b"*-1\r\n", |_, _| unreachable!("not executed")), None);
+    }
+}

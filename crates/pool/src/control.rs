@@ -1,0 +1,136 @@
+//! What those who run a pool do with it while it works: look at it, put new settings in force, hold
+//! jobs back and let them go again, have connections replaced. Holds no sender of the queue: the
+//! queue ends when the last caller is gone.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_channel::WeakSender;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{Facts, Settings, Totals, WorkerStatus, health::Upstream, job::Job, shared::Shared};
+
+/// A handle to a running pool. Clones are cheap and equal.
+#[derive(Debug, Clone)]
+pub struct Control {
+    queue: WeakSender<Job>,
+    settings: watch::Sender<Arc<Settings>>,
+    shared: Arc<Shared>,
+}
+
+/// What the pool is doing now.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Whether the upstream can be reached.
+    pub upstream: Upstream,
+    /// New jobs are held back.
+    pub paused: bool,
+    /// Jobs in the queue.
+    pub queued_jobs: usize,
+    /// Bytes of requests, queued and in flight.
+    pub queued_bytes: usize,
+    /// Jobs, queued and in flight.
+    pub jobs: usize,
+    /// Connections opened by workers since the start.
+    pub opened: u64,
+    /// Connections of workers that broke since the start.
+    pub lost: u64,
+    /// Bursts sent again since the start.
+    pub retried: u64,
+    /// Exclusive connections that are lent.
+    pub exclusive_lent: usize,
+    /// Exclusive connections that nobody borrows.
+    pub exclusive_idle: usize,
+    /// Exclusive connections opened since the start.
+    pub exclusive_opened: u64,
+}
+
+impl Control {
+    pub(crate) fn new(queue: WeakSender<Job>, settings: watch::Sender<Arc<Settings>>, shared: Arc<Shared>) -> Self {
+        Self { queue, settings, shared }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Puts new settings in force: workers start or finish and end, limits hold from the next job on.
+    /// `queue_capacity` stays as it was at the start.
+    pub fn reconfigure(&self, mut settings: Settings) {
+        self.settings.send_modify(|in_force| {
+            settings.endpoint.epoch = in_force.endpoint.epoch;
+            *in_force = Arc::new(settings);
+        });
+    }
+
+    /// Has every connection replaced, each once nothing is in flight on it; exclusive ones when they come
+    /// back. No job fails because of it.
+    pub fn reconnect(&self) {
+        self.settings.send_modify(|in_force| {
+            let mut settings = Settings::clone(in_force);
+            settings.endpoint.epoch += 1;
+            *in_force = Arc::new(settings);
+        });
+    }
+
+    /// Holds back new jobs and new borrowers until [`resume`](Self::resume), each for at most
+    /// `pause_timeout`. Accepted jobs are finished.
+    pub fn pause(&self) {
+        self.shared.health.set_paused(true);
+    }
+
+    /// Lets go what [`pause`](Self::pause) held back.
+    pub fn resume(&self) {
+        self.shared.health.set_paused(false);
+    }
+
+    /// Waits until no job is queued or in flight, at most for `limit`; whether that came to be. Meant for a
+    /// paused pool. Cancel-safe.
+    pub async fn idle(&self, limit: Duration) -> bool {
+        // A share against a bound of nothing is granted when nothing is held.
+        timeout(limit, self.shared.queued_bytes.take(1, 0)).await.is_ok()
+    }
+
+    /// What the upstream said about itself at the last login.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.shared.facts()
+    }
+
+    /// Follows whether the upstream can be reached.
+    pub fn upstream(&self) -> watch::Receiver<Upstream> {
+        self.shared.health.watch()
+    }
+
+    /// What each worker is doing now.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.shared.workers.all()
+    }
+
+    /// What was counted since the start.
+    pub fn totals(&self) -> Totals {
+        self.shared.stats.totals()
+    }
+
+    /// What the pool is doing now.
+    pub fn status(&self) -> Status {
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let stats = &self.shared.stats;
+        let (exclusive_lent, exclusive_idle) = self.shared.exclusives.counts();
+        Status {
+            exclusive_lent,
+            exclusive_idle,
+            exclusive_opened: load(&stats.exclusive_opened),
+            upstream: self.shared.health.watch().borrow().clone(),
+            paused: self.shared.health.is_paused(),
+            queued_jobs: self.queue.upgrade().map_or(0, |queue| queue.len()),
+            queued_bytes: self.shared.queued_bytes.used(),
+            jobs: self.shared.queued_bytes.shares(),
+            opened: load(&stats.opened),
+            lost: load(&stats.lost),
+            retried: load(&stats.retried),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The pool as its callers see it. All but `typed_client` run under a paused clock on in-memory
+//! streams, where `upstream` plays the other side; a module per concern.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "pool/bounds.rs"]
+mod bounds;
+#[path = "pool/closing.rs"]
+mod closing;
+#[path = "pool/gates.rs"]
+mod gates;
+#[path = "pool/life.rs"]
+mod life;
+#[path = "pool/order.rs"]
+mod order;
+#[path = "pool/outage.rs"]
+mod outage;
+#[path = "pool/processes.rs"]
+mod processes;
+#[path = "pool/regressions.rs"]
+mod regressions;
+#[path = "pool/retry.rs"]
+mod retry;
+#[path = "pool/state.rs"]
+mod state;
+#[path = "pool/typed_client.rs"]
+mod typed_client;
+#[path = "pool/upstream.rs"]
+mod upstream;

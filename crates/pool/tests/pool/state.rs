@@ -1,0 +1,194 @@
+//! A job finds its connection in the state it needs: database and protocol version. What cannot be
+//! brought about fails that job alone; a connection to what became a replica is replaced.
+
+use pool::{Burst, Endpoint, JobError, Needs, Pool, Sent, Settings, Upstream as Reach};
+
+use crate::upstream::{Peer, SPEAKS_RESP3, burst, burst_in, burst_of, replies, resp3, settings, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_select_goes_before_a_job_of_another_database_and_its_reply_is_swallowed() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    let (answer, ()) = tokio::join!(caller.call(burst_in(3, &["GET", "a"])), async {
+        assert_eq!(peer.written().await, [["SELECT", "3"]], "not known yet to exist: the job waits");
+        peer.reply("+OK\r\n").await;
+        assert_eq!(peer.echo_next().await, ["GET", "a"]);
+    });
+    assert_eq!(replies(answer), "+GET a\r\n");
+    for (db, select) in [(3, None), (0, Some("0")), (3, Some("3"))] {
+        let (answer, ()) = tokio::join!(caller.call(burst_in(db, &["GET", "b"])), async {
+            let written = peer.written().await;
+            let selected = (written.len() == 2).then(|| written[0].clone());
+            assert_eq!(selected, select.map(|db| vec!["SELECT".to_owned(), db.to_owned()]), "known: in one piece");
+            if selected.is_some() {
+                peer.reply("+OK\r\n").await;
+            }
+            peer.reply("+b\r\n").await;
+        });
+        assert_eq!(replies(answer), "+b\r\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_many_databases_share_a_connection_and_each_runs_in_its_own() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut calls = Vec::new();
+    for number in 0..60_u32 {
+        let mut caller = pool.caller();
+        calls.push(tokio::spawn(async move {
+            for turn in 0..20 {
+                let db = (number * 7 + turn) % 5;
+                let answer = replies(caller.call(burst_in(db, &["GET", &number.to_string()])).await);
+                assert_eq!(answer, format!("+{db} GET {number}\r\n"));
+            }
+        }));
+    }
+    let upstream = tokio::spawn(async move {
+        let mut db = "0".to_owned();
+        while let Some(request) = peer.next().await {
+            if request[0] == "SELECT" {
+                db.clone_from(&request[1]);
+                peer.reply("+OK\r\n").await;
+            } else {
+                peer.reply(format!("+{db} {}\r\n", request.join(" "))).await;
+            }
+        }
+    });
+    for call in calls {
+        call.await.unwrap();
+    }
+    upstream.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_select_fails_its_job_alone_and_without_running_it() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let (mut before, mut caller, mut other) = (pool.caller(), pool.caller(), pool.caller());
+    let (first, answer, fine, ()) = tokio::join!(
+        before.call(burst(&["GET", "before"])),
+        caller.call(burst_in(99, &["DEL", "a"])),
+        other.call(burst(&["GET", "b"])),
+        async {
+            assert_eq!(peer.echo_next().await, ["GET", "before"]);
+            assert_eq!(peer.next().await.unwrap(), ["SELECT", "99"]);
+            peer.reply("-ERR DB index is out of range\r\n").await;
+            assert_eq!(peer.echo_next().await, ["GET", "b"], "in the database from before, without a SELECT");
+        }
+    );
+    assert_eq!(replies(first), "+GET before\r\n");
+    assert_eq!(answer.failure, Some(JobError::StateRefused("ERR DB index is out of range".into())));
+    assert_eq!(answer.failure.unwrap().sent(), Sent::No);
+    assert_eq!(replies(fine), "+GET b\r\n");
+    assert_eq!(pool.status().lost, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_without_requests_brings_the_connection_into_its_state() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    for (reply, refused) in [("+OK\r\n", None), ("-ERR no\r\n", Some(JobError::StateRefused("ERR no".into())))] {
+        let db = if refused.is_some() { 8 } else { 7 };
+        let probe = Burst { needs: Needs { db, ..Default::default() }, ..Default::default() };
+        let (answer, ()) = tokio::join!(caller.call(probe), async {
+            assert_eq!(peer.next().await.unwrap(), ["SELECT", &db.to_string()]);
+            peer.reply(reply).await;
+        });
+        assert_eq!(answer.failure, refused);
+        assert_eq!(answer.burst.replies, b"");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_goes_before_a_job_of_another_protocol_version_and_its_reply_is_swallowed() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept_as(&arrivals, SPEAKS_RESP3).await;
+    let (mut old, mut new) = (pool.caller(), pool.caller());
+    for _ in 0..3 {
+        let (one, two, ()) = tokio::join!(new.call(resp3(&["GET", "a"])), old.call(burst(&["GET", "b"])), async {
+            for (expected, reply) in [
+                (["HELLO", "3"], "%1\r\n+proto\r\n:3\r\n"),
+                (["GET", "a"], "%1\r\n+a\r\n,1.5\r\n"),
+                (["HELLO", "2"], "*2\r\n+proto\r\n:2\r\n"),
+                (["GET", "b"], "+b\r\n"),
+            ] {
+                assert_eq!(peer.next().await.unwrap(), expected);
+                peer.reply(reply).await;
+            }
+        });
+        assert_eq!(replies(one), "%1\r\n+a\r\n,1.5\r\n");
+        assert_eq!(replies(two), "+b\r\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_readonly_error_reaches_its_caller_and_the_connection_is_replaced_when_nothing_is_in_flight() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { pipeline_depth: 2, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let (mut one, mut two, mut three) = (pool.caller(), pool.caller(), pool.caller());
+    let readonly = "-READONLY You can't write against a read only replica.\r\n";
+    let (first, second, third, ()) = tokio::join!(
+        one.call(burst_of(&[&["GET", "a"], &["SET", "a", "1"]])),
+        two.call(burst(&["GET", "b"])),
+        three.call(burst(&["GET", "c"])),
+        async {
+            assert_eq!(peer.written().await.len(), 2, "the window is full");
+            peer.reply("+a\r\n").await;
+            assert_eq!(peer.written().await, [["GET", "b"]]);
+            peer.reply(readonly).await;
+            assert_eq!(peer.written().await, [[""; 2]; 0], "nothing further goes to a replica");
+            peer.reply("+b\r\n").await;
+            assert!(peer.is_closed().await);
+            let mut next = Peer::accept(&arrivals).await;
+            assert_eq!(next.echo_next().await, ["GET", "c"]);
+            settle().await;
+            assert_eq!(pool.status().upstream, Reach::Up(1));
+        }
+    );
+    assert_eq!(replies(first), format!("+a\r\n{readonly}"));
+    assert_eq!(replies(second), "+b\r\n");
+    assert_eq!(replies(third), "+GET c\r\n");
+    assert_eq!((pool.status().opened, pool.status().lost), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_message_answers_nobody() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept_as(&arrivals, SPEAKS_RESP3).await;
+    peer.reply(">2\r\n+invalidate\r\n+idle\r\n").await;
+    settle().await;
+    let mut caller = pool.caller();
+    let (answer, ()) = tokio::join!(caller.call(burst(&["GET", "a"])), async {
+        peer.next().await.unwrap();
+        peer.reply(">2\r\n+invalidate\r\n+busy\r\n+a\r\n>1\r\n+again\r\n").await;
+    });
+    assert_eq!(replies(answer), "+a\r\n");
+    assert_eq!(pool.status().lost, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_nothing_asked_for_costs_the_connection_and_no_caller_a_wrong_reply() {
+    for nonsense in ["+surprise\r\n", "?\r\n"] {
+        let (endpoint, arrivals) = Endpoint::memory();
+        let pool = Pool::start(settings(endpoint));
+        let mut peer = Peer::accept(&arrivals).await;
+        peer.reply(nonsense).await;
+        let mut caller = pool.caller();
+        let (answer, ()) = tokio::join!(caller.call(burst(&["GET", "a"])), async {
+            let mut next = Peer::accept(&arrivals).await;
+            assert_eq!(next.echo_next().await, ["GET", "a"]);
+            assert!(peer.is_closed().await);
+        });
+        assert_eq!(replies(answer), "+GET a\r\n");
+    }
+}

@@ -1,0 +1,188 @@
+"""Random command sequences, sent to Redis directly and through respool, compared byte for byte.
+
+Owns the comparison and the command line: what is sent is diff_sequences.py's. Starts its
+own two Redis and the gateway unless it is given URLs. Ends with `N passed, N failed`.
+"""
+
+import argparse
+import re
+import sys
+import time
+
+import processes
+from diff_sequences import CLIENTS, Sequence, Step
+from wire import Missing, Wire, encode
+
+# The number of a connection is its own; HELLO tells it.
+HELLO_ID = re.compile(rb"(\$2\r\nid\r\n:)\d+")
+# CLIENT INFO tells addresses and sizes, too; these are a session's own.
+CLIENT_LINE = re.compile(rb"[$=]\d+\r\n(?:txt:)?id=\d+ [^\n]*\n")
+CLIENT_FIELD = re.compile(rb" (?:name|flags|db|sub|psub|multi|cmd|user|redir|resp)=\S*")
+DIFFERENCES_MAX = 20
+SHOWN_MAX = 600
+
+
+class Side:
+    """One of the two ways to a Redis, with a control connection straight to that Redis."""
+
+    def __init__(self, name, url, upstream):
+        self.name, self.url = name, url
+        self.control = Wire(upstream)
+        self.wires = {}
+
+    def clean(self):
+        self.control.send(encode("FLUSHALL"), encode("SCRIPT", "FLUSH"), encode("FUNCTION", "FLUSH"))
+        self.control.frames(3)
+
+    def wire(self, client):
+        if client not in self.wires:
+            self.wires[client] = Wire(self.url)
+        return self.wires[client]
+
+    def read(self, client, count):
+        """What came, and whether all of it did."""
+        try:
+            data, whole = self.wire(client).frames(count), True
+        except Missing as error:
+            data, whole = error.got + b"<%s>" % str(error).split(":")[0].encode(), False
+        data = CLIENT_LINE.sub(lambda line: b"".join(CLIENT_FIELD.findall(line[0])), data)
+        return HELLO_ID.sub(rb"\g<1>0", data), whole
+
+    def close(self, client, ending):
+        wire = self.wires.pop(client, None)
+        if wire is None:
+            return b""
+        got = wire.until_closed() if ending == "closed" else b""
+        wire.close()
+        return got
+
+    def close_all(self):
+        for client in list(self.wires):
+            self.close(client, "dropped")
+
+
+def play(sides, steps):
+    """The first difference between the sides as (step, client, replies), or None."""
+    for side in sides:
+        side.clean()
+    try:
+        for number, step in enumerate(steps):
+            for side in sides:
+                side.wire(step.client).send(*step.pieces)
+            for client in CLIENTS:
+                if count := step.due.get(client):
+                    answers = [side.read(client, count) for side in sides]
+                    if answers[0][0] != answers[1][0] or not answers[0][1]:
+                        return number, client, [data for data, _whole in answers]
+            if step.end:
+                answers = [side.close(step.client, step.end) for side in sides]
+                if answers[0] != answers[1] or b"<still open>" in answers[0]:
+                    return number, step.client, answers
+        return None
+    finally:
+        for side in sides:
+            side.close_all()
+
+
+def shown(data):
+    text = repr(data)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}... ({len(data)} bytes)"
+
+
+def diverging(answers):
+    """The two answers from shortly before where they part, when they are long."""
+    start = next((i for i, (a, b) in enumerate(zip(*answers)) if a != b), 0)
+    start = max(0, start - 80)
+    return [data[start:] for data in answers], start
+
+
+def tell(sides, steps, found, replay):
+    number, client, answers = found
+    print(f"DIFFERENCE at step {number}, in what client {client} got. Replay: {replay}")
+    for index, step in enumerate(steps[: number + 1]):
+        print(f"  {index} {step.client} sends {shown(b''.join(step.pieces))} in {len(step.pieces)} piece(s)")
+    answers, start = diverging(answers)
+    for side, answer in zip(sides, answers):
+        print(f"  {side.name} answered (from byte {start}): {shown(answer)}")
+
+
+def can_fail(sides):
+    """Whether a difference on purpose is found: one side holds other data."""
+    steps = [
+        Step("A", [encode("HELLO", 3)], {"A": 1}),
+        Step("A", [encode("EVAL", "return redis.call('GET', 'secret')", 0)], {"A": 1}),
+    ]
+    for side in sides:
+        side.clean = lambda: None
+    sides[1].control.send(encode("SET", "secret", "other"))
+    sides[1].control.frames(1)
+    try:
+        return play(sides, steps) is not None
+    finally:
+        for side in sides:
+            del side.clean
+
+
+def compare(sides, options, replay):
+    """Plays all sequences asked for; returns how many agreed and how many did not."""
+    wanted = [options.sequence] if options.sequence is not None else range(options.sequences)
+    same = different = 0
+    for number in wanted:
+        steps = Sequence(options.seed, number, options.classes == "all").steps
+        found = play(sides, steps)
+        if found is None:
+            same += 1
+            continue
+        different += 1
+        tell(sides, steps, found, f"{replay} --sequence {number}")
+        if different >= DIFFERENCES_MAX:
+            print(f"stopped after {different} differences")
+            break
+    return same, different
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, help="where the random choices start (default: the clock)")
+    parser.add_argument("--sequences", type=int, default=3000, help="how many to play")
+    parser.add_argument("--sequence", type=int, help="play only this one, to see a difference again")
+    parser.add_argument("--classes", choices=["base", "all"], default="all", help="base: no session state")
+    parser.add_argument("--against", choices=["respool", "redis"], default="respool")
+    parser.add_argument("--direct", help="URL of a Redis, with --through and --upstream")
+    parser.add_argument("--through", help="URL of the gateway")
+    parser.add_argument("--upstream", help="URL of the Redis behind it")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = time.time_ns() % 1_000_000
+    return options
+
+
+def main():
+    options = arguments()
+    started = []
+    try:
+        if options.direct:
+            urls = options.direct, options.through, options.upstream
+        else:
+            started += [processes.Redis(), processes.Redis()]
+            urls = started[0].url, started[1].url, started[1].url
+            if options.against == "respool":
+                started.append(processes.Respool(started[1].url))
+                urls = urls[0], started[2].url, urls[2]
+        sides = [Side("redis", urls[0], urls[0]), Side(options.against, urls[1], urls[2])]
+        if not can_fail(sides):
+            print("a difference made on purpose was not found")
+            return 1
+        began = time.monotonic()
+        replay = f"differential.py --seed {options.seed} --classes {options.classes}"
+        same, different = compare(sides, options, replay)
+        print(f"seed {options.seed}, classes {options.classes}, {time.monotonic() - began:.1f} s")
+        print(f"{same} passed, {different} failed")
+        return 1 if different else 0
+    finally:
+        for process in reversed(started):
+            process.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Runs every suite against Redis directly and through respool, and adds up what passed.
+
+Called by `run` in its Python environment, as `suites.py base|all`. Two Redis of one version:
+the suites and the differential test meet the one directly and the other behind the gateway.
+Ends with `N passed, N failed`.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+
+import redis
+
+import processes
+
+SUITE_SECONDS = 420
+SEQUENCES = 3000
+# The suites are only worth something on more than one upstream connection.
+GATEWAY_CONFIG = ""
+
+
+class Count:
+    """What passed and what failed so far."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def add(self, what, passed, failed):
+        self.passed += passed
+        self.failed += failed
+        print(f"--- {what}: {passed} passed, {failed} failed", flush=True)
+
+
+def run(argv, **environment):
+    """One suite; whether it ended by itself, and well."""
+    try:
+        return subprocess.run(
+            argv, cwd=processes.HERE, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+            timeout=SUITE_SECONDS, check=False,
+        ).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"{argv[0]} took more than {SUITE_SECONDS} s", flush=True)
+        return False
+
+
+def from_report(path, good):
+    """What a JUnit report counts; a suite that failed without a failed test counts as one."""
+    try:
+        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return 0, 1
+    cases = [case for case in cases if case.find("skipped") is None]
+    failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    passed = len(cases) - failed
+    return passed, failed or int(not good or not passed)
+
+
+def python_suite(url, classes, report):
+    marks = ["-m", "base"] if classes == "base" else []
+    good = run(
+        [sys.executable, "-m", "pytest", "--tb=short", f"--junitxml={report}", *marks],
+        RESPOOL_TEST_URL=url, PYTHONDONTWRITEBYTECODE="1",
+    )
+    return from_report(report, good)
+
+
+def node_suite(url, classes, report):
+    names = ["--test-name-pattern=^base: "] if classes == "base" else []
+    good = run(
+        [
+            "node", "--test", *names, "--test-reporter=dot", "--test-reporter-destination=stdout",
+            "--test-reporter=junit", f"--test-reporter-destination={report}", "test_node.mjs",
+        ],
+        RESPOOL_TEST_URL=url, NODE_NO_WARNINGS="1",
+        RESPOOL_TEST_NODE=os.environ.get("RESPOOL_TEST_NODE", processes.ROOT + "/target/clients/node"),
+    )
+    return from_report(report, good)
+
+
+def differential(direct, through, upstream, classes):
+    done = subprocess.run(
+        [
+            sys.executable, "differential.py", "--sequences", str(SEQUENCES), "--classes", classes,
+            "--direct", direct, "--through", through, "--upstream", upstream,
+        ],
+        cwd=processes.HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        timeout=SUITE_SECONDS, check=False,
+    )
+    print(done.stdout, end="", flush=True)
+    words = done.stdout.split("\n")[-2].split() if "\n" in done.stdout else []
+    if len(words) == 4 and words[1] == "passed,":
+        return int(words[0]), int(words[2])
+    return 0, 1
+
+
+def left_behind(upstream):
+    """Connections at the upstream that still have what a session that is gone began."""
+    with redis.Redis.from_url(upstream) as client:
+        until = time.monotonic() + 10
+        while True:
+            stale = [entry for entry in client.client_list() if busy(entry)]
+            if not stale or time.monotonic() > until:
+                return stale
+
+
+def busy(entry):
+    subscribed = any(int(entry.get(kind, 0)) for kind in ("sub", "psub", "ssub"))
+    return subscribed or int(entry["multi"]) >= 0 or set(entry["flags"]) & set("xbtO")
+
+
+def suites(count, classes, direct, upstream, gateway):
+    with tempfile.TemporaryDirectory(prefix="respool-clients-") as reports:
+        for name, url in [("direct", direct.url), ("respool", gateway.url)]:
+            for kind, suite in [("python", python_suite), ("node", node_suite)]:
+                print(f"=== {kind} clients, {name}", flush=True)
+                count.add(f"{kind} clients, {name}", *suite(url, classes, f"{reports}/{kind}-{name}.xml"))
+    print("=== random sequences, respool against Redis", flush=True)
+    count.add("random sequences", *differential(direct.url, gateway.url, upstream.url, classes))
+    stale = left_behind(upstream.url)
+    print(*stale, sep="\n", end="\n" if stale else "")
+    count.add("nothing is left at the upstream", int(not stale), int(bool(stale)))
+
+
+def main():
+    classes = sys.argv[1] if len(sys.argv) > 1 else "all"
+    if classes not in ("base", "all"):
+        sys.exit("usage: run [base|all]")
+    count, started = Count(), []
+    try:
+        started += [processes.Redis(), processes.Redis()]
+        gateway = processes.Respool(started[1].url, GATEWAY_CONFIG)
+        started.append(gateway)
+        suites(count, classes, *started)
+        started.remove(gateway)
+        complaint = gateway.end()
+        print(complaint or "", end="\n" if complaint else "")
+        count.add("the gateway drains and ends well", int(not complaint), int(bool(complaint)))
+    except processes.StartError as error:
+        print(error)
+        count.add("starting the processes", 0, 1)
+    finally:
+        for process in reversed(started):
+            process.end()
+    print(f"{count.passed} passed, {count.failed} failed")
+    return 1 if count.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

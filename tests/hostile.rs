@@ -1,0 +1,272 @@
+//! Malformed and hostile input: it gets Redis's class of answer, costs its sender the connection where
+//! Redis would, and touches nobody else; an embedded upstream survives it too.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use crate::support::{Client, Gateway, Redis, assert_same, request, requests, seeded, wait};
+
+/// What no client should send. Where the input ends in the middle Redis waits, so each is followed by the
+/// end of sending.
+fn malformed() -> Vec<Vec<u8>> {
+    let texts = [
+        "*abc\r\n",
+        "*\r\n",
+        "*02\r\n$4\r\nPING\r\n",
+        "*+1\r\n$4\r\nPING\r\n",
+        "*99999999999\r\n",
+        "*2147483648\r\n",
+        "*-9223372036854775809\r\n",
+        "*1\r\n:1\r\n",
+        "*1\r\n*1\r\n$4\r\nPING\r\n",
+        "*1\r\n+PING\r\n",
+        "*1\r\n\r\n",
+        "*1\r\n$\r\n",
+        "*1\r\n$-1\r\n",
+        "*1\r\n$04\r\nPING\r\n",
+        "*1\r\n$4a\r\nPING\r\n",
+        "*1\r\n$536870913\r\n",
+        "*1\r\n$99999999999999999999\r\n",
+        "*2\r\n$4\r\nPING\r\n$-5\r\n",
+        "get \"unbalanced\r\n",
+        "get 'a'b\r\n",
+        "SSH-2.0-OpenSSH_9.0\r\n",
+        "\u{1}\u{2}\u{3}\r\n",
+        "+OK\r\n",
+        "$4\r\nPING\r\n",
+        ":1\r\n",
+        "%1\r\n+a\r\n+b\r\n",
+    ];
+    let mut inputs: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    inputs.push(b"*1\r\n".repeat(5000));
+    inputs.push(vec![b'a'; 70_000]);
+    inputs.push([&b"*"[..], &[b'1'; 70_000]].concat());
+    inputs.push([&b"*1\r\n$"[..], &[b'1'; 70_000]].concat());
+    inputs.push(vec![0; 1000]);
+    inputs.push([&[0xff; 100][..], b"\r\n"].concat());
+    inputs
+}
+
+/// What programs of other protocols say when they dial the wrong port, with a request smuggled in where
+/// their users can put one.
+fn greetings() -> [Vec<u8>; 4] {
+    let http = "GET / HTTP/1.1\r\nHost: example.org\r\n\r\nSET owned 1\r\n";
+    let post = "POST / HTTP/1.1\r\nContent-Length: 13\r\n\r\nSET owned 1\r\n";
+    let body = "GET /\r\nhost: x\r\nSET owned 1\r\n";
+    let tls = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 500], b"\r\n"].concat();
+    [http.into(), post.into(), body.into(), tls]
+}
+
+/// All that comes back for `input` from a client that then sends no more.
+fn answer(mut client: Client, input: &[u8]) -> Vec<u8> {
+    // The other end may close before it has read everything.
+    if client.try_send_raw(input).is_ok() {
+        client.half_close();
+    }
+    client.read_to_end()
+}
+
+fn shown(input: &[u8]) -> String {
+    String::from_utf8_lossy(&input[..input.len().min(60)]).into_owned()
+}
+
+#[test]
+fn malformed_input_gets_the_answer_of_redis_and_touches_nobody_else() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::builder().upstream(&behind.url()).config("[pool]\nworkers = 1").start();
+    let mut bystander = gateway.client();
+    for (index, input) in malformed().iter().enumerate() {
+        bystander.send_raw(&requests(&["ECHO before", &format!("SET k {index}")]));
+        let (found, expected) = (answer(gateway.client(), input), answer(beside.client(), input));
+        assert_same(&found, &expected, &shown(input));
+        assert_eq!(bystander.read_replies(2).concat(), b"$6\r\nbefore\r\n+OK\r\n", "{}", shown(input));
+    }
+}
+
+#[test]
+fn what_came_before_the_malformed_part_is_executed_and_answered() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    for input in malformed() {
+        let whole = [requests(&["SET k v", "INCR n", "GET n"]), input.clone()].concat();
+        assert_same(&answer(gateway.client(), &whole), &answer(beside.client(), &whole), &shown(&input));
+    }
+    let count = gateway.client().line("GET n");
+    assert_eq!(count, beside.client().line("GET n"));
+}
+
+#[test]
+fn nothing_that_is_sent_after_the_malformed_part_is_executed() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    for input in ["*1\r\n:1\r\n", "*02\r\n", "*1\r\n$-1\r\n", "POST / HTTP/1.1\r\n", "Host: x\r\n", "get \"x\r\n"] {
+        let whole = [input.as_bytes().to_vec(), request(&["SET", "owned", "1"])].concat();
+        answer(gateway.client(), &whole);
+    }
+    gateway.client().expect("GET owned", "$-1\r\n");
+}
+
+#[test]
+fn greetings_of_other_protocols_execute_nothing_and_end_their_connection() {
+    let redis = Redis::start(&[]);
+    for gateway in [Gateway::start(&redis.url()), Gateway::builder().start()] {
+        let mut bystander = gateway.client();
+        for greeting in greetings() {
+            answer(gateway.client(), &greeting);
+            bystander.expect("GET owned", "$-1\r\n");
+        }
+        // Nobody has to say that no more comes: the connection ends by itself.
+        for greeting in &greetings()[..3] {
+            let mut client = gateway.client();
+            client.send_raw(greeting);
+            client.read_to_end();
+        }
+    }
+}
+
+#[test]
+fn the_embedded_upstream_survives_malformed_input() {
+    let gateway = Gateway::builder().start();
+    let mut bystander = gateway.client();
+    bystander.expect("SET k v", "+OK\r\n");
+    for input in malformed() {
+        answer(gateway.client(), &input);
+        bystander.expect("GET k", "$1\r\nv\r\n");
+    }
+}
+
+#[test]
+fn requests_that_mini_redis_chokes_on_cost_nobody_else_an_answer() {
+    let gateway = Gateway::builder().config("[pool]\nworkers = 1").start();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for index in 0..4 {
+            let (mut bystander, over) = (gateway.client(), &over);
+            scope.spawn(move || {
+                let (set, get) = (format!("SET own{index} {index}"), format!("GET own{index}"));
+                while !over.load(Ordering::Relaxed) {
+                    bystander.send_raw(&requests(&[&set, &get]).repeat(10));
+                    for _ in 0..10 {
+                        assert_eq!(bystander.read_reply(), b"+OK\r\n");
+                        assert_eq!(bystander.read_reply(), format!("$1\r\n{index}\r\n").into_bytes());
+                    }
+                }
+            });
+        }
+        let mut client = gateway.client();
+        let over = Over(&over);
+        for _ in 0..50 {
+            for line in
+                ["GET", "GET a b", "SET", "SET k", "SET k v XX", "SET k v EX", "SET k v EX x", "PUBLISH", "PUBLISH c"]
+            {
+                let reply = client.line(line);
+                assert!(reply.starts_with(b"-"), "{line}: {reply:?}");
+            }
+            client.send_raw(b"*2\r\n$3\r\nGET\r\n$2\r\n\xff\xfe\r\n*1\r\n$2\r\n\xff\xfe\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$2\r\n\xff\0\r\n");
+            client.read_replies(3);
+        }
+        drop(over);
+    });
+}
+
+#[test]
+fn no_expiry_takes_the_embedded_upstream_down() {
+    let gateway = Gateway::builder().start();
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    for seconds in
+        ["0", "-1", "9223372036854775", "9223372036854775807", "18446744073709551615", "99999999999999999999"]
+    {
+        for unit in ["EX", "PX"] {
+            client.line(&format!("SET k v {unit} {seconds}"));
+            bystander.expect("SET own 1", "+OK\r\n");
+            bystander.expect("GET own", "$1\r\n1\r\n");
+        }
+    }
+}
+
+/// Ends the load of the bystanders, also when the test fails before.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Fragments that between them spell requests, nearly requests and nonsense. No NUL: at one, Redis stops
+/// looking for the end of an inline request, which is nothing to rely on.
+const FRAGMENTS: [&[u8]; 19] = [
+    b"*1\r\n",
+    b"*2\r\n",
+    b"*3\r\n",
+    b"$3\r\n",
+    b"$0\r\n\r\n",
+    b"$-1\r\n",
+    b"SET",
+    b"\r\n",
+    b"\n",
+    b"GET k\r\n",
+    b"$4\r\nPING\r\n",
+    b"\"",
+    b"'",
+    b"\\x4",
+    b" ",
+    b"\xff\xfe",
+    b"*",
+    b"$",
+    b"99999999999999999999",
+];
+
+fn garbage(rng: &mut fastrand::Rng) -> Vec<u8> {
+    let mut input = Vec::new();
+    for _ in 0..rng.usize(1..40) {
+        match rng.u32(0..8) {
+            0 => input.push(rng.u8(1..)),
+            _ => input.extend_from_slice(FRAGMENTS[rng.usize(..FRAGMENTS.len())]),
+        }
+    }
+    input
+}
+
+#[test]
+fn random_garbage_gets_the_answers_of_redis() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    let mut rng = seeded("garbage against Redis");
+    let mut bystander = gateway.client();
+    for _ in 0..400 {
+        let input = garbage(&mut rng);
+        let (found, expected) = (answer(gateway.client(), &input), answer(beside.client(), &input));
+        assert_same(&found, &expected, &format!("{:?}", String::from_utf8_lossy(&input)));
+        bystander.expect("PING", "+PONG\r\n");
+    }
+}
+
+#[test]
+fn random_garbage_does_not_reach_through_to_the_embedded_upstream() {
+    let gateway = Gateway::builder().config("[pool]\nworkers = 2").start();
+    let mut rng = seeded("garbage against the embedded upstream");
+    let mut bystander = gateway.client();
+    for _ in 0..300 {
+        answer(gateway.client(), &garbage(&mut rng));
+        bystander.expect("SET k v", "+OK\r\n");
+        bystander.expect("GET k", "$1\r\nv\r\n");
+    }
+}
+
+#[test]
+fn a_client_that_ignores_its_error_and_sends_on_is_cut_off() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    client.send_raw(b"*1\r\n:1\r\n");
+    let chunk = requests(&["SET owned 1"]).repeat(1000);
+    wait("the client to be cut off", || client.try_send_raw(&chunk).is_err().then_some(()));
+    let mut bystander = gateway.client();
+    bystander.read_timeout(Duration::from_secs(2));
+    bystander.expect("GET owned", "$-1\r\n");
+}

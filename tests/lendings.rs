@@ -1,0 +1,238 @@
+//! What was lent comes back: every state in which a session borrows an exclusive connection, left in every
+//! way there is, with one connection to lend. Afterwards another session can borrow, and the upstream
+//! sees no trace.
+
+use crate::support::{Client, DEADLINE, Gateway, Redis, requests, wait};
+
+/// A state, how to get there and, where a client can, how to get out of it in good order.
+struct State {
+    name: &'static str,
+    /// Requests and how many messages come of them.
+    enter: (&'static [&'static str], usize),
+    /// What the upstream's `CLIENT LIST` then says of the connection.
+    sign: &'static str,
+    finish: Option<&'static [&'static str]>,
+    /// A request is unanswered, so that no other is looked at.
+    blocked: bool,
+}
+
+const fn state(name: &'static str, enter: (&'static [&'static str], usize), sign: &'static str) -> State {
+    State { name, enter, sign, finish: None, blocked: false }
+}
+
+const fn finished(state: State, by: &'static [&'static str]) -> State {
+    State { finish: Some(by), ..state }
+}
+
+const fn blocked(name: &'static str, enter: (&'static [&'static str], usize), sign: &'static str) -> State {
+    State { name, enter, sign, finish: None, blocked: true }
+}
+
+const STATES: &[State] = &[
+    finished(state("open transaction", (&["MULTI", "SET k v"], 2), " multi=1 "), &["EXEC"]),
+    finished(state("transaction to discard", (&["MULTI", "SET k v"], 2), " multi=1 "), &["DISCARD"]),
+    finished(state("transaction gone wrong", (&["MULTI", "NOSUCH"], 2), " flags=x "), &["EXEC"]),
+    finished(state("transaction in another database", (&["SELECT 5", "MULTI"], 2), " db=5 "), &["EXEC"]),
+    finished(state("watching", (&["WATCH k"], 1), " cmd=watch "), &["UNWATCH"]),
+    finished(state("watching and failing", (&["WATCH k", "MULTI", "GET k", "WATCH k"], 4), " multi=1 "), &["EXEC"]),
+    finished(state("watching in RESP3", (&["HELLO 3", "WATCH k"], 2), " resp=3"), &["UNWATCH"]),
+    finished(
+        state("subscribed", (&["SUBSCRIBE a b", "PSUBSCRIBE c*", "SSUBSCRIBE d"], 4), " sub=2 psub=1 "),
+        &["UNSUBSCRIBE a b", "PUNSUBSCRIBE c*", "SUNSUBSCRIBE d"],
+    ),
+    finished(state("subscribed in RESP3", (&["HELLO 3", "SUBSCRIBE a"], 2), " sub=1 "), &["UNSUBSCRIBE a"]),
+    finished(state("tracking", (&["HELLO 3", "CLIENT TRACKING ON"], 2), " flags=t "), &["CLIENT TRACKING OFF"]),
+    state("monitoring", (&["MONITOR"], 1), " flags=O "),
+    blocked("blocked", (&["BLPOP nothing 0"], 0), " flags=b "),
+    blocked("blocked in RESP3", (&["HELLO 3", "XREAD BLOCK 0 STREAMS nothing $"], 1), " flags=b "),
+    blocked("waiting for a replica", (&["WAIT 1 0"], 0), " flags=b "),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Finish,
+    Quit,
+    Reset,
+    Close,
+    HalfClose,
+    Abort,
+    Killed,
+    UpstreamLost,
+}
+
+const EXITS: [Exit; 8] = [
+    Exit::Finish,
+    Exit::Quit,
+    Exit::Reset,
+    Exit::Close,
+    Exit::HalfClose,
+    Exit::Abort,
+    Exit::Killed,
+    Exit::UpstreamLost,
+];
+
+/// The upstream's lines about exclusive connections.
+fn exclusive(direct: &mut Client) -> Vec<String> {
+    let list = String::from_utf8(direct.line("CLIENT LIST")).expect("text");
+    list.lines().filter(|line| line.contains("name=respool-exclusive")).map(str::to_owned).collect()
+}
+
+fn id(line: &str) -> &str {
+    line.split(' ').find_map(|field| field.strip_prefix("id=")).expect("every line has an id")
+}
+
+/// Brings a new client into `state`; the client, its id, and the upstream's line about the connection.
+fn enter(gateway: &Gateway, direct: &mut Client, state: &State) -> (Client, String, String) {
+    let mut client = gateway.client();
+    let own = String::from_utf8(client.line("CLIENT ID")).expect("text");
+    let (lines, replies) = state.enter;
+    for line in lines {
+        client.send_raw(&requests(&[line]));
+    }
+    client.read_replies(replies);
+    let line = wait(&format!("the upstream to see the state {:?}", state.name), || {
+        exclusive(direct).into_iter().find(|line| line.contains(state.sign))
+    });
+    (client, own.trim_matches([':', '\r', '\n']).to_owned(), line)
+}
+
+/// Leaves `state`; the client that goes on, if there is one.
+fn leave(gateway: &Gateway, direct: &mut Client, state: &State, exit: Exit) -> Option<Client> {
+    let (mut client, own, line) = enter(gateway, direct, state);
+    match exit {
+        Exit::Finish => {
+            let lines = state.finish?;
+            client.send_raw(&requests(lines));
+            client.send(&["ECHO", "done"]);
+            while client.read_reply() != b"$4\r\ndone\r\n" {}
+            return Some(client);
+        }
+        Exit::Quit => {
+            client.send(&["QUIT"]);
+            client.read_to_end();
+        }
+        Exit::Reset => {
+            client.send(&["RESET"]);
+            while client.read_reply() != b"+RESET\r\n" {}
+            client.expect("ECHO x", "$1\r\nx\r\n");
+            return Some(client);
+        }
+        Exit::Close => drop(client),
+        Exit::HalfClose => {
+            client.half_close();
+            client.read_to_end();
+        }
+        Exit::Abort => client.reset(),
+        Exit::Killed => {
+            gateway.client().expect(&format!("CLIENT KILL ID {own}"), ":1\r\n");
+            client.read_to_end();
+        }
+        Exit::UpstreamLost => {
+            direct.line(&format!("CLIENT KILL ID {}", id(&line)));
+            if state.blocked {
+                assert!(client.read_reply().starts_with(b"-ERR respool: "), "{}", state.name);
+            } else {
+                client.read_to_end();
+            }
+        }
+    }
+    None
+}
+
+/// Nothing is lent, the connection that is kept is as new, and what was watched is forgotten.
+fn assert_clean(gateway: &Gateway, direct: &mut Client, what: &str) {
+    let traces = [" flags=N ", " db=0 ", " sub=0 ", " psub=0 ", " ssub=0 ", " multi=-1 ", " resp=2"];
+    wait(&format!("a clean connection after {what}"), || {
+        let lines = exclusive(direct);
+        assert!(lines.len() <= 1, "{what}: more connections than there may be: {lines:?}");
+        lines.iter().all(|line| traces.iter().all(|trace| line.contains(trace))).then_some(())
+    });
+    let mut other = gateway.client();
+    other.expect("MULTI", "+OK\r\n");
+    direct.line("SET k changed");
+    other.expect("GET k", "+QUEUED\r\n");
+    other.expect("EXEC", "*1\r\n$7\r\nchanged\r\n");
+}
+
+#[test]
+fn every_way_out_of_every_state_returns_what_was_lent() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nexclusive_max = 1").start();
+    let mut direct = redis.client();
+    for state in STATES {
+        for exit in EXITS {
+            if state.blocked && matches!(exit, Exit::Quit | Exit::Reset) {
+                // As with Redis, these wait until the blocked request is answered.
+                continue;
+            }
+            let what = format!("{:?} by {exit:?}", state.name);
+            println!("{what}");
+            let stays = leave(&gateway, &mut direct, state, exit);
+            assert_clean(&gateway, &mut direct, &what);
+            if let Some(mut client) = stays {
+                client.expect("ECHO still", "$5\r\nstill\r\n");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_drain_closes_what_is_lent() {
+    let redis = Redis::start(&[]);
+    let mut direct = redis.client();
+    for state in STATES {
+        let mut gateway = Gateway::start(&redis.url());
+        let (mut client, _, _) = enter(&gateway, &mut direct, state);
+        gateway.terminate();
+        client.expect_closed();
+        gateway.wait_end(DEADLINE);
+        wait("the upstream to see the end", || {
+            let list = String::from_utf8(direct.line("CLIENT LIST")).expect("text");
+            (!list.contains("name=respool")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_drain_loses_no_element_that_a_blocked_client_was_to_get() {
+    const CLIENTS: usize = 40;
+    let redis = Redis::start(&[]);
+    let mut direct = redis.client();
+    let mut gateway = Gateway::start(&redis.url());
+    let mut blocked: Vec<Client> = (0..CLIENTS).map(|_| gateway.client()).collect();
+    blocked.iter_mut().for_each(|client| client.send(&["BLPOP", "queue", "0"]));
+    wait("all to be blocked", || {
+        let line = |line: &String| line.contains(" flags=b ");
+        (exclusive(&mut direct).into_iter().filter(line).count() == CLIENTS).then_some(())
+    });
+    gateway.terminate();
+    let pushes: Vec<u8> = (0..CLIENTS).flat_map(|_| requests(&["RPUSH queue x"])).collect();
+    for half in pushes.chunks(pushes.len() / 2) {
+        direct.send_raw(half);
+        gateway.logs().wait_for("draining", DEADLINE);
+    }
+    direct.read_replies(CLIENTS);
+    let served = blocked.iter_mut().map(Client::read_to_end).filter(|reply| !reply.is_empty()).count();
+    gateway.wait_end(DEADLINE);
+    println!("{served} of {CLIENTS} were served before the drain reached them");
+    let left = CLIENTS - served;
+    direct.expect("LLEN queue", &format!(":{left}\r\n"));
+}
+
+#[test]
+fn an_idle_client_is_closed_and_what_it_borrowed_returns() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder()
+        .upstream(&redis.url())
+        .config("[pool]\nexclusive_max = 1\n[clients]\nidle_timeout_ms = 150")
+        .start();
+    let mut direct = redis.client();
+    for state in STATES.iter().filter(|state| !state.blocked && !state.name.contains("subscribed")) {
+        if state.name == "monitoring" {
+            continue;
+        }
+        let (mut client, _, _) = enter(&gateway, &mut direct, state);
+        client.expect_closed();
+        assert_clean(&gateway, &mut direct, state.name);
+    }
+}

@@ -1,0 +1,185 @@
+//! Limits: each is reached with a clear error that names it, costs only the client that reached it, and is
+//! free again afterwards.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, pass, requests, wait};
+
+fn gateway_with(redis: &Redis, config: &str) -> Gateway {
+    Gateway::builder().upstream(&redis.url()).config(config).start()
+}
+
+/// The gateway's own error, which names `key`.
+#[track_caller]
+fn assert_names(reply: &[u8], key: &str) {
+    assert_own_error(reply);
+    let text = String::from_utf8_lossy(reply);
+    assert!(text.contains(key), "{text:?} does not name {key}");
+}
+
+#[test]
+fn a_client_too_many_is_told_so_and_a_place_that_is_left_is_free_again() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\nclients_max = 5");
+    let mut clients: Vec<Client> = (0..5).map(|_| gateway.client()).collect();
+    clients.iter_mut().for_each(|client| client.expect("PING", "+PONG\r\n"));
+    for _ in 0..20 {
+        assert_eq!(gateway.client().read_to_end(), b"-ERR max number of clients reached\r\n");
+    }
+    clients.iter_mut().for_each(|client| client.expect("PING", "+PONG\r\n"));
+    drop(clients.pop());
+    wait("the place to be free", || {
+        let mut client = gateway.client();
+        // Refused clients are closed, which the request may run into.
+        client.try_send_raw(b"PING\r\n").ok()?;
+        (client.try_read_reply().ok()?? == b"+PONG\r\n").then_some(())
+    });
+}
+
+#[test]
+fn a_request_larger_than_the_bound_is_refused_before_it_is_read() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\nrequest_bytes_max = 1000");
+    let mut bystander = gateway.client();
+    let fits = "x".repeat(900);
+    bystander.expect(&format!("SET k {fits}"), "+OK\r\n");
+    for beginning in ["*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n", "*2\r\n$1\r\nx\r\n$500000000\r\nab"] {
+        let mut client = gateway.client();
+        client.send_raw(beginning.as_bytes());
+        assert_names(&client.read_to_end(), "request_bytes_max");
+    }
+    // What came before it in the same burst is answered.
+    let mut client = gateway.client();
+    client.send_raw(b"PING\r\n*2\r\n$1\r\nx\r\n$500000000\r\n");
+    assert_eq!(client.read_reply(), b"+PONG\r\n");
+    assert_names(&client.read_to_end(), "request_bytes_max");
+    bystander.expect("STRLEN k", ":900\r\n");
+}
+
+#[test]
+fn a_request_of_too_many_arguments_is_refused_as_redis_does() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\nargs_max = 10");
+    let mut client = gateway.client();
+    client.expect("DEL 1 2 3 4 5 6 7 8 9", ":0\r\n");
+    client.send_raw(b"*11\r\n$3\r\nDEL\r\n");
+    assert_eq!(client.read_to_end(), b"-ERR Protocol error: invalid multibulk length\r\n");
+    gateway.client().expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn unfinished_requests_beyond_the_bound_are_refused_and_finished_ones_are_not() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\ninput_bytes_max = 4194304");
+    let beginning = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000000\r\n".to_vec(), vec![b'x'; 1_500_000]].concat();
+    let mut clients: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
+    // A refused client is closed while it sends.
+    clients.iter_mut().for_each(|client| drop(client.try_send_raw(&beginning)));
+    let refused = wait("some to be refused", || {
+        let refused = clients.iter_mut().filter_map(|client| {
+            client.read_timeout(Duration::from_millis(50));
+            client.try_read_reply().map_or(Some(Vec::new()), |reply| reply).filter(|reply| !reply.is_empty())
+        });
+        Some(refused.collect::<Vec<_>>()).filter(|refused| !refused.is_empty())
+    });
+    refused.iter().for_each(|reply| assert_names(reply, "input_bytes_max"));
+    assert!(gateway.process().rss_bytes() < 64 << 20);
+    drop(clients);
+    let mut client = gateway.client();
+    client.send_raw(&beginning);
+    client.send_raw(&vec![b'y'; 500_000]);
+    client.send_raw(b"\r\n");
+    assert_eq!(client.read_reply(), b"+OK\r\n");
+}
+
+#[test]
+fn replies_larger_than_the_bound_are_an_error_and_the_next_reply_is_right() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[pool]\nworkers = 1\nreply_bytes_max = 100000");
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    client.expect(&format!("SET large {}", "x".repeat(200_000)), "+OK\r\n");
+    for _ in 0..10 {
+        bystander.send(&["ECHO", "mine"]);
+        assert_names(&client.line("GET large"), "reply_bytes_max");
+        client.expect("GETRANGE large 0 2", "$3\r\nxxx\r\n");
+        assert_eq!(bystander.read_reply(), b"$4\r\nmine\r\n");
+    }
+}
+
+#[test]
+fn an_idle_client_is_closed_and_a_busy_one_is_not() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\nidle_timeout_ms = 400");
+    let (mut idle, mut busy) = (gateway.client(), gateway.client());
+    idle.expect("PING", "+PONG\r\n");
+    let started = Instant::now();
+    for _ in 0..12 {
+        busy.expect("PING", "+PONG\r\n");
+        pass(Duration::from_millis(100));
+    }
+    idle.expect_closed();
+    assert!(started.elapsed() >= Duration::from_millis(400));
+    busy.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn a_client_waiting_for_its_reply_is_not_idle() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\nidle_timeout_ms = 200");
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    redis.freeze();
+    client.send(&["INCR", "n"]);
+    client.read_timeout(Duration::from_millis(700));
+    let early = client.try_read_reply();
+    assert!(early.is_err(), "neither a reply nor the end: {early:?}");
+    redis.thaw();
+    client.read_timeout(DEADLINE);
+    assert_eq!(client.read_reply(), b":1\r\n");
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_replies_is_closed_at_write_timeout() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\nwrite_timeout_ms = 500");
+    let mut bystander = gateway.client();
+    bystander.expect(&format!("SET large {}", "x".repeat(1 << 20)), "+OK\r\n");
+    let before = gateway.process().descriptors();
+    let mut deaf = gateway.client();
+    deaf.small_buffers();
+    wait("the client to be accepted", || (gateway.process().descriptors() > before).then_some(()));
+    deaf.send_raw(&requests(&["GET large"]).repeat(50));
+    wait("the client to be closed", || (gateway.process().descriptors() <= before).then_some(()));
+    bystander.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn one_request_larger_than_the_queues_bytes_passes_alone() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[pool]\nqueue_bytes_max = 1000");
+    let mut client = gateway.client();
+    client.expect(&format!("SET k {}", "x".repeat(100_000)), "+OK\r\n");
+    client.expect("STRLEN k", ":100000\r\n");
+}
+
+#[test]
+fn running_out_of_descriptors_stops_nobody_who_is_connected_and_ends_by_itself() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).allow("cannot accept clients").start();
+    let mut first = gateway.client();
+    first.expect("PING", "+PONG\r\n");
+    let process = gateway.process();
+    process.limit_descriptors(process.descriptors() + 10);
+    let clients: Vec<Client> = (0..40).map(|_| gateway.client()).collect();
+    gateway.logs().wait_for("cannot accept clients", DEADLINE);
+    let (cpu, started) = (process.cpu_time(), Instant::now());
+    while started.elapsed() < Duration::from_secs(1) {
+        first.expect("PING", "+PONG\r\n");
+        pass(Duration::from_millis(50));
+    }
+    let spent = process.cpu_time() - cpu;
+    assert!(spent < Duration::from_millis(400), "{spent:?} of processor time in a second of nothing to do");
+    drop(clients);
+    let mut late = gateway.client();
+    late.expect("PING", "+PONG\r\n");
+}

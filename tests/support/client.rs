@@ -1,0 +1,178 @@
+//! A raw client: bytes out, whole replies in, nothing interpreted. Every read has a deadline, so that a
+//! missing reply fails a test instead of hanging it.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use resp::{ReplyScanner, write_request};
+use socket2::SockRef;
+
+use super::DEADLINE;
+
+/// A connection to a gateway or to a Redis.
+pub struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+/// One request as an array of bulk strings.
+pub fn request(args: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_request(&mut out, args);
+    out
+}
+
+/// Requests, back to back; each is a line of words.
+pub fn requests(lines: &[&str]) -> Vec<u8> {
+    lines.iter().flat_map(|line| request(&line.split(' ').collect::<Vec<_>>())).collect()
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address).expect("connects")
+    }
+
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Self { stream, input: Vec::new() })
+    }
+
+    /// Changes how long a read may take.
+    pub fn read_timeout(&self, timeout: Duration) {
+        self.stream.set_read_timeout(Some(timeout)).expect("a timeout can be set");
+    }
+
+    /// Bounds what the kernel keeps for this client, so that not reading is felt soon. Not less than a
+    /// segment of the loopback device, below which TCP crawls.
+    pub fn small_buffers(&self) {
+        SockRef::from(&self.stream).set_recv_buffer_size(128 * 1024).expect("a buffer's size can be set");
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, args: &[&str]) {
+        self.send_raw(&request(args));
+    }
+
+    #[track_caller]
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.try_send_raw(bytes).expect("sends");
+    }
+
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends what the kernel takes at once, from `bytes`; how much that was.
+    pub fn send_available(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_nonblocking(true).expect("a mode can be set");
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("cannot send: {error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).expect("a mode can be set");
+        sent
+    }
+
+    /// The bytes of exactly one reply.
+    #[track_caller]
+    pub fn read_reply(&mut self) -> Vec<u8> {
+        self.try_read_reply().expect("a reply in time").expect("a reply, not the end of the connection")
+    }
+
+    /// One reply; `None` if the connection ends before it begins.
+    pub fn try_read_reply(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut scanner = ReplyScanner::new(128);
+        let mut scanned = 0;
+        loop {
+            let progress = scanner
+                .scan(&self.input[scanned..])
+                .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
+            scanned += progress.consumed;
+            if progress.complete.is_some() {
+                let rest = self.input.split_off(scanned);
+                return Ok(Some(std::mem::replace(&mut self.input, rest)));
+            }
+            if self.fill()? == 0 {
+                if self.input.is_empty() {
+                    return Ok(None);
+                }
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 64 * 1024];
+        let count = self.stream.read(&mut chunk)?;
+        self.input.extend_from_slice(&chunk[..count]);
+        Ok(count)
+    }
+
+    #[track_caller]
+    pub fn read_replies(&mut self, count: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|_| self.read_reply()).collect()
+    }
+
+    #[track_caller]
+    pub fn call(&mut self, args: &[&str]) -> Vec<u8> {
+        self.send(args);
+        self.read_reply()
+    }
+
+    /// Calls a request given as a line of words.
+    #[track_caller]
+    pub fn line(&mut self, line: &str) -> Vec<u8> {
+        self.call(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Calls a request and asserts its reply.
+    #[track_caller]
+    pub fn expect(&mut self, line: &str, reply: &str) {
+        let found = self.line(line);
+        assert_eq!(String::from_utf8_lossy(&found), reply, "reply to {line:?}");
+    }
+
+    /// Reads to the end of the connection; what came before it. A reset counts as the end.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        loop {
+            match self.fill() {
+                Ok(0) => return std::mem::take(&mut self.input),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return std::mem::take(&mut self.input),
+                Err(error) => panic!("the connection did not end: {error}, after {:?}", self.shown()),
+            }
+        }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.input[..self.input.len().min(200)]).into_owned()
+    }
+
+    /// Nothing more comes, and the connection ends.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        let rest = self.read_to_end();
+        assert!(rest.is_empty(), "came before the end: {:?}", String::from_utf8_lossy(&rest[..rest.len().min(200)]));
+    }
+
+    /// Says that it sends no more, and can still read.
+    pub fn half_close(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("connected");
+    }
+
+    /// Goes away with a reset instead of an orderly end.
+    pub fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("lingering can be set");
+    }
+}

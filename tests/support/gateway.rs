@@ -1,0 +1,224 @@
+//! The built gateway as a process, on a port of the system's choice. When the fixture goes it asks for the
+//! end, and demands a clean one: exit code 0 in time, and no warning or error that the test did not allow.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use toml::Table;
+
+use super::{Client, DEADLINE, logs::Logs, process::Process};
+
+/// What the gateway says when it loses an upstream or cannot reach it.
+const OF_LOST_UPSTREAMS: [&str; 3] = ["upstream is down", "connection lost", "connection attempt failed"];
+
+pub struct Gateway {
+    process: Process,
+    address: SocketAddr,
+    logs: Logs,
+    allowed: Vec<String>,
+    exit_code: i32,
+    /// Set once the test has waited for the end itself.
+    ended: Option<ExitStatus>,
+    directory: TempDir,
+    config: Table,
+}
+
+/// How a gateway is to be started.
+pub struct Builder {
+    config: Table,
+    allowed: Vec<String>,
+    bare: bool,
+}
+
+impl Builder {
+    pub fn upstream(self, url: &str) -> Self {
+        self.config(&format!("[upstream]\nurl = \"{url}\""))
+    }
+
+    /// Adds to the configuration file, as TOML.
+    pub fn config(mut self, toml: &str) -> Self {
+        merge(&mut self.config, toml.parse().expect("the test's configuration is TOML"));
+        self
+    }
+
+    /// Expects log lines above `info` that hold `text`.
+    pub fn allow(mut self, text: &str) -> Self {
+        self.allowed.push(text.to_owned());
+        self
+    }
+
+    /// Expects the log lines that tell of an upstream that is lost or cannot be reached.
+    pub fn allow_lost_upstream(mut self) -> Self {
+        self.allowed.extend(OF_LOST_UPSTREAMS.iter().map(|text| (*text).to_owned()));
+        self
+    }
+
+    /// No configuration file: the defaults hold, but for the port.
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    pub fn start(self) -> Gateway {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Gateway::command();
+        if self.bare {
+            command.args(["--listen", "127.0.0.1:0"]);
+        } else {
+            command.arg("--config").arg(write_config(&directory, &self.config));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the gateway can be started");
+        let logs = Logs::read(child.stderr.take().expect("piped"));
+        let mut gateway = Gateway {
+            process: Process::new(child),
+            address: ([127, 0, 0, 1], 0).into(),
+            logs,
+            allowed: self.allowed,
+            exit_code: 0,
+            ended: None,
+            directory,
+            config: self.config,
+        };
+        gateway.address = address_of(&gateway.logs.wait_for("listening", DEADLINE));
+        gateway
+    }
+}
+
+/// Puts the keys of `from` into `into`, section by section.
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(section)), toml::Value::Table(more)) => merge(section, more),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
+}
+
+fn write_config(directory: &TempDir, config: &Table) -> PathBuf {
+    let path = directory.path().join("respool.toml");
+    let text = toml::to_string(config).expect("a table is TOML");
+    std::fs::write(&path, text).expect("the temporary directory can be written");
+    path
+}
+
+fn address_of(line: &str) -> SocketAddr {
+    let of_text = |line: &str| {
+        let at = line.find("127.0.0.1:")?;
+        let end =
+            line[at..].find(|next: char| !matches!(next, '0'..='9' | '.' | ':')).map_or(line.len(), |end| at + end);
+        Some(line[at..end].to_owned())
+    };
+    let address = Logs::field(line, "listen").or_else(|| of_text(line)).expect("the line tells where");
+    address.parse().expect("an address and port")
+}
+
+impl Gateway {
+    pub fn builder() -> Builder {
+        let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
+        Builder { config, allowed: Vec::new(), bare: false }
+    }
+
+    /// A gateway with default settings in front of `url`.
+    pub fn start(url: &str) -> Self {
+        Self::builder().upstream(url).start()
+    }
+
+    /// The program, without arguments.
+    pub fn command() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_respool"))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// Expects another exit code than 0.
+    pub fn expect_exit_code(&mut self, code: i32) {
+        self.exit_code = code;
+    }
+
+    /// Asks for the end and returns at once.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// As `terminate`, the way a terminal does.
+    pub fn interrupt(&self) {
+        self.process.signal(Signal::INT);
+    }
+
+    /// Adds to the configuration file, as TOML. The gateway does not know yet.
+    pub fn rewrite(&mut self, toml: &str) {
+        merge(&mut self.config, toml.parse().expect("the test's configuration is TOML"));
+        write_config(&self.directory, &self.config);
+    }
+
+    /// Takes a key out of a table in a section of the configuration file.
+    pub fn forget(&mut self, section: &str, table: &str, key: &str) {
+        let section = self.config.get_mut(section).and_then(|section| section.get_mut(table));
+        section.and_then(toml::Value::as_table_mut).and_then(|table| table.remove(key)).expect("the key is there");
+        write_config(&self.directory, &self.config);
+    }
+
+    /// Asks to read the configuration file again.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// Waits for the end that was asked for; how long it took.
+    #[track_caller]
+    pub fn wait_end(&mut self, deadline: Duration) -> Duration {
+        let started = Instant::now();
+        self.ended = Some(self.process.wait_end(deadline));
+        started.elapsed()
+    }
+
+    /// What is wrong with how it ended.
+    fn faults(&mut self) -> Option<String> {
+        self.logs.finish();
+        let code = self.ended.and_then(|ended| ended.code());
+        if code != Some(self.exit_code) {
+            return Some(format!("the gateway ended with {:?}, expected code {}", self.ended, self.exit_code));
+        }
+        let complaints = self.logs.complaints(&self.allowed);
+        (!complaints.is_empty()).then(|| format!("the gateway complained:\n{}", complaints.join("\n")))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.process.kill9();
+            let lines = self.logs.lines();
+            println!("the last of {} log lines:\n{}", lines.len(), lines[lines.len().saturating_sub(20)..].join("\n"));
+            return;
+        }
+        if self.ended.is_none() {
+            self.terminate();
+            self.wait_end(DEADLINE);
+        }
+        if let Some(fault) = self.faults() {
+            panic!("{fault}");
+        }
+    }
+}

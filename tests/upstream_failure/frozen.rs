@@ -1,0 +1,111 @@
+//! Redis stopped where it is, and resumed: clients get the time-out error at their deadline, and no reply
+//! that comes late is taken for another's.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, wait};
+
+const REPLY_TIMEOUT: Duration = Duration::from_millis(600);
+
+fn impatient_gateway(url: &str) -> Gateway {
+    let config = "[pool]\nworkers = 2\nreply_timeout_ms = 600\nqueue_timeout_ms = 600";
+    Gateway::builder().upstream(url).config(config).allow_lost_upstream().start()
+}
+
+#[test]
+fn frozen_upstream_times_out_at_the_deadline_and_never_shifts_replies() {
+    let redis = Redis::start(&[]);
+    let gateway = impatient_gateway(&redis.url());
+    let mut clients: Vec<Client> = (0..30).map(|_| gateway.client()).collect();
+    for round in 0..3 {
+        clients.iter_mut().for_each(|client| client.expect("PING", "+PONG\r\n"));
+        redis.freeze();
+        let started = Instant::now();
+        for (index, client) in clients.iter_mut().enumerate() {
+            client.send(&["ECHO", &format!("lost{round}x{index}")]);
+            client.send(&["ECHO", &format!("also lost{round}x{index}")]);
+        }
+        for client in &mut clients {
+            assert_own_error(&client.read_reply());
+            assert_own_error(&client.read_reply());
+        }
+        let waited = started.elapsed();
+        assert!(waited >= REPLY_TIMEOUT, "errors after {waited:?} already");
+        assert!(waited < REPLY_TIMEOUT * 4, "errors only after {waited:?}");
+        redis.thaw();
+        // Late replies come now; from here on every reply has to be the request's own.
+        thread::scope(|scope| {
+            for (index, client) in clients.iter_mut().enumerate() {
+                scope.spawn(move || echo_until_served(client, &format!("round{round}x{index}")));
+            }
+        });
+    }
+}
+
+/// Echoes tokens until a few were served: each reply is the token's or an error.
+fn echo_until_served(client: &mut Client, prefix: &str) {
+    let (mut served, mut step) = (0, 0);
+    wait("a client to be served again", || {
+        step += 1;
+        let token = format!("{prefix}y{step}");
+        let reply = client.call(&["ECHO", &token]);
+        if reply.starts_with(b"-") {
+            assert_own_error(&reply);
+        } else {
+            assert_eq!(reply, format!("${}\r\n{token}\r\n", token.len()).into_bytes(), "another request's reply");
+            served += 1;
+        }
+        (served == 20).then_some(())
+    });
+}
+
+#[test]
+fn a_short_freeze_is_not_noticed() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let mut client = gateway.client();
+    client.expect("INCR n", ":1\r\n");
+    redis.freeze();
+    client.send(&["INCR", "n"]);
+    client.read_timeout(Duration::from_millis(300));
+    assert!(client.try_read_reply().is_err(), "nothing can have come");
+    redis.thaw();
+    client.read_timeout(Duration::from_secs(10));
+    assert_eq!(client.read_reply(), b":2\r\n");
+}
+
+#[test]
+fn an_upstream_that_swallows_everything_is_given_up_and_replaced() {
+    let redis = Redis::start(&[]);
+    let relay = Relay::start(redis.address());
+    let gateway = impatient_gateway(&relay.url());
+    let mut client = gateway.client();
+    client.expect("INCR n", ":1\r\n");
+    relay.blackhole(true);
+    let started = Instant::now();
+    assert_own_error(&client.line("INCR n"));
+    assert!(started.elapsed() < REPLY_TIMEOUT * 4);
+    relay.blackhole(false);
+    // What was swallowed is gone for good: only a new connection can serve.
+    echo_until_served(&mut client, "after");
+    client.expect("GET n", "$1\r\n1\r\n");
+}
+
+#[test]
+fn requests_that_time_out_while_a_transaction_is_open_leave_it_whole() {
+    let redis = Redis::start(&[]);
+    let gateway = impatient_gateway(&redis.url());
+    let mut client = gateway.client();
+    client.expect("SET n 0", "+OK\r\n");
+    redis.freeze();
+    let burst = crate::support::requests(&["MULTI", "INCR n", "INCR n", "EXEC"]);
+    client.send_raw(&burst);
+    client.read_replies(4).iter().for_each(|reply| assert_own_error(reply));
+    redis.thaw();
+    echo_until_served(&mut client, "after");
+    let n = client.line("GET n");
+    assert!(n == b"$1\r\n0\r\n" || n == b"$1\r\n2\r\n", "half a transaction: {n:?}");
+}
