@@ -103,7 +103,8 @@ pub async fn round(load: &Load, system: &System, redis: &System, interrupt: &Int
         p99_us: outcome.latency.p99_us,
         p99_9_us: outcome.latency.p99_9_us,
         system_cpu_us: if is_direct { None } else { per_operation(before.system, after.system) },
-        redis_cpu_us: per_operation(before.redis, after.redis),
+        // A stranger has an upstream of its own.
+        redis_cpu_us: pid.and_then(|_| per_operation(before.redis, after.redis)),
         harness_busy: if outcome.seconds > 0.0 { harness / outcome.seconds } else { 0.0 },
         peak_bytes,
         upstream_connections,
