@@ -1,4 +1,4 @@
-//! Shared pub/sub: one upstream connection and one subscription a name serve every subscriber, as Redis
+//! Pub/sub, shared above all: one upstream connection and one subscription a name serve every subscriber, as Redis
 //! itself would, and everything is undone when the last one has gone. Failures are in a module below.
 
 mod failures;
@@ -79,7 +79,12 @@ fn converse(subscriber: &mut Client, other: &mut Client, conversation: &[(&str, 
 #[test]
 fn subscribers_see_what_redis_would_have_sent() {
     let redis = Redis::start(&["--notify-keyspace-events", "KEA"]);
-    let gateway = gateway(&redis);
+    for gateway in [gateway(&redis), Gateway::start(&redis.url())] {
+        compare_conversations(&redis, &gateway);
+    }
+}
+
+fn compare_conversations(redis: &Redis, gateway: &Gateway) {
     for hello in ["HELLO 2", "HELLO 3"] {
         for conversation in CONVERSATIONS {
             let [direct, through] = [redis.client(), gateway.client()].map(|mut subscriber| {
@@ -95,7 +100,12 @@ fn subscribers_see_what_redis_would_have_sent() {
 #[test]
 fn resp2_subscribers_may_do_what_redis_lets_them() {
     let redis = Redis::start(&[]);
-    let gateway = gateway(&redis);
+    for gateway in [gateway(&redis), Gateway::start(&redis.url())] {
+        compare_restrictions(&redis, &gateway);
+    }
+}
+
+fn compare_restrictions(redis: &Redis, gateway: &Gateway) {
     let lines = [
         "GET k",
         "CONFIG GET timeout",

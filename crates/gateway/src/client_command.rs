@@ -2,7 +2,9 @@
 
 use std::{fmt::Write, sync::atomic::Ordering};
 
-use resp::{Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple};
+use resp::{
+    Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple, write_text,
+};
 
 use crate::{
     answered_here::{After, Who},
@@ -39,10 +41,11 @@ pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: 
         Here::ClientNoEvict if !arity(3..=3) => wrong("no-evict", out),
         Here::ClientNoEvict => {
             let known = ["on", "off"].iter().any(|word| is(request, 2, word));
+            who.state.no_evict = if known { is(request, 2, "on") } else { who.state.no_evict };
             if known { write_simple(out, "OK") } else { write_error(out, "ERR syntax error") }
         }
         Here::ClientInfo if !arity(2..=2) => wrong("info", out),
-        Here::ClientInfo => write_bulk(out, line(who.entry, Some((who, "client|info"))).as_bytes()),
+        Here::ClientInfo => write_text(out, who.state.needs.protocol, &line(who.entry, Some((who, "client|info")))),
         Here::ClientList => list(request, who, out),
         Here::ClientKill if len < 3 => wrong("kill", out),
         Here::ClientKill => return kill(request, who, out),
@@ -104,6 +107,13 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
         None if details.multi => 0,
         None => -1,
     };
+    let no_evict = own.is_some_and(|(who, _)| who.state.no_evict);
+    let flags = match (executing.is_some(), no_evict) {
+        (false, false) => "N",
+        (false, true) => "e",
+        (true, false) => "x",
+        (true, true) => "xe",
+    };
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -115,7 +125,7 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
         entry.address,
         String::from_utf8_lossy(&details.name),
         entry.since.elapsed().as_secs(),
-        if executing.is_some() { 'x' } else { 'N' },
+        flags,
         details.db,
         details.subscriptions[0],
         details.subscriptions[1],
@@ -149,7 +159,7 @@ fn list(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) {
         .into_iter()
         .map(|entry| line(entry, (entry.id == who.entry.id).then_some((who, "client|list"))))
         .collect();
-    write_bulk(out, lines.as_bytes());
+    write_text(out, who.state.needs.protocol, &lines);
 }
 
 fn kill(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use resp::Request;
 
+use crate::embedded_limits;
+
 /// Longest command name in the table, `|` and subcommand included.
 const NAME_MAX: usize = 24;
 
@@ -36,6 +38,8 @@ pub(crate) enum Here {
     Quit,
     Ping,
     Echo,
+    /// What the embedded upstream would choke on.
+    EmbeddedFault,
     ClientId,
     ClientGetName,
     ClientSetName,
@@ -157,6 +161,9 @@ pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool
 pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
     let mut name = [0; NAME_MAX];
     let first = request.arg(0).unwrap_or_default();
+    if embedded && embedded_limits::fault(request).is_some() {
+        return Class::Here(Here::EmbeddedFault);
+    }
     let Some(name) = upper(&[first], &mut name) else { return PLAIN };
     match name {
         // The traffic of most programs first.

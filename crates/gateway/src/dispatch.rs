@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 {
                     return Next::Exclusively(Single::standing_in(stand_in, request));
                 }
-                return Next::Exclusively(Single::new(class, request, lending));
+                return Next::Exclusively(Single::new(class, request, lending, &who.context.registry));
             }
             match class {
                 Class::Here(here) => Next::After(answered_here::answer(here, request, &mut who, output)),

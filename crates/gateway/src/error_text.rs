@@ -24,8 +24,12 @@ pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
 }
 
 /// What cannot be framed; the connection is closed after it.
-pub(crate) fn request(error: &RequestError) -> String {
-    format!("ERR {error}")
+pub(crate) fn request(error: &RequestError) -> Vec<u8> {
+    match error {
+        // Any byte may have stood there, and Redis repeats it as it is.
+        RequestError::ExpectedBulk(byte) => [&b"ERR Protocol error: expected '$', got '"[..], &[*byte], b"'"].concat(),
+        other => format!("ERR {other}").into_bytes(),
+    }
 }
 
 /// As in Redis, for a command of our own or one answered here.

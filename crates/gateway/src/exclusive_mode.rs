@@ -5,7 +5,7 @@
 use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
 
 use pool::{Burst, JobError, ReplyKind, Sent};
-use resp::{Protocol, Request, write_error, write_integer, write_request, write_simple};
+use resp::{Protocol, Request, parse_integer, write_error, write_integer, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -16,7 +16,7 @@ use crate::{
     command::{Class, Here, Reason},
     error_text,
     lending::{Change, Lending, Message},
-    registry::Asked,
+    registry::{Asked, Registry},
     session::Session,
     stand_in,
     state::{ClientState, Doomed},
@@ -36,7 +36,8 @@ pub(crate) struct Single {
 }
 
 impl Single {
-    pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>) -> Self {
+    pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>, registry: &Registry) -> Self {
+        let redirected = (class == Class::Exclusive(Reason::Tracking)).then(|| redirected(request, registry)).flatten();
         let change = Change::of(class, request);
         let reason = match class {
             Class::Exclusive(reason) => reason,
@@ -56,7 +57,10 @@ impl Single {
             single.swallow = 1;
             due += 1;
         }
-        request.write(&mut single.requests);
+        match redirected {
+            Some(args) => write_request(&mut single.requests, &args),
+            None => request.write(&mut single.requests),
+        }
         single.due = due;
         single
     }
@@ -76,6 +80,17 @@ impl Single {
     fn waits(&self) -> bool {
         matches!(self.reason, Reason::Blocking | Reason::Wait)
     }
+}
+
+/// `CLIENT TRACKING … REDIRECT id` with the upstream's id of the connection that the session of that id borrows.
+fn redirected(request: &Request<'_>, registry: &Registry) -> Option<Vec<Vec<u8>>> {
+    let mut args: Vec<Vec<u8>> = request.args().map(<[u8]>::to_vec).collect();
+    let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"REDIRECT"))? + 1;
+    let id = parse_integer(args.get(at)?)?;
+    let session = registry.all().into_iter().find(|entry| i64::try_from(entry.id) == Ok(id))?;
+    let lent_id = session.lent_id.load(Ordering::Acquire);
+    args[at] = lent_id.to_string().into_bytes();
+    (lent_id > 0).then_some(args)
 }
 
 /// Enough of a reply to tell what it is.
@@ -102,7 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         match (&self.lending, class) {
             (_, Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset)) => false,
-            (Some(lending), Class::Here(Here::Hello | Here::Auth)) => lending.multi,
+            // The upstream has the words for what a subscriber may not do.
+            (Some(lending), Class::Here(Here::Hello | Here::Auth)) => {
+                lending.multi || (lending.is_subscribed() && self.state.needs.protocol == Protocol::Resp2)
+            }
             (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
             (Some(lending), Class::Here(here)) => {
                 lending.multi
@@ -132,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         let upstream_id = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
+        self.entry.lent_id.store(upstream_id.unwrap_or(0), Ordering::Release);
         if single.waits() {
             self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
         }
@@ -143,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.entry.blocked_on.store(0, Ordering::Release);
         if let Some(lending) = &mut self.lending
             && let Some(db) = lending.apply(single.change, &head)
+            && (single.change != Change::EndMulti || self.is_db(db).await)
         {
             self.state.needs.db = db;
         }
@@ -150,6 +170,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.end_lending_if_over();
         }
         go_on
+    }
+
+    /// Whether a database exists: what `SELECT` within a transaction answered is not told apart.
+    async fn is_db(&mut self, db: u32) -> bool {
+        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
+        burst.needs.db = db;
+        self.caller.call(burst).await.failure.is_none()
     }
 
     /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.

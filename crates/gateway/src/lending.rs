@@ -80,8 +80,8 @@ pub(crate) struct Lending {
     no_touch: bool,
     /// What the transaction holds.
     pub(crate) queued: Queued,
-    /// A `SELECT` inside the transaction, in force once that is executed.
-    queued_db: Option<u32>,
+    /// What the transaction changes, in force once it is executed.
+    queued_changes: Vec<Change>,
     channels: HashSet<Vec<u8>>,
     patterns: HashSet<Vec<u8>>,
     shards: HashSet<Vec<u8>>,
@@ -100,7 +100,7 @@ impl Lending {
             tracking: false,
             no_touch: false,
             queued: Queued::default(),
-            queued_db: None,
+            queued_changes: Vec::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
@@ -210,19 +210,22 @@ impl Lending {
     pub(crate) fn apply(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
         let error = reply.starts_with(b"-");
         if self.multi && change != Change::EndMulti {
-            if let Change::Select(db) = change
+            if matches!(change, Change::Select(_) | Change::Tracking(_) | Change::NoTouch(_))
                 && reply.starts_with(b"+QUEUED")
             {
-                self.queued_db = Some(db);
+                self.queued_changes.push(change);
             }
             return None;
         }
         match change {
+            // Refused for its arguments, it ends nothing.
+            Change::EndMulti if reply.starts_with(b"-ERR wrong") => {}
             Change::EndMulti if self.multi => {
                 self.multi = false;
                 self.watching = false;
                 let executed = reply.starts_with(b"*") && !reply.starts_with(b"*-1");
-                return self.queued_db.take().filter(|_| executed);
+                let changes = std::mem::take(&mut self.queued_changes);
+                return changes.into_iter().filter(|_| executed).filter_map(|change| self.apply(change, b"+OK")).last();
             }
             _ if error => {}
             Change::Multi => self.multi = true,

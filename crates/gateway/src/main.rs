@@ -16,6 +16,7 @@ mod counts;
 mod descriptors;
 mod dispatch;
 mod embedded;
+mod embedded_limits;
 mod error_text;
 mod exclusive_mode;
 mod feeds;
@@ -55,7 +56,14 @@ use crate::{args::Args, config::Config, logs::Logs, settings::GatewaySettings};
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too. Nobody is left to tell if the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
     let checked = args.config().and_then(|config| Ok((GatewaySettings::new(&config)?, config)));
     let (settings, config) = match checked {
         Ok(checked) => checked,

@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) since: Instant,
     /// The upstream's id of the connection on which the session is blocked, or 0.
     pub(crate) blocked_on: AtomicI64,
+    /// The upstream's id of the exclusive connection that the session borrowed last, or 0.
+    pub(crate) lent_id: AtomicI64,
     /// How far its job has come.
     pub(crate) progress: Arc<Progress>,
     details: Mutex<Details>,
@@ -114,6 +116,7 @@ impl Registry {
             address,
             since: Instant::now(),
             blocked_on: AtomicI64::new(0),
+            lent_id: AtomicI64::new(0),
             progress,
             details: Mutex::default(),
             asked,

@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // Boxed, so that the rare paths do not make every session's task larger.
                 Stop::Other(class) => Box::pin(self.other(class)).await,
                 Stop::Malformed(error) => self.refuse(&error_text::request(&error)),
-                Stop::OutOfMemory => self.refuse(&error_text::input_full(self.settings.input_bytes_max)),
+                Stop::OutOfMemory => self.refuse(error_text::input_full(self.settings.input_bytes_max).as_bytes()),
                 Stop::End => false,
             };
             if !go_on {
@@ -168,6 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // What is left of the input is looked at again after the pushes are out.
                 return Poll::Ready(pushed.map(|()| Stop::Incomplete));
             }
+            if self.deaf {
+                // It takes no replies any more, and all that it had sent is executed.
+                return Poll::Ready(Ok(Stop::End));
+            }
             if self.entry.poll_asked(cx) != Asked::Nothing {
                 // Whoever has only just come has a request on its way.
                 if !self.has_come {
@@ -218,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         burst.needs = self.state.needs;
         let due = burst.replies_due;
-        if !self.room_for_replies().await {
+        if !self.window.is_cheap(due as usize) && !self.room_for_replies().await {
             let text = error_text::replies_full(&self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
             return true;
@@ -253,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Says why and closes.
-    fn refuse(&mut self, text: &str) -> bool {
+    fn refuse(&mut self, text: &[u8]) -> bool {
         write_error(&mut self.output, text);
         false
     }

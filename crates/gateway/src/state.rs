@@ -34,6 +34,8 @@ pub(crate) struct ClientState {
     /// Who has logged in, if anybody has.
     pub(crate) user: Option<String>,
     pub(crate) replies: Replies,
+    /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
+    pub(crate) no_evict: bool,
     pub(crate) doomed: Doomed,
 }
 
@@ -46,6 +48,7 @@ impl ClientState {
             authenticated,
             user: None,
             replies: Replies::On,
+            no_evict: false,
             doomed: Doomed::No,
         }
     }

@@ -8,11 +8,16 @@ const FIRST: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     requests: usize,
+    /// What a reply cost in the last burst, in bytes.
+    per_request: usize,
 }
+
+/// Replies of a burst that cost no more than this pass even while others have too many to read.
+const CHEAP_BYTES: usize = 16 * 1024;
 
 impl Window {
     pub(crate) fn new() -> Self {
-        Self { requests: FIRST }
+        Self { requests: FIRST, per_request: 0 }
     }
 
     /// Requests that the next burst may have.
@@ -20,10 +25,15 @@ impl Window {
         self.requests.min(max)
     }
 
+    /// Whether the replies to a burst of `requests` can be expected to be small.
+    pub(crate) fn is_cheap(self, requests: usize) -> bool {
+        self.per_request.saturating_mul(requests) <= CHEAP_BYTES
+    }
+
     /// Learns from a burst of `requests` whose replies had `bytes`; `target` is what they should cost.
     pub(crate) fn learn(&mut self, requests: usize, bytes: usize, target: usize, max: usize) {
-        let per_request = bytes / requests.max(1) + 1;
-        let affordable = (target / per_request).max(1);
+        self.per_request = bytes / requests.max(1) + 1;
+        let affordable = (target / self.per_request).max(1);
         self.requests = affordable.min(self.requests.saturating_mul(2)).min(max);
     }
 }

@@ -238,9 +238,13 @@ impl Line {
         }
         self.stream.write_all(&requests).await?;
         let mut reply = Vec::new();
-        for _ in 0..wanted {
+        for index in 0..wanted {
             reply.clear();
             let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+            if kind == ReplyKind::Error && index < owed {
+                // Cleaning failed; that is nothing the borrower has to know of.
+                return Err(io::Error::other("not clean").into());
+            }
             if kind == ReplyKind::Error {
                 let text = String::from_utf8_lossy(&reply[1..]);
                 return Err(Unprepared::Refused(text.trim_end().into()));

@@ -49,9 +49,9 @@ pub fn write_simple(out: &mut Vec<u8>, text: &str) {
 
 /// Appends an error. CR and LF in `text` become spaces, as in Redis, so that no text can break
 /// the framing.
-pub fn write_error(out: &mut Vec<u8>, text: &str) {
+pub fn write_error<T: AsRef<[u8]> + ?Sized>(out: &mut Vec<u8>, text: &T) {
     out.push(b'-');
-    out.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+    out.extend(text.as_ref().iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
     out.extend_from_slice(b"\r\n");
 }
 
@@ -65,6 +65,19 @@ pub fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     line(out, b'$', count(bytes.len()));
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends text: a bulk string in RESP2, a verbatim string in RESP3.
+pub fn write_text(out: &mut Vec<u8>, protocol: Protocol, text: &str) {
+    match protocol {
+        Protocol::Resp2 => write_bulk(out, text.as_bytes()),
+        Protocol::Resp3 => {
+            line(out, b'=', count(text.len() + 4));
+            out.extend_from_slice(b"txt:");
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// Appends the null of the protocol version: `$-1` or `_`.

@@ -35,7 +35,8 @@ fn word<'l>(mut rest: &'l [u8], out: &mut Vec<u8>) -> Option<&'l [u8]> {
             [] | [0, ..] => return Some(&[]),
             [b'"', tail @ ..] => return quoted(double_quoted(tail, out)?),
             [b'\'', tail @ ..] => return quoted(single_quoted(tail, out)?),
-            [byte, tail @ ..] if is_space(*byte) => return Some(tail),
+            // Fewer than separate words: to Redis a vertical tab or form feed inside a word is part of it.
+            [b' ' | b'\t' | b'\r' | b'\n', tail @ ..] => return Some(tail),
             [byte, tail @ ..] => {
                 out.push(*byte);
                 rest = tail;

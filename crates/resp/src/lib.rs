@@ -27,7 +27,7 @@ mod value;
 pub use decoder::{Decoded, RequestDecoder};
 pub use encode::{
     Protocol, write_array, write_bulk, write_error, write_integer, write_map, write_null, write_push, write_request,
-    write_simple,
+    write_simple, write_text,
 };
 pub use error::{ReplyError, RequestError};
 pub use inline::split_inline;
