@@ -17,7 +17,7 @@ from wire import Missing, Wire, encode
 HELLO_ID = re.compile(rb"(\$2\r\nid\r\n:)\d+")
 # CLIENT INFO tells addresses and sizes, too; these are a session's own.
 CLIENT_LINE = re.compile(rb"[$=]\d+\r\n(?:txt:)?id=\d+ [^\n]*\n")
-CLIENT_FIELD = re.compile(rb" (?:name|flags|db|sub|psub|multi|cmd|user|redir|resp)=\S*")
+CLIENT_FIELD = re.compile(rb" (?:name|db|sub|psub|multi|cmd|user|redir|resp)=\S*")
 DIFFERENCES_MAX = 20
 SHOWN_MAX = 600
 

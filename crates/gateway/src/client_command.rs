@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, sync::atomic::Ordering};
 
+use pool::Needs;
 use resp::{
     Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple, write_text,
 };
@@ -114,6 +115,9 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
         (true, false) => "x",
         (true, true) => "xe",
     };
+    let shown = Needs { db: details.db, protocol: details.protocol };
+    // What the others see of a session is brought up to date after each of its requests.
+    let needs = own.map_or(shown, |(who, _)| who.state.needs);
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -126,12 +130,12 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
         String::from_utf8_lossy(&details.name),
         entry.since.elapsed().as_secs(),
         flags,
-        details.db,
+        needs.db,
         details.subscriptions[0],
         details.subscriptions[1],
         details.subscriptions[2],
         multi,
-        details.protocol.version(),
+        needs.protocol.version(),
     );
     line
 }
