@@ -43,7 +43,7 @@ pub enum Command {
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The endpoint: redis://[user[:password]@]host[:port][/db] or unix:///path.
+    /// The endpoint: `redis://[user[:password]@]host[:port][/db]` or `unix:///path`.
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6380")]
     pub target: Target,
     /// When to send, and how long.
