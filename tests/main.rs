@@ -17,3 +17,4 @@ mod shutdown;
 mod support;
 mod tidy;
 mod upstream_failure;
+mod waiting;
