@@ -138,9 +138,8 @@ fn the_embedded_upstream_survives_malformed_input() {
     }
 }
 
-#[test]
-fn requests_that_mini_redis_chokes_on_cost_nobody_else_an_answer() {
-    let gateway = Gateway::builder().config("[pool]\nworkers = 1").start();
+/// Runs clients that check every reply of theirs on the embedded upstream while `hostile` does its worst.
+fn beside_bystanders(gateway: &Gateway, hostile: impl FnOnce()) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         for index in 0..4 {
@@ -156,19 +155,44 @@ fn requests_that_mini_redis_chokes_on_cost_nobody_else_an_answer() {
                 }
             });
         }
-        let mut client = gateway.client();
         let over = Over(&over);
+        hostile();
+        drop(over);
+    });
+}
+
+#[test]
+fn requests_that_mini_redis_chokes_on_cost_nobody_else_an_answer() {
+    let gateway = Gateway::builder().config("[pool]\nworkers = 1").start();
+    let mut client = gateway.client();
+    let lines = ["GET", "GET a b", "SET", "SET k", "SET k v XX", "SET k v EX", "SET k v EX x", "PUBLISH", "PUBLISH c"];
+    let mut not_text = b"*2\r\n$3\r\nGET\r\n$2\r\n\xff\xfe\r\n*1\r\n$2\r\n\xff\xfe\r\n".to_vec();
+    not_text.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$2\r\n\xff\0\r\n");
+    beside_bystanders(&gateway, || {
         for _ in 0..50 {
-            for line in
-                ["GET", "GET a b", "SET", "SET k", "SET k v XX", "SET k v EX", "SET k v EX x", "PUBLISH", "PUBLISH c"]
-            {
+            for line in lines {
                 let reply = client.line(line);
                 assert!(reply.starts_with(b"-"), "{line}: {reply:?}");
             }
-            client.send_raw(b"*2\r\n$3\r\nGET\r\n$2\r\n\xff\xfe\r\n*1\r\n$2\r\n\xff\xfe\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$2\r\n\xff\0\r\n");
+            client.send_raw(&not_text);
             client.read_replies(3);
         }
-        drop(over);
+    });
+}
+
+#[test]
+fn a_commands_name_cannot_forge_replies_to_others() {
+    let gateway = Gateway::builder().config("[pool]\nworkers = 1").start();
+    let mut client = gateway.client();
+    let names = ["x'\r\n+forged\r\n+", "x\r\n$6\r\nforged\r\n:1", "x\n+forged\r\n", "\r", "\r\n", "x\ry"];
+    beside_bystanders(&gateway, || {
+        for _ in 0..50 {
+            for name in names {
+                let reply = client.call(&[name]);
+                assert!(reply.starts_with(b"-"), "{name:?}: {:?}", String::from_utf8_lossy(&reply));
+                client.expect("ECHO mine", "$4\r\nmine\r\n");
+            }
+        }
     });
 }
 

@@ -11,6 +11,11 @@ pub(crate) fn fault(request: &Request<'_>) -> Option<String> {
     let Ok(text) = std::str::from_utf8(name) else {
         return Some("ERR unknown command".to_owned());
     };
+    // It repeats the name of an unknown command in its error, line ends included, which would be further
+    // replies, and those would go to other clients.
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Some(format!("ERR unknown command '{text}'"));
+    }
     let name = text.to_ascii_lowercase();
     let lengths = match name.as_str() {
         "get" => 2..=2,
