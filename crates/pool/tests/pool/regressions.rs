@@ -223,6 +223,7 @@ async fn a_connection_with_more_replies_than_its_login_asked_for_is_not_used() {
     assert!(peer.next().await.is_none(), "nothing is written to it");
     let answer = call.await.unwrap();
     assert!(matches!(&answer.failure, Some(JobError::UpstreamDown(_))), "{:?}", answer.failure);
+    assert_eq!(pool.status().opened, 0, "it never counted as connected");
 }
 
 /// Bug: a job was written to a connection that the upstream had closed while it was idle, before the news
