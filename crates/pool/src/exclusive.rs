@@ -311,12 +311,13 @@ impl Lent {
         self.line.upstream_id
     }
 
-    /// Writes requests.
+    /// Writes requests, within `reply_timeout`.
     ///
     /// # Errors
-    /// The connection broke; drop it.
+    /// The connection broke, or the upstream takes nothing; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        self.line.send(requests).await
+        let deadline = self.shared.settings.borrow().reply_timeout;
+        timeout(deadline, self.line.send(requests)).await?
     }
 
     /// Appends the next whole reply or push message to `out`.
