@@ -90,8 +90,7 @@ impl Control {
     /// Waits until no job is queued or in flight, at most for `limit`; whether that came to be. Meant for a
     /// paused pool. Cancel-safe.
     pub async fn idle(&self, limit: Duration) -> bool {
-        // A share against a bound of nothing is granted when nothing is held.
-        timeout(limit, self.shared.queued_bytes.take(1, 0)).await.is_ok()
+        timeout(limit, self.shared.queued_bytes.emptied()).await.is_ok()
     }
 
     /// What the upstream said about itself at the last login.
