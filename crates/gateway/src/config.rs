@@ -130,7 +130,8 @@ section! {
         batch_reply_bytes: usize = 1_048_576,
         /// Bytes of the replies to one piece; beyond, the client gets an error instead.
         reply_bytes_max: usize = 1_073_741_824,
-        /// Bytes of replies that clients have not read yet, all clients together. Beyond, requests wait.
+        /// Bytes of replies on their way or not read by their clients yet, all clients together, beyond 64 KiB
+        /// each. Beyond, requests with large replies wait, and large replies nobody expected become an error.
         replies_bytes_max: usize = 268_435_456,
         /// Aggregates inside aggregates in one reply; an upstream that nests deeper is disconnected.
         reply_depth_max: usize = 32,

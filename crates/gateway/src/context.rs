@@ -18,8 +18,6 @@ pub(crate) struct Context {
     pub(crate) operator: Operator,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input_bytes: Arc<Budget>,
-    /// Replies that clients have not read.
-    pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) registry: Registry,
     pub(crate) counts: Counts,
     /// Shared pub/sub; `None` where each subscriber has a connection of its own.
@@ -28,14 +26,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(operator: Operator, feeds: Option<Arc<Feeds>>) -> Self {
-        Self {
-            operator,
-            feeds,
-            input_bytes: Arc::default(),
-            reply_bytes: Arc::default(),
-            registry: Registry::default(),
-            counts: Counts::default(),
-        }
+        Self { operator, feeds, input_bytes: Arc::default(), registry: Registry::default(), counts: Counts::default() }
     }
 
     /// Reads the configuration file again and puts it in force. Nothing changes if it is not valid.

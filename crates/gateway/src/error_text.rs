@@ -17,6 +17,7 @@ pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
         | JobError::PauseTimeout(_)
         | JobError::ReplyTimeout(_)
         | JobError::RepliesTooLarge(_)
+        | JobError::RepliesFull(_)
         | JobError::ExclusiveTimeout { .. }
         | JobError::Closed
         | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", settings.upstream),
@@ -51,7 +52,9 @@ pub(crate) fn refused(reason: &str) -> String {
 /// Replies wait for their clients to read them, and there is no room for more.
 pub(crate) fn replies_full(settings: &SessionSettings) -> String {
     let max = settings.replies_bytes_max;
-    format!("ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies")
+    format!(
+        "ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies, the request was not sent"
+    )
 }
 
 /// Unfinished requests fill the memory set aside for them.

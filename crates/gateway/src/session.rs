@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Alarm, Burst, Caller, Share};
+use pool::{Alarm, Burst, Caller, JobError, REPLY_FREE_BYTES, Share};
 use resp::{RequestLimits, write_error};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -53,6 +53,8 @@ pub(crate) struct Session<S> {
     pub(crate) burst: Burst,
     /// Replies not written yet.
     pub(crate) output: Vec<u8>,
+    /// What they have of the memory for replies.
+    room: Option<Share>,
     /// The exclusive connection, while there is one.
     pub(crate) lending: Option<Box<Lending>>,
     /// Its part in shared pub/sub, while it has one.
@@ -87,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             input,
             burst: Burst::default(),
             output: Vec::new(),
+            room: None,
             lending: None,
             subscriber: None,
             alarm: Alarm::default(),
@@ -225,15 +228,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         burst.needs = self.state.needs;
         let due = burst.replies_due;
-        if !self.window.is_cheap(due as usize) && !self.room_for_replies().await {
-            let text = error_text::replies_full(&self.settings);
-            (0..due).for_each(|_| write_error(&mut self.output, &text));
-            return true;
+        let expected = self.window.expected(due as usize);
+        if expected > REPLY_FREE_BYTES {
+            burst.room = self.room_for_replies(expected - REPLY_FREE_BYTES).await;
+            if burst.room.is_none() {
+                let text = error_text::replies_full(&self.settings);
+                (0..due).for_each(|_| write_error(&mut self.output, &text));
+                return true;
+            }
         }
         let answer = self.caller.call(burst).await;
         let mut burst = answer.burst;
         let settings = &self.settings;
-        self.window.learn(due as usize, burst.replies.len(), settings.batch_reply_bytes, settings.batch_max);
+        let cost = match answer.failure {
+            // What they would have cost is not known, but that it was much.
+            Some(JobError::RepliesFull(_)) => settings.batch_reply_bytes,
+            _ => burst.replies.len(),
+        };
+        self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
+        self.room = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
         if let Some(failure) = answer.failure {
             let text = error_text::job(&failure, &self.settings);
             (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));
@@ -249,14 +262,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         recycle(&mut burst.replies);
         self.burst = Burst { requests: burst.requests, replies: burst.replies, ..Burst::default() };
         self.flush().await;
+        self.room = None;
         true
     }
 
-    /// Waits while clients have too many replies to read; false when that takes too long.
-    async fn room_for_replies(&self) -> bool {
-        let (budget, settings) = (&self.context.reply_bytes, &self.settings);
-        budget.used() <= settings.replies_bytes_max
-            || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
+    /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too
+    /// long.
+    async fn room_for_replies(&self, bytes: usize) -> Option<Share> {
+        let (budget, settings) = (self.caller.reply_bytes(), &self.settings);
+        match budget.try_take(bytes, settings.replies_bytes_max) {
+            Some(share) => Some(share),
+            None => {
+                let share = budget.take(bytes, settings.replies_bytes_max);
+                Box::pin(timeout(settings.queue_timeout, share)).await.ok()
+            }
+        }
     }
 
     /// Says why and closes.
@@ -298,7 +318,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
-                        share.get_or_insert_with(|| self.context.reply_bytes.charge(self.output.capacity()));
+                        share.get_or_insert_with(|| {
+                            let counted = self.room.as_ref().map_or(0, Share::bytes);
+                            self.caller.reply_bytes().charge(self.output.capacity().saturating_sub(counted))
+                        });
                         let overrun = self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_overrun());
                         if self.entry.poll_asked(cx) == Asked::Kill || overrun {
                             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

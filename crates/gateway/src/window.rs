@@ -16,9 +16,6 @@ pub(crate) struct Window {
     per_request: usize,
 }
 
-/// Replies of a burst that cost no more than this pass even while others have too many to read.
-const CHEAP_BYTES: usize = 16 * 1024;
-
 impl Window {
     pub(crate) fn new() -> Self {
         Self { requests: FIRST, per_request: 0 }
@@ -29,9 +26,9 @@ impl Window {
         self.requests.min(max)
     }
 
-    /// Whether the replies to a burst of `requests` can be expected to be small.
-    pub(crate) fn is_cheap(self, requests: usize) -> bool {
-        self.per_request.saturating_mul(requests) <= CHEAP_BYTES
+    /// Bytes that the replies to a burst of `requests` can be expected to have.
+    pub(crate) fn expected(self, requests: usize) -> usize {
+        self.per_request.saturating_mul(requests)
     }
 
     /// Learns from a burst of `requests` whose replies had `bytes`; `target` is what they should cost.

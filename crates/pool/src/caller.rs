@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
+    Answer, Budget, Burst, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
     ticket::Ticket,
 };
 
@@ -45,6 +45,12 @@ impl Caller {
     /// How far this caller's jobs come.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    /// What callers hold of replies, each beyond [`REPLY_FREE_BYTES`](crate::REPLY_FREE_BYTES); bounded by
+    /// `replies_bytes_max`.
+    pub fn reply_bytes(&self) -> &Arc<Budget> {
+        &self.shared.reply_bytes
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -4,6 +4,7 @@
 use std::{
     future::poll_fn,
     io,
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,9 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    Endpoint, Facts, JobError, Needs, Sent, Settings,
+    Budget, Endpoint, Facts, JobError, Needs, Sent, Settings,
     in_flight::{Answered, InFlight, Purpose, ReadError},
     job::Job,
+    room::{Room, Wait},
     stream::Stream,
 };
 
@@ -68,13 +70,22 @@ pub(crate) struct Connection {
     pub(crate) keepalive: Duration,
     /// No further jobs: it is replaced or retired once nothing is in flight.
     pub(crate) leaving: bool,
-    reply_bytes_max: usize,
+    room: Room,
+    wait: Wait,
+    /// What has been read and not been distributed, in `read_buffer`.
+    unread: Range<usize>,
     pub(crate) pipeline_depth: usize,
 }
 
 impl Connection {
     /// `lifetime_chance`, from 0 to 1, spreads the lifetimes of connections over a fifth.
-    pub(crate) fn new(stream: Stream, facts: &Facts, settings: &Settings, lifetime_chance: f64) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        facts: &Facts,
+        settings: &Settings,
+        reply_bytes: Arc<Budget>,
+        lifetime_chance: f64,
+    ) -> Self {
         let now = Instant::now();
         let mut connection = Self {
             endpoint: settings.endpoint.clone(),
@@ -91,7 +102,9 @@ impl Connection {
             renew_at: now + settings.lifetime.mul_f64(0.9 + lifetime_chance / 5.0),
             keepalive: settings.keepalive,
             leaving: false,
-            reply_bytes_max: settings.reply_bytes_max,
+            room: Room { job_max: settings.reply_bytes_max, all_max: settings.replies_bytes_max, budget: reply_bytes },
+            wait: Wait::default(),
+            unread: 0..0,
             pipeline_depth: settings.pipeline_depth,
         };
         connection.tune(settings, facts);
@@ -106,7 +119,8 @@ impl Connection {
     /// Takes over what may change while the connection lives.
     pub(crate) fn tune(&mut self, settings: &Settings, facts: &Facts) {
         self.keepalive = settings.keepalive.min(facts.half_idle_timeout());
-        self.reply_bytes_max = settings.reply_bytes_max;
+        self.room.job_max = settings.reply_bytes_max;
+        self.room.all_max = settings.replies_bytes_max;
         self.pipeline_depth = settings.pipeline_depth;
     }
 
@@ -215,6 +229,9 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Lost> {
+        if self.in_flight.short().is_some() {
+            return self.poll_room(cx);
+        }
         let mut came = false;
         loop {
             let mut buffer = ReadBuf::new(&mut self.read_buffer);
@@ -223,22 +240,38 @@ impl Connection {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(result) => result?,
             }
-            let chunk = buffer.filled();
-            if chunk.is_empty() {
+            let bytes = buffer.filled().len();
+            if bytes == 0 {
                 return Err(Lost::Closed);
             }
             came = true;
             self.last_used = Instant::now();
             self.last_heard = self.last_used;
-            let full = chunk.len() == READ_BYTES;
-            self.in_flight.read(chunk, &mut self.scanner, self.reply_bytes_max)?;
-            while let Some(answered) = self.in_flight.next_answered() {
-                self.own_answered(answered)?;
-            }
-            if !full {
+            self.unread = 0..bytes;
+            self.distribute()?;
+            if bytes < READ_BYTES || self.in_flight.short().is_some() {
                 return Ok(Poll::Ready(()));
             }
         }
+    }
+
+    fn distribute(&mut self) -> Result<(), Lost> {
+        let chunk = &self.read_buffer[self.unread.clone()];
+        self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room)?;
+        while let Some(answered) = self.in_flight.next_answered() {
+            self.own_answered(answered)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for room for the reply at hand, then goes on with what was read already.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Lost> {
+        if let Some(short) = self.in_flight.short() {
+            let Poll::Ready(share) = self.wait.poll(cx, short, &self.room) else { return Ok(Poll::Pending) };
+            self.in_flight.settle(share, &self.room);
+        }
+        self.distribute()?;
+        Ok(Poll::Ready(()))
     }
 
     fn own_answered(&mut self, answered: Answered) -> Result<(), Lost> {

@@ -43,6 +43,9 @@ pub enum JobError {
     /// The replies of the job are larger than `reply_bytes_max`, in bytes.
     #[error("reply_bytes_max ran out: the replies are larger than {0} bytes, the request was executed")]
     RepliesTooLarge(usize),
+    /// Callers hold so many bytes of replies that these found no room; the bound, in bytes.
+    #[error("replies_bytes_max ran out: clients have not read {0} bytes of replies, the request was executed")]
+    RepliesFull(usize),
     /// All exclusive connections are lent and none came back in time.
     #[error("exclusive_max ran out: all {max} exclusive connections were in use for {} ms", .waited.as_millis())]
     ExclusiveTimeout {
@@ -68,7 +71,7 @@ fn executed(sent: Sent) -> &'static str {
 
 impl JobError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 10] = [
+    pub(crate) const KINDS: [&str; 11] = [
         "queue_timeout",
         "pause_timeout",
         "reply_timeout",
@@ -76,6 +79,7 @@ impl JobError {
         "connection_lost",
         "state_refused",
         "replies_too_large",
+        "replies_full",
         "exclusive_timeout",
         "closed",
         "worker_gone",
@@ -91,6 +95,7 @@ impl JobError {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::StateRefused(_) => "state_refused",
             Self::RepliesTooLarge(_) => "replies_too_large",
+            Self::RepliesFull(_) => "replies_full",
             Self::ExclusiveTimeout { .. } => "exclusive_timeout",
             Self::Closed => "closed",
             Self::WorkerGone(_) => "worker_gone",
@@ -106,7 +111,7 @@ impl JobError {
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }
             | Self::Closed => Sent::No,
-            Self::ReplyTimeout(_) | Self::RepliesTooLarge(_) => Sent::Maybe,
+            Self::ReplyTimeout(_) | Self::RepliesTooLarge(_) | Self::RepliesFull(_) => Sent::Maybe,
             Self::ConnectionLost { sent, .. } | Self::WorkerGone(sent) => *sent,
         }
     }

@@ -12,7 +12,11 @@ use std::{
 use resp::{Protocol, ReplyError, ReplyKind, ReplyScanner};
 use tokio::io::AsyncWrite;
 
-use crate::{Burst, JobError, Sent, job::Job};
+use crate::{
+    Burst, JobError, Sent, Share,
+    job::Job,
+    room::{Room, Short},
+};
 
 /// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
 /// costs.
@@ -43,14 +47,23 @@ enum Owner {
     Worker(Purpose, Burst),
 }
 
+/// What becomes of the replies to a job. Those that are not kept are thrown away as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    /// They passed `reply_bytes_max`.
+    TooLarge,
+    /// They passed what was left of `replies_bytes_max`.
+    NoRoom,
+}
+
 #[derive(Debug)]
 struct Slot {
     owner: Owner,
     left: u32,
     /// Bytes of replies that are whole.
     whole: usize,
-    /// The replies passed `reply_bytes_max`; the rest is thrown away.
-    overflowed: bool,
+    fate: Fate,
 }
 
 impl Slot {
@@ -69,29 +82,46 @@ impl Slot {
     }
 
     fn is_unwanted(&self) -> bool {
-        self.overflowed || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
+        self.fate != Fate::Kept || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
     }
 
-    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow.
-    fn take_in(&mut self, piece: &[u8], bulk_left: usize, bytes_max: usize) {
+    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow. Fails when there is no room for
+    /// it and them.
+    fn take_in(&mut self, piece: &[u8], bulk_left: usize, room: &Room) -> Result<(), Short> {
         if self.is_unwanted() {
-            return;
+            return Ok(());
         }
-        // What the worker asked itself is short, and has to be read whatever callers may get.
-        let bytes_max = if matches!(self.owner, Owner::Worker(..)) { OWN_REPLY_BYTES_MAX } else { bytes_max };
-        let replies = &mut self.burst_mut().replies;
-        if replies.len().saturating_add(piece.len()).saturating_add(bulk_left) > bytes_max {
-            self.overflowed = true;
-            let whole = self.whole;
+        let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
+        let claimed = if wanted > room.unasked() { self.claim(wanted, room) } else { Ok(()) };
+        if self.fate == Fate::Kept {
             let replies = &mut self.burst_mut().replies;
-            replies.truncate(whole);
-            replies.shrink_to_fit();
-            return;
+            if bulk_left > piece.len() && claimed.is_ok() {
+                replies.reserve(piece.len() + bulk_left);
+            }
+            replies.extend_from_slice(piece);
         }
-        if bulk_left > piece.len() {
-            replies.reserve(piece.len() + bulk_left);
+        claimed
+    }
+
+    fn claim(&mut self, wanted: usize, room: &Room) -> Result<(), Short> {
+        match &mut self.owner {
+            // What the worker asked itself is short, and has to be read whatever callers may get.
+            Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
+            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted),
+            Owner::Worker(..) | Owner::Job(_) => {
+                self.give_up(Fate::TooLarge);
+                Ok(())
+            }
         }
-        replies.extend_from_slice(piece);
+    }
+
+    /// Keeps the replies that are whole, and nothing more.
+    fn give_up(&mut self, fate: Fate) {
+        self.fate = fate;
+        let whole = self.whole;
+        let replies = &mut self.burst_mut().replies;
+        replies.truncate(whole);
+        replies.shrink_to_fit();
     }
 }
 
@@ -112,6 +142,8 @@ pub(crate) struct InFlight {
     requests: usize,
     answered: VecDeque<Answered>,
     saw_readonly: bool,
+    /// The front reply has no room; with its kind if it is complete.
+    short: Option<(Short, Option<ReplyKind>)>,
 }
 
 impl InFlight {
@@ -136,7 +168,8 @@ impl InFlight {
 
     /// The front reply is so large that what comes behind it should go elsewhere.
     pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
-        scanner.bulk_left() > BULKY_BYTES
+        self.short.is_some()
+            || scanner.bulk_left() > BULKY_BYTES
             || self.slots.front().is_some_and(|slot| slot.burst().replies.len() > BULKY_BYTES)
     }
 
@@ -147,12 +180,12 @@ impl InFlight {
 
     pub(crate) fn push_job(&mut self, job: Job) {
         let left = job.burst().replies_due;
-        self.push(Slot { owner: Owner::Job(job), left, whole: 0, overflowed: false });
+        self.push(Slot { owner: Owner::Job(job), left, whole: 0, fate: Fate::Kept });
     }
 
     pub(crate) fn push_own(&mut self, purpose: Purpose, requests: Vec<u8>) {
         let burst = Burst { requests, replies_due: 1, ..Default::default() };
-        self.push(Slot { owner: Owner::Worker(purpose, burst), left: 1, whole: 0, overflowed: false });
+        self.push(Slot { owner: Owner::Worker(purpose, burst), left: 1, whole: 0, fate: Fate::Kept });
     }
 
     fn push(&mut self, slot: Slot) {
@@ -199,17 +232,14 @@ impl InFlight {
         }
     }
 
-    /// Distributes bytes that the upstream sent; answers every job whose last reply is whole.
-    pub(crate) fn read(
-        &mut self,
-        mut chunk: &[u8],
-        scanner: &mut ReplyScanner,
-        bytes_max: usize,
-    ) -> Result<(), ReadError> {
-        while !chunk.is_empty() {
-            let progress = scanner.scan(chunk)?;
-            let (piece, rest) = chunk.split_at(progress.consumed);
-            chunk = rest;
+    /// Distributes bytes that the upstream sent; answers every job whose last reply is whole. How many bytes it
+    /// took: all of them, unless a reply is [`short`](Self::short) of room.
+    pub(crate) fn read(&mut self, chunk: &[u8], scanner: &mut ReplyScanner, room: &Room) -> Result<usize, ReadError> {
+        let mut used = 0;
+        while used < chunk.len() && self.short.is_none() {
+            let progress = scanner.scan(&chunk[used..])?;
+            let piece = &chunk[used..used + progress.consumed];
+            used += progress.consumed;
             if progress.complete.or(scanner.kind()) == Some(ReplyKind::Push) {
                 // No shared connection asks for pushes; what comes all the same answers nobody.
                 continue;
@@ -220,15 +250,37 @@ impl InFlight {
             let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
-            slot.take_in(piece, scanner.bulk_left(), bytes_max);
-            if let Some(kind) = progress.complete {
-                self.reply_done(kind, bytes_max);
+            match slot.take_in(piece, scanner.bulk_left(), room) {
+                Err(short) => self.short = Some((short, progress.complete)),
+                Ok(()) => {
+                    if let Some(kind) = progress.complete {
+                        self.reply_done(kind, room);
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(used)
     }
 
-    fn reply_done(&mut self, kind: ReplyKind, bytes_max: usize) {
+    /// What the front reply lacks before anything further can be read.
+    pub(crate) fn short(&self) -> Option<Short> {
+        self.short.map(|(short, _)| short)
+    }
+
+    /// Ends that with the share that was lacking, or without.
+    pub(crate) fn settle(&mut self, share: Option<Share>, room: &Room) {
+        let (Some((_, complete)), Some(slot)) = (self.short.take(), self.slots.front_mut()) else { return };
+        match (share, &mut slot.burst_mut().room) {
+            (Some(share), Some(held)) => held.join(share),
+            (Some(share), none) => *none = Some(share),
+            (None, _) => slot.give_up(Fate::NoRoom),
+        }
+        if let Some(kind) = complete {
+            self.reply_done(kind, room);
+        }
+    }
+
+    fn reply_done(&mut self, kind: ReplyKind, room: &Room) {
         self.requests -= 1;
         let Some(slot) = self.slots.front_mut() else { return };
         slot.left -= 1;
@@ -244,8 +296,11 @@ impl InFlight {
         }
         self.written -= 1;
         match self.slots.pop_front() {
-            Some(Slot { owner: Owner::Job(job), overflowed: false, .. }) => job.finish(),
-            Some(Slot { owner: Owner::Job(job), .. }) => job.fail(JobError::RepliesTooLarge(bytes_max)),
+            Some(Slot { owner: Owner::Job(job), fate, .. }) => match fate {
+                Fate::Kept => job.finish(),
+                Fate::TooLarge => job.fail(JobError::RepliesTooLarge(room.job_max)),
+                Fate::NoRoom => job.fail(JobError::RepliesFull(room.all_max)),
+            },
             Some(Slot { owner: Owner::Worker(purpose, burst), .. }) => {
                 self.answered.push_back(Answered { purpose, reply: burst.replies });
             }

@@ -19,7 +19,7 @@ pub struct Needs {
 
 /// Complete requests to be written in one piece, and the replies once they are there. The buffers
 /// travel with the job and come back with its answer, so that a caller can use them again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Burst {
     /// Requests, back to back, as arrays of bulk strings.
     pub requests: Vec<u8>,
@@ -34,6 +34,9 @@ pub struct Burst {
     pub replies: Vec<u8>,
     /// How many replies these are.
     pub replies_done: u32,
+    /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
+    /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
+    pub room: Option<Share>,
 }
 
 /// The outcome of a job: its burst, and why replies are missing if they are.

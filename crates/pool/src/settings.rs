@@ -27,6 +27,8 @@ pub struct Settings {
     pub reply_timeout: Duration,
     /// Bytes of the replies to one job.
     pub reply_bytes_max: usize,
+    /// Bytes of replies that callers hold beyond [`REPLY_FREE_BYTES`](crate::REPLY_FREE_BYTES) each.
+    pub replies_bytes_max: usize,
     /// Aggregates inside aggregates in one reply.
     pub reply_depth_max: usize,
     /// Connecting and logging in, together.
@@ -59,6 +61,7 @@ impl Settings {
             pause_timeout: Duration::from_secs(60),
             reply_timeout: Duration::from_secs(10),
             reply_bytes_max: 1 << 30,
+            replies_bytes_max: 256 << 20,
             reply_depth_max: 32,
             connect_timeout: Duration::from_secs(2),
             reconnect_delay_min: Duration::from_millis(5),

@@ -13,6 +13,8 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     /// Bytes of requests queued and in flight.
     pub(crate) queued_bytes: Arc<Budget>,
+    /// Bytes of replies, from when they come until their callers let them go.
+    pub(crate) reply_bytes: Arc<Budget>,
     /// The right to draw from the queue. One worker at a time has it, until it has no room left: so
     /// that a further connection is used only when the load needs it, and batches stay whole.
     pub(crate) turn: Arc<Semaphore>,
@@ -32,6 +34,7 @@ impl Shared {
             exclusives,
             health: Health::new(),
             queued_bytes: Arc::new(Budget::default()),
+            reply_bytes: Arc::new(Budget::default()),
             turn: Arc::new(Semaphore::new(1)),
             probe: Semaphore::new(1),
             facts: Mutex::default(),

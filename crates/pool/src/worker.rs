@@ -122,7 +122,8 @@ impl Worker {
                         Stats::count(&shared.stats.opened);
                         let facts = shared.publish(facts);
                         tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
-                        return Some(Connection::new(stream, &facts, &settings, fastrand::f64()));
+                        let replies = Arc::clone(&shared.reply_bytes);
+                        return Some(Connection::new(stream, &facts, &settings, replies, fastrand::f64()));
                     }
                     Err(error) => {
                         self.backoff.failed();

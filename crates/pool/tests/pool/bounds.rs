@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pool::{Endpoint, JobError, Pool, Sent, Settings};
-use tokio::time::Instant;
+use pool::{Answer, Endpoint, JobError, Pool, Sent, Settings};
+use tokio::time::{Instant, sleep};
 
 use crate::upstream::{Peer, burst, burst_of, calls, echo, replies, settings, settle};
 
@@ -102,6 +102,109 @@ async fn replies_beyond_reply_bytes_max_fail_their_own_job_only() {
         assert_eq!(first.failure.unwrap().sent(), Sent::Maybe);
         assert_eq!((first.burst.replies_done, first.burst.replies.len()), (done, done as usize * 7), "whole ones stay");
         assert_eq!(replies(second), "+b\r\n");
+    }
+}
+
+const KIB: usize = 1024;
+
+/// A bulk string of `bytes` of the one that is given.
+fn bulk(byte: u8, bytes: usize) -> Vec<u8> {
+    [format!("${bytes}\r\n").as_bytes(), &vec![byte; bytes], b"\r\n"].concat()
+}
+
+/// Two jobs with replies of 600 KiB, and a small one behind them, where 1 MiB may be held. What the second
+/// and third got, and how long after the first, which is held for `hold` by its caller.
+async fn crowd(hold: Duration) -> (Answer, Answer, Duration) {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { replies_bytes_max: KIB * KIB, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut callers = [pool.caller(), pool.caller(), pool.caller()];
+    let [one, two, three] = &mut callers;
+    let (reader, second, third, ()) = tokio::join!(
+        async {
+            let first = one.call(burst(&["GET", "a"])).await;
+            let answered = Instant::now();
+            assert_eq!(first.burst.replies, bulk(b'a', 600 * KIB));
+            sleep(hold).await;
+            drop(first);
+            answered
+        },
+        two.call(burst(&["GET", "b"])),
+        async { (three.call(burst(&["GET", "c"])).await, Instant::now()) },
+        async {
+            (peer.next().await, peer.next().await, peer.next().await);
+            peer.reply([bulk(b'a', 600 * KIB), bulk(b'b', 600 * KIB), b"+c\r\n".to_vec()].concat()).await;
+        }
+    );
+    assert!(pool.caller().reply_bytes().used() <= KIB * KIB);
+    (second, third.0, third.1.duration_since(reader))
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_wait_for_room_while_callers_let_go_of_theirs() {
+    let (second, third, waited) = crowd(Duration::from_millis(30)).await;
+    assert_eq!(second.failure, None);
+    assert_eq!(second.burst.replies, bulk(b'b', 600 * KIB));
+    assert_eq!(replies(third), "+c\r\n");
+    assert!((29..35).contains(&waited.as_millis()), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_find_no_room_fail_their_own_job_only_and_soon() {
+    let (second, third, waited) = crowd(Duration::from_secs(3600)).await;
+    assert_eq!(second.failure, Some(JobError::RepliesFull(KIB * KIB)));
+    assert_eq!((second.failure.unwrap().sent(), second.burst.replies.len()), (Sent::Maybe, 0));
+    assert_eq!(replies(third), "+c\r\n");
+    assert!(waited < Duration::from_millis(60), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_takes_no_replies_holds_no_more_than_replies_bytes_max_and_delays_others_once() {
+    const LARGE: usize = 100;
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { replies_bytes_max: KIB * KIB, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let crowd = calls(&pool, 0..LARGE).await;
+    let (mut caller, mut most) = (pool.caller(), 0);
+    let started = Instant::now();
+    let (last, ()) = tokio::join!(caller.call(burst(&["GET", "last"])), async {
+        for _ in 0..LARGE {
+            peer.next().await.unwrap();
+            peer.reply(bulk(b'x', 200 * KIB)).await;
+            settle().await;
+            most = most.max(pool.caller().reply_bytes().used());
+        }
+        assert_eq!(peer.echo_next().await, ["GET", "last"]);
+    });
+    assert_eq!(replies(last), "+GET last\r\n");
+    // A millisecond for each is the test's own.
+    assert!(started.elapsed() < Duration::from_millis(60 + LARGE as u64), "{:?}", started.elapsed());
+    let mut held = Vec::new();
+    for call in crowd {
+        held.push(call.await.unwrap());
+    }
+    let served = held.iter().filter(|answer| answer.failure.is_none()).count();
+    assert!((5..=8).contains(&served), "{served} of 200 KiB, of which 64 are free for each");
+    assert!(most <= KIB * KIB, "{most}");
+    drop(held);
+    assert_eq!((caller.reply_bytes().used(), caller.reply_bytes().shares()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_reply_larger_than_replies_bytes_max_passes_when_nothing_else_is_held() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { replies_bytes_max: 100 * KIB, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    // In one piece whose length is known, and in pieces that become ever more.
+    let pieces = [b"*40\r\n".to_vec(), bulk(b'x', 20 * KIB).repeat(40)].concat();
+    for reply in [bulk(b'x', 800 * KIB), pieces] {
+        let (answer, ()) = tokio::join!(caller.call(burst(&["GET", "a"])), async {
+            peer.next().await.unwrap();
+            peer.reply(&reply).await;
+        });
+        assert_eq!(answer.failure, None);
+        assert_eq!(answer.burst.replies, reply);
     }
 }
 
