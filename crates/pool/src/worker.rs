@@ -33,12 +33,19 @@ const SHORT_LIFE: Duration = Duration::from_millis(100);
 /// is no wait, but costs a system call, which larger batches do not earn back.
 const GATHER_BELOW: usize = 64;
 
+/// How often a worker whose connection is silent lets others have its turn until it gives the connection up.
+/// Seldom enough that a slow upstream keeps its batches whole.
+const YIELDS: u32 = 32;
+
 pub(crate) struct Worker {
     index: usize,
     shared: Arc<Shared>,
     queue: Receiver<Job>,
     settings: watch::Receiver<Arc<Settings>>,
     turn: Option<OwnedSemaphorePermit>,
+    /// Set while its connection is silent with requests in flight: when it last let others have its turn. It
+    /// does not wait for the turn then, and takes it only where nobody else wants it.
+    silent: Option<Instant>,
     backoff: Backoff,
     alarm: Alarm,
     gauge: Arc<Gauge>,
@@ -55,7 +62,7 @@ impl Worker {
         let settings = shared.settings.clone();
         let gauge = shared.workers.enter(index + 1);
         let (backoff, alarm) = (Backoff::default(), Alarm::default());
-        Self { index, shared, queue, settings, turn: None, backoff, alarm, gauge }
+        Self { index, shared, queue, settings, turn: None, silent: None, backoff, alarm, gauge }
     }
 
     /// Works until the queue or this worker's place is gone.
@@ -69,6 +76,7 @@ impl Worker {
             self.gauge.connected(None);
             // Others go on drawing, and callers learn of it, before the answers are out.
             self.turn = None;
+            self.silent = None;
             drop(connected);
             if opened.elapsed() < SHORT_LIFE {
                 self.backoff.failed();
@@ -188,11 +196,15 @@ impl Worker {
             if !has_room {
                 self.turn = None;
             }
+            let may_draw = has_room && (self.silent.is_none() || self.turn.is_some());
             let deadline = self.deadline(connection);
             tokio::select! {
                 biased;
-                driven = connection.drive() => driven?,
-                job = next_job(&self.queue, &self.shared, &mut self.turn), if has_room => {
+                driven = connection.drive() => {
+                    driven?;
+                    self.silent = None;
+                }
+                job = next_job(&self.queue, &self.shared, &mut self.turn), if may_draw => {
                     if let Some(job) = job {
                         self.submit(connection, job);
                     } else {
@@ -244,8 +256,14 @@ impl Worker {
         } else if connection.leaving {
             connection.last_heard + self.silence_max()
         } else {
-            connection.renew_at.min(connection.last_heard + self.silence_max())
+            connection.renew_at.min(self.yields_at(connection))
         }
+    }
+
+    /// When a connection with requests in flight has been silent for so long that another should have the turn,
+    /// if one is ready for it: this one may be dead.
+    fn yields_at(&self, connection: &Connection) -> Instant {
+        self.silent.unwrap_or(connection.last_heard) + self.silence_max() / YIELDS
     }
 
     /// How long an upstream may be silent with requests in flight: after the callers have been told,
@@ -254,12 +272,16 @@ impl Worker {
         self.shared.settings.borrow().reply_timeout.saturating_mul(2)
     }
 
-    fn alarm_rang(&self, connection: &mut Connection) -> Result<(), Lost> {
+    fn alarm_rang(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         let now = Instant::now();
         if !connection.is_idle() {
             let silence = self.silence_max();
             if now >= connection.last_heard + silence {
                 return Err(Lost::Silent(silence));
+            }
+            if now >= self.yields_at(connection) {
+                self.silent = Some(now);
+                self.turn = None;
             }
         } else if now >= connection.last_used + connection.keepalive {
             connection.ping();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pool::{Endpoint, JobError, Pool, Sent, Settings, Upstream as Reach};
 use tokio::time::{Instant, sleep};
 
-use crate::upstream::{IDLE_TIMEOUT_4_S, Peer, burst, echo, replies, settings, settle};
+use crate::upstream::{Act, IDLE_TIMEOUT_4_S, Peer, Upstream, burst, echo, replies, settings, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -115,6 +115,64 @@ async fn a_silent_connection_is_given_up_after_twice_the_reply_timeout() {
     assert!(peer.next().await.is_none());
     assert!((5990..6020).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     assert_eq!(pool.status().lost, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_lets_a_healthy_one_have_the_jobs() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { workers: 2, reply_timeout: 16 * SECOND, ..settings(endpoint) });
+    let dead = Peer::accept(&arrivals).await;
+    let healthy = Upstream::echoing(arrivals);
+    settle().await;
+    let mut calls = Vec::new();
+    for number in 0..100 {
+        calls.push((number, crate::upstream::calls(&pool, [number]).await.remove(0)));
+        sleep(SECOND / 10).await;
+    }
+    let mut lost = Vec::new();
+    for (number, call) in calls {
+        match call.await.unwrap() {
+            answer if answer.failure == Some(JobError::ReplyTimeout(16 * SECOND)) => lost.push(number),
+            answer => assert_eq!(replies(answer), format!("+INCR {number}\r\n")),
+        }
+    }
+    // A sixteenth of reply_timeout is a second.
+    assert!(lost.len() <= 11 && lost.iter().all(|number| *number <= 10), "{lost:?}");
+    assert_eq!(healthy.seen().len() + lost.len(), 100);
+    drop(dead);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_is_slow_to_answer_gets_its_jobs_on_one_connection() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { workers: 3, reply_timeout: 16 * SECOND, ..settings(endpoint) });
+    let upstream = Upstream::start(arrivals, |_| Act::EchoAfter(SECOND * 9 / 10));
+    settle().await;
+    for number in 0..20 {
+        let mut calls = crate::upstream::calls(&pool, [number, number + 100]).await;
+        assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {number}\r\n"));
+        assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {}\r\n", number + 100));
+    }
+    let first = upstream.seen()[0].connection;
+    assert!(upstream.seen().iter().all(|seen| seen.connection == first), "batches were split");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_go_out_although_all_connections_are_silent() {
+    for workers in [1, 2, 3] {
+        let (endpoint, arrivals) = Endpoint::memory();
+        let pool = Pool::start(Settings { workers, reply_timeout: 16 * SECOND, ..settings(endpoint) });
+        let upstream = Upstream::start(arrivals, |_| Act::EchoAfter(15 * SECOND));
+        settle().await;
+        let mut calls = Vec::new();
+        for number in 0..5 {
+            calls.extend(crate::upstream::calls(&pool, [number]).await);
+            sleep(2 * SECOND).await;
+        }
+        assert_eq!(pool.status().queued_jobs, 0, "all are written, as there is room");
+        assert_eq!(replies(calls.remove(0).await.unwrap()), "+INCR 0\r\n");
+        drop(upstream);
+    }
 }
 
 #[tokio::test(start_paused = true)]
