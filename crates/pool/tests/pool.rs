@@ -9,6 +9,8 @@ mod bounds;
 mod closing;
 #[path = "pool/gates.rs"]
 mod gates;
+#[path = "pool/lending.rs"]
+mod lending;
 #[path = "pool/life.rs"]
 mod life;
 #[path = "pool/order.rs"]
