@@ -192,3 +192,32 @@ fn clients_that_come_and_go_leave_nothing() {
     assert_eq!(subscribers(&mut direct, "a"), 0);
     assert_eq!(clients(&mut direct, "name=respool-pubsub").len(), 1);
 }
+
+#[test]
+fn messages_that_a_subscriber_does_not_read_are_bounded_in_bytes_too() {
+    const BYTES: usize = 256 * 1024;
+    const MESSAGES: usize = 300;
+    let redis = Redis::start(&[]);
+    // The first bound alone would let each channel hold 64 GiB of these.
+    let config = "[pubsub]\nmode = \"shared\"\nbacklog_messages = 262144\nbacklog_bytes_max = 8388608";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow("too slow").allow("no room").start();
+    let (mut deaf, mut keen) = (gateway.client(), gateway.client());
+    deaf.small_buffers();
+    for client in [&mut deaf, &mut keen] {
+        client.line("SUBSCRIBE large");
+    }
+    let before = gateway.process().rss_bytes();
+    let (mut publisher, text) = (redis.client(), "x".repeat(BYTES));
+    for _ in 0..MESSAGES {
+        publisher.send(&["PUBLISH", "large", &text]);
+        assert_eq!(publisher.read_reply(), b":1\r\n");
+        assert!(keen.read_reply().len() > BYTES, "who keeps up gets everything");
+    }
+    let grown = gateway.process().peak_rss_bytes() - before;
+    println!("{grown} bytes more memory for {} bytes that were not read", MESSAGES * BYTES);
+    assert!(grown < 32 << 20, "{grown} bytes more memory for {} bytes that were not read", MESSAGES * BYTES);
+    // What had been on its way to the slow one comes, then it is closed.
+    assert!(deaf.read_to_end().len() < MESSAGES * BYTES);
+    assert!(!publisher.call(&["PUBLISH", "large", "end"]).is_empty());
+    assert!(keen.read_reply().ends_with(b"$3\r\nend\r\n"));
+}

@@ -214,6 +214,9 @@ section! {
         /// to a power of two. They are kept once for all clients. Costs 40 bytes each for every channel, used or
         /// not, besides the messages.
         backlog_messages: usize = 1_024,
+        /// `shared`: bytes of messages that are kept for clients that have not read them, all channels together.
+        /// Beyond, the oldest go, and clients that still had to read them are closed.
+        backlog_bytes_max: usize = 67_108_864,
         /// `shared`: channels and patterns subscribed at the same time, all clients together. Further ones get an
         /// error.
         subscriptions_max: usize = 10_000,

@@ -80,6 +80,11 @@ pub(crate) fn overrun(bound: usize, missed: u64) -> String {
     format!("ERR respool: backlog_messages ran out: more than {bound} messages behind, {missed} were not sent")
 }
 
+/// Subscribers have too much to read, and this one has the oldest of it; the connection is closed after it.
+pub(crate) fn backlog_full(max: usize) -> String {
+    format!("ERR respool: backlog_bytes_max ran out: messages that subscribers have not read fill {max} bytes")
+}
+
 /// A subscription that the upstream took back; the connection is closed after it.
 pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a subscription";
 

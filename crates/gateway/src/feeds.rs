@@ -16,6 +16,7 @@ use resp::write_request;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
+    backlog::{Backlog, Gone},
     message::{Kind, Message, Name},
     registry::Entry,
     settings::PubSubSettings,
@@ -48,6 +49,7 @@ enum Upstream {
 #[derive(Debug)]
 struct Feed {
     sender: broadcast::Sender<Arc<Message>>,
+    gone: Gone,
     /// By the id of the session.
     listeners: HashMap<u64, Arc<Entry>>,
     upstream: Upstream,
@@ -80,8 +82,9 @@ pub(crate) struct Feeds {
     pub(crate) settings: PubSubSettings,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Directory {
+    backlog: Backlog,
     feeds: [HashMap<Arc<[u8]>, Feed>; 3],
     /// Feeds whose subscription at the upstream may not be what it should be.
     changed: HashSet<Name>,
@@ -114,7 +117,12 @@ impl Feed {
 impl Feeds {
     pub(crate) fn new(settings: PubSubSettings) -> Self {
         Self {
-            directory: Mutex::default(),
+            directory: Mutex::new(Directory {
+                backlog: Backlog::new(settings.backlog_bytes_max),
+                feeds: Default::default(),
+                changed: HashSet::new(),
+                down: None,
+            }),
             changed: Notify::new(),
             published: AtomicU64::new(0),
             overrun: AtomicU64::new(0),
@@ -141,8 +149,8 @@ impl Feeds {
         self.lock().len()
     }
 
-    /// Makes a session a listener of `name`; `None` when there are as many feeds as there may be.
-    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<Receiver> {
+    /// Makes a session a listener of `name`, of what comes after the message of that number; `None` when there are as many feeds as there may be.
+    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<(Receiver, Gone, u64)> {
         let mut directory = self.lock();
         let full = directory.len() >= self.settings.subscriptions_max;
         if directory.feed(name).is_none() {
@@ -151,6 +159,7 @@ impl Feeds {
             }
             let feed = Feed {
                 sender: broadcast::Sender::new(self.settings.backlog_messages),
+                gone: Gone::default(),
                 listeners: HashMap::new(),
                 upstream: Upstream::Absent,
                 outstanding: 0,
@@ -161,7 +170,7 @@ impl Feeds {
         }
         let feed = directory.feed(name)?;
         feed.listeners.insert(listener.id, Arc::clone(listener));
-        let receiver = feed.sender.subscribe();
+        let (receiver, gone) = (feed.sender.subscribe(), Arc::clone(&feed.gone));
         match feed.upstream {
             Upstream::Asked | Upstream::Confirmed => {}
             Upstream::Refused(_) | Upstream::Absent | Upstream::Leaving => {
@@ -172,7 +181,7 @@ impl Feeds {
                 self.changed.notify_one();
             }
         }
-        Some(receiver)
+        Some((receiver, gone, self.published()))
     }
 
     /// Takes a session off the listeners of `name`. The last one's leaving ends the subscription.
@@ -252,7 +261,7 @@ impl Feeds {
     /// `reason` is set when sessions that wait for confirmations should know.
     pub(crate) fn lost(&self, reason: Option<Arc<str>>) {
         let mut directory = self.lock();
-        let Directory { feeds, changed, down } = &mut *directory;
+        let Directory { feeds, changed, down, backlog: _ } = &mut *directory;
         let news = down.is_none() && reason.is_some();
         *down = reason;
         changed.clear();
@@ -293,9 +302,11 @@ impl Turn<'_> {
         let name = Name { kind, bytes: Arc::clone(name) };
         self.number += 1;
         let number = self.number;
+        let Some(gone) = self.directory.feed(&name).map(|feed| Arc::clone(&feed.gone)) else { return };
+        let message = self.directory.backlog.keep(number, message, &gone);
         let Some(feed) = self.directory.feed(&name) else { return };
         // Nobody receives it where the last listener has just left.
-        let _ = feed.sender.send(Arc::new(Message::new(number, message)));
+        let _ = feed.sender.send(message);
         if !std::mem::replace(&mut feed.fresh, true) {
             self.fresh.push(name);
         }

@@ -6,6 +6,7 @@
 mod answered_here;
 mod args;
 mod auth;
+mod backlog;
 mod check;
 mod client_command;
 mod command;
@@ -42,6 +43,7 @@ mod signals;
 mod stand_in;
 mod state;
 mod subscriber;
+mod tap;
 mod views;
 mod window;
 

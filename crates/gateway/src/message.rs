@@ -1,9 +1,10 @@
 //! What shared pub/sub passes around: the name of a channel or pattern, and a message that is written as
 //! it came, in either protocol. Used by `feeds`, `subscriber` and `shared_pubsub`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use resp::Protocol;
+use pool::Share;
+use resp::{Protocol, write_bulk, write_integer, write_null, write_push};
 
 /// What a name stands for. The order is that of `CLIENT LIST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,24 +57,61 @@ pub(crate) struct Name {
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) number: u64,
+    /// `None` once it had to go.
+    body: Mutex<Option<Body>>,
+}
+
+#[derive(Debug)]
+struct Body {
     /// Whole. The first byte is that of the upstream's protocol; the rest is the same in both.
     bytes: Box<[u8]>,
+    /// Of what subscribers may have to read.
+    _share: Share,
 }
 
 impl Message {
     /// `message` as the upstream sent it, in either protocol.
-    pub(crate) fn new(number: u64, message: &[u8]) -> Self {
-        Self { number, bytes: message.into() }
+    pub(crate) fn new(number: u64, message: &[u8], share: Share) -> Self {
+        Self { number, body: Mutex::new(Some(Body { bytes: message.into(), _share: share })) }
     }
 
-    /// Appends it in a client's protocol.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, protocol: Protocol) {
+    fn body(&self) -> MutexGuard<'_, Option<Body>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back what it holds, whoever still has to read it.
+    pub(crate) fn empty(&self) {
+        *self.body() = None;
+    }
+
+    /// Whether it can still be read.
+    #[cfg(test)]
+    pub(crate) fn is_there(&self) -> bool {
+        self.body().is_some()
+    }
+
+    /// Appends it in a client's protocol; false if it had to go.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, protocol: Protocol) -> bool {
+        let body = self.body();
+        let Some(body) = &*body else { return false };
         out.push(match protocol {
             Protocol::Resp2 => b'*',
             Protocol::Resp3 => b'>',
         });
-        out.extend_from_slice(&self.bytes[1..]);
+        out.extend_from_slice(&body.bytes[1..]);
+        true
     }
+}
+
+/// As Redis confirms, or denies that there was anything.
+pub(crate) fn confirmation(command: &str, name: Option<&[u8]>, count: usize, protocol: Protocol, out: &mut Vec<u8>) {
+    write_push(out, protocol, 3);
+    write_bulk(out, command.as_bytes());
+    match name {
+        Some(name) => write_bulk(out, name),
+        None => write_null(out, protocol),
+    }
+    write_integer(out, i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 #[cfg(test)]
@@ -82,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_message_is_the_same_in_both_protocols_but_for_its_mark() {
-        let message = Message::new(1, b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+        let share = Arc::new(pool::Budget::default()).charge(0);
+        let message = Message::new(1, b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n", share);
         let (mut resp2, mut resp3) = (Vec::new(), Vec::new());
         message.write(&mut resp2, Protocol::Resp2);
         message.write(&mut resp3, Protocol::Resp3);

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Keys that count only at the start.
-const AT_START: [&str; 12] = [
+const AT_START: [&str; 13] = [
     "listen",
     "log.format",
     "metrics.connections_max",
@@ -27,6 +27,7 @@ const AT_START: [&str; 12] = [
     "metrics.timeout_ms",
     "pool.queue_capacity",
     "protected_mode",
+    "pubsub.backlog_bytes_max",
     "pubsub.backlog_messages",
     "pubsub.mode",
     "pubsub.subscriptions_max",

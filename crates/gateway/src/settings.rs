@@ -82,6 +82,7 @@ pub(crate) struct SessionSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PubSubSettings {
     pub(crate) backlog_messages: usize,
+    pub(crate) backlog_bytes_max: usize,
     pub(crate) subscriptions_max: usize,
 }
 
@@ -225,6 +226,7 @@ fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigErro
     let pubsub = &config.pubsub;
     let settings = PubSubSettings {
         backlog_messages: at_least_one("pubsub.backlog_messages", pubsub.backlog_messages)?,
+        backlog_bytes_max: at_least_one("pubsub.backlog_bytes_max", pubsub.backlog_bytes_max)?,
         subscriptions_max: at_least_one("pubsub.subscriptions_max", pubsub.subscriptions_max)?,
     };
     if settings.backlog_messages > BACKLOG_MESSAGES_MAX {

@@ -20,10 +20,11 @@ use crate::{
     command::{Class, Here, Reason},
     error_text,
     feeds::Standing,
-    message::{Kind, Name},
+    message::{Kind, Name, confirmation},
     registry::Asked,
     session::Session,
-    subscriber::{Missed, Subscriber, confirmation},
+    subscriber::Subscriber,
+    tap::Missed,
 };
 
 /// Bytes of messages that are passed on in one write.
@@ -220,7 +221,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(client = self.entry.id, missed, closed, "subscriber too slow, closing it");
                 error_text::overrun(bound, missed)
             }
-            (Missed::Overrun(_) | Missed::Ended, _) => error_text::SUBSCRIPTION_ENDED.to_owned(),
+            (Missed::Gone, Some(feeds)) => {
+                let (closed, bound) = (feeds.count_overrun(), feeds.settings.backlog_bytes_max);
+                tracing::warn!(
+                    client = self.entry.id,
+                    closed,
+                    "no room for what a slow subscriber has to read, closing it"
+                );
+                error_text::backlog_full(bound)
+            }
+            (Missed::Overrun(_) | Missed::Gone | Missed::Ended, _) => error_text::SUBSCRIPTION_ENDED.to_owned(),
         };
         write_error(&mut self.output, &text);
         self.subscriber = None;

@@ -7,45 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use resp::{Protocol, write_bulk, write_integer, write_null, write_push};
-use tokio::sync::broadcast::error::TryRecvError;
-
 use crate::{
-    feeds::{Feeds, Receiver, Standing},
-    message::{Kind, Message, Name},
+    feeds::{Feeds, Standing},
+    message::{Kind, Name, confirmation},
     registry::Entry,
+    tap::{Missed, Tap},
 };
-
-/// Why a subscriber cannot go on: it has missed messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missed {
-    /// It was slower than its bound allows; how many messages it did not get.
-    Overrun(u64),
-    /// The upstream took back a subscription.
-    Ended,
-}
-
-#[derive(Debug)]
-struct Tap {
-    receiver: Receiver,
-    /// Received, and waiting for its turn among the messages of other taps.
-    head: Option<Arc<Message>>,
-}
-
-impl Tap {
-    /// The number of its next message, if there is one.
-    fn next(&mut self) -> Result<Option<u64>, Missed> {
-        if self.head.is_none() {
-            self.head = match self.receiver.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Lagged(missed)) => return Err(Missed::Overrun(missed)),
-                Err(TryRecvError::Closed) => return Err(Missed::Ended),
-            };
-        }
-        Ok(self.head.as_ref().map(|message| message.number))
-    }
-}
+use resp::Protocol;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -90,11 +58,11 @@ impl Subscriber {
             if self.taps.contains_key(name) || self.joining.contains_key(name) {
                 continue;
             }
-            let Some(receiver) = self.feeds.join(name, &self.entry) else {
+            let Some((receiver, gone, last)) = self.feeds.join(name, &self.entry) else {
                 self.give_up();
                 return false;
             };
-            self.joining.insert(name.clone(), Tap { receiver, head: None });
+            self.joining.insert(name.clone(), Tap { receiver, head: None, last, gone });
         }
         true
     }
@@ -153,7 +121,7 @@ impl Subscriber {
     pub(crate) fn is_overrun(&self) -> bool {
         // As broadcast rounds it.
         let bound = self.feeds.settings.backlog_messages.next_power_of_two();
-        self.taps.values().any(|tap| tap.receiver.len() > bound)
+        self.taps.values().any(|tap| tap.receiver.len() > bound || tap.is_robbed())
     }
 
     /// Appends the messages that are there to `out`, until that has `bytes_max`; it is to be called again then.
@@ -173,7 +141,10 @@ impl Subscriber {
                 break;
             }
             if let Some(message) = taps[index].head.take() {
-                message.write(out, protocol);
+                if !message.write(out, protocol) {
+                    return Err(Missed::Gone);
+                }
+                taps[index].last = number;
             }
             next.extend(taps[index].next()?.map(|number| Reverse((number, index))));
         }
@@ -182,17 +153,6 @@ impl Subscriber {
         }
         Ok(())
     }
-}
-
-/// As Redis confirms, or denies that there was anything.
-pub(crate) fn confirmation(command: &str, name: Option<&[u8]>, count: usize, protocol: Protocol, out: &mut Vec<u8>) {
-    write_push(out, protocol, 3);
-    write_bulk(out, command.as_bytes());
-    match name {
-        Some(name) => write_bulk(out, name),
-        None => write_null(out, protocol),
-    }
-    write_integer(out, i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 #[cfg(test)]
@@ -217,7 +177,7 @@ mod tests {
 
     impl Desk {
         fn new() -> Self {
-            let settings = PubSubSettings { backlog_messages: BACKLOG, subscriptions_max: 3 };
+            let settings = PubSubSettings { backlog_messages: BACKLOG, backlog_bytes_max: 500, subscriptions_max: 3 };
             Self { feeds: Arc::new(Feeds::new(settings)), registry: Registry::default() }
         }
 
@@ -335,6 +295,22 @@ mod tests {
         }
         assert!(slow.is_overrun() && !quick.is_overrun());
         assert_eq!(delivered(&mut slow), Err(Missed::Overrun(1)));
+    }
+
+    #[test]
+    fn only_who_has_not_read_what_had_to_go_is_told_so() {
+        let desk = Desk::new();
+        let (mut slow, mut quick) = (desk.subscribed(&["a", "b"]), desk.subscribed(&["a", "b"]));
+        desk.publish("a", &"x".repeat(200));
+        delivered(&mut quick).expect("all of it");
+        assert!(!slow.is_overrun());
+        desk.publish("b", &"y".repeat(300));
+        assert!(slow.is_overrun() && !quick.is_overrun());
+        assert_eq!(delivered(&mut slow), Err(Missed::Gone));
+        assert_eq!(delivered(&mut quick).map(|text| text.len()), Ok(301));
+        let mut late = desk.subscribed(&["a"]);
+        desk.publish("a", "z");
+        assert_eq!(delivered(&mut late).as_deref(), Ok("*z"));
     }
 
     #[test]
