@@ -13,6 +13,8 @@ mod gates;
 mod lending;
 #[path = "pool/life.rs"]
 mod life;
+#[path = "pool/model.rs"]
+mod model;
 #[path = "pool/order.rs"]
 mod order;
 #[path = "pool/outage.rs"]
