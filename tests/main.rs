@@ -10,6 +10,7 @@ mod hostile;
 mod lendings;
 mod limits;
 mod operate;
+mod overload;
 mod parity;
 mod pipelining;
 mod shared_pubsub;

@@ -43,6 +43,10 @@ impl Redis {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
