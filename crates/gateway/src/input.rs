@@ -235,6 +235,8 @@ where
 fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds: Bounds<'_>) -> (usize, usize, Stop) {
     let mut used = 0;
     let mut transaction: Option<Mark> = None;
+    // Once for all that is there, where growing step by step would cost as much as the framing.
+    burst.requests.reserve(bytes.len().min(bounds.bytes));
     let (missing, stop) = loop {
         let open = transaction.is_some();
         let requests_max = if open { bounds.transaction } else { bounds.requests };
