@@ -235,8 +235,6 @@ where
 fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds: Bounds<'_>) -> (usize, usize, Stop) {
     let mut used = 0;
     let mut transaction: Option<Mark> = None;
-    // Once for all that is there, where growing step by step would cost as much as the framing.
-    burst.requests.reserve(bytes.len().min(bounds.bytes));
     let (missing, stop) = loop {
         let open = transaction.is_some();
         let requests_max = if open { bounds.transaction } else { bounds.requests };
@@ -271,6 +269,12 @@ fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds:
                         break (0, Stop::Other(class));
                     }
                 };
+                if burst.requests.is_empty() {
+                    // Once for all that go along, if they are like the first: growing step by step costs as
+                    // much as the framing.
+                    let alike = len.saturating_mul(bounds.requests).min(bounds.bytes);
+                    burst.requests.reserve(len.max(alike.min(bytes.len() - used)));
+                }
                 burst.read_only = read_only && (burst.replies_due == 0 || burst.read_only);
                 request.write(&mut burst.requests);
                 burst.replies_due += 1;

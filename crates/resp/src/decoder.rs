@@ -3,12 +3,8 @@
 
 use memchr::memchr;
 
-use crate::{
-    Request, RequestError, RequestLimits,
-    inline::split_inline,
-    number::{parse_integer, short_length},
-    request::Span,
-};
+use crate::number::{parse_integer, short_length};
+use crate::{Request, RequestError, RequestLimits, inline::split_inline, request::Span};
 
 /// Redis's `PROTO_INLINE_MAX_SIZE`: the longest inline request, count line or length line, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
