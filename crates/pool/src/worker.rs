@@ -32,7 +32,7 @@ const SHORT_LIFE: Duration = Duration::from_millis(100);
 
 /// A batch of fewer jobs than this is worth a look at what else has come before it is written. The look
 /// is no wait, but costs a system call, which larger batches do not earn back.
-const GATHER_BELOW: usize = 64;
+const GATHER_BELOW: usize = 24;
 
 pub(crate) struct Worker {
     index: usize,
