@@ -83,7 +83,7 @@ impl Connection {
         stream: Stream,
         facts: &Facts,
         settings: &Settings,
-        reply_bytes: Arc<Budget>,
+        reply_bytes: &Arc<Budget>,
         lifetime_chance: f64,
     ) -> Self {
         let now = Instant::now();
@@ -102,7 +102,7 @@ impl Connection {
             renew_at: now + settings.lifetime.mul_f64(0.9 + lifetime_chance / 5.0),
             keepalive: settings.keepalive,
             leaving: false,
-            room: Room { job_max: settings.reply_bytes_max, all_max: settings.replies_bytes_max, budget: reply_bytes },
+            room: Room::new(settings, reply_bytes),
             wait: Wait::default(),
             unread: 0..0,
             pipeline_depth: settings.pipeline_depth,

@@ -25,7 +25,11 @@ use tokio::{
 };
 
 use crate::{
-    Caller, Endpoint, Facts, JobError, Needs, Sent, Settings, login::login, shared::Shared, stats::Stats,
+    Caller, Endpoint, Facts, JobError, Needs, Sent, Settings,
+    login::login,
+    room::{Held, Room},
+    shared::Shared,
+    stats::Stats,
     stream::Stream,
 };
 
@@ -72,6 +76,7 @@ pub struct Lent {
     line: Line,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
+    held: Held,
 }
 
 impl Exclusives {
@@ -159,7 +164,7 @@ impl Caller {
                 None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
-                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
+                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit, held: Held::default() }),
                 Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
                 // It was closed while nobody looked; another may be good, and a new one will tell.
                 Ok(Err(Unprepared::Io(_))) | Err(_) if owed > 0 => {}
@@ -258,6 +263,17 @@ impl Line {
     }
 
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        self.poll_message_within(cx, out, |_, _| Poll::Ready(Ok(())))
+    }
+
+    /// As `poll_message`; asks `room` before it reads further, with the bytes of the message as far as they are
+    /// known.
+    fn poll_message_within(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        mut room: impl FnMut(&mut Context<'_>, usize) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<ReplyKind>> {
         loop {
             match self.scanner.scan(&self.input[self.scanned..]) {
                 Ok(progress) => {
@@ -270,6 +286,7 @@ impl Line {
                 }
                 Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
             }
+            std::task::ready!(room(cx, self.input.len().saturating_add(self.scanner.bulk_left())))?;
             if std::task::ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -321,13 +338,22 @@ impl Lent {
     }
 
     /// Appends the next whole reply or push message to `out`.
+    ///
+    /// # Errors
+    /// The connection broke, or the message is larger than `reply_bytes_max` or than what is left of
+    /// `replies_bytes_max`; drop it.
     pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
-        self.line.poll_message(cx, out)
+        let Self { line, shared, held, .. } = self;
+        let before = out.len();
+        line.poll_message_within(cx, out, |cx, bytes| {
+            held.poll(cx, bytes, before, || Room::new(&shared.settings(), &shared.reply_bytes))
+                .map_err(io::Error::other)
+        })
     }
 
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
-        let Self { mut line, shared, permit } = self;
+        let Self { mut line, shared, permit, .. } = self;
         let settings = shared.settings();
         let now = Instant::now();
         if now < line.renew_at

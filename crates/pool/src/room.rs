@@ -13,13 +13,19 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-use crate::budget::{Budget, Share};
+use crate::{
+    JobError, Settings,
+    budget::{Budget, Share},
+};
 
 /// Bytes that the replies to a job may hold without a share of the bound that all have in common.
 pub const REPLY_FREE_BYTES: usize = 64 * 1024;
 
-/// How long a connection waits for room. All that is in flight on it waits too.
+/// How long a shared connection waits for room. All that is in flight on it waits too.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long an exclusive connection waits for room. Nobody else waits for it.
+const PATIENCE_ALONE: Duration = Duration::from_secs(1);
 
 /// How long it does not wait again after it has done so in vain.
 const NO_PATIENCE: Duration = Duration::from_secs(1);
@@ -35,6 +41,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    pub(crate) fn new(settings: &Settings, budget: &Arc<Budget>) -> Self {
+        let (job_max, all_max) = (settings.reply_bytes_max, settings.replies_bytes_max);
+        Self { job_max, all_max, budget: Arc::clone(budget) }
+    }
+
     /// What a job's replies may hold without asking.
     pub(crate) fn unasked(&self) -> usize {
         self.job_max.min(REPLY_FREE_BYTES)
@@ -77,9 +88,13 @@ impl fmt::Debug for Wait {
 impl Wait {
     /// Ready with the share that was lacking, or with `None` once there has been no room for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, short: Short, room: &Room) -> Poll<Option<Share>> {
+        self.poll_for(cx, short, room, PATIENCE)
+    }
+
+    fn poll_for(&mut self, cx: &mut Context<'_>, short: Short, room: &Room, patience: Duration) -> Poll<Option<Share>> {
         let waiting = self.waiting.get_or_insert_with(|| {
             let further = Arc::clone(&room.budget).take_further(short.own, short.more, room.all_max);
-            let patience = if self.in_vain_until > Some(Instant::now()) { Duration::ZERO } else { PATIENCE };
+            let patience = if self.in_vain_until > Some(Instant::now()) { Duration::ZERO } else { patience };
             Box::pin(async move { timeout(patience, further).await.ok() })
         });
         let share = ready!(waiting.as_mut().poll(cx));
@@ -91,5 +106,42 @@ impl Wait {
             self.in_vain_until = Some(now + NO_PATIENCE);
         }
         Poll::Ready(share)
+    }
+}
+
+/// What the borrower of an exclusive connection holds of replies.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    share: Option<Share>,
+    wait: Wait,
+}
+
+impl Held {
+    /// Ready when there is room for a message of `bytes`, as far as they are known, besides `others`; fails when
+    /// there is none for too long.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: usize,
+        others: usize,
+        room: impl FnOnce() -> Room,
+    ) -> Poll<Result<(), JobError>> {
+        let all = bytes.saturating_add(others);
+        if all <= REPLY_FREE_BYTES {
+            self.share = None;
+            return Poll::Ready(Ok(()));
+        }
+        let room = room();
+        if bytes > room.job_max {
+            return Poll::Ready(Err(JobError::RepliesTooLarge(room.job_max)));
+        }
+        let Err(short) = room.claim(&mut self.share, all) else { return Poll::Ready(Ok(())) };
+        let more = ready!(self.wait.poll_for(cx, short, &room, PATIENCE_ALONE));
+        match (more, &mut self.share) {
+            (Some(more), Some(share)) => share.join(more),
+            (more, share) => *share = more,
+        }
+        let lacks = self.share.is_none();
+        Poll::Ready(if lacks { Err(JobError::RepliesFull(room.all_max)) } else { Ok(()) })
     }
 }

@@ -131,7 +131,7 @@ impl Worker {
                         Stats::count(&shared.stats.opened);
                         let facts = shared.publish(facts);
                         tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
-                        let replies = Arc::clone(&shared.reply_bytes);
+                        let replies = &shared.reply_bytes;
                         return Some(Connection::new(stream, &facts, &settings, replies, fastrand::f64()));
                     }
                     Err(error) => {

@@ -1,6 +1,6 @@
 //! Lent connections: what their borrowers wait for has an end.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{future::poll_fn, io::ErrorKind, time::Duration};
 
 use pool::{Endpoint, Needs, Pool, Settings};
 use tokio::time::{Instant, timeout};
@@ -26,4 +26,37 @@ async fn writing_to_an_upstream_that_takes_nothing_ends_at_reply_timeout() {
     assert!((2990..3010).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     drop(lent);
     assert_eq!((pool.status().exclusive_lent, pool.status().exclusive_idle), (0, 0), "it is not used again");
+}
+
+/// Bug: what was read of a reply on an exclusive connection had no bound at all.
+#[tokio::test(start_paused = true)]
+async fn replies_on_lent_connections_share_the_memory_for_replies_and_fail_where_there_is_none() {
+    const KIB: usize = 1024;
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { replies_bytes_max: 550 * KIB, reply_bytes_max: 900 * KIB, ..settings(endpoint) });
+    let _worker = Peer::accept(&arrivals).await;
+    let caller = pool.caller();
+    let reply = [b"$307200\r\n", &[b'x'; 300 * KIB][..], b"\r\n"].concat();
+    let mut held = Vec::new();
+    for fits in [true, true, false] {
+        let (lent, mut peer) = tokio::join!(caller.lend(Needs::default()), Peer::accept(&arrivals));
+        let mut lent = lent.unwrap();
+        let mut out = Vec::new();
+        let (read, ()) = tokio::join!(poll_fn(|cx| lent.poll_message(cx, &mut out)), peer.reply_or_give_up(&reply));
+        assert_eq!(read.is_ok(), fits, "{read:?}");
+        assert!(caller.reply_bytes().used() <= 550 * KIB);
+        held.push((lent, peer));
+    }
+    // Who lets go of one makes room for another.
+    drop(held.remove(0));
+    let (lent, peer) = &mut held[0];
+    let mut out = Vec::new();
+    let (read, ()) = tokio::join!(poll_fn(|cx| lent.poll_message(cx, &mut out)), peer.reply_or_give_up(&reply));
+    assert!(read.is_ok() && out == reply, "{read:?}");
+    let mut out = Vec::new();
+    peer.reply("$999999999\r\n").await;
+    let too_large = poll_fn(|cx| lent.poll_message(cx, &mut out)).await.unwrap_err();
+    assert!(too_large.to_string().starts_with("reply_bytes_max ran out"), "{too_large}");
+    drop(held);
+    assert_eq!(caller.reply_bytes().used(), 0);
 }

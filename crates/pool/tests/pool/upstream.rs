@@ -167,6 +167,11 @@ impl Peer {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// As `reply`, where the pool may not read all of it.
+    pub async fn reply_or_give_up(&mut self, bytes: &[u8]) {
+        let _ = timeout(Duration::from_secs(5), self.stream.write_all(bytes)).await;
+    }
+
     /// Answers the next request with its own arguments.
     pub async fn echo_next(&mut self) -> Request {
         let request = self.next().await.expect("a request");
