@@ -24,8 +24,11 @@ use crate::{
 /// Bytes of one read, and of unfinished input that no budget counts.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Bytes of a begun request that are moved to where the rest is read.
+const BEGUN_BYTES: usize = 4 * 1024;
+
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BEGUN_BYTES + READ_BYTES]);
 }
 
 /// Why gathering stopped.
@@ -114,18 +117,25 @@ impl Input {
             return self.poll_read_large(stream, cx, burst, bounds);
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
+            // A short beginning goes in front of what comes, so that the session needs no buffer for both.
+            let begun = if self.pending.len() <= BEGUN_BYTES { self.pending.len() } else { 0 };
+            scratch[..begun].copy_from_slice(&self.pending[..begun]);
+            let mut buffer = ReadBuf::new(&mut scratch[begun..begun + READ_BYTES]);
             ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-            let bytes = buffer.filled();
-            if bytes.is_empty() {
+            let bytes = begun + buffer.filled().len();
+            if bytes == begun {
                 return Poll::Ready(Ok(Stop::End));
             }
-            if self.is_midway() {
-                return Poll::Ready(Ok(if self.keep(bytes) { self.gather(burst, bounds) } else { Stop::OutOfMemory }));
+            if self.pending.len() > begun {
+                let kept = self.keep(&scratch[..bytes]);
+                return Poll::Ready(Ok(if kept { self.gather(burst, bounds) } else { Stop::OutOfMemory }));
             }
-            let (used, missing, stop) = gather(bytes, &mut self.decoder, burst, bounds);
+            let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, bounds);
             self.missing = missing;
-            let kept = self.keep(&bytes[used..]);
+            if begun > 0 {
+                self.advance(begun);
+            }
+            let kept = self.keep(&scratch[used..bytes]);
             Poll::Ready(Ok(if kept { stop } else { Stop::OutOfMemory }))
         })
     }
@@ -165,7 +175,7 @@ impl Input {
     {
         SCRATCH.with_borrow_mut(|scratch| {
             while !self.ended && self.pending.len() < backlog_max && self.charge(self.pending.len() + READ_BYTES) {
-                let mut buffer = ReadBuf::new(scratch);
+                let mut buffer = ReadBuf::new(&mut scratch[..READ_BYTES]);
                 let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
                 self.ended = read.is_err() || buffer.filled().is_empty();
                 self.pending.extend_from_slice(buffer.filled());
