@@ -74,7 +74,7 @@ pub(crate) struct Short {
 /// A connection's waiting for room.
 #[derive(Default)]
 pub(crate) struct Wait {
-    waiting: Option<Pin<Box<dyn Future<Output = Option<Share>> + Send>>>,
+    waiting: Option<Pin<Box<dyn Future<Output = Option<Share>> + Send + Sync>>>,
     /// There is no waiting until then.
     in_vain_until: Option<Instant>,
 }
