@@ -4,3 +4,12 @@
 mod load;
 mod memory;
 mod share;
+
+use crate::support::Client;
+
+/// A figure of `RESPOOL POOLS`.
+fn pools_figure(operator: &mut Client, key: &str) -> usize {
+    let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+    let (_, rest) = pools.split_once(&format!("{key}\r\n:")).expect("the gateway tells");
+    rest.split_once('\r').and_then(|(number, _)| number.parse().ok()).expect("a number")
+}

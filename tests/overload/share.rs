@@ -8,14 +8,8 @@ use std::{
     time::Duration,
 };
 
+use super::pools_figure;
 use crate::support::{Client, Gateway, Redis, Upstream, pass, request, wait};
-
-/// A figure of `RESPOOL POOLS`.
-fn figure(operator: &mut Client, key: &str) -> usize {
-    let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
-    let (_, rest) = pools.split_once(&format!("{key}\r\n:")).expect("the gateway tells");
-    rest.split_once('\r').and_then(|(number, _)| number.parse().ok()).expect("a number")
-}
 
 #[test]
 fn one_greedy_client_gets_a_burst_for_each_request_of_the_others_and_no_more() {
@@ -53,7 +47,7 @@ fn one_greedy_client_gets_a_burst_for_each_request_of_the_others_and_no_more() {
         stopped.store(true, Ordering::SeqCst);
         modest.iter_mut().for_each(|client| client.send(&["INCR", "modest"]));
         wait("all to wait", || {
-            let all = figure(&mut operator, "cl_waiting") + figure(&mut operator, "cl_active");
+            let all = pools_figure(&mut operator, "cl_waiting") + pools_figure(&mut operator, "cl_active");
             (all == MODEST + 1).then_some(())
         });
         let before = greedy_served.load(Ordering::SeqCst);
