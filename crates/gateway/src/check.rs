@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use pool::REPLY_FREE_BYTES;
+
 use crate::{config::Config, descriptors, settings::GatewaySettings};
 
 /// An idle session, in bytes: task, entry, buffers.
@@ -20,13 +22,16 @@ const WORKER_BYTES: usize = 80 * 1024;
 pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
     let mut report = toml::to_string(&config.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"));
     let clients = settings.session.clients_max;
+    let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
     let rows = [
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
         ("clients_max, 64 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
         ("input_bytes_max, unfinished requests beyond", settings.session.input_bytes_max),
         ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES)),
         ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),
-        ("replies_bytes_max, replies not read yet", settings.session.replies_bytes_max),
+        ("clients_max, 64 KiB of replies each", clients * REPLY_FREE_BYTES),
+        ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
+        ("pubsub.backlog_bytes_max, messages not read yet", backlog),
         ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES)),
     ];
     report.push_str("\n# Memory that each bound allows, all of them at their worst at the same time:\n");
@@ -37,12 +42,9 @@ pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
         let _ = writeln!(report, "# {:>10} MiB  {what}", bytes.div_ceil(1 << 20));
     }
     let _ = writeln!(report, "# {:>10} MiB  together", total.div_ceil(1 << 20));
-    let per_client = settings.pool.reply_bytes_max.div_ceil(1 << 20);
-    let _ = writeln!(
-        report,
-        "# Beyond that: reply_bytes_max, {per_client} MiB for each piece whose replies are coming in,"
-    );
-    let _ = writeln!(report, "# and backlog_bytes_max for a client that does not read, within input_bytes_max.");
+    let single = settings.pool.reply_bytes_max.div_ceil(1 << 20);
+    let _ = writeln!(report, "# Beyond that: a burst for each client that waits for its place in queue_bytes_max,");
+    let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
     if let Some(shortage) = descriptors::shortage(settings, descriptors::raise()) {
         let _ = writeln!(report, "# WARNING: {shortage}");
