@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     context::Context,
+    counts::Fault,
     error_text,
     in_force::InForce,
     input::{Bounds, Input, Stop},
@@ -111,8 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Stop::Incomplete | Stop::Full => true,
                 // Boxed, so that the rare paths do not make every session's task larger.
                 Stop::Other(class) => Box::pin(self.other(class)).await,
-                Stop::Malformed(error) => self.refuse(&error_text::request(&error)),
-                Stop::OutOfMemory => self.refuse(error_text::input_full(self.settings.input_bytes_max).as_bytes()),
+                Stop::Malformed(error) => self.refuse(Fault::Protocol, &error_text::request(&error)),
+                Stop::OutOfMemory => {
+                    let text = error_text::input_full(self.settings.input_bytes_max);
+                    self.refuse(Fault::InputFull, text.as_bytes())
+                }
                 Stop::End => false,
             };
             if !go_on {
@@ -226,6 +230,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         burst.needs = self.state.needs;
         let due = burst.replies_due;
         if !self.window.is_cheap(due as usize) && !self.room_for_replies().await {
+            self.caller.count_refused(&burst);
+            self.context.counts.fault(Fault::RepliesFull);
             let text = error_text::replies_full(&self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
             return true;
@@ -260,7 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Says why and closes.
-    fn refuse(&mut self, text: &[u8]) -> bool {
+    fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
+        self.context.counts.fault(fault);
         write_error(&mut self.output, text);
         false
     }
@@ -276,6 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             self.deaf = true;
             if error.kind() == io::ErrorKind::TimedOut {
+                self.context.counts.fault(Fault::ClientStuck);
                 // It is there and takes nothing: what it still asks for is not fetched either.
                 self.entry.ask(Asked::Kill);
             }

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
+    Answer, Burst, BurstClass, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
     ticket::Ticket,
 };
 
@@ -22,6 +22,14 @@ pub struct Caller {
     ticket: Arc<Ticket>,
     progress: Arc<Progress>,
     alarm: Alarm,
+    /// What the call at hand is counted as, until it is over.
+    under_way: Option<(BurstClass, u32)>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.call_was_dropped();
+    }
 }
 
 impl Clone for Caller {
@@ -34,7 +42,7 @@ impl Caller {
     pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
         let ticket = Arc::new(Ticket::new());
         let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
-        Self { queue, shared, ticket, progress, alarm: Alarm::default() }
+        Self { queue, shared, ticket, progress, alarm: Alarm::default(), under_way: None }
     }
 
     /// What the upstream said about itself at the last login.
@@ -69,16 +77,38 @@ impl Caller {
     pub async fn call(&mut self, burst: Burst) -> Answer {
         let mut started = Instant::now();
         self.waits(started);
-        let (due, stats) = (burst.replies_due, &self.shared.stats);
-        stats.began(&burst);
+        self.call_was_dropped();
+        let (class, due) = (burst.class(), burst.replies_due);
+        self.shared.stats.began(class, &burst);
+        self.under_way = Some((class, due));
         let answer = self.call_until_answered(burst, &mut started).await;
+        self.under_way = None;
         let stats = &self.shared.stats;
         match &answer.failure {
-            None => stats.replied(&answer.burst, started, self.ticket.taken_at()),
-            Some(failure) => stats.failed(due, answer.burst.replies_done, failure),
+            None => stats.replied(class, &answer.burst, started, self.ticket.taken_at()),
+            Some(failure) => stats.failed(class, due, answer.burst.replies_done, failure, started),
         }
         self.progress.ended();
         answer
+    }
+
+    /// Requests of a call whose future was dropped will never get a reply.
+    fn call_was_dropped(&mut self) {
+        if let Some((class, due)) = self.under_way.take() {
+            self.shared.stats.class(class).failed(due);
+        }
+    }
+
+    /// Counts a burst to which its owner makes up an error instead of calling.
+    pub fn count_refused(&self, burst: &Burst) {
+        let tally = self.shared.stats.class(burst.class());
+        tally.began(burst.replies_due);
+        tally.failed(burst.replies_due);
+    }
+
+    /// Counts a failure of what was borrowed; jobs and borrowing itself are counted anyway.
+    pub fn count_failure(&self, failure: &JobError) {
+        self.shared.stats.failure(failure);
     }
 
     /// Others see this caller waiting, until its progress has ended.

@@ -14,7 +14,7 @@ pub(crate) struct Histogram {
 }
 
 /// What a histogram had counted at some time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// Upper bounds, inclusive, each with the values up to it and above the bound before. The last has none.
     pub buckets: Vec<(Option<u64>, u64)>,
@@ -26,6 +26,15 @@ impl Distribution {
     /// Values counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Counts what the other has counted too.
+    pub fn add(&mut self, other: &Self) {
+        self.buckets.resize(other.buckets.len().max(self.buckets.len()), (None, 0));
+        for (own, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *own = (more.0, own.1 + more.1);
+        }
+        self.sum += other.sum;
     }
 }
 
