@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use pool::Burst;
 use resp::{Protocol, Request, write_error, write_simple};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
 
 use crate::{
     answered_here::{self, After, Hello, Who},
@@ -81,6 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.state.request_done();
         }
         self.publish();
+        if looks_at_all_clients(class) {
+            // It took long enough for the others to have a turn, however many more of the kind there are.
+            yield_now().await;
+        }
         go_on
     }
 
@@ -216,6 +223,10 @@ fn alone(class: Class, request: &Request<'_>) -> Burst {
     let mut burst = Burst { replies_due: 1, read_only, ..Burst::default() };
     request.write(&mut burst.requests);
     burst
+}
+
+fn looks_at_all_clients(class: Class) -> bool {
+    matches!(class, Class::Here(Here::ClientList | Here::ClientKill | Here::ClientUnblock | Here::Respool))
 }
 
 fn may_precede_login(class: Class) -> bool {

@@ -39,6 +39,9 @@ use crate::{
 /// so that a quiet session is small.
 const KEEP_BYTES: usize = 1024;
 
+/// Replies beyond this, in bytes, are written before the next request is looked at.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
 /// How long a new client may take to its first request before a drain closes it.
 const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
@@ -147,6 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
     async fn next_input(&mut self) -> io::Result<Stop> {
+        if self.output.len() > OUTPUT_BYTES {
+            // Replies to what is answered here gather while there is more of it.
+            self.flush().await;
+        }
         if self.entry.asked() == Asked::Kill {
             return Ok(Stop::End);
         }
