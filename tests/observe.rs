@@ -2,4 +2,5 @@
 //! up whatever went wrong, and that whoever looks touches no traffic.
 
 mod lookers_on;
+mod shown;
 mod totals;

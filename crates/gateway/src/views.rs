@@ -7,6 +7,7 @@ use pool::{BurstClass, ClassTotals, Distribution, Stage, Status, Upstream, Worke
 use tokio::task::yield_now;
 
 use crate::{
+    auth::DEFAULT_USER,
     command::Reason,
     context::Context,
     operator::Outcome,
@@ -114,17 +115,19 @@ pub(crate) fn client(entry: &Entry) -> Row {
     let (state, wait) = match entry.progress.stage() {
         Stage::Waiting(age) => ("waiting", age),
         Stage::InFlight(_) => ("active", Duration::ZERO),
-        Stage::Idle if details.exclusive.is_some() => ("exclusive", Duration::ZERO),
+        Stage::Idle if details.exclusive.is_some() => ("active", Duration::ZERO),
         Stage::Idle => ("idle", Duration::ZERO),
     };
     vec![
-        ("id", number(entry.id)),
-        ("user", text(details.user.unwrap_or_default())),
-        ("name", text(String::from_utf8_lossy(&details.name))),
+        ("user", text(details.user.as_deref().unwrap_or(DEFAULT_USER))),
         ("database", number(details.db)),
         ("state", text(state)),
-        ("addr", text(entry.address.to_string())),
-        ("wait_us", number(wait.as_micros())),
+        ("addr", text(entry.address.ip().to_string())),
+        ("port", number(entry.address.port())),
+        ("wait", number(wait.as_secs())),
+        ("wait_us", number(wait.subsec_micros())),
+        ("application_name", text(String::from_utf8_lossy(&details.name))),
+        ("id", number(entry.id)),
         ("exclusive", text(details.exclusive.map_or("", Reason::name))),
         ("resp", number(details.protocol.version())),
         ("connected_s", number(entry.since.elapsed().as_secs())),
