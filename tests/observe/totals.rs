@@ -334,3 +334,29 @@ fn totals_add_up_when_clients_vanish() {
     assert_eq!(metrics.value("respool_replies_total{class=\"write\"}"), 20.0);
     gateway.client().expect("GET gone", "$2\r\n20\r\n");
 }
+
+#[test]
+fn totals_add_up_when_replies_are_not_read() {
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nreplies_bytes_max = 1000000\nqueue_timeout_ms = 200";
+    let gateway = Gateway::builder().upstream(&redis.url()).metrics().config(config).start();
+    let (mut deaf, mut client, address) = (gateway.client(), gateway.client(), gateway.metrics_address());
+    client.expect(&format!("SET large {}", "x".repeat(4 << 20)), "+OK\r\n");
+    // What its replies cost is known from here on.
+    client.line("GET large");
+    deaf.small_buffers();
+    deaf.send_raw(&requests(&["GET large"]).repeat(4));
+    wait("more to be held than there is room for", || {
+        (Metrics::read(address).value("respool_held_bytes{what=\"replies\"}") > 1e6).then_some(())
+    });
+    let mut told = Told::default();
+    told.note("read", &client.line("GET large"));
+    assert_eq!(told.failed["read"], 1, "replies_bytes_max");
+    drop(deaf);
+    let metrics = settled(&gateway);
+    assert_eq!(
+        (errors(&metrics, "replies_full"), metrics.by("respool_failed_requests_total", "class")["read"]),
+        (1.0, 1.0)
+    );
+    assert!(metrics.by("respool_requests_total", "class")["read"] >= 3.0);
+}
