@@ -11,6 +11,7 @@ use crate::{
     Burst, BurstClass, ClassTotals, JobError, Tally,
     histogram::{Distribution, Histogram},
     micros,
+    tally::{COUNTED, add},
 };
 
 /// Counters since the start.
@@ -108,10 +109,6 @@ impl Writes {
     }
 }
 
-fn add(counter: &AtomicU64, number: usize) {
-    counter.fetch_add(number as u64, Ordering::Relaxed);
-}
-
 impl Stats {
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
@@ -128,19 +125,19 @@ impl Stats {
             return;
         }
         self.class(class).began(burst.replies_due);
-        add(&self.request_bytes, burst.requests.len());
+        add(&self.request_bytes, burst.requests.len() as u64);
         self.job_requests.record(u64::from(burst.replies_due));
     }
 
     /// It has got it back, answered: begun at `started` and taken by a worker at `taken`.
     pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Instant, taken: Option<Instant>) {
-        if burst.replies_done == 0 {
+        if !COUNTED || burst.replies_done == 0 {
             return;
         }
         let now = Instant::now();
         let (taken, tally) = (taken.unwrap_or(now), self.class(class));
         tally.replied(burst.replies_done);
-        add(&self.reply_bytes, burst.replies.len());
+        add(&self.reply_bytes, burst.replies.len() as u64);
         tally.took(micros(taken.saturating_duration_since(started)), micros(now.saturating_duration_since(taken)));
     }
 

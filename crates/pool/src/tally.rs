@@ -12,6 +12,9 @@ use crate::histogram::{Distribution, Histogram};
 /// The lowest bound of the histograms of times, in microseconds.
 const TIME_FIRST: u64 = 32;
 
+/// False in a build that is made to measure what counting costs.
+pub(crate) const COUNTED: bool = cfg!(not(feature = "uncounted"));
+
 /// Counts of one class since the start.
 #[derive(Debug)]
 pub struct Tally {
@@ -60,17 +63,17 @@ impl Default for Tally {
 impl Tally {
     /// Requests have come.
     pub fn began(&self, requests: u32) {
-        self.requests.fetch_add(u64::from(requests), Ordering::Relaxed);
+        add(&self.requests, requests.into());
     }
 
     /// Of those that had come, so many have a reply now.
     pub fn replied(&self, requests: u32) {
-        self.replied.fetch_add(u64::from(requests), Ordering::Relaxed);
+        add(&self.replied, requests.into());
     }
 
     /// And so many will never have one.
     pub fn failed(&self, requests: u32) {
-        self.failed.fetch_add(u64::from(requests), Ordering::Relaxed);
+        add(&self.failed, requests.into());
     }
 
     /// A job waited for `queue` microseconds and was then at the upstream for `upstream`.
@@ -109,12 +112,19 @@ impl ClassTotals {
     }
 }
 
+/// A relaxed addition.
+pub(crate) fn add(counter: &AtomicU64, number: u64) {
+    if COUNTED {
+        counter.fetch_add(number, Ordering::Relaxed);
+    }
+}
+
 /// A duration as the histograms of times count it.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "uncounted")))]
 mod tests {
     use super::*;
 
