@@ -13,16 +13,24 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use tokio::task::spawn_blocking;
+
 use self::page::{Page, as_f64};
 use crate::{command::Reason, context::Context, views::Clients};
 
 const MICROS: f64 = 1e6;
 
-/// All metrics in the OpenMetrics text format.
+/// All metrics in the OpenMetrics text format. Written on a thread of its own: it takes as long as some
+/// hundred requests.
 pub(crate) async fn text(context: &Arc<Context>) -> Result<String, Error> {
     let clients = Clients::of(context).await;
+    let source = Source { context: Arc::clone(context), clients };
+    spawn_blocking(move || write(source)).await.unwrap_or(Err(Error))
+}
+
+fn write(source: Source) -> Result<String, Error> {
     let mut registry = Registry::with_prefix("respool");
-    registry.register_collector(Box::new(Source { context: Arc::clone(context), clients }));
+    registry.register_collector(Box::new(source));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
