@@ -5,12 +5,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::time::Instant;
-
 use crate::{
     Burst, BurstClass, ClassTotals, JobError, Tally,
     histogram::{Distribution, Histogram},
     micros,
+    moment::Moment,
     tally::{COUNTED, add},
 };
 
@@ -130,26 +129,26 @@ impl Stats {
     }
 
     /// It has got it back, answered: begun at `started` and taken by a worker at `taken`.
-    pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Instant, taken: Option<Instant>) {
+    pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Moment, taken: Option<Moment>) {
         if !COUNTED || burst.replies_done == 0 {
             return;
         }
-        let now = Instant::now();
+        let now = Moment::now();
         let (taken, tally) = (taken.unwrap_or(now), self.class(class));
         tally.replied(burst.replies_done);
         add(&self.reply_bytes, burst.replies.len() as u64);
-        tally.took(micros(taken.saturating_duration_since(started)), micros(now.saturating_duration_since(taken)));
+        tally.took(taken.since(started), now.since(taken));
     }
 
     /// Or it has got `done` replies to `due` requests, and why there are no more.
-    pub(crate) fn failed(&self, class: BurstClass, due: u32, done: u32, failure: &JobError, started: Instant) {
+    pub(crate) fn failed(&self, class: BurstClass, due: u32, done: u32, failure: &JobError, started: Moment) {
         let tally = self.class(class);
         tally.replied(done);
         tally.failed(due.saturating_sub(done));
         match failure {
             JobError::QueueTimeout(waited) => tally.waited_in_vain(*waited),
             JobError::ReplyTimeout(limit) => {
-                tally.took(micros(started.elapsed().saturating_sub(*limit)), micros(*limit));
+                tally.took(Moment::now().since(started).saturating_sub(micros(*limit)), micros(*limit));
             }
             JobError::PauseTimeout(_)
             | JobError::UpstreamDown(_)
