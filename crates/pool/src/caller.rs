@@ -14,6 +14,9 @@ use crate::{
     shared::Shared, stats::Stats, ticket::Ticket,
 };
 
+/// A ticket that no job has is held by its caller and by those who look on.
+const TICKET_HOLDERS: usize = 2;
+
 /// What one attempt goes by, read at its beginning.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -182,10 +185,12 @@ impl Caller {
             },
         };
         let (sender, receiver) = oneshot::channel();
-        match Arc::get_mut(&mut self.ticket) {
-            Some(ticket) => ticket.reset(),
+        if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
             // A job of a call that was dropped is still on its way, and keeps the ticket.
-            None => self.ticket = Arc::new(Ticket::new()),
+            self.ticket = Arc::new(Ticket::new());
+            self.progress.follows(Arc::clone(&self.ticket));
+        } else {
+            self.ticket.reset();
         }
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
         match self.queue.try_send(job) {
