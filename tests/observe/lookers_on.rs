@@ -209,4 +209,4 @@ fn who_asks_for_the_list_of_clients_all_the_time_leaves_others_their_turn() {
 }
 
 /// Requests that all come at once.
-const ASKED: usize = 2500;
+const ASKED: usize = 800;
