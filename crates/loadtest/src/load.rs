@@ -65,6 +65,9 @@ pub enum LoadError {
     /// Ctrl-C came before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
+    /// Another load generator was to drive it and did not; says what happened.
+    #[error("{0}")]
+    Generator(String),
     /// A thread of the driver panicked.
     #[error("a driver thread ended without a result")]
     Driver,
@@ -120,9 +123,6 @@ impl Load {
         }
         if self.threads > self.connections {
             return refuse(format!("{} threads cannot share {} connections", self.threads, self.connections));
-        }
-        if let (Pace::Open(rate), Until::Count(_)) = (self.pace, self.until) {
-            return refuse(format!("--rate {rate} runs for --seconds, not for --requests"));
         }
         Ok(())
     }

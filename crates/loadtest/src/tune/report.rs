@@ -8,10 +8,7 @@ use crate::{
         plot::{Axis, Line, Scale, plot},
         table::{columns, rate},
     },
-    tune::{
-        Tuned,
-        search::{Point, TOLERANCE},
-    },
+    tune::{Tuned, point::Point, verdict::Certainty},
 };
 
 /// The widest bar of the curve, in characters.
@@ -39,14 +36,21 @@ fn answer(tuned: &Tuned) -> String {
         format!("[runtime]\nthreads = {threads}\n\n[pool]\nworkers = {workers}\npipeline_depth = {depth}\n\n");
     // Writing into a String cannot fail.
     let mut line = |line: String| writeln!(text, "{line}").expect("a String takes all");
-    line(format!("noise between rounds of the same setting: {:.1} %", choice.noise * 100.0));
     line(format!(
-        "the chosen pool was within {:.0} % of the fastest in {} of {} rounds: {}",
-        choice.tolerance * 100.0,
-        choice.rounds_within,
+        "{}: at most {:.1} % slower than the fastest (95 % confidence), from {} rounds; single measurements of \
+         one setting\nvary by {:.1} % here{}",
+        choice.certainty,
+        choice.slower_at_most * 100.0,
         choice.rounds,
-        certainty(tuned)
+        choice.noise * 100.0,
+        match choice.certainty {
+            Certainty::Sure | Certainty::Likely => "",
+            Certainty::NotSure => ": measure longer (--budget) or on a quieter machine",
+        }
     ));
+    if choice.any_depth {
+        line("every pipeline_depth did equally well with these workers: the default stays".to_owned());
+    }
     if let Some(target) = tuned.p99_ms_max {
         line(if choice.keeps_target {
             format!("it keeps the p99 target of {target} ms")
@@ -55,19 +59,9 @@ fn answer(tuned: &Tuned) -> String {
         });
     }
     if let Some(early) = &tuned.ended_early {
-        line(format!("ended early: {early}; what was measured until then decided"));
+        line(format!("ended by: {early}; what was measured until then decided"));
     }
     text
-}
-
-fn certainty(tuned: &Tuned) -> &'static str {
-    let choice = &tuned.choice;
-    match (choice.rounds_within * 5 >= choice.rounds * 4, choice.noise < TOLERANCE / 2.0) {
-        _ if choice.rounds < 3 => "too few rounds to be sure",
-        (true, true) => "sure",
-        (true, false) => "likely, on a noisy machine",
-        (false, _) => "not sure; measure longer or on a quieter machine",
-    }
 }
 
 /// The page: the text, and plots of rate and p99 by workers and by depth.
