@@ -73,8 +73,8 @@ async fn compare() -> anyhow::Result<()> {
 
 async fn harness(load: &Load) -> anyhow::Result<Figures> {
     let read = || usage(std::process::id()).map_or(0.0, |usage| usage.cpu_s);
-    let (mut begin, mut end) = (0.0, 0.0);
-    let outcome = drive(load, &Interrupt::never(), |moment| match moment {
+    let (mut begin, mut end, never) = (0.0, 0.0, Interrupt::never());
+    let outcome = drive(load, &never, |moment| match moment {
         Moment::Begin => begin = read(),
         Moment::End => end = read(),
         Moment::Sample(_) => {}

@@ -59,6 +59,11 @@ impl Counts {
         self.wrong.values().sum()
     }
 
+    /// Whether the target answered errors or ended connections.
+    pub fn has_failures(&self) -> bool {
+        self.error_replies > 0 || self.connections_lost > 0
+    }
+
     /// What went wrong first, in words.
     pub fn example(&self) -> Option<&String> {
         self.wrong_examples.first().or(self.error_texts.keys().next()).or(self.last_loss.as_ref())
@@ -99,6 +104,7 @@ mod tests {
         one.merge(&other);
         assert_eq!((one.error_replies, one.error_texts.len(), one.error_texts["ERR 0"]), (21, TEXTS_MAX, 2));
         assert_eq!((one.wrong_total(), one.wrong_examples.len()), (20, EXAMPLES_MAX));
+        assert!(one.has_failures() && !other.wrong.is_empty());
         assert_eq!(one.example().map(String::as_str), Some("0"));
     }
 }

@@ -155,10 +155,7 @@ impl Outcome {
 
     /// Whether the target failed: errors, losses, or an end before time.
     pub fn is_target_failing(&self) -> bool {
-        self.ended == Ended::Dead
-            || self.counts.error_replies > 0
-            || self.counts.connections_lost > 0
-            || (self.operations == 0 && self.ended == Ended::Done)
+        self.ended == Ended::Dead || self.counts.has_failures() || (self.operations == 0 && self.ended == Ended::Done)
     }
 
     /// The exit code: see the README's table.

@@ -24,7 +24,7 @@ pub fn text(tuned: &Tuned) -> String {
         let Point { threads, workers, depth } = measured.point;
         let mark = if tuned.choice.point == measured.point { " <- chosen" } else { "" };
         let figures = [threads.to_string(), workers.to_string(), depth.to_string(), measured.rounds.to_string()];
-        let bar = format!("{:30}{mark}", bar);
+        let bar = format!("{bar:30}{mark:10}");
         figures.into_iter().chain([rate(measured.rate), format!("{:.3}", measured.p99_ms), bar]).collect()
     }));
     format!("{}\n{}\n\n{}\n{}", tuned.upstream, tuned.load, columns(&rows), answer(tuned))
@@ -83,15 +83,54 @@ pub fn html(tuned: &Tuned) -> String {
         let lines: Vec<_> = depths
             .iter()
             .map(|depth| {
-                let keep = |point: Point| point.threads == 1 && point.depth == *depth;
+                let keep = |point: Point| point.threads == chosen.threads && point.depth == *depth;
                 line(&format!("depth {depth}"), &keep, |point| point.workers, y)
             })
             .filter(|line| line.points.len() > 1)
             .collect();
         body += &section(&format!("{name} by workers"), &plot(axis("workers"), up, &lines));
-        let keep = |point: Point| point.threads == 1 && point.workers == chosen.workers;
+        let keep = |point: Point| point.threads == chosen.threads && point.workers == chosen.workers;
         let lines = [line(&format!("workers {}", chosen.workers), &keep, |point| point.depth, y)];
         body += &section(&format!("{name} by pipeline depth"), &plot(axis("pipeline depth"), up, &lines));
     }
     page("Pool size found by measuring", &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::{Measured, verdict::Choice};
+
+    #[test]
+    fn the_answer_is_marked_and_says_how_sure_it_is() {
+        let point = Point { threads: 1, workers: 2, depth: 64 };
+        let best = Point { workers: 4, ..point };
+        let measured = |point, rate| Measured { point, rounds: 9, rate, p99_ms: 1.5 };
+        let mut tuned = Tuned {
+            upstream: "redis://h:1".to_owned(),
+            load: "200 connections".to_owned(),
+            choice: Choice {
+                point,
+                best,
+                rounds: 9,
+                noise: 0.042,
+                slower_at_most: 0.0512,
+                certainty: Certainty::Sure,
+                any_depth: false,
+                keeps_target: false,
+            },
+            p99_ms_max: Some(1.0),
+            curve: vec![measured(point, 90_000.0), measured(best, 100_000.0)],
+            ended_early: None,
+        };
+        let found = text(&tuned);
+        let bars: Vec<_> = found.lines().filter(|line| line.contains('#')).collect();
+        assert!(bars[0].ends_with("###    <- chosen") && !bars[1].contains("chosen"), "{found}");
+        assert_eq!(bars[0].find('#'), bars[1].find('#'), "{found}");
+        assert!(found.contains("sure: at most 5.1 % slower") && found.contains("from 9 rounds"), "{found}");
+        assert!(found.contains("vary by 4.2 % here\n") && found.contains("NO pool kept"), "{found}");
+        tuned.choice.certainty = Certainty::NotSure;
+        assert!(text(&tuned).contains("not sure: ") && text(&tuned).contains("quieter machine"));
+        assert!(html(&tuned).contains("p99, ms by pipeline depth"));
+    }
 }

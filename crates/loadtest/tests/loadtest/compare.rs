@@ -73,7 +73,7 @@ fn redis_benchmark_may_put_the_load_on() {
 #[test]
 fn ctrl_c_prints_what_there_is() {
     let directory = tempfile::tempdir().unwrap();
-    let args = ["--systems", "direct", "--workloads", "c50", "--rounds", "100", "--seconds", "0.2"];
+    let args = ["--systems", "direct", "--workloads", "c50", "--rounds", "100", "--seconds", "1"];
     let child = compare(&args, directory.path()).stdout(Stdio::piped()).spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     wait_until_redis_has_worked(directory.path());

@@ -45,6 +45,7 @@ async fn a_closed_loop_reports_known_delays() {
     let upstream = Scripted::start(known_delays).await;
     let mut load = upstream.load();
     (load.connections, load.until) = (40, Until::Count(1_000));
+    load.reply_timeout = Duration::from_secs(10);
     let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
     assert_eq!((outcome.operations, outcome.latency.count), (1_000, 1_000));
     assert_known_delays(&outcome, &upstream);
@@ -56,7 +57,7 @@ async fn an_open_loop_reports_known_delays() {
     let mut load = upstream.load();
     // Enough connections that none has to wait for the one before it: each has 800 ms for its operation.
     (load.connections, load.pace) = (400, Pace::Open(500.0));
-    load.keys = 1_000;
+    (load.keys, load.reply_timeout) = (1_000, Duration::from_secs(10));
     load.until = Until::Time(Duration::from_secs(2));
     let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
     assert_eq!(outcome.latency.count, 1_000);

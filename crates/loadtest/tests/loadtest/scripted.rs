@@ -105,7 +105,7 @@ impl Scripted {
         load.keys = 100;
         load.warmup = Duration::ZERO;
         load.until = loadtest::load::Until::Time(Duration::from_secs(1));
-        load.reply_timeout = Duration::from_millis(400);
+        load.reply_timeout = Duration::from_secs(1);
         load
     }
 }

@@ -62,6 +62,7 @@ async fn another_keys_value_is_crossed() {
         // From a certain point, once: what a GET gets is what was stored at another key.
         match (args, &mut *last.lock().unwrap()) {
             ([_, _, value], last) if last.is_none() => *last = Some(value.clone()),
+            ([_, _], Some(value)) if value.is_empty() => {}
             ([name, key], Some(value)) if index > 1_000 && !key.ends_with(&value[21..23]) && name == b"GET" => {
                 let value = std::mem::take(value);
                 return Act::Say(
