@@ -1,6 +1,6 @@
 //! The harness against redis-benchmark on the same Redis, in turns: it must not be what limits the rate.
-//! `cargo bench --package respool-loadtest` prints, for each pipeline, medians of the rate and of the
-//! processor time that each of them needs for one operation. Takes about a minute.
+//! `cargo bench --package respool-loadtest --bench generators` prints, for each pipeline, medians of the
+//! rate and of the processor time that each of them needs for one operation. Takes about a minute.
 
 use std::time::Duration;
 

@@ -93,11 +93,6 @@ impl Scripted {
         took[rank.clamp(1, took.len()) - 1]
     }
 
-    /// The time that the slowest request took.
-    pub fn longest_stall(&self) -> Duration {
-        self.delay_at(1.0)
-    }
-
     /// A short load of it.
     pub fn load(&self) -> Load {
         let mut load = Load::new(self.target.clone());
