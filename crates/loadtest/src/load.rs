@@ -130,7 +130,7 @@ impl Load {
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections", self.connections)?;
+        write!(f, "{} connection{}", self.connections, if self.connections == 1 { "" } else { "s" })?;
         if self.pipeline > 1 {
             write!(f, ", pipeline {}", self.pipeline)?;
         }
