@@ -9,6 +9,7 @@ mod embedded;
 mod hostile;
 mod lendings;
 mod limits;
+mod observe;
 mod operate;
 mod overload;
 mod parity;

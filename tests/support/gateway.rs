@@ -60,6 +60,11 @@ impl Builder {
         self
     }
 
+    /// Shows metrics, on a port of the system's choice.
+    pub fn metrics(self) -> Self {
+        self.config("[metrics]\nlisten = \"127.0.0.1:0\"")
+    }
+
     /// No configuration file: the defaults hold, but for the port.
     pub fn bare(mut self) -> Self {
         self.bare = true;
@@ -138,6 +143,12 @@ impl Gateway {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it shows its metrics.
+    pub fn metrics_address(&self) -> SocketAddr {
+        let line = self.logs.wait_for("metrics are there", DEADLINE);
+        Logs::field(&line, "metrics").and_then(|address| address.parse().ok()).expect("an address and port")
     }
 
     pub fn client(&self) -> Client {

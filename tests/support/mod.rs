@@ -4,6 +4,7 @@
 mod client;
 mod gateway;
 mod logs;
+mod metrics;
 mod process;
 mod random;
 mod redis;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use client::{Client, request, requests};
 pub use gateway::Gateway;
+pub use metrics::{Metrics, get};
 pub use process::raise_descriptor_limit;
 pub use random::seeded;
 pub use redis::Redis;

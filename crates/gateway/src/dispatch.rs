@@ -1,18 +1,23 @@
 //! What a session does with a request that did not go with a burst: answered here, sent to an exclusive
 //! connection, or refused.
 
+use std::sync::Arc;
+
 use pool::Burst;
 use resp::{Protocol, Request, write_error, write_simple};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
 
 use crate::{
     answered_here::{self, After, Hello, Who},
     command::{Class, Here},
     error_text,
-    exclusive_mode::Single,
     lending::Lending,
     session::Session,
     shared_mode::{Subscription, answer_restricted},
+    single::Single,
     stand_in,
     state::Doomed,
 };
@@ -36,12 +41,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let exclusively = self.goes_exclusive(class);
         let subscribes = self.subscribes_shared(class);
         let Some(next) = self.take(class, exclusively) else { return false };
-        let counts = &self.context.counts;
-        match (&next, class) {
+        let context = Arc::clone(&self.context);
+        let tally = match (&next, class) {
             // Counted where it is sent.
-            (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => {}
-            (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
-            (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => counts.requests_here.add(1),
+            (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => None,
+            (Next::After(_), Class::Refused(_) | Class::Attack) => Some(&context.counts.refused),
+            (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => Some(&context.counts.here),
+        };
+        if let Some(tally) = tally {
+            tally.began(1);
         }
         let go_on = match next {
             Next::After(After::Answered) => true,
@@ -62,6 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.execute().await
             }
         };
+        if let Some(tally) = tally {
+            let own_error = |reply: &[u8]| reply.starts_with(error_text::OWN);
+            let failed = class == Class::Attack || self.output.get(from..).is_some_and(own_error);
+            tally.replied(u32::from(!failed));
+            tally.failed(u32::from(failed));
+        }
         // Confirmations are pushes, which CLIENT REPLY does not silence.
         if muted_before && self.state.is_muted() && !exclusively && !subscribes {
             self.output.truncate(from.min(self.output.len()));
@@ -70,6 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.state.request_done();
         }
         self.publish();
+        if looks_at_all_clients(class) {
+            // It took long enough for the others to have a turn, however many more of the kind there are.
+            yield_now().await;
+        }
         go_on
     }
 
@@ -125,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Next::After(After::Answered)
                 }
                 Class::Attack => Next::After(After::Close),
-                Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Next::Shared(alone(request)),
+                Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Next::Shared(alone(class, request)),
             }
         });
         if self.state.authenticated {
@@ -200,10 +218,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-fn alone(request: &Request<'_>) -> Burst {
-    let mut burst = Burst { replies_due: 1, ..Burst::default() };
+fn alone(class: Class, request: &Request<'_>) -> Burst {
+    let read_only = class == Class::Plain { read_only: true };
+    let mut burst = Burst { replies_due: 1, read_only, ..Burst::default() };
     request.write(&mut burst.requests);
     burst
+}
+
+fn looks_at_all_clients(class: Class) -> bool {
+    matches!(class, Class::Here(Here::ClientList | Here::ClientKill | Here::ClientUnblock | Here::Respool))
 }
 
 fn may_precede_login(class: Class) -> bool {

@@ -6,6 +6,9 @@ use resp::RequestError;
 
 use crate::settings::SessionSettings;
 
+/// How an error reply of the gateway's own begins, on the wire.
+pub(crate) const OWN: &[u8] = b"-ERR respool: ";
+
 /// Why a request was not executed, or why its reply is not there.
 pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
     match error {

@@ -144,6 +144,11 @@ impl Feeds {
         self.overrun.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Sessions that were too slow, since the start.
+    pub(crate) fn overrun(&self) -> u64 {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
     /// Channels, patterns and sharded channels for which there is a feed.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()

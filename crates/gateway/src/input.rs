@@ -273,6 +273,7 @@ fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds:
                     Class::Multi => false,
                     Class::Exec if open => {
                         transaction = None;
+                        burst.transaction = true;
                         false
                     }
                     Class::Here(_) | Class::Exec | Class::Exclusive(_) | Class::Refused(_) | Class::Attack => {

@@ -40,6 +40,7 @@ mod settings;
 mod shared_mode;
 mod shared_pubsub;
 mod signals;
+mod single;
 mod stand_in;
 mod state;
 mod subscriber;

@@ -23,6 +23,7 @@ use crate::{
     in_flight::{Answered, InFlight, Purpose, ReadError},
     job::Job,
     room::{Room, Wait},
+    stats::Writes,
     stream::Stream,
 };
 
@@ -75,6 +76,7 @@ pub(crate) struct Connection {
     /// What has been read and not been distributed, in `read_buffer`.
     unread: Range<usize>,
     pub(crate) pipeline_depth: usize,
+    writes: Arc<Writes>,
 }
 
 impl Connection {
@@ -85,6 +87,7 @@ impl Connection {
         settings: &Settings,
         reply_bytes: &Arc<Budget>,
         lifetime_chance: f64,
+        writes: Arc<Writes>,
     ) -> Self {
         let now = Instant::now();
         let mut connection = Self {
@@ -106,6 +109,7 @@ impl Connection {
             wait: Wait::default(),
             unread: 0..0,
             pipeline_depth: settings.pipeline_depth,
+            writes,
         };
         connection.tune(settings, facts);
         connection
@@ -220,7 +224,7 @@ impl Connection {
         }
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
-        let written = self.in_flight.poll_write(&mut self.stream, cx);
+        let written = self.in_flight.poll_write(&mut self.stream, cx, &self.writes);
         let read = self.poll_read(cx)?;
         if let Poll::Ready(Err(error)) = written {
             return Poll::Ready(Err(error.into()));

@@ -31,12 +31,20 @@ pub struct Status {
     pub queued_jobs: usize,
     /// Bytes of requests, queued and in flight.
     pub queued_bytes: usize,
+    /// Bytes of replies that callers hold beyond [`REPLY_FREE_BYTES`](crate::REPLY_FREE_BYTES) each.
+    pub reply_bytes: usize,
     /// Jobs, queued and in flight.
     pub jobs: usize,
     /// Connections opened by workers since the start.
     pub opened: u64,
     /// Connections of workers that broke since the start.
     pub lost: u64,
+    /// Those of them on which nothing was in flight.
+    pub lost_idle: u64,
+    /// Connections of workers closed in order since the start, to be replaced or because the worker ended.
+    pub retired: u64,
+    /// Attempts of workers to connect that failed, since the start.
+    pub attempts_failed: u64,
     /// Bursts sent again since the start.
     pub retried: u64,
     /// Exclusive connections that are lent.
@@ -126,9 +134,13 @@ impl Control {
             paused: self.shared.health.is_paused(),
             queued_jobs: self.queue.upgrade().map_or(0, |queue| queue.len()),
             queued_bytes: self.shared.queued_bytes.used(),
+            reply_bytes: self.shared.reply_bytes.used(),
             jobs: self.shared.queued_bytes.shares(),
             opened: load(&stats.opened),
             lost: load(&stats.lost),
+            lost_idle: load(&stats.lost_idle),
+            retired: load(&stats.retired),
+            attempts_failed: load(&stats.attempts_failed),
             retried: load(&stats.retried),
         }
     }

@@ -30,6 +30,8 @@ pub struct Burst {
     pub needs: Needs,
     /// Nothing but requests that change nothing: may be sent twice.
     pub read_only: bool,
+    /// Holds a whole transaction.
+    pub transaction: bool,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
     /// How many replies these are.
@@ -37,6 +39,42 @@ pub struct Burst {
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
     /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
     pub room: Option<Share>,
+}
+
+/// What bursts are counted as. A burst is of one class, with all of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BurstClass {
+    /// Nothing but requests that change nothing.
+    Read,
+    /// Any other without a transaction in it.
+    Write,
+    /// With at least one transaction.
+    Transaction,
+}
+
+impl BurstClass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Transaction];
+
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Transaction => "transaction",
+        }
+    }
+}
+
+impl Burst {
+    /// What it is counted as.
+    pub fn class(&self) -> BurstClass {
+        match (self.transaction, self.read_only) {
+            (true, _) => BurstClass::Transaction,
+            (false, true) => BurstClass::Read,
+            (false, false) => BurstClass::Write,
+        }
+    }
 }
 
 /// The outcome of a job: its burst, and why replies are missing if they are.

@@ -84,9 +84,13 @@ impl Worker {
             } else {
                 self.backoff.reset();
             }
-            let Err(lost) = end else { continue };
+            let Err(lost) = end else {
+                Stats::count(&shared.stats.retired);
+                continue;
+            };
             Stats::count(&shared.stats.lost);
             if connection.is_idle() {
+                Stats::count(&shared.stats.lost_idle);
                 tracing::debug!(worker = self.index, reason = %lost, "idle connection ended");
             } else {
                 tracing::warn!(worker = self.index, reason = %lost, "connection lost");
@@ -131,10 +135,12 @@ impl Worker {
                         Stats::count(&shared.stats.opened);
                         let facts = shared.publish(facts);
                         tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
-                        let replies = &shared.reply_bytes;
-                        return Some(Connection::new(stream, &facts, &settings, replies, fastrand::f64()));
+                        let (replies, writes) = (&shared.reply_bytes, Arc::clone(&shared.stats.writes));
+                        let chance = fastrand::f64();
+                        return Some(Connection::new(stream, &facts, &settings, replies, chance, writes));
                     }
                     Err(error) => {
+                        Stats::count(&shared.stats.attempts_failed);
                         self.backoff.failed();
                         if shared.health.failed(&format!("{}: {error}", settings.endpoint)) {
                             self.refuse_queued();
