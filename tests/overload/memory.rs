@@ -99,7 +99,7 @@ fn many_new_clients_that_ask_for_a_large_value_and_do_not_read_stay_within_the_b
         }
     }
     println!("{served} served, {refused} refused");
-    assert!(served >= 3 && refused > 0, "{served} served, {refused} refused");
+    assert!(served >= 2 && refused > 0, "{served} served, {refused} refused");
     // All is given back.
     wait("a client to be served", || (bystander.line("GET large").len() > LARGE).then_some(()));
 }
