@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     answered_here::{self, After, Hello, Who},
-    command::{Class, Here},
+    command::{Class, Here, Reason},
     error_text,
     exclusive_mode::Single,
     lending::Lending,
@@ -115,6 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             match class {
                 Class::Here(here) => Next::After(answered_here::answer(here, request, &mut who, output)),
+            if lending.is_some_and(|lending| lending.multi) && changes_many_subscriptions(class, request) {
+                return Next::AbortTransaction(error_text::SUBSCRIBE_MANY_IN_MULTI);
+            }
                 Class::Exec => {
                     let text = if request.len() == 1 { "ERR EXEC without MULTI" } else { error_text::EXEC_ARITY };
                     write_error(output, text);
@@ -231,5 +234,14 @@ fn doomed(class: Class, who: &mut Who<'_>, output: &mut Vec<u8>) {
             write_simple(output, "OK");
         }
         _ => write_error(output, error_text::DOOMED),
+/// Whether a request is confirmed more than once, or as often as there are subscriptions.
+fn changes_many_subscriptions(class: Class, request: &Request<'_>) -> bool {
+    match class {
+        Class::Exclusive(Reason::PubSub) => request.len() > 2,
+        Class::Here(Here::Unsubscribe) => request.len() != 2,
+        _ => false,
+    }
+}
+
     }
 }

@@ -84,6 +84,9 @@ pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a s
 pub(crate) const SUBSCRIBE_IN_MULTI: &str =
     "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
 
+/// With more names, or none, what `EXEC` replies has not as many items as it says.
+pub(crate) const SUBSCRIBE_MANY_IN_MULTI: &str = "ERR respool: within MULTI, subscriptions change one name at a time";
+
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
 

@@ -271,6 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
+        lending.executed(&self.output[at..]);
         let Some(lending) = &mut self.lending else { return };
         let facts = self.caller.facts();
         let executing = Some(lending.queued.len());
