@@ -9,6 +9,7 @@ mod embedded;
 mod hostile;
 mod lendings;
 mod limits;
+mod logins;
 mod operate;
 mod parity;
 mod pipelining;

@@ -1,9 +1,14 @@
 //! What a session does with a request that did not go with a burst: answered here, sent to an exclusive
 //! connection, or refused.
 
+use std::{future::poll_fn, task::Poll};
+
 use pool::Burst;
 use resp::{Protocol, Request, write_error, write_simple};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     answered_here::{self, After, Hello, Who},
@@ -11,6 +16,7 @@ use crate::{
     error_text,
     exclusive_mode::Single,
     lending::Lending,
+    registry::Asked,
     session::Session,
     shared_mode::{Subscription, answer_restricted},
     stand_in,
@@ -43,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
             (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => counts.requests_here.add(1),
         }
-        let go_on = match next {
+        let mut go_on = match next {
             Next::After(After::Answered) => true,
             Next::After(After::Close) => false,
             Next::After(After::Select(db)) => self.select(db).await,
@@ -62,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.execute().await
             }
         };
+        go_on &= self.hold_back().await;
         // Confirmations are pushes, which CLIENT REPLY does not silence.
         if muted_before && self.state.is_muted() && !exclusively && !subscribes {
             self.output.truncate(from.min(self.output.len()));
@@ -88,7 +95,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let output = &mut self.output;
         let taken = self.input.take_other(|request| {
             if !who.state.authenticated && !may_precede_login(class) {
-                write_error(output, error_text::NO_LOGIN);
+                write_error(
+                    output,
+                    if class == Class::Exec { error_text::EXEC_NO_LOGIN } else { error_text::NO_LOGIN },
+                );
                 return Next::After(if class == Class::Attack { After::Close } else { After::Answered });
             }
             if who.state.doomed == Doomed::Yes && !may_follow_refused_multi(class) {
@@ -105,6 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if aborts {
                 return Next::AbortTransaction(error_text::SUBSCRIBE_IN_MULTI);
             }
+            if lending.is_some_and(|lending| lending.multi) && changes_many_subscriptions(class, request) {
+                return Next::AbortTransaction(error_text::SUBSCRIBE_MANY_IN_MULTI);
+            }
             if exclusively {
                 if let (Class::Here(here), Some(Lending { multi: true, .. })) = (class, lending)
                     && let Some(stand_in) = stand_in::for_request(here, request, &mut who)
@@ -115,9 +128,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             match class {
                 Class::Here(here) => Next::After(answered_here::answer(here, request, &mut who, output)),
-            if lending.is_some_and(|lending| lending.multi) && changes_many_subscriptions(class, request) {
-                return Next::AbortTransaction(error_text::SUBSCRIBE_MANY_IN_MULTI);
-            }
                 Class::Exec => {
                     let text = if request.len() == 1 { "ERR EXEC without MULTI" } else { error_text::EXEC_ARITY };
                     write_error(output, text);
@@ -135,6 +145,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.input.set_limits(self.settings.limits);
         }
         taken.ok().flatten()
+    }
+
+    /// Holds back the answer to a wrong password, and with it all that the client sends after it; false to close
+    /// once the answer is out.
+    async fn hold_back(&mut self) -> bool {
+        let Some(penalty) = self.state.failed_logins.settle(self.settings.logins) else { return true };
+        let until = Instant::now() + penalty.delay;
+        poll_fn(|cx| {
+            if self.entry.poll_asked(cx) != Asked::Nothing {
+                return Poll::Ready(());
+            }
+            self.alarm.poll_until(cx, until)
+        })
+        .await;
+        !penalty.close
     }
 
     /// Enters a database once the upstream has said that it exists.
@@ -209,6 +234,15 @@ fn alone(request: &Request<'_>) -> Burst {
     burst
 }
 
+/// Whether a request is confirmed more than once, or as often as there are subscriptions.
+fn changes_many_subscriptions(class: Class, request: &Request<'_>) -> bool {
+    match class {
+        Class::Exclusive(Reason::PubSub) => request.len() > 2,
+        Class::Here(Here::Unsubscribe) => request.len() != 2,
+        _ => false,
+    }
+}
+
 fn may_precede_login(class: Class) -> bool {
     matches!(class, Class::Here(Here::Auth | Here::Hello | Here::Quit | Here::Reset))
 }
@@ -234,14 +268,5 @@ fn doomed(class: Class, who: &mut Who<'_>, output: &mut Vec<u8>) {
             write_simple(output, "OK");
         }
         _ => write_error(output, error_text::DOOMED),
-/// Whether a request is confirmed more than once, or as often as there are subscriptions.
-fn changes_many_subscriptions(class: Class, request: &Request<'_>) -> bool {
-    match class {
-        Class::Exclusive(Reason::PubSub) => request.len() > 2,
-        Class::Here(Here::Unsubscribe) => request.len() != 2,
-        _ => false,
-    }
-}
-
     }
 }

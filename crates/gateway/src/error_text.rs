@@ -93,6 +93,9 @@ pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
 /// Redis's own.
 pub(crate) const NO_LOGIN: &str = "NOAUTH Authentication required.";
 
+/// Redis's own, for an `EXEC`.
+pub(crate) const EXEC_NO_LOGIN: &str = "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
+
 /// Redis's own.
 pub(crate) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 

@@ -18,11 +18,10 @@ use crate::{
     registry::{Asked, Registry},
     session::Session,
     stand_in,
-    state::{ClientState, Doomed},
+    state::Doomed,
 };
 
 /// A request on its way to an exclusive connection, copied out of the input.
-#[derive(Debug)]
 pub(crate) struct Single {
     reason: Reason,
     change: Change,
@@ -271,8 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
-        lending.executed(&self.output[at..]);
         let Some(lending) = &mut self.lending else { return };
+        lending.executed(&self.output[at..]);
         let facts = self.caller.facts();
         let executing = Some(lending.queued.len());
         let mut who = Who {
@@ -391,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.subscriber = None;
         let settings = &self.settings;
         let authenticated = !settings.users.are_required();
-        self.state = ClientState::new(self.entry.id, settings.db, authenticated);
+        self.state.reset(settings.db, authenticated);
         self.entry.renamed(b"");
         write_simple(&mut self.output, "RESET");
     }
