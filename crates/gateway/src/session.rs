@@ -259,9 +259,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
     }
 
-    /// Says why and closes.
+    /// Says why, to a client that wants replies, and closes.
     fn refuse(&mut self, text: &[u8]) -> bool {
-        write_error(&mut self.output, text);
+        if !self.state.is_muted() {
+            write_error(&mut self.output, text);
+        }
         false
     }
 
