@@ -13,6 +13,7 @@ mod logins;
 mod operate;
 mod parity;
 mod pipelining;
+mod secrets;
 mod shared_pubsub;
 mod shutdown;
 mod support;

@@ -45,7 +45,6 @@ pub(crate) enum Lost {
     Silent(Duration),
 }
 
-#[derive(Debug)]
 pub(crate) struct Connection {
     endpoint: Endpoint,
     stream: Stream,
