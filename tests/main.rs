@@ -5,6 +5,7 @@ mod backpressure;
 mod cancellation;
 mod commands;
 mod config;
+mod dependencies;
 mod embedded;
 mod hostile;
 mod lendings;
