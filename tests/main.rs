@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod dependencies;
 mod embedded;
+mod guarantees;
 mod hostile;
 mod lendings;
 mod limits;
