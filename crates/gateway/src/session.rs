@@ -272,10 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
     }
 
-    /// Says why and closes.
+    /// Says why, to a client that wants replies, and closes.
     fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
         self.context.counts.fault(fault);
-        write_error(&mut self.output, text);
+        if !self.state.is_muted() {
+            write_error(&mut self.output, text);
+        }
         false
     }
 

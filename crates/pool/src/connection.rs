@@ -46,7 +46,6 @@ pub(crate) enum Lost {
     Silent(Duration),
 }
 
-#[derive(Debug)]
 pub(crate) struct Connection {
     endpoint: Endpoint,
     stream: Stream,
