@@ -184,6 +184,12 @@ impl Gateway {
         write_config(&self.directory, &self.config);
     }
 
+    /// Puts `text` in place of the configuration file.
+    pub fn overwrite(&self, text: &str) {
+        let path = self.directory.path().join("respool.toml");
+        std::fs::write(path, text).expect("the temporary directory can be written");
+    }
+
     /// Takes a key out of a table in a section of the configuration file.
     pub fn forget(&mut self, section: &str, table: &str, key: &str) {
         let section = self.config.get_mut(section).and_then(|section| section.get_mut(table));

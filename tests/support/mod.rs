@@ -10,6 +10,7 @@ mod random;
 mod redis;
 mod relay;
 mod upstream;
+mod users;
 mod wait;
 
 pub use client::{Client, request, requests};
@@ -20,6 +21,7 @@ pub use random::seeded;
 pub use redis::Redis;
 pub use relay::{Cut, Relay};
 pub use upstream::{Peer, Upstream};
+pub use users::users;
 pub use wait::{DEADLINE, pass, wait, within};
 
 /// Asserts that a reply is an error that the gateway made itself.

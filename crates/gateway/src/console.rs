@@ -38,7 +38,7 @@ const HELP: [&str; 14] = [
 ];
 
 /// What an operator asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
     Pools,
     Clients,

@@ -59,6 +59,8 @@ pub(crate) struct Counts {
     pub(crate) clients_accepted: Count,
     /// Clients beyond `clients_max`.
     pub(crate) clients_refused: Count,
+    /// Logins with a wrong name or password.
+    pub(crate) logins_refused: Count,
     /// Requests answered by the gateway itself.
     pub(crate) here: Tally,
     /// Requests that no client may send.

@@ -95,11 +95,17 @@ pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a s
 pub(crate) const SUBSCRIBE_IN_MULTI: &str =
     "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
 
+/// With more names, or none, what `EXEC` replies has not as many items as it says.
+pub(crate) const SUBSCRIBE_MANY_IN_MULTI: &str = "ERR respool: within MULTI, subscriptions change one name at a time";
+
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
 
 /// Redis's own.
 pub(crate) const NO_LOGIN: &str = "NOAUTH Authentication required.";
+
+/// Redis's own, for an `EXEC`.
+pub(crate) const EXEC_NO_LOGIN: &str = "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
 
 /// Redis's own.
 pub(crate) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";

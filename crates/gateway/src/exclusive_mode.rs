@@ -26,7 +26,7 @@ use crate::{
     session::Session,
     single::Single,
     stand_in,
-    state::{ClientState, Doomed},
+    state::Doomed,
 };
 
 /// Enough of a reply to tell what it is.
@@ -258,6 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
         let Some(lending) = &mut self.lending else { return };
+        lending.executed(&self.output[at..]);
         let facts = self.caller.facts();
         let executing = Some(lending.queued.len());
         let mut who = Who {
@@ -377,7 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.subscriber = None;
         let settings = &self.settings;
         let authenticated = !settings.users.are_required();
-        self.state = ClientState::new(self.entry.id, settings.db, authenticated);
+        self.state.reset(settings.db, authenticated);
         self.entry.renamed(b"");
         write_simple(&mut self.output, "RESET");
     }

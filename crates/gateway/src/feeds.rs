@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -82,7 +83,6 @@ pub(crate) struct Feeds {
     pub(crate) settings: PubSubSettings,
 }
 
-#[derive(Debug)]
 struct Directory {
     backlog: Backlog,
     feeds: [HashMap<Arc<[u8]>, Feed>; 3],
@@ -90,6 +90,13 @@ struct Directory {
     changed: HashSet<Name>,
     /// Why the upstream cannot be reached, if it cannot.
     down: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Directory {
+    /// Not the names, which are clients'.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
+    }
 }
 
 impl Directory {
@@ -334,10 +341,13 @@ impl Turn<'_> {
         if !std::mem::replace(&mut feed.fresh, true) {
             self.fresh.push(name.clone());
         }
-        let refused = matches!(feed.upstream, Upstream::Refused(_));
-        if refused && feed.served {
+        if let Upstream::Refused(text) = &feed.upstream
+            && feed.served
+        {
             // It was in force before the connection was lost. Its listeners see the end of their receivers.
-            tracing::warn!(error = ?feed.upstream, "subscription refused, closing its subscribers");
+            // The rest of the text may name the channel.
+            let error = text.split(' ').next().unwrap_or_default();
+            tracing::warn!(error, "subscription refused, closing its subscribers");
             self.number += 1;
             self.ended.extend(self.directory.remove(name));
         } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {

@@ -113,7 +113,7 @@ impl Input {
         if self.ended {
             return Poll::Ready(Ok(Stop::End));
         }
-        if self.missing > READ_BYTES {
+        if self.missing > READ_BYTES && self.pending.len() >= READ_BYTES {
             return self.poll_read_large(stream, cx, burst, bounds);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -152,7 +152,7 @@ impl Input {
         S: AsyncRead + Unpin,
     {
         // As much again as is there, so that a length alone reserves nothing.
-        let room = self.missing.min(self.pending.len().max(READ_BYTES));
+        let room = self.missing.min(self.pending.len());
         if !self.charge(self.pending.len() + room) {
             return Poll::Ready(Ok(Stop::OutOfMemory));
         }

@@ -107,6 +107,7 @@ fn clients(context: &Context, clients: &Clients, page: &mut Page<'_, '_>) -> Res
     page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
     page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
     page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
+    page.counter("logins_refused", "Logins with a wrong name or password", counts.logins_refused.get())?;
     let overrun = context.feeds.as_ref().map_or(0, |feeds| feeds.overrun());
     page.counter("subscribers_overrun", "Subscribers closed because they were too slow", overrun)?;
     let subscriptions = context.feeds.as_ref().map_or(0, |feeds| feeds.len());

@@ -292,10 +292,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Says why and closes.
+    /// Says why, to a client that wants replies, and closes.
     fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
         self.context.counts.fault(fault);
-        write_error(&mut self.output, text);
+        if !self.state.is_muted() {
+            write_error(&mut self.output, text);
+        }
         false
     }
 

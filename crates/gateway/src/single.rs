@@ -13,7 +13,6 @@ use crate::{
 };
 
 /// A request on its way to an exclusive connection, copied out of the input.
-#[derive(Debug)]
 pub(crate) struct Single {
     pub(crate) reason: Reason,
     pub(crate) change: Change,

@@ -48,7 +48,6 @@ pub(crate) enum Lost {
     Silent(Duration),
 }
 
-#[derive(Debug)]
 pub(crate) struct Connection {
     endpoint: Endpoint,
     stream: Stream,
