@@ -12,6 +12,7 @@ mod limits;
 mod operate;
 mod parity;
 mod pipelining;
+mod reload_watch;
 mod shared_pubsub;
 mod shutdown;
 mod support;

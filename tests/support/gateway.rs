@@ -173,6 +173,18 @@ impl Gateway {
         write_config(&self.directory, &self.config);
     }
 
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.path().join("respool.toml")
+    }
+
+    /// What the configuration file would be with `toml` added to it.
+    pub fn config_with(&self, toml: &str) -> String {
+        let mut config = self.config.clone();
+        merge(&mut config, toml.parse().expect("the test's configuration is TOML"));
+        toml::to_string(&config).expect("a table is TOML")
+    }
+
     /// Takes a key out of a table in a section of the configuration file.
     pub fn forget(&mut self, section: &str, table: &str, key: &str) {
         let section = self.config.get_mut(section).and_then(|section| section.get_mut(table));

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -25,6 +25,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// The configuration file, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The file's configuration with what the command line overrides.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         let mut config = match &self.config {

@@ -55,6 +55,10 @@ section! {
         /// Let a second process listen on the same address, so that a new one takes over while the old one
         /// drains. Off: a second one is refused, which tells of a mistake. Needs a restart.
         reuse_port: bool = false,
+        /// When the configuration file is read again: `signal` for SIGHUP and `RESPOOL RELOAD` only; `watch` also when
+        /// what is in it has changed. Replace a watched file by renaming rather than writing in place: half a file may
+        /// be valid, too. Needs a restart.
+        reload: String = "signal".into(),
         runtime: Runtime = Runtime::default(),
         upstream: Upstream = Upstream::default(),
         pool: Pool = Pool::default(),

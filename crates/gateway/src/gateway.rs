@@ -15,6 +15,7 @@ use crate::{
     descriptors,
     embedded::Embedded,
     feeds::Feeds,
+    file_watch::FileWatch,
     http::Http,
     listener::Listener,
     logs::Logs,
@@ -39,6 +40,10 @@ pub(crate) async fn run(
         Some(embedded)
     } else {
         None
+    };
+    let watch = match args.file().filter(|_| settings.watch) {
+        Some(file) => Some(FileWatch::start(file).context("cannot watch the configuration file")?),
+        None => None,
     };
     let pool = Pool::start(settings.pool.clone());
     let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
@@ -66,7 +71,7 @@ pub(crate) async fn run(
 
     service::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
-        reason = obey(&mut signals, &context) => reason,
+        reason = obey(&mut signals, watch.as_ref(), &context) => reason,
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
         () = service::keep_alive() => unreachable!("it never ends"),
     };
@@ -93,15 +98,23 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reloads when a signal asks for it, until one, or the console, asks for the end; its name.
-async fn obey(signals: &mut Signals, context: &Context) -> &'static str {
+/// Reloads when a signal asks for it or the file has changed, until a signal, or the console, asks for the end; its
+/// name.
+async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, context: &Context) -> &'static str {
     loop {
+        let file_changed = async {
+            match watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::End(name) => return name,
                 // What became of it is logged.
                 Signal::Reload => drop(context.reload()),
             },
+            () = file_changed => drop(context.reload()),
             () = context.operator.end.notified() => return "RESPOOL DRAIN",
         }
     }

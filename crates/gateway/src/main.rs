@@ -20,6 +20,7 @@ mod embedded_limits;
 mod error_text;
 mod exclusive_mode;
 mod feeds;
+mod file_watch;
 mod gateway;
 mod glob;
 mod http;

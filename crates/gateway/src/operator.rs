@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Keys that count only at the start.
-const AT_START: [&str; 12] = [
+const AT_START: [&str; 13] = [
     "listen",
     "log.format",
     "metrics.connections_max",
@@ -30,6 +30,7 @@ const AT_START: [&str; 12] = [
     "pubsub.backlog_messages",
     "pubsub.mode",
     "pubsub.subscriptions_max",
+    "reload",
     "reuse_port",
     "runtime.threads",
 ];

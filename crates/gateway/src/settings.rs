@@ -30,6 +30,8 @@ const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 pub(crate) struct GatewaySettings {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) reuse_port: bool,
+    /// Changes of the configuration file count as they come.
+    pub(crate) watch: bool,
     pub(crate) threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub(crate) embedded: bool,
@@ -119,6 +121,7 @@ impl GatewaySettings {
         Ok(Self {
             listen: listen(config)?,
             reuse_port: config.reuse_port,
+            watch: watch(config)?,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
             session: session_settings(config, &pool, embedded)?,
@@ -145,6 +148,14 @@ fn listen(config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
         return value("listen", problem);
     }
     Ok(addresses)
+}
+
+fn watch(config: &Config) -> Result<bool, ConfigError> {
+    match config.reload.as_str() {
+        "signal" => Ok(false),
+        "watch" => Ok(true),
+        other => value("reload", format!("\"{other}\" is neither \"signal\" nor \"watch\"")),
+    }
 }
 
 fn endpoint(config: &Config) -> Result<(bool, Endpoint), ConfigError> {
@@ -303,6 +314,7 @@ mod tests {
         assert!(problem(|config| config.pubsub.mode = "both".into()).starts_with("pubsub.mode: "));
         assert!(problem(|config| config.pubsub.backlog_messages = 0).starts_with("pubsub.backlog_messages: "));
         assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
+        assert!(problem(|config| config.reload = "never".into()).starts_with("reload: "));
         let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());
         assert!(secret.starts_with("upstream.url: ") && !secret.contains("hunter2"), "{secret}");
     }
