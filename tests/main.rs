@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod embedded;
 mod hostile;
+mod info;
 mod lendings;
 mod limits;
 mod operate;

@@ -1,6 +1,6 @@
 //! What all sessions of a gateway have in common, given to each by reference.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use pool::Budget;
 
@@ -15,6 +15,7 @@ use crate::{
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Context {
+    pub(crate) since: Instant,
     pub(crate) operator: Operator,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input_bytes: Arc<Budget>,
@@ -29,6 +30,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(operator: Operator, feeds: Option<Arc<Feeds>>) -> Self {
         Self {
+            since: Instant::now(),
             operator,
             feeds,
             input_bytes: Arc::default(),

@@ -40,6 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match (&next, class) {
             // Counted where it is sent.
             (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => {}
+            (Next::After(After::Info(upstreams)), _) if !upstreams.is_empty() => {}
             (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
             (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => counts.requests_here.add(1),
         }
@@ -53,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 true
             }
             Next::After(After::Console(ask)) => Box::pin(self.console(ask)).await,
+            Next::After(After::Info(requests)) => Box::pin(self.info(requests)).await,
             Next::After(After::Unblock(requests)) => self.run_shared(requests).await,
             Next::Exclusively(single) => self.run_single(single).await,
             Next::Subscription(subscription) => self.change_subscriptions(subscription).await,

@@ -25,6 +25,7 @@ mod gateway;
 mod glob;
 mod http;
 mod in_force;
+mod info;
 mod input;
 mod lending;
 mod listener;
