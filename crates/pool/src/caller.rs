@@ -14,6 +14,9 @@ use crate::{
     ticket::Ticket,
 };
 
+/// A ticket that no job has is held by its caller and by those who look on.
+const TICKET_HOLDERS: usize = 2;
+
 /// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
 #[derive(Debug)]
 pub struct Caller {
@@ -142,10 +145,12 @@ impl Caller {
             },
         };
         let (sender, receiver) = oneshot::channel();
-        match Arc::get_mut(&mut self.ticket) {
-            Some(ticket) => ticket.reset(),
+        if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
             // A job of a call that was dropped is still on its way, and keeps the ticket.
-            None => self.ticket = Arc::new(Ticket::new()),
+            self.ticket = Arc::new(Ticket::new());
+            self.progress.follows(Arc::clone(&self.ticket));
+        } else {
+            self.ticket.reset();
         }
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
         match self.queue.try_send(job) {
