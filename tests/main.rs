@@ -16,6 +16,7 @@ mod pipelining;
 mod reload_watch;
 mod shared_pubsub;
 mod shutdown;
+mod slow_log;
 mod support;
 mod tidy;
 mod upstream_failure;

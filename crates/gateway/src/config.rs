@@ -66,6 +66,7 @@ section! {
         auth: Auth = Auth::default(),
         commands: Commands = Commands::default(),
         metrics: Metrics = Metrics::default(),
+        slowlog: SlowLog = SlowLog::default(),
         pubsub: PubSub = PubSub::default(),
         shutdown: Shutdown = Shutdown::default(),
         log: Log = Log::default(),
@@ -202,6 +203,17 @@ section! {
         connections_max: usize = 16,
         /// How long one of them may last.
         timeout_ms: u64 = 5_000,
+    }
+}
+
+section! {
+    /// `[slowlog]`
+    SlowLog {
+        /// What takes at least as long, in microseconds, is kept in the log that `RESPOOL SLOWLOG` shows: the wait for
+        /// a connection and the upstream's time together. 0 keeps nothing. What is faster costs nothing.
+        threshold_us: u64 = 10_000,
+        /// Entries kept, and added in one second at most; the oldest go first. Costs up to 5 KiB each.
+        entries_max: usize = 128,
     }
 }
 

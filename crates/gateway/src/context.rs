@@ -10,6 +10,7 @@ use crate::{
     feeds::Feeds,
     operator::{Operator, Outcome},
     registry::Registry,
+    slow_log::SlowLog,
 };
 
 /// See the module's documentation.
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) registry: Registry,
     pub(crate) counts: Counts,
+    pub(crate) slow_log: SlowLog,
     /// Shared pub/sub; `None` where each subscriber has a connection of its own.
     pub(crate) feeds: Option<Arc<Feeds>>,
 }
@@ -37,6 +39,7 @@ impl Context {
             reply_bytes: Arc::default(),
             registry: Registry::default(),
             counts: Counts::default(),
+            slow_log: SlowLog::default(),
         }
     }
 

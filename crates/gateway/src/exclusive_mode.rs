@@ -26,8 +26,8 @@ use crate::{
 pub(crate) struct Single {
     reason: Reason,
     change: Change,
-    requests: Vec<u8>,
-    due: u32,
+    pub(crate) requests: Vec<u8>,
+    pub(crate) due: u32,
     /// Replies at the beginning that the client has not asked for.
     swallow: u32,
     /// The client's own request, where another stands in for it in a transaction.
@@ -76,7 +76,7 @@ impl Single {
         Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
     }
 
-    fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         matches!(self.reason, Reason::Blocking | Reason::Wait)
     }
 }
@@ -93,7 +93,7 @@ fn redirected(request: &Request<'_>, registry: &Registry) -> Option<Vec<Vec<u8>>
 }
 
 /// Enough of a reply to tell what it is.
-type ReplyHead = [u8; 12];
+pub(crate) type ReplyHead = [u8; 12];
 
 /// What a session that waits on an exclusive connection wakes up to.
 enum Event {
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             lending.queued.expect(single.stood_in.take());
         }
         let mut head = ReplyHead::default();
-        let go_on = self.exchange(&single, &mut head).await;
+        let go_on = self.exchange_timed(&single, &mut head).await;
         self.entry.blocked_on.store(0, Ordering::Release);
         if let Some(lending) = &mut self.lending
             && let Some(db) = lending.apply(single.change, &head)
@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
         let Burst { requests, replies_due: due, .. } = burst;
         let single = Single { due, ..Single::simple(requests, 0) };
-        self.exchange(&single, &mut ReplyHead::default()).await
+        self.exchange_timed(&single, &mut ReplyHead::default()).await
     }
 
     /// Gives the connection back once nothing needs it.
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Sends requests and passes on what comes until they are answered, keeping the beginning of the last
     /// reply in `head`; false to close the session.
-    async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
+    pub(crate) async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
         lending.expect(single.change, single.due);
         self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));

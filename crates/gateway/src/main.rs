@@ -41,6 +41,8 @@ mod settings;
 mod shared_mode;
 mod shared_pubsub;
 mod signals;
+mod slow_args;
+mod slow_log;
 mod stand_in;
 mod state;
 mod subscriber;

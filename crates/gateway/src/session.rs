@@ -234,6 +234,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut burst = answer.burst;
         let settings = &self.settings;
         self.window.learn(due as usize, burst.replies.len(), settings.batch_reply_bytes, settings.batch_max);
+        if self.caller.spent().total >= settings.slow_log.threshold {
+            self.note_slow(&burst.requests, due, self.caller.spent());
+        }
         if let Some(failure) = answer.failure {
             let text = error_text::job(&failure, &self.settings);
             (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));

@@ -22,6 +22,9 @@ const EMBEDDED_WORKERS_MAX: usize = 250;
 /// More than that, for every channel, is a mistake.
 const BACKLOG_MESSAGES_MAX: usize = 1 << 24;
 
+/// More entries of the slow log, of about 5 KiB each, are a mistake.
+const SLOW_ENTRIES_MAX: usize = 1 << 20;
+
 /// A year: longer waits are mistakes.
 const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
@@ -76,8 +79,17 @@ pub(crate) struct SessionSettings {
     /// Users who may use the console.
     pub(crate) admins: Vec<String>,
     pub(crate) login_timeout: Duration,
+    pub(crate) slow_log: SlowLogSettings,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub(crate) denied: HashSet<Vec<u8>>,
+}
+
+/// What the slow log goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlowLogSettings {
+    /// What takes as long is slow; without a slow log nothing is.
+    pub(crate) threshold: Duration,
+    pub(crate) entries_max: usize,
 }
 
 /// What shared pub/sub goes by.
@@ -227,6 +239,7 @@ fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<
         users: users(config)?,
         admins: admins(config)?,
         login_timeout: millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?,
+        slow_log: slow_log_settings(config)?,
         denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
 }
@@ -245,6 +258,18 @@ fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigErro
         "shared" => Ok(Some(settings)),
         other => value("pubsub.mode", format!("\"{other}\" is neither \"dedicated\" nor \"shared\"")),
     }
+}
+
+fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
+    let threshold = match config.slowlog.threshold_us {
+        0 => Duration::MAX,
+        micros => Duration::from_micros(micros),
+    };
+    let entries_max = at_least_one("slowlog.entries_max", config.slowlog.entries_max)?;
+    if entries_max > SLOW_ENTRIES_MAX {
+        return value("slowlog.entries_max", format!("must be at most {SLOW_ENTRIES_MAX}"));
+    }
+    Ok(SlowLogSettings { threshold, entries_max })
 }
 
 fn users(config: &Config) -> Result<Users, ConfigError> {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
+    Answer, Burst, Facts, JobError, Progress, Sent, Spent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
     ticket::Ticket,
 };
 
@@ -24,6 +24,7 @@ pub struct Caller {
     shared: Arc<Shared>,
     ticket: Arc<Ticket>,
     progress: Arc<Progress>,
+    spent: Spent,
     alarm: Alarm,
 }
 
@@ -37,7 +38,7 @@ impl Caller {
     pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
         let ticket = Arc::new(Ticket::new());
         let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
-        Self { queue, shared, ticket, progress, alarm: Alarm::default() }
+        Self { queue, shared, ticket, progress, spent: Spent::default(), alarm: Alarm::default() }
     }
 
     /// What the upstream said about itself at the last login.
@@ -52,6 +53,11 @@ impl Caller {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The time that the last call took, a pause not counted.
+    pub fn spent(&self) -> Spent {
+        self.spent
     }
 
     /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
@@ -77,8 +83,16 @@ impl Caller {
         let answer = self.call_until_answered(burst, &mut started).await;
         let stats = &self.shared.stats;
         match &answer.failure {
-            None => stats.replied(&answer.burst, started, self.ticket.taken_at()),
-            Some(failure) => stats.failed(due, answer.burst.replies_done, failure),
+            None => self.spent = stats.replied(&answer.burst, started, self.ticket.taken_at()),
+            Some(failure) => {
+                stats.failed(due, answer.burst.replies_done, failure);
+                let taken = match failure {
+                    // The ticket went with the job.
+                    JobError::ReplyTimeout(waited) => Instant::now().checked_sub(*waited),
+                    _ => self.ticket.taken_at(),
+                };
+                self.spent = Spent::since(started, taken);
+            }
         }
         self.progress.ended();
         answer

@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -72,6 +73,7 @@ pub struct Lent {
     line: Line,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
+    waited: Duration,
 }
 
 impl Exclusives {
@@ -102,7 +104,7 @@ impl Exclusives {
     }
 
     /// Closes what nobody borrowed for too long, or all if `idle_max` is zero.
-    pub(crate) fn prune(&self, idle_max: std::time::Duration) {
+    pub(crate) fn prune(&self, idle_max: Duration) {
         let now = Instant::now();
         self.lock().retain(|idle| now < idle.since + idle_max && now < idle.line.renew_at);
     }
@@ -136,6 +138,7 @@ impl Caller {
         self.waits(started);
         let lent = self.lend_since(started, needs).await;
         self.progress().ended();
+        let lent = lent.map(|lent| Lent { waited: started.elapsed(), ..lent });
         lent.inspect_err(|failure| self.shared().stats.failure(failure))
     }
 
@@ -159,7 +162,9 @@ impl Caller {
                 None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
-                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
+                Ok(Ok(())) => {
+                    return Ok(Lent { line, shared: Arc::clone(shared), permit, waited: Duration::ZERO });
+                }
                 Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
                 // It was closed while nobody looked; another may be good, and a new one will tell.
                 Ok(Err(Unprepared::Io(_))) | Err(_) if owed > 0 => {}
@@ -311,6 +316,11 @@ impl Lent {
         self.line.upstream_id
     }
 
+    /// How long its borrower waited for it; said once.
+    pub fn take_waited(&mut self) -> Duration {
+        std::mem::take(&mut self.waited)
+    }
+
     /// Writes requests, within `reply_timeout`.
     ///
     /// # Errors
@@ -327,7 +337,7 @@ impl Lent {
 
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
-        let Self { mut line, shared, permit } = self;
+        let Self { mut line, shared, permit, .. } = self;
         let settings = shared.settings();
         let now = Instant::now();
         if now < line.renew_at

@@ -69,4 +69,4 @@ pub use progress::{Progress, Stage};
 pub use resp::{Protocol, ReplyKind, Value};
 pub use settings::Settings;
 pub use standing::{Attempts, Standing};
-pub use stats::Totals;
+pub use stats::{Spent, Totals};

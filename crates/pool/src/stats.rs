@@ -34,6 +34,28 @@ pub(crate) struct Stats {
     job_requests: Histogram,
 }
 
+/// The time that one job, or one use of an exclusive connection, took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// From its beginning until a worker took it, or an exclusive connection was there.
+    pub queue: Duration,
+    /// From its beginning until its last reply.
+    pub total: Duration,
+}
+
+impl Spent {
+    pub(crate) fn since(started: Instant, taken: Option<Instant>) -> Self {
+        let now = Instant::now();
+        let queue = taken.unwrap_or(now).saturating_duration_since(started);
+        Self { queue, total: now.saturating_duration_since(started) }
+    }
+
+    /// What the upstream, and the way there and back, had of it.
+    pub fn upstream(&self) -> Duration {
+        self.total.saturating_sub(self.queue)
+    }
+}
+
 /// Totals since the start. `requests` are those replied to, those failed and those under way.
 #[derive(Debug, Clone)]
 pub struct Totals {
@@ -102,14 +124,14 @@ impl Stats {
 
     /// It has got it back, answered: `burst` of `due` requests, begun at `started` and taken by a worker
     /// at `taken`.
-    pub(crate) fn replied(&self, burst: &Burst, started: Instant, taken: Option<Instant>) {
-        let now = Instant::now();
-        let taken = taken.unwrap_or(now);
+    pub(crate) fn replied(&self, burst: &Burst, started: Instant, taken: Option<Instant>) -> Spent {
+        let spent = Spent::since(started, taken);
         add(&self.replied, burst.replies_done as usize);
         add(&self.reply_bytes, burst.replies.len());
-        self.queue_time.record(micros(taken.saturating_duration_since(started)));
-        self.upstream_time.record(micros(now.saturating_duration_since(taken)));
-        self.total_time.record(micros(now.saturating_duration_since(started)));
+        self.queue_time.record(micros(spent.queue));
+        self.upstream_time.record(micros(spent.upstream()));
+        self.total_time.record(micros(spent.total));
+        spent
     }
 
     /// Or it has got `done` replies to `due` requests, and why there are no more.
