@@ -11,12 +11,15 @@ mod info;
 mod lendings;
 mod limits;
 mod operate;
+#[cfg(feature = "otel")]
+mod otel;
 mod parity;
 mod pipelining;
 mod reload_watch;
 mod shared_pubsub;
 mod shutdown;
 mod slow_log;
+mod spans;
 mod support;
 mod tidy;
 mod upstream_failure;

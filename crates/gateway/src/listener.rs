@@ -11,8 +11,9 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
+use tracing::Instrument;
 
-use crate::{context::Context, error_text, session::Session};
+use crate::{context::Context, error_text, session::Session, spans};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -92,8 +93,9 @@ impl Listener {
         self.context.counts.clients_accepted.add(1);
         let entry = self.context.registry.enter(address, caller.progress());
         tracing::debug!(client = entry.id, %address, "client connected");
+        let span = spans::session(entry.id, address);
         let session = Session::new(stream, Arc::clone(&self.context), entry, caller);
-        self.sessions.spawn(session.run());
+        self.sessions.spawn(session.run().instrument(span));
     }
 
     /// Lets in those whom the system has taken in already: where another process takes over, it will not

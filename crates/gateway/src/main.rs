@@ -19,6 +19,7 @@ mod embedded;
 mod embedded_limits;
 mod error_text;
 mod exclusive_mode;
+mod export;
 mod feeds;
 mod file_watch;
 mod gateway;
@@ -43,6 +44,7 @@ mod shared_pubsub;
 mod signals;
 mod slow_args;
 mod slow_log;
+mod spans;
 mod stand_in;
 mod state;
 mod subscriber;
@@ -54,7 +56,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use crate::{args::Args, config::Config, logs::Logs, settings::GatewaySettings};
+use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings};
 
 /// `EX_USAGE` of `sysexits.h`: the configuration or the command line is wrong.
 const EXIT_USAGE: u8 = 64;
@@ -90,11 +92,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, config: Config, settings: GatewaySettings) -> anyhow::Result<ExitCode> {
-    let logs = Logs::start(&settings.log);
+    let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
+    let logs = Logs::start(&settings.log, export.as_ref());
     let runtime = match settings.threads.get() {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(gateway::run(args, config, settings, logs))
+    let code = runtime.block_on(gateway::run(args, config, settings, logs));
+    drop(runtime);
+    if let Some(export) = export {
+        export.end();
+    }
+    code
 }

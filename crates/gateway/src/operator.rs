@@ -19,12 +19,14 @@ use crate::{
 };
 
 /// Keys that count only at the start.
-const AT_START: [&str; 13] = [
+const AT_START: [&str; 15] = [
     "listen",
     "log.format",
     "metrics.connections_max",
     "metrics.listen",
     "metrics.timeout_ms",
+    "otel.endpoint",
+    "otel.sample_ratio",
     "pool.queue_capacity",
     "protected_mode",
     "pubsub.backlog_messages",

@@ -29,6 +29,7 @@ use crate::{
     lending::Lending,
     registry::{Asked, Entry},
     settings::SessionSettings,
+    spans,
     state::{ClientState, Doomed, Replies},
     subscriber::Subscriber,
     window::Window,
@@ -230,7 +231,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (0..due).for_each(|_| write_error(&mut self.output, &text));
             return true;
         }
-        let answer = self.caller.call(burst).await;
+        let answer = match spans::job(self.entry.id, &burst) {
+            None => self.caller.call(burst).await,
+            Some(span) => Box::pin(spans::call(&mut self.caller, burst, span)).await,
+        };
         let mut burst = answer.burst;
         let settings = &self.settings;
         self.window.learn(due as usize, burst.replies.len(), settings.batch_reply_bytes, settings.batch_max);

@@ -44,6 +44,8 @@ pub(crate) struct GatewaySettings {
     pub(crate) shared_pubsub: Option<PubSubSettings>,
     pub(crate) grace_period: Duration,
     pub(crate) log: LogSettings,
+    /// Where spans are exported to, if anywhere.
+    pub(crate) export: Option<ExportSettings>,
     /// Where metrics are shown, if anywhere.
     pub(crate) http: Option<(SocketAddr, HttpSettings)>,
 }
@@ -106,6 +108,15 @@ pub(crate) struct LogSettings {
     pub(crate) json: bool,
 }
 
+/// Where spans go and how many.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ExportSettings {
+    /// With the path.
+    pub(crate) endpoint: String,
+    /// The share of them, at most 1.
+    pub(crate) sample_ratio: f64,
+}
+
 fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value { key, problem: problem.into() })
 }
@@ -141,6 +152,7 @@ impl GatewaySettings {
             shared_pubsub: pubsub_settings(config)?,
             grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
             log: log_settings(config)?,
+            export: export_settings(config)?,
             http: http_settings(config)?,
         })
     }
@@ -320,6 +332,23 @@ fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {
     Ok(LogSettings { filter: config.log.filter.clone(), json })
 }
 
+fn export_settings(config: &Config) -> Result<Option<ExportSettings>, ConfigError> {
+    let (endpoint, sample_ratio) = (config.otel.endpoint.trim_end_matches('/'), config.otel.sample_ratio);
+    if !(0.0..=1.0).contains(&sample_ratio) {
+        return value("otel.sample_ratio", "must be between 0 and 1");
+    }
+    if endpoint.is_empty() {
+        return Ok(None);
+    }
+    if cfg!(not(feature = "otel")) {
+        return value("otel.endpoint", "this build exports nothing; it lacks the feature \"otel\"");
+    }
+    if !endpoint.starts_with("http://") {
+        return value("otel.endpoint", format!("\"{endpoint}\" does not begin with http://"));
+    }
+    Ok(Some(ExportSettings { endpoint: format!("{endpoint}/v1/traces"), sample_ratio }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,6 +368,8 @@ mod tests {
         assert!(problem(|config| config.pubsub.mode = "both".into()).starts_with("pubsub.mode: "));
         assert!(problem(|config| config.pubsub.backlog_messages = 0).starts_with("pubsub.backlog_messages: "));
         assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
+        assert!(problem(|config| config.otel.endpoint = "gopher://x".into()).starts_with("otel.endpoint: "));
+        assert!(problem(|config| config.otel.sample_ratio = f64::NAN).starts_with("otel.sample_ratio: "));
         assert!(problem(|config| config.reload = "never".into()).starts_with("reload: "));
         let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());
         assert!(secret.starts_with("upstream.url: ") && !secret.contains("hunter2"), "{secret}");
