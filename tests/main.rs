@@ -21,6 +21,7 @@ mod shutdown;
 mod slow_log;
 mod spans;
 mod support;
+mod takeover;
 mod tidy;
 mod upstream_failure;
 mod waiting;

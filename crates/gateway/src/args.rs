@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 
@@ -28,6 +31,11 @@ impl Args {
     /// The configuration file, if there is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.config.as_deref()
+    }
+
+    /// Listens at `address`, whatever the file and the command line say.
+    pub(crate) fn listen_at(&mut self, address: SocketAddr) {
+        self.listen = Some(address.to_string());
     }
 
     /// The file's configuration with what the command line overrides.

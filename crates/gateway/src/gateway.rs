@@ -2,7 +2,7 @@
 //! down in the opposite order: stop accepting → sessions finish → queue closes, workers empty it →
 //! connections close → embedded upstream.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Endpoint, Pool};
@@ -32,6 +32,7 @@ pub(crate) async fn run(
     config: Config,
     mut settings: GatewaySettings,
     logs: Logs,
+    inherited: Option<TcpListener>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let embedded = if settings.embedded {
@@ -53,7 +54,10 @@ pub(crate) async fn run(
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
     let context = Arc::new(Context::new(operator, feeds));
-    let bound = Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller());
+    let bound = match inherited {
+        Some(socket) => Listener::inherit(socket, Arc::clone(&context), pool.caller()),
+        None => Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller()),
+    };
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     // Ends with us, so that a drain can be watched.
     let mut http = JoinSet::new();

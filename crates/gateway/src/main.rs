@@ -27,6 +27,7 @@ mod glob;
 mod http;
 mod in_force;
 mod info;
+mod inherited;
 mod input;
 mod lending;
 mod listener;
@@ -51,7 +52,7 @@ mod subscriber;
 mod views;
 mod window;
 
-use std::process::ExitCode;
+use std::{net::TcpListener, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
@@ -62,7 +63,7 @@ use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::Ga
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let mut args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             // Help and version come this way too. Nobody is left to tell if the terminal is gone.
@@ -70,6 +71,17 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    let inherited = match inherited::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            eprintln!("respool: cannot use the socket that was passed: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(address) = inherited.as_ref().and_then(|socket| socket.local_addr().ok()) {
+        // What the configuration demands of an address, it demands of this one.
+        args.listen_at(address);
+    }
     let checked = args.config().and_then(|config| Ok((GatewaySettings::new(&config)?, config)));
     let (settings, config) = match checked {
         Ok(checked) => checked,
@@ -82,7 +94,7 @@ fn main() -> ExitCode {
         print!("{}", check::report(&config, &settings));
         return ExitCode::SUCCESS;
     }
-    match run(args, config, settings) {
+    match run(args, config, settings, inherited) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("respool: {error:#}");
@@ -91,7 +103,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args, config: Config, settings: GatewaySettings) -> anyhow::Result<ExitCode> {
+fn run(
+    args: Args,
+    config: Config,
+    settings: GatewaySettings,
+    inherited: Option<TcpListener>,
+) -> anyhow::Result<ExitCode> {
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
     let logs = Logs::start(&settings.log, export.as_ref());
     let runtime = match settings.threads.get() {
@@ -99,7 +116,7 @@ fn run(args: Args, config: Config, settings: GatewaySettings) -> anyhow::Result<
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     let runtime = runtime.context("cannot start the runtime")?;
-    let code = runtime.block_on(gateway::run(args, config, settings, logs));
+    let code = runtime.block_on(gateway::run(args, config, settings, logs, inherited));
     drop(runtime);
     if let Some(export) = export {
         export.end();
