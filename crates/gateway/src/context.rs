@@ -60,6 +60,9 @@ impl Context {
             Ok(outcome) => {
                 // Quiet sessions have time-outs that may have changed.
                 self.registry.wake_all();
+                if let Some(feeds) = &self.feeds {
+                    feeds.changed.notify_one();
+                }
                 tracing::info!(
                     generation = outcome.generation,
                     applied = outcome.applied.join(" "),

@@ -23,6 +23,8 @@ pub(crate) struct Counts {
     pub(crate) clients_accepted: Count,
     /// Clients beyond `clients_max`.
     pub(crate) clients_refused: Count,
+    /// Subscribers closed because they were too slow.
+    pub(crate) subscribers_overrun: Count,
     /// Requests answered by the gateway itself.
     pub(crate) requests_here: Count,
     /// Requests that no client may send.

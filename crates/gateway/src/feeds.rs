@@ -75,8 +75,6 @@ pub(crate) struct Feeds {
     pub(crate) changed: Notify,
     /// Number of the last message that has been handed to its feed, as have all before it.
     published: AtomicU64,
-    /// Sessions closed because they were too slow.
-    overrun: AtomicU64,
     pub(crate) settings: PubSubSettings,
 }
 
@@ -113,13 +111,7 @@ impl Feed {
 
 impl Feeds {
     pub(crate) fn new(settings: PubSubSettings) -> Self {
-        Self {
-            directory: Mutex::default(),
-            changed: Notify::new(),
-            published: AtomicU64::new(0),
-            overrun: AtomicU64::new(0),
-            settings,
-        }
+        Self { directory: Mutex::default(), changed: Notify::new(), published: AtomicU64::new(0), settings }
     }
 
     fn lock(&self) -> MutexGuard<'_, Directory> {
@@ -129,11 +121,6 @@ impl Feeds {
     /// Number of the last message there is.
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::Acquire)
-    }
-
-    /// Counts a session that was too slow; how many there were.
-    pub(crate) fn count_overrun(&self) -> u64 {
-        self.overrun.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Channels, patterns and sharded channels for which there is a feed.

@@ -48,9 +48,7 @@ pub(crate) async fn run(
     };
     let pool = Pool::start(settings.pool.clone());
     let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
-    let reply_timeout = settings.session.reply_timeout;
-    let shared_pubsub =
-        feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller(), reply_timeout));
+    let shared_pubsub = feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller()));
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
     let context = Arc::new(Context::new(operator, feeds));

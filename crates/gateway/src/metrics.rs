@@ -76,6 +76,8 @@ fn clients(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
     page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
     page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
+    let overrun = counts.subscribers_overrun.get();
+    page.counter("subscribers_overrun", "Subscribers closed because they were too slow", overrun)?;
     let by_reason: Vec<_> = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive).collect();
     page.gauges("exclusive", "Clients with an exclusive connection, by reason", "reason", &by_reason)
 }

@@ -159,6 +159,7 @@ pub(crate) fn stats(context: &Context) -> Row {
         ("requests_refused", number(counts.requests_refused.get())),
         ("clients_accepted", number(counts.clients_accepted.get())),
         ("clients_refused", number(counts.clients_refused.get())),
+        ("subscribers_overrun", number(counts.subscribers_overrun.get())),
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
         ("retried", number(status.retried)),
