@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut burst = answer.burst;
         let settings = &self.settings;
         self.window.learn(due as usize, burst.replies.len(), settings.batch_reply_bytes, settings.batch_max);
-        if self.caller.spent().total >= settings.slow_log.threshold {
+        if self.caller.spent().total_us >= settings.slow_log.threshold_us {
             self.note_slow(&burst.requests, due, self.caller.spent());
         }
         if let Some(failure) = answer.failure {

@@ -90,7 +90,7 @@ pub(crate) struct SessionSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlowLogSettings {
     /// What takes as long is slow; without a slow log nothing is.
-    pub(crate) threshold: Duration,
+    pub(crate) threshold_us: u64,
     pub(crate) entries_max: usize,
 }
 
@@ -273,15 +273,15 @@ fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigErro
 }
 
 fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
-    let threshold = match config.slowlog.threshold_us {
-        0 => Duration::MAX,
-        micros => Duration::from_micros(micros),
+    let threshold_us = match config.slowlog.threshold_us {
+        0 => u64::MAX,
+        micros => micros,
     };
     let entries_max = at_least_one("slowlog.entries_max", config.slowlog.entries_max)?;
     if entries_max > SLOW_ENTRIES_MAX {
         return value("slowlog.entries_max", format!("must be at most {SLOW_ENTRIES_MAX}"));
     }
-    Ok(SlowLogSettings { threshold, entries_max })
+    Ok(SlowLogSettings { threshold_us, entries_max })
 }
 
 fn users(config: &Config) -> Result<Users, ConfigError> {

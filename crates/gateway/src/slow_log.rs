@@ -94,9 +94,9 @@ impl Entry {
         vec![
             ("id", number(self.id)),
             ("time", number(self.time)),
-            ("total_us", number(self.spent.total.as_micros())),
-            ("queue_us", number(self.spent.queue.as_micros())),
-            ("upstream_us", number(self.spent.upstream().as_micros())),
+            ("total_us", number(self.spent.total_us)),
+            ("queue_us", number(self.spent.queue_us)),
+            ("upstream_us", number(self.spent.upstream_us())),
             ("requests", number(self.requests)),
             ("command", Cell::List(self.args.clone())),
             ("addr", text(self.address.as_str())),
@@ -128,11 +128,12 @@ impl<S> Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// As `exchange`; what is slow is noted.
     pub(crate) async fn exchange_timed(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
-        let queue = self.lending.as_mut().map_or(Duration::ZERO, |lending| lending.lent.take_waited());
+        let waited = self.lending.as_mut().map_or(Duration::ZERO, |lending| lending.lent.take_waited());
         let began = Instant::now();
         let go_on = self.exchange(single, head).await;
-        let spent = Spent { queue, total: queue + began.elapsed() };
-        if spent.total >= self.settings.slow_log.threshold && !single.waits() {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let spent = Spent { queue_us: micros(waited), total_us: micros(waited + began.elapsed()) };
+        if spent.total_us >= self.settings.slow_log.threshold_us && !single.waits() {
             self.note_slow(&single.requests, single.due, spent);
         }
         go_on
@@ -144,13 +145,13 @@ mod tests {
     use super::*;
 
     fn entry(id: u64) -> Entry {
-        let spent = Spent { queue: Duration::from_micros(1), total: Duration::from_micros(3) };
+        let spent = Spent { queue_us: 1, total_us: 3 };
         Entry { id, time: 0, spent, requests: 1, args: vec![], address: String::new(), name: String::new() }
     }
 
     #[test]
     fn it_keeps_the_newest_and_no_more_a_second_than_it_has_room_for() {
-        let (log, settings) = (SlowLog::default(), SlowLogSettings { threshold: Duration::ZERO, entries_max: 2 });
+        let (log, settings) = (SlowLog::default(), SlowLogSettings { threshold_us: 0, entries_max: 2 });
         for second in [7, 7, 7, 8] {
             if let Some(id) = log.admit(second, settings) {
                 log.keep(entry(id), settings);

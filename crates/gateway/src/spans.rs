@@ -2,7 +2,7 @@
 //! where its time went. Neither holds keys or values. While nobody asks for them a job pays for looking at
 //! the level, which is one load.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use pool::{Answer, Burst, Caller};
 use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
@@ -32,14 +32,10 @@ pub(crate) fn job(client: u64, burst: &Burst) -> Option<Span> {
 pub(crate) async fn call(caller: &mut Caller, burst: Burst, span: Span) -> Answer {
     let answer = caller.call(burst).instrument(span.clone()).await;
     let spent = caller.spent();
-    span.record("queue_us", micros(spent.queue)).record("upstream_us", micros(spent.upstream()));
+    span.record("queue_us", spent.queue_us).record("upstream_us", spent.upstream_us());
     if let Some(failure) = &answer.failure {
         span.record("failure", failure.kind());
     }
     tracing::trace!(parent: &span, "job done");
     answer
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,15 +1,11 @@
 //! What the pool counts. All of it relaxed: a reader may see one count before another of the same job.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
-
-use tokio::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     Burst, JobError,
     histogram::{Distribution, Histogram},
+    moment::Moment,
 };
 
 /// The lowest bound of the histograms of times, in microseconds.
@@ -34,25 +30,34 @@ pub(crate) struct Stats {
     job_requests: Histogram,
 }
 
-/// The time that one job, or one use of an exclusive connection, took.
+/// The time that one job, or one use of an exclusive connection, took; in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
     /// From its beginning until a worker took it, or an exclusive connection was there.
-    pub queue: Duration,
+    pub queue_us: u64,
     /// From its beginning until its last reply.
-    pub total: Duration,
+    pub total_us: u64,
 }
 
 impl Spent {
-    pub(crate) fn since(started: Instant, taken: Option<Instant>) -> Self {
-        let now = Instant::now();
-        let queue = taken.unwrap_or(now).saturating_duration_since(started);
-        Self { queue, total: now.saturating_duration_since(started) }
+    fn since(started: Moment, taken: Option<Moment>) -> Self {
+        let now = Moment::now();
+        Self { queue_us: taken.unwrap_or(now).since(started), total_us: now.since(started) }
+    }
+
+    /// Of a job that failed. One whose reply did not come in time had been taken, and has its ticket with it.
+    pub(crate) fn without_reply(started: Moment, taken: Option<Moment>, failure: &JobError) -> Self {
+        let mut spent = Self::since(started, taken);
+        if let JobError::ReplyTimeout(waited) = failure {
+            let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+            spent.queue_us = spent.total_us.saturating_sub(waited_us);
+        }
+        spent
     }
 
     /// What the upstream, and the way there and back, had of it.
-    pub fn upstream(&self) -> Duration {
-        self.total.saturating_sub(self.queue)
+    pub fn upstream_us(&self) -> u64 {
+        self.total_us.saturating_sub(self.queue_us)
     }
 }
 
@@ -106,10 +111,6 @@ fn add(counter: &AtomicU64, number: usize) {
     counter.fetch_add(number as u64, Ordering::Relaxed);
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl Stats {
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
@@ -122,15 +123,14 @@ impl Stats {
         self.job_requests.record(u64::from(burst.replies_due));
     }
 
-    /// It has got it back, answered: `burst` of `due` requests, begun at `started` and taken by a worker
-    /// at `taken`.
-    pub(crate) fn replied(&self, burst: &Burst, started: Instant, taken: Option<Instant>) -> Spent {
+    /// It has got it back, answered: begun at `started`, taken by a worker at `taken`.
+    pub(crate) fn replied(&self, burst: &Burst, started: Moment, taken: Option<Moment>) -> Spent {
         let spent = Spent::since(started, taken);
         add(&self.replied, burst.replies_done as usize);
         add(&self.reply_bytes, burst.replies.len());
-        self.queue_time.record(micros(spent.queue));
-        self.upstream_time.record(micros(spent.upstream()));
-        self.total_time.record(micros(spent.total));
+        self.queue_time.record(spent.queue_us);
+        self.upstream_time.record(spent.upstream_us());
+        self.total_time.record(spent.total_us);
         spent
     }
 
