@@ -203,8 +203,8 @@ async fn produce(shared: Arc<Shared>, number: u32, mut caller: Caller, db: u32) 
         let now = Instant::now();
         burst = answer.burst;
         let mut tally = shared.tally();
-        if let Some(taken) = caller.taken_at() {
-            let queued = taken.into_std().saturating_duration_since(since);
+        if answer.failure.is_none() {
+            let queued = Duration::from_micros(caller.spent().queue_us);
             tally.queued.get_or_insert_with(nanoseconds).saturating_record(as_nanos(queued));
         }
         tally.bytes_received += burst.replies.len() as u64;
