@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::Instrument;
 
@@ -125,9 +125,10 @@ impl Listener {
     /// Has the system begin no further handshakes for us, and lets in those whose handshake has begun: closing
     /// would reset them. Who would begin one tries again after a second and gets to the other process, because
     /// the system chooses by addresses which of two sockets a client belongs to.
-    async fn end_handshakes(&mut self) {
+    async fn end_handshakes(&mut self, deadline: Instant) {
         match SockRef::from(&self.socket).attach_filter(&NO_NEW_HANDSHAKES) {
-            Ok(()) => drop(timeout(HANDSHAKE, self.accept()).await),
+            // Accepting ends only by being dropped.
+            Ok(()) => drop(timeout_at(deadline.min(Instant::now() + HANDSHAKE), self.accept()).await),
             Err(error) => tracing::warn!(%error, "handshakes in progress will be reset"),
         }
     }
@@ -148,7 +149,7 @@ impl Listener {
     /// that were.
     pub(crate) async fn drain(mut self, deadline: Instant) -> usize {
         if self.shares_port {
-            self.end_handshakes().await;
+            self.end_handshakes(deadline).await;
         }
         self.accept_waiting();
         let Self { socket, context, mut sessions, .. } = self;
