@@ -8,7 +8,13 @@ use pool::{Burst, Needs};
 use resp::{Request, write_error, write_request, write_text};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{context::Context, error_text, rows::Cell, session::Session, views};
+use crate::{
+    context::Context,
+    error_text,
+    rows::Cell,
+    session::Session,
+    views::{self, Clients},
+};
 
 /// Whether a reply to this `INFO` has the gateway's section.
 pub(crate) fn names_us(request: &Request<'_>) -> bool {
@@ -30,7 +36,8 @@ pub(crate) fn upstreams_part(request: &Request<'_>) -> Vec<u8> {
 }
 
 /// The figures of `RESPOOL POOLS` and `RESPOOL STATS` under the names that they have there.
-fn section(context: &Context) -> String {
+async fn section(context: &Context) -> String {
+    let clients = Clients::of(context).await;
     let mut text = String::from("# Respool\r\n");
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
         // Writing to a string cannot fail.
@@ -38,7 +45,7 @@ fn section(context: &Context) -> String {
     };
     line("version", &env!("CARGO_PKG_VERSION"));
     line("uptime_in_seconds", &context.since.elapsed().as_secs());
-    let pools = views::pools(context).into_iter().flatten();
+    let pools = views::pools(context, &clients).into_iter().flatten();
     let mut shown = Vec::new();
     for (name, cell) in pools.chain(views::stats(context)) {
         match cell {
@@ -69,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn info(&mut self, requests: Vec<u8>) -> bool {
         let Needs { protocol, .. } = self.state.needs;
         if requests.is_empty() {
-            write_text(&mut self.output, protocol, &section(&self.context));
+            write_text(&mut self.output, protocol, &section(&self.context).await);
             return true;
         }
         let burst = Burst { requests, replies_due: 1, needs: self.state.needs, read_only: true, ..Burst::default() };
@@ -79,8 +86,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return true;
         }
         match text_of(&answer.burst.replies).map(String::from_utf8_lossy) {
-            Some(text) if text.is_empty() => write_text(&mut self.output, protocol, &section(&self.context)),
-            Some(text) => write_text(&mut self.output, protocol, &format!("{text}\r\n{}", section(&self.context))),
+            Some(text) => {
+                let between = if text.is_empty() { "" } else { "\r\n" };
+                let section = section(&self.context).await;
+                write_text(&mut self.output, protocol, &format!("{text}{between}{section}"));
+            }
             // An error; the upstream has the words for it.
             None => self.output.extend_from_slice(&answer.burst.replies),
         }

@@ -216,9 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let text = match (missed, &self.context.feeds) {
             (Missed::Overrun(missed), Some(feeds)) => {
-                let (counts, bound) = (&self.context.counts, feeds.settings.backlog_messages);
-                counts.subscribers_overrun.add(1);
-                let closed = counts.subscribers_overrun.get();
+                let (closed, bound) = (feeds.count_overrun(), feeds.settings.backlog_messages);
                 tracing::warn!(client = self.entry.id, missed, closed, "subscriber too slow, closing it");
                 error_text::overrun(bound, missed)
             }

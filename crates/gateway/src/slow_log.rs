@@ -7,20 +7,17 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use pool::Spent;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use pool::{Spent, micros};
+use tokio::time::Instant;
 
 use crate::{
-    exclusive_mode::{ReplyHead, Single},
     rows::{Cell, Row, number, text},
     session::Session,
     settings::SlowLogSettings,
+    single::Single,
     slow_args,
 };
 
@@ -106,6 +103,15 @@ impl Entry {
 }
 
 impl<S> Session<S> {
+    /// Adds what was executed on an exclusive connection from `began` on, if it was slow.
+    pub(crate) fn note_if_slow(&self, single: &Single, began: Instant) {
+        let queue_us = micros(single.waited);
+        let spent = Spent { queue_us, total_us: queue_us.saturating_add(micros(began.elapsed())) };
+        if spent.total_us >= self.settings.slow_log.threshold_us && !single.waits() {
+            self.note_slow(&single.requests, single.due, spent);
+        }
+    }
+
     /// Adds a slow burst to the log. `requests` are empty where it was given up, and they with it.
     #[cold]
     pub(crate) fn note_slow(&self, requests: &[u8], due: u32, spent: Spent) {
@@ -122,21 +128,6 @@ impl<S> Session<S> {
             name: String::from_utf8_lossy(&self.entry.details().name).into_owned(),
         };
         self.context.slow_log.keep(entry, settings);
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// As `exchange`; what is slow is noted.
-    pub(crate) async fn exchange_timed(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
-        let waited = self.lending.as_mut().map_or(Duration::ZERO, |lending| lending.lent.take_waited());
-        let began = Instant::now();
-        let go_on = self.exchange(single, head).await;
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let spent = Spent { queue_us: micros(waited), total_us: micros(waited + began.elapsed()) };
-        if spent.total_us >= self.settings.slow_log.threshold_us && !single.waits() {
-            self.note_slow(&single.requests, single.due, spent);
-        }
-        go_on
     }
 }
 

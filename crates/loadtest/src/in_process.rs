@@ -203,16 +203,16 @@ async fn produce(shared: Arc<Shared>, number: u32, mut caller: Caller, db: u32) 
         let now = Instant::now();
         burst = answer.burst;
         let mut tally = shared.tally();
-        if answer.failure.is_none() {
-            let queued = Duration::from_micros(caller.spent().queue_us);
+        if let Some(taken) = caller.taken_at() {
+            let queued = taken.into_std().saturating_duration_since(since);
             tally.queued.get_or_insert_with(nanoseconds).saturating_record(as_nanos(queued));
         }
         tally.bytes_received += burst.replies.len() as u64;
         if let Err(error) = replies.take(&burst.replies, now, &mut tally) {
-            tally.record_error(&error.to_string());
+            tally.counts.record_error(&error.to_string());
         }
         if let Some(failure) = answer.failure {
-            tally.record_error(&failure.to_string());
+            tally.counts.record_error(&failure.to_string());
         }
         // What the burst is still owed was taken by its failure.
         replies.give_up(&mut tally);

@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Progress, Sent, Settings, Spent, alarm::Alarm, job::Job, moment::Moment,
-    shared::Shared, stats::Stats, ticket::Ticket,
+    Answer, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, Spent, alarm::Alarm, job::Job,
+    moment::Moment, shared::Shared, stats::Stats, ticket::Ticket,
 };
 
 /// A ticket that no job has is held by its caller and by those who look on.
@@ -41,6 +41,14 @@ pub struct Caller {
     progress: Arc<Progress>,
     spent: Spent,
     alarm: Alarm,
+    /// What the call at hand is counted as, until it is over.
+    under_way: Option<(BurstClass, u32)>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.call_was_dropped();
+    }
 }
 
 impl Clone for Caller {
@@ -53,7 +61,8 @@ impl Caller {
     pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
         let ticket = Arc::new(Ticket::new());
         let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
-        Self { queue, shared, ticket, progress, spent: Spent::default(), alarm: Alarm::default() }
+        let (alarm, spent) = (Alarm::default(), Spent::default());
+        Self { queue, shared, ticket, progress, spent, alarm, under_way: None }
     }
 
     /// What the upstream said about itself at the last login.
@@ -75,6 +84,11 @@ impl Caller {
         self.spent
     }
 
+    /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
+    pub fn taken_at(&self) -> Option<Instant> {
+        self.ticket.taken_at().map(Moment::instant)
+    }
+
     /// Executes a burst and returns it with its replies. Waits for a place in the queue and for a
     /// worker at most `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly
     /// not sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
@@ -88,19 +102,41 @@ impl Caller {
     pub async fn call(&mut self, burst: Burst) -> Answer {
         let mut started = Instant::now();
         self.waits(started.into());
-        let (due, stats) = (burst.replies_due, &self.shared.stats);
-        stats.began(&burst);
+        self.call_was_dropped();
+        let (class, due) = (burst.class(), burst.replies_due);
+        self.shared.stats.began(class, &burst);
+        self.under_way = Some((class, due));
         let answer = self.call_until_answered(burst, &mut started).await;
+        self.under_way = None;
         let stats = &self.shared.stats;
         match &answer.failure {
-            None => self.spent = stats.replied(&answer.burst, started.into(), self.ticket.taken_at()),
+            None => self.spent = stats.replied(class, &answer.burst, started.into(), self.ticket.taken_at()),
             Some(failure) => {
-                stats.failed(due, answer.burst.replies_done, failure);
+                stats.failed(class, due, answer.burst.replies_done, failure, started.into());
                 self.spent = Spent::without_reply(started.into(), self.ticket.taken_at(), failure);
             }
         }
         self.progress.ended();
         answer
+    }
+
+    /// Requests of a call whose future was dropped will never get a reply.
+    fn call_was_dropped(&mut self) {
+        if let Some((class, due)) = self.under_way.take() {
+            self.shared.stats.class(class).failed(due);
+        }
+    }
+
+    /// Counts a burst to which its owner makes up an error instead of calling.
+    pub fn count_refused(&self, burst: &Burst) {
+        let tally = self.shared.stats.class(burst.class());
+        tally.began(burst.replies_due);
+        tally.failed(burst.replies_due);
+    }
+
+    /// Counts a failure of what was borrowed; jobs and borrowing itself are counted anyway.
+    pub fn count_failure(&self, failure: &JobError) {
+        self.shared.stats.failure(failure);
     }
 
     /// Others see this caller waiting, until its progress has ended.

@@ -6,6 +6,7 @@
 //! so that the upstream forgets what was watched or queued, and the next borrower reads their replies.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     pin::Pin,
@@ -14,7 +15,6 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -53,7 +53,6 @@ struct Idle {
 }
 
 /// A connection with what has been read of it.
-#[derive(Debug)]
 pub(crate) struct Line {
     stream: Stream,
     endpoint: Endpoint,
@@ -67,13 +66,19 @@ pub(crate) struct Line {
     can_reset: bool,
 }
 
+impl fmt::Debug for Line {
+    /// Not what was read of it, which is a client's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("name", &self.name).field("upstream_id", &self.upstream_id).finish_non_exhaustive()
+    }
+}
+
 /// An exclusive connection, lent. Dropping it closes it.
 #[derive(Debug)]
 pub struct Lent {
     line: Line,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
-    waited: Duration,
 }
 
 impl Exclusives {
@@ -104,7 +109,7 @@ impl Exclusives {
     }
 
     /// Closes what nobody borrowed for too long, or all if `idle_max` is zero.
-    pub(crate) fn prune(&self, idle_max: Duration) {
+    pub(crate) fn prune(&self, idle_max: std::time::Duration) {
         let now = Instant::now();
         self.lock().retain(|idle| now < idle.since + idle_max && now < idle.line.renew_at);
     }
@@ -138,7 +143,6 @@ impl Caller {
         self.waits(started.into());
         let lent = self.lend_since(started, needs).await;
         self.progress().ended();
-        let lent = lent.map(|lent| Lent { waited: started.elapsed(), ..lent });
         lent.inspect_err(|failure| self.shared().stats.failure(failure))
     }
 
@@ -162,9 +166,7 @@ impl Caller {
                 None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
-                Ok(Ok(())) => {
-                    return Ok(Lent { line, shared: Arc::clone(shared), permit, waited: Duration::ZERO });
-                }
+                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
                 Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
                 // It was closed while nobody looked; another may be good, and a new one will tell.
                 Ok(Err(Unprepared::Io(_))) | Err(_) if owed > 0 => {}
@@ -316,11 +318,6 @@ impl Lent {
         self.line.upstream_id
     }
 
-    /// How long its borrower waited for it; said once.
-    pub fn take_waited(&mut self) -> Duration {
-        std::mem::take(&mut self.waited)
-    }
-
     /// Writes requests, within `reply_timeout`.
     ///
     /// # Errors
@@ -337,7 +334,7 @@ impl Lent {
 
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
-        let Self { mut line, shared, permit, .. } = self;
+        let Self { mut line, shared, permit } = self;
         let settings = shared.settings();
         let now = Instant::now();
         if now < line.renew_at
