@@ -6,7 +6,7 @@ use std::io;
 
 use tracing_subscriber::{Layer, Registry};
 
-use crate::settings::ExportSettings;
+use crate::log_settings::ExportSettings;
 
 /// The running export.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{export::Export, settings::LogSettings};
+use crate::{export::Export, log_settings::LogSettings};
 
 /// Changes what is logged.
 #[derive(Debug, Clone)]

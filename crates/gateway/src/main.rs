@@ -32,6 +32,7 @@ mod inherited;
 mod input;
 mod lending;
 mod listener;
+mod log_settings;
 mod logs;
 mod message;
 mod metrics;

@@ -15,6 +15,7 @@ use crate::{
     auth::{Digest32, User, Users},
     config::{Config, ConfigError},
     failed_logins::LoginBounds,
+    log_settings::{ExportSettings, LogSettings, export_settings, log_settings},
 };
 
 /// The most connections that mini-redis accepts.
@@ -109,23 +110,7 @@ pub(crate) struct PubSubSettings {
     pub(crate) subscriptions_max: usize,
 }
 
-/// Where logs go and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogSettings {
-    pub(crate) filter: String,
-    pub(crate) json: bool,
-}
-
-/// Where spans go and how many.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ExportSettings {
-    /// With the path.
-    pub(crate) endpoint: String,
-    /// The share of them, at most 1.
-    pub(crate) sample_ratio: f64,
-}
-
-fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
+pub(crate) fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value { key, problem: problem.into() })
 }
 
@@ -348,35 +333,6 @@ fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
         Some(name) => value("auth.admins", format!("\"{name}\" is not in auth.users")),
         None => Ok(config.auth.admins.clone()),
     }
-}
-
-fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {
-    let json = match config.log.format.as_str() {
-        "text" => false,
-        "json" => true,
-        other => return value("log.format", format!("\"{other}\" is neither \"text\" nor \"json\"")),
-    };
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
-        return value("log.filter", error.to_string());
-    }
-    Ok(LogSettings { filter: config.log.filter.clone(), json })
-}
-
-fn export_settings(config: &Config) -> Result<Option<ExportSettings>, ConfigError> {
-    let (endpoint, sample_ratio) = (config.otel.endpoint.trim_end_matches('/'), config.otel.sample_ratio);
-    if !(0.0..=1.0).contains(&sample_ratio) {
-        return value("otel.sample_ratio", "must be between 0 and 1");
-    }
-    if endpoint.is_empty() {
-        return Ok(None);
-    }
-    if cfg!(not(feature = "otel")) {
-        return value("otel.endpoint", "this build exports nothing; it lacks the feature \"otel\"");
-    }
-    if !endpoint.starts_with("http://") {
-        return value("otel.endpoint", format!("\"{endpoint}\" does not begin with http://"));
-    }
-    Ok(Some(ExportSettings { endpoint: format!("{endpoint}/v1/traces"), sample_ratio }))
 }
 
 #[cfg(test)]
