@@ -268,39 +268,6 @@ fn clients_are_shown_and_killed_by_id_and_a_drain_ends_it() {
 }
 
 #[test]
-fn a_new_process_takes_the_port_over_and_no_request_fails() {
-    let redis = Redis::start(&[]);
-    let start = |listen: &str| {
-        let config = format!("listen = \"{listen}\"\nreuse_port = true");
-        Gateway::builder().upstream(&redis.url()).config(&config).start()
-    };
-    let mut gateway = start("127.0.0.1:0");
-    let address = gateway.address();
-    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    // As a client that comes, asks and goes, so that each is served by whoever listens.
-                    Client::connect(address).expect("PING", "+PONG\r\n");
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        let over = Over(&over);
-        for _ in 0..5 {
-            let next = start(&address.to_string());
-            gateway.terminate();
-            gateway.wait_end(DEADLINE);
-            gateway = next;
-            let before = served.load(Ordering::Relaxed);
-            wait("traffic", || (served.load(Ordering::Relaxed) > before + 50).then_some(()));
-        }
-        drop(over);
-    });
-}
-
-#[test]
 fn readiness_follows_the_upstream() {
     let mut redis = Redis::start(&[]);
     let gateway = Gateway::builder().upstream(&redis.url()).metrics().allow_lost_upstream().start();

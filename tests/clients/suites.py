@@ -58,23 +58,23 @@ def from_report(path, good):
     return passed, failed or int(not good or not passed)
 
 
-def python_suite(url, classes, report):
+def python_suite(url, classes, report, subject):
     marks = ["-m", "base"] if classes == "base" else []
     good = run(
         [sys.executable, "-m", "pytest", "--tb=short", f"--junitxml={report}", *marks],
-        RESPOOL_TEST_URL=url, PYTHONDONTWRITEBYTECODE="1",
+        RESPOOL_TEST_URL=url, RESPOOL_TEST_SUBJECT=subject, PYTHONDONTWRITEBYTECODE="1",
     )
     return from_report(report, good)
 
 
-def node_suite(url, classes, report):
+def node_suite(url, classes, report, subject):
     names = ["--test-name-pattern=^base: "] if classes == "base" else []
     good = run(
         [
             "node", "--test", *names, "--test-reporter=dot", "--test-reporter-destination=stdout",
             "--test-reporter=junit", f"--test-reporter-destination={report}", "test_node.mjs",
         ],
-        RESPOOL_TEST_URL=url, NODE_NO_WARNINGS="1",
+        RESPOOL_TEST_URL=url, RESPOOL_TEST_SUBJECT=subject, NODE_NO_WARNINGS="1",
         RESPOOL_TEST_NODE=os.environ.get("RESPOOL_TEST_NODE", processes.ROOT + "/target/clients/node"),
     )
     return from_report(report, good)
@@ -116,7 +116,7 @@ def suites(count, classes, direct, upstream, gateway):
         for name, url in [("direct", direct.url), ("respool", gateway.url)]:
             for kind, suite in [("python", python_suite), ("node", node_suite)]:
                 print(f"=== {kind} clients, {name}", flush=True)
-                count.add(f"{kind} clients, {name}", *suite(url, classes, f"{reports}/{kind}-{name}.xml"))
+                count.add(f"{kind} clients, {name}", *suite(url, classes, f"{reports}/{kind}-{name}.xml", name))
     print("=== random sequences, respool against Redis", flush=True)
     count.add("random sequences", *differential(direct.url, gateway.url, upstream.url, classes))
     stale = left_behind(upstream.url)

@@ -5,6 +5,7 @@ Runs against whatever RESPOOL_TEST_URL names; see conftest.py.
 
 import asyncio
 import hashlib
+import os
 import random
 
 import pytest
@@ -195,6 +196,18 @@ def test_what_a_server_tells_about_itself(connect):
     assert hello[b"server"] == b"redis" and hello[b"proto"] == connect.protocol
     assert client.ping() is True and client.echo("x") == b"x"
     assert client.publish("nobody", "hears") == 0
+
+
+def test_info_has_a_section_of_the_gateway_where_there_is_one(connect):
+    client = connect()
+    section, everything = client.info("respool"), client.info("everything")
+    assert "redis_version" in everything and not any(key.startswith("respool_") for key in client.info())
+    if os.environ["RESPOOL_TEST_SUBJECT"] == "direct":
+        assert section == {}
+        return
+    assert section["respool_version"].count(".") == 2 and section["respool_state"] == "up"
+    assert section["respool_cl_idle"] >= 1 and section["respool_total_query_count"] >= 1
+    assert section.keys() <= everything.keys()
 
 
 def test_decoded_answers(connect):

@@ -81,6 +81,24 @@ fn a_silent_upstream_is_given_up_and_a_quiet_one_is_not() {
     expect(&mut subscriber, &message(2, "a", "back"));
 }
 
+#[test]
+fn a_silent_upstream_is_given_up_by_the_time_out_in_force() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder()
+        .upstream(&redis.url())
+        .config("[pubsub]\nmode = \"shared\"\n[pool]\nreply_timeout_ms = 600_000")
+        .allow("sent nothing for 200 ms")
+        .start();
+    let (mut operator, mut subscriber) = (gateway.client(), gateway.client());
+    subscriber.expect("SUBSCRIBE a", &confirmation(2, "subscribe", "a", 1));
+    redis.freeze();
+    subscriber.send(&["SUBSCRIBE", "b"]);
+    assert!(operator.line("RESPOOL CONFIG SET pool.reply_timeout_ms 200").starts_with(b"*"));
+    gateway.logs().wait_for(LOST, DEADLINE);
+    redis.thaw();
+    operator.line("RESPOOL CONFIG SET pool.reply_timeout_ms 600_000");
+}
+
 /// Publishes to `channel` until `done`.
 fn flood(publisher: &mut Client, channel: &str, mut done: impl FnMut(&mut Client) -> bool) {
     let text = "x".repeat(8 << 10);
@@ -114,6 +132,8 @@ fn a_subscriber_that_does_not_read_is_closed_and_the_others_get_everything() {
         }
         gateway.logs().find("subscriber too slow").is_some()
     });
+    let stats = String::from_utf8_lossy(&gateway.client().line("RESPOOL STATS")).into_owned();
+    assert!(stats.contains("$19\r\nsubscribers_overrun\r\n:1\r\n"), "{stats}");
     wait("the slow one to be gone", || (clients(&mut gateway.client(), " sub=1 ").len() == 1).then_some(()));
     drop(slow);
     let mut direct = redis.client();

@@ -43,6 +43,11 @@ impl Client {
         Ok(Self { stream, input: Vec::new() })
     }
 
+    /// Where it connects from.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().expect("connected")
+    }
+
     /// Changes how long a read may take.
     pub fn read_timeout(&self, timeout: Duration) {
         self.stream.set_read_timeout(Some(timeout)).expect("a timeout can be set");

@@ -2,7 +2,8 @@
 //! end, and demands a clean one: exit code 0 in time, and no warning or error that the test did not allow.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     thread,
@@ -35,6 +36,7 @@ pub struct Builder {
     config: Table,
     allowed: Vec<String>,
     bare: bool,
+    socket: Option<TcpListener>,
 }
 
 impl Builder {
@@ -71,15 +73,24 @@ impl Builder {
         self
     }
 
+    /// Passes a socket to listen on, as systemd does.
+    pub fn socket(mut self, socket: &TcpListener) -> Self {
+        self.socket = Some(socket.try_clone().expect("a socket can be held twice"));
+        self
+    }
+
     pub fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Gateway::command();
+        let mut command = match self.socket {
+            Some(socket) => inheriting(socket),
+            None => Gateway::command(),
+        };
         if self.bare {
             command.args(["--listen", "127.0.0.1:0"]);
         } else {
             command.arg("--config").arg(write_config(&directory, &self.config));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the gateway can be started");
         let logs = Logs::read(child.stderr.take().expect("piped"));
         let mut gateway = Gateway {
@@ -95,6 +106,14 @@ impl Builder {
         gateway.address = address_of(&gateway.logs.wait_for("listening", DEADLINE));
         gateway
     }
+}
+
+/// The program with `socket` as its descriptor 3, which a shell puts there before it becomes the program.
+fn inheriting(socket: TcpListener) -> Command {
+    let pass = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", pass, env!("CARGO_BIN_EXE_respool")]).stdin(OwnedFd::from(socket));
+    command
 }
 
 /// Puts the keys of `from` into `into`, section by section.
@@ -128,7 +147,7 @@ fn address_of(line: &str) -> SocketAddr {
 impl Gateway {
     pub fn builder() -> Builder {
         let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
-        Builder { config, allowed: Vec::new(), bare: false }
+        Builder { config, allowed: Vec::new(), bare: false, socket: None }
     }
 
     /// A gateway with default settings in front of `url`.
@@ -138,7 +157,9 @@ impl Gateway {
 
     /// The program, without arguments.
     pub fn command() -> Command {
-        Command::new(env!("CARGO_BIN_EXE_respool"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_respool"));
+        command.stdin(Stdio::null());
+        command
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -182,6 +203,18 @@ impl Gateway {
     pub fn rewrite(&mut self, toml: &str) {
         merge(&mut self.config, toml.parse().expect("the test's configuration is TOML"));
         write_config(&self.directory, &self.config);
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.path().join("respool.toml")
+    }
+
+    /// What the configuration file would be with `toml` added to it.
+    pub fn config_with(&self, toml: &str) -> String {
+        let mut config = self.config.clone();
+        merge(&mut config, toml.parse().expect("the test's configuration is TOML"));
+        toml::to_string(&config).expect("a table is TOML")
     }
 
     /// Puts `text` in place of the configuration file.

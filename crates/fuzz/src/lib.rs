@@ -25,6 +25,9 @@ mod descriptors;
 #[path = "../../gateway/src/failed_logins.rs"]
 #[allow(dead_code, reason = "the gateway's own file, of which not all is called here")]
 mod failed_logins;
+#[path = "../../gateway/src/log_settings.rs"]
+#[allow(dead_code, reason = "the gateway's own file, of which not all is called here")]
+mod log_settings;
 #[path = "../../gateway/src/settings.rs"]
 #[allow(dead_code, reason = "the gateway's own file, of which not all is called here")]
 mod settings;

@@ -12,7 +12,7 @@ use crate::{
     command::Here,
     console::{self, Ask},
     context::Context,
-    embedded_limits, error_text,
+    embedded_limits, error_text, info,
     registry::Entry,
     settings::SessionSettings,
     state::ClientState,
@@ -33,6 +33,8 @@ pub(crate) enum After {
     Reset,
     /// Answer an operator.
     Console(Ask),
+    /// Show the gateway's section of `INFO`, after what the upstream answers to this.
+    Info(Vec<u8>),
     /// Have the upstream unblock one of its connections.
     Unblock(Vec<u8>),
 }
@@ -95,6 +97,7 @@ pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: 
         Here::Unwatch => write_simple(out, "OK"),
         Here::Unsubscribe => unsubscribe(request, protocol, out),
         Here::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
+        Here::Info => return After::Info(info::upstreams_part(request)),
         Here::Respool => match console::read(request, who) {
             Ok(ask) => return After::Console(ask),
             Err(error) => write_error(out, &error),

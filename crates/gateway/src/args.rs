@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 
@@ -32,6 +36,16 @@ impl fmt::Debug for Args {
 }
 
 impl Args {
+    /// The configuration file, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Listens at `address`, whatever the file and the command line say.
+    pub(crate) fn listen_at(&mut self, address: SocketAddr) {
+        self.listen = Some(address.to_string());
+    }
+
     /// The file's configuration with what the command line overrides.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         let mut config = match &self.config {

@@ -15,6 +15,9 @@ const FREE_INPUT_BYTES: usize = 64 * 1024;
 /// A place in the queue, in bytes.
 const JOB_BYTES: usize = 200;
 
+/// An entry of the slow log with as many and as long arguments as it may have.
+const SLOW_ENTRY_BYTES: usize = 5 * 1024;
+
 /// A worker's read buffer and a little more, in bytes.
 const WORKER_BYTES: usize = 80 * 1024;
 
@@ -32,6 +35,7 @@ pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
         ("clients_max, 64 KiB of replies each", clients * REPLY_FREE_BYTES),
         ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
         ("pubsub.backlog_bytes_max, messages not read yet", backlog),
+        ("slowlog.entries_max, a full log", settings.session.slow_log.entries_max.saturating_mul(SLOW_ENTRY_BYTES)),
         ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES)),
     ];
     report.push_str("\n# Memory that each bound allows, all of them at their worst at the same time:\n");

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use resp::Request;
 
-use crate::embedded_limits;
+use crate::{embedded_limits, info};
 
 /// Longest command name in the table, `|` and subcommand included.
 const NAME_MAX: usize = 24;
@@ -60,6 +60,8 @@ pub(crate) enum Here {
     /// A cluster command of a connection's state.
     NoCluster,
     Reset,
+    /// `INFO` with the gateway's own section.
+    Info,
     /// The console.
     Respool,
 }
@@ -181,7 +183,7 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"ZRANGE" | b"ZREVRANGE" | b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZRANGEBYLEX" | b"ZREVRANGEBYLEX" => READ,
         b"ZCARD" | b"ZCOUNT" | b"ZLEXCOUNT" | b"ZRANK" | b"ZREVRANK" | b"ZSCORE" | b"ZMSCORE" | b"ZSCAN" => READ,
         b"ZINTER" | b"ZUNION" | b"ZDIFF" | b"ZINTERCARD" | b"ZRANDMEMBER" => READ,
-        b"XRANGE" | b"XREVRANGE" | b"XLEN" | b"XINFO" | b"XPENDING" | b"INFO" | b"LASTSAVE" => READ,
+        b"XRANGE" | b"XREVRANGE" | b"XLEN" | b"XINFO" | b"XPENDING" | b"LASTSAVE" => READ,
         b"GEOPOS" | b"GEODIST" | b"GEOHASH" | b"GEOSEARCH" | b"GEORADIUS_RO" | b"GEORADIUSBYMEMBER_RO" => READ,
         // State of a connection that the gateway keeps for each session.
         b"AUTH" => Class::Here(Here::Auth),
@@ -191,6 +193,8 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"RESET" => Class::Here(Here::Reset),
         b"CLIENT" => client(request),
         b"RESPOOL" => Class::Here(Here::Respool),
+        b"INFO" if info::names_us(request) => Class::Here(Here::Info),
+        b"INFO" => READ,
         // Transactions.
         b"MULTI" => Class::Multi,
         b"EXEC" => Class::Exec,

@@ -68,6 +68,10 @@ section! {
         /// Let a second process listen on the same address, so that a new one takes over while the old one
         /// drains. Off: a second one is refused, which tells of a mistake. Needs a restart.
         reuse_port: bool = false,
+        /// When the configuration file is read again: `signal` for SIGHUP and `RESPOOL RELOAD` only; `watch` also when
+        /// what is in it has changed. Replace a watched file by renaming rather than writing in place: half a file may
+        /// be valid, too. Needs a restart.
+        reload: String = "signal".into(),
         runtime: Runtime = Runtime::default(),
         upstream: Upstream = Upstream::default(),
         pool: Pool = Pool::default(),
@@ -75,9 +79,11 @@ section! {
         auth: Auth = Auth::default(),
         commands: Commands = Commands::default(),
         metrics: Metrics = Metrics::default(),
+        slowlog: SlowLog = SlowLog::default(),
         pubsub: PubSub = PubSub::default(),
         shutdown: Shutdown = Shutdown::default(),
         log: Log = Log::default(),
+        otel: Otel = Otel::default(),
     }
 }
 
@@ -221,6 +227,17 @@ section! {
 }
 
 section! {
+    /// `[slowlog]`
+    SlowLog {
+        /// What takes at least as long, in microseconds, is kept in the log that `RESPOOL SLOWLOG` shows: the wait for
+        /// a connection and the upstream's time together. 0 keeps nothing. What is faster costs nothing.
+        threshold_us: u64 = 10_000,
+        /// Entries kept, and added in one second at most; the oldest go first. Costs up to 5 KiB each.
+        entries_max: usize = 128,
+    }
+}
+
+section! {
     /// `[pubsub]`
     PubSub {
         /// `dedicated`: a subscriber borrows an exclusive connection, and everything is as with Redis itself.
@@ -256,6 +273,18 @@ section! {
         filter: String = "info,mini_redis=off".into(),
         /// `text` or `json`, one line a message, on standard error.
         format: String = "text".into(),
+    }
+}
+
+section! {
+    /// `[otel]`
+    Otel {
+        /// Where spans go, as OTLP over HTTP: `http://host:4318` of an OpenTelemetry collector; empty for nowhere. One
+        /// span a session and one a job, without keys or values. Costs about a microsecond a job; a collector that is
+        /// slow or absent costs spans and nothing else. Only in builds with the feature `otel`. Needs a restart.
+        endpoint: String = "".into(),
+        /// The share of jobs and sessions that is exported, from 0 to 1. Needs a restart.
+        sample_ratio: f64 = 0.01,
     }
 }
 

@@ -2,7 +2,7 @@
 //! protocol. Read here, shown by `views`, done by `operator`.
 
 use pool::{Protocol, Stage};
-use resp::{Request, parse_integer, write_array, write_bulk, write_error, write_map, write_simple};
+use resp::{Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_map, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -20,7 +20,7 @@ use crate::{
     views::{self, CLIENTS_AT_A_TIME, Clients},
 };
 
-const HELP: [&str; 14] = [
+const HELP: [&str; 17] = [
     "RESPOOL <subcommand> [<arg> ...]. Subcommands are:",
     "POOLS -- Clients that are served and that wait, workers by state, queue, exclusive connections.",
     "CLIENTS -- Every client: what it is at and for how long it has waited.",
@@ -28,6 +28,9 @@ const HELP: [&str; 14] = [
     "STATS -- Totals since the start; times in microseconds.",
     "CONFIG GET <pattern> -- Keys and values in force.",
     "CONFIG SET <key> <value> -- Puts a value in force until the next reload or restart.",
+    "SLOWLOG GET [<count>] -- The newest slow requests, 10 unless told, all with -1; times in microseconds.",
+    "SLOWLOG LEN -- How many there are.",
+    "SLOWLOG RESET -- Forgets them.",
     "RELOAD -- Reads the configuration file again and puts it in force.",
     "PAUSE -- Finishes what is accepted and holds back what comes; clients stay connected.",
     "RESUME -- Ends a PAUSE.",
@@ -36,6 +39,9 @@ const HELP: [&str; 14] = [
     "DRAIN -- Stops accepting clients, finishes what is accepted, and ends.",
     "HELP -- This text.",
 ];
+
+/// Entries that `SLOWLOG GET` shows if it does not say how many, as in Redis.
+const SLOW_LOG_COUNT: usize = 10;
 
 /// What an operator asks for.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +52,9 @@ pub(crate) enum Ask {
     Stats,
     ConfigGet(Vec<u8>),
     ConfigSet(String, String),
+    SlowLogGet(usize),
+    SlowLogLen,
+    SlowLogReset,
     Reload,
     Pause,
     Resume,
@@ -69,6 +78,11 @@ pub(crate) fn read(request: &Request<'_>, who: &Who<'_>) -> Result<Ask, String> 
         b"STATS" => (Ask::Stats, 2),
         b"CONFIG" if word(2) == b"GET" => (Ask::ConfigGet(request.arg(3).unwrap_or_default().to_vec()), 4),
         b"CONFIG" if word(2) == b"SET" => (Ask::ConfigSet(owned(3), owned(4)), 5),
+        b"SLOWLOG" if word(2) == b"GET" => {
+            (Ask::SlowLogGet(slow_log_count(request.arg(3))?), request.len().clamp(3, 4))
+        }
+        b"SLOWLOG" if word(2) == b"LEN" => (Ask::SlowLogLen, 3),
+        b"SLOWLOG" if word(2) == b"RESET" => (Ask::SlowLogReset, 3),
         b"RELOAD" => (Ask::Reload, 2),
         b"PAUSE" => (Ask::Pause, 2),
         b"RESUME" => (Ask::Resume, 2),
@@ -85,6 +99,16 @@ pub(crate) fn read(request: &Request<'_>, who: &Who<'_>) -> Result<Ask, String> 
     if request.len() == args { Ok(ask) } else { Err(error_text::wrong_arity(&format!("respool|{}", owned(1)))) }
 }
 
+/// How many entries of the slow log are wanted.
+fn slow_log_count(arg: Option<&[u8]>) -> Result<usize, String> {
+    match arg.map(parse_integer) {
+        None => Ok(SLOW_LOG_COUNT),
+        Some(Some(-1)) => Ok(usize::MAX),
+        Some(Some(count @ 0..)) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
+        Some(_) => Err("ERR count should be greater than or equal to -1".to_owned()),
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers an operator; false to close.
     pub(crate) async fn console(&mut self, ask: Ask) -> bool {
@@ -99,6 +123,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ask::Stats => write_row(out, protocol, &views::stats(context)),
             Ask::ConfigGet(pattern) => self.config_get(&pattern),
             Ask::ConfigSet(key, value) => write_outcome(out, protocol, context.set(&key, &value)),
+            Ask::SlowLogGet(count) => write_rows(out, protocol, &context.slow_log.rows(count)),
+            Ask::SlowLogLen => write_integer(out, i64::try_from(context.slow_log.len()).unwrap_or(i64::MAX)),
+            Ask::SlowLogReset => {
+                context.slow_log.reset();
+                write_simple(out, "OK");
+            }
             Ask::Reload => write_outcome(out, protocol, context.reload()),
             Ask::Pause => self.pause().await,
             Ask::Resume => {

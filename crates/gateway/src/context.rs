@@ -1,6 +1,6 @@
 //! What all sessions of a gateway have in common, given to each by reference.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use pool::Budget;
 
@@ -10,23 +10,34 @@ use crate::{
     feeds::Feeds,
     operator::{Operator, Outcome},
     registry::Registry,
+    slow_log::SlowLog,
 };
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Context {
+    pub(crate) since: Instant,
     pub(crate) operator: Operator,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input_bytes: Arc<Budget>,
     pub(crate) registry: Registry,
     pub(crate) counts: Counts,
+    pub(crate) slow_log: SlowLog,
     /// Shared pub/sub; `None` where each subscriber has a connection of its own.
     pub(crate) feeds: Option<Arc<Feeds>>,
 }
 
 impl Context {
     pub(crate) fn new(operator: Operator, feeds: Option<Arc<Feeds>>) -> Self {
-        Self { operator, feeds, input_bytes: Arc::default(), registry: Registry::default(), counts: Counts::default() }
+        Self {
+            since: Instant::now(),
+            operator,
+            feeds,
+            input_bytes: Arc::default(),
+            registry: Registry::default(),
+            counts: Counts::default(),
+            slow_log: SlowLog::default(),
+        }
     }
 
     /// Reads the configuration file again and puts it in force. Nothing changes if it is not valid.
@@ -46,6 +57,9 @@ impl Context {
             Ok(outcome) => {
                 // Quiet sessions have time-outs that may have changed.
                 self.registry.wake_all();
+                if let Some(feeds) = &self.feeds {
+                    feeds.changed.notify_one();
+                }
                 tracing::info!(
                     generation = outcome.generation,
                     applied = outcome.applied.join(" "),

@@ -47,6 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let tally = match (&next, class) {
             // Counted where it is sent.
             (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => None,
+            (Next::After(After::Info(upstreams)), _) if !upstreams.is_empty() => None,
             (Next::After(_), Class::Refused(_) | Class::Attack) => Some(&context.counts.refused),
             (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => Some(&context.counts.here),
         };
@@ -63,6 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 true
             }
             Next::After(After::Console(ask)) => Box::pin(self.console(ask)).await,
+            Next::After(After::Info(requests)) => Box::pin(self.info(requests)).await,
             Next::After(After::Unblock(requests)) => self.run_shared(requests).await,
             Next::Exclusively(single) => self.run_single(single).await,
             Next::Subscription(subscription) => self.change_subscriptions(subscription).await,

@@ -182,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if failed == 0 && single.counted > 0 {
             tally.took(micros(single.waited), micros(began.elapsed()));
         }
+        self.note_if_slow(single, began);
         ended.map_or_else(|broken| broken.go_on, |()| true)
     }
 

@@ -2,7 +2,7 @@
 //! down in the opposite order: stop accepting → sessions finish → queue closes, workers empty it →
 //! connections close → embedded upstream.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Endpoint, Pool};
@@ -15,6 +15,7 @@ use crate::{
     descriptors,
     embedded::Embedded,
     feeds::Feeds,
+    file_watch::FileWatch,
     http::Http,
     listener::Listener,
     logs::Logs,
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     config: Config,
     mut settings: GatewaySettings,
     logs: Logs,
+    inherited: Option<TcpListener>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let embedded = if settings.embedded {
@@ -40,15 +42,20 @@ pub(crate) async fn run(
     } else {
         None
     };
+    let watch = match args.file().filter(|_| settings.watch) {
+        Some(file) => Some(FileWatch::start(file).context("cannot watch the configuration file")?),
+        None => None,
+    };
     let pool = Pool::start(settings.pool.clone());
     let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
-    let reply_timeout = settings.session.reply_timeout;
-    let shared_pubsub =
-        feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller(), reply_timeout));
+    let shared_pubsub = feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller()));
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
     let context = Arc::new(Context::new(operator, feeds));
-    let bound = Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller());
+    let bound = match inherited {
+        Some(socket) => Listener::inherit(socket, Arc::clone(&context), pool.caller()),
+        None => Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller()),
+    };
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     // Ends with us, so that a drain can be watched.
     let mut http = JoinSet::new();
@@ -66,7 +73,7 @@ pub(crate) async fn run(
 
     service::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
-        reason = obey(&mut signals, &context) => reason,
+        reason = obey(&mut signals, watch.as_ref(), &context) => reason,
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
         () = service::keep_alive() => unreachable!("it never ends"),
     };
@@ -93,15 +100,23 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reloads when a signal asks for it, until one, or the console, asks for the end; its name.
-async fn obey(signals: &mut Signals, context: &Context) -> &'static str {
+/// Reloads when a signal asks for it or the file has changed, until a signal, or the console, asks for the end; its
+/// name.
+async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, context: &Context) -> &'static str {
     loop {
+        let file_changed = async {
+            match watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::End(name) => return name,
                 // What became of it is logged.
                 Signal::Reload => drop(context.reload()),
             },
+            () = file_changed => drop(context.reload()),
             () = context.operator.end.notified() => return "RESPOOL DRAIN",
         }
     }

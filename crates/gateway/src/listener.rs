@@ -5,20 +5,34 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pool::Caller;
 use resp::write_error;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
+use tracing::Instrument;
 
-use crate::{context::Context, error_text, session::Session};
+use crate::{context::Context, error_text, session::Session, spans};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when the process is out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a client that has begun a handshake may take to end it once we are to close.
+const HANDSHAKE: Duration = Duration::from_millis(100);
+
+/// Drops segments that open a connection (SYN without ACK), in the kernel's packet filter language: load the byte of
+/// flags of the TCP header, keep the two, compare, and accept none or all of the segment.
+const NO_NEW_HANDSHAKES: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    SockFilter::new(0x15, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
 /// A bound socket and the sessions that came of it.
 #[derive(Debug)]
@@ -27,6 +41,8 @@ pub(crate) struct Listener {
     context: Arc<Context>,
     caller: Caller,
     sessions: JoinSet<()>,
+    /// Another process may listen on the same port.
+    shares_port: bool,
 }
 
 impl Listener {
@@ -40,11 +56,20 @@ impl Listener {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
             match bind(*address, reuse_port) {
-                Ok(socket) => return Ok(Self { socket, context, caller, sessions: JoinSet::new() }),
+                Ok(socket) => {
+                    return Ok(Self { socket, context, caller, sessions: JoinSet::new(), shares_port: reuse_port });
+                }
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// Takes over a socket that is bound and stays open when this process ends.
+    pub(crate) fn inherit(socket: std::net::TcpListener, context: Arc<Context>, caller: Caller) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket)?;
+        Ok(Self { socket, context, caller, sessions: JoinSet::new(), shares_port: false })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -92,8 +117,20 @@ impl Listener {
         self.context.counts.clients_accepted.add(1);
         let entry = self.context.registry.enter(address, caller.progress());
         tracing::debug!(client = entry.id, %address, "client connected");
+        let span = spans::session(entry.id, address);
         let session = Session::new(stream, Arc::clone(&self.context), entry, caller);
-        self.sessions.spawn(session.run());
+        self.sessions.spawn(session.run().instrument(span));
+    }
+
+    /// Has the system begin no further handshakes for us, and lets in those whose handshake has begun: closing
+    /// would reset them. Who would begin one tries again after a second and gets to the other process, because
+    /// the system chooses by addresses which of two sockets a client belongs to.
+    async fn end_handshakes(&mut self, deadline: Instant) {
+        match SockRef::from(&self.socket).attach_filter(&NO_NEW_HANDSHAKES) {
+            // Accepting ends only by being dropped.
+            Ok(()) => drop(timeout_at(deadline.min(Instant::now() + HANDSHAKE), self.accept()).await),
+            Err(error) => tracing::warn!(%error, "handshakes in progress will be reset"),
+        }
     }
 
     /// Lets in those whom the system has taken in already: where another process takes over, it will not
@@ -111,6 +148,9 @@ impl Listener {
     /// Stops accepting, has the sessions finish until `deadline`, and aborts what is left; how many
     /// that were.
     pub(crate) async fn drain(mut self, deadline: Instant) -> usize {
+        if self.shares_port {
+            self.end_handshakes(deadline).await;
+        }
         self.accept_waiting();
         let Self { socket, context, mut sessions, .. } = self;
         drop(socket);

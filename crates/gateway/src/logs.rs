@@ -1,13 +1,14 @@
-//! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile.
+//! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile. The spans that
+//! are exported take the same way in.
 
 use tracing_subscriber::{
-    EnvFilter, Registry, fmt,
+    EnvFilter, Layer, Registry, fmt,
     layer::SubscriberExt,
     reload::{self, Handle},
     util::SubscriberInitExt,
 };
 
-use crate::settings::LogSettings;
+use crate::{export::Export, log_settings::LogSettings};
 
 /// Changes what is logged.
 #[derive(Debug, Clone)]
@@ -15,15 +16,14 @@ pub(crate) struct Logs(Handle<EnvFilter, Registry>);
 
 impl Logs {
     /// Starts logging for the whole process.
-    pub(crate) fn start(settings: &LogSettings) -> Self {
+    pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> Self {
         let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.filter));
         let lines = fmt::layer().with_writer(std::io::stderr);
-        let logs = tracing_subscriber::registry().with(filter);
-        if settings.json {
-            logs.with(lines.json()).init()
-        } else {
-            logs.with(lines).init()
-        }
+        let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
+        // The filter is that of the lines: what is exported does not depend on it.
+        let mut layers = vec![lines.with_filter(filter).boxed()];
+        layers.extend(export.map(Export::layer));
+        tracing_subscriber::registry().with(layers).init();
         Self(handle)
     }
 

@@ -20,15 +20,20 @@ mod embedded;
 mod embedded_limits;
 mod error_text;
 mod exclusive_mode;
+mod export;
 mod failed_logins;
 mod feeds;
+mod file_watch;
 mod gateway;
 mod glob;
 mod http;
 mod in_force;
+mod info;
+mod inherited;
 mod input;
 mod lending;
 mod listener;
+mod log_settings;
 mod logs;
 mod message;
 mod metrics;
@@ -42,6 +47,9 @@ mod shared_mode;
 mod shared_pubsub;
 mod signals;
 mod single;
+mod slow_args;
+mod slow_log;
+mod spans;
 mod stand_in;
 mod state;
 mod subscriber;
@@ -49,12 +57,12 @@ mod tap;
 mod views;
 mod window;
 
-use std::process::ExitCode;
+use std::{net::TcpListener, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
 
-use crate::{args::Args, config::Config, logs::Logs, settings::GatewaySettings};
+use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings};
 
 /// Replies of 16 KiB cost a fifth less CPU than with the allocator of glibc, which returns their pages to
 /// the system and asks for them again.
@@ -65,7 +73,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let mut args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             // Help and version come this way too. Nobody is left to tell if the terminal is gone.
@@ -73,6 +81,17 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    let inherited = match inherited::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            eprintln!("respool: cannot use the socket that was passed: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(address) = inherited.as_ref().and_then(|socket| socket.local_addr().ok()) {
+        // What the configuration demands of an address, it demands of this one.
+        args.listen_at(address);
+    }
     let checked = args.config().and_then(|config| Ok((GatewaySettings::new(&config)?, config)));
     let (settings, config) = match checked {
         Ok(checked) => checked,
@@ -85,7 +104,7 @@ fn main() -> ExitCode {
         print!("{}", check::report(&config, &settings));
         return ExitCode::SUCCESS;
     }
-    match run(args, config, settings) {
+    match run(args, config, settings, inherited) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("respool: {error:#}");
@@ -94,12 +113,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args, config: Config, settings: GatewaySettings) -> anyhow::Result<ExitCode> {
-    let logs = Logs::start(&settings.log);
+fn run(
+    args: Args,
+    config: Config,
+    settings: GatewaySettings,
+    inherited: Option<TcpListener>,
+) -> anyhow::Result<ExitCode> {
+    let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
+    let logs = Logs::start(&settings.log, export.as_ref());
     let runtime = match settings.threads.get() {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(gateway::run(args, config, settings, logs))
+    let code = runtime.block_on(gateway::run(args, config, settings, logs, inherited));
+    drop(runtime);
+    if let Some(export) = export {
+        export.end();
+    }
+    code
 }

@@ -19,18 +19,21 @@ use crate::{
 };
 
 /// Keys that count only at the start.
-const AT_START: [&str; 13] = [
+const AT_START: [&str; 16] = [
     "listen",
     "log.format",
     "metrics.connections_max",
     "metrics.listen",
     "metrics.timeout_ms",
+    "otel.endpoint",
+    "otel.sample_ratio",
     "pool.queue_capacity",
     "protected_mode",
     "pubsub.backlog_bytes_max",
     "pubsub.backlog_messages",
     "pubsub.mode",
     "pubsub.subscriptions_max",
+    "reload",
     "reuse_port",
     "runtime.threads",
 ];

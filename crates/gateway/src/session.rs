@@ -30,6 +30,7 @@ use crate::{
     lending::Lending,
     registry::{Asked, Entry},
     settings::SessionSettings,
+    spans,
     state::{ClientState, Doomed, Replies},
     subscriber::Subscriber,
     window::Window,
@@ -250,7 +251,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return true;
             }
         }
-        let answer = self.caller.call(burst).await;
+        let answer = match spans::job(self.entry.id, &burst) {
+            None => self.caller.call(burst).await,
+            Some(span) => Box::pin(spans::call(&mut self.caller, burst, span)).await,
+        };
         let mut burst = answer.burst;
         let settings = &self.settings;
         let cost = match answer.failure {
@@ -260,6 +264,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
         self.room = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
+        if self.caller.spent().total_us >= settings.slow_log.threshold_us {
+            self.note_slow(&burst.requests, due, self.caller.spent());
+        }
         if let Some(failure) = answer.failure {
             let text = error_text::job(&failure, &self.settings);
             (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));

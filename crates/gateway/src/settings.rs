@@ -15,6 +15,7 @@ use crate::{
     auth::{Digest32, User, Users},
     config::{Config, ConfigError},
     failed_logins::LoginBounds,
+    log_settings::{ExportSettings, LogSettings, export_settings, log_settings},
 };
 
 /// The most connections that mini-redis accepts.
@@ -29,6 +30,9 @@ const COUNT_MAX: usize = 1 << 24;
 /// More bytes than that no machine has; sums of a few such bounds are numbers still.
 const BYTES_MAX: usize = 1 << 48;
 
+/// More entries of the slow log, of about 5 KiB each, are a mistake.
+const SLOW_ENTRIES_MAX: usize = 1 << 20;
+
 /// A year: longer waits are mistakes.
 const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
@@ -37,6 +41,8 @@ const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
 pub(crate) struct GatewaySettings {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) reuse_port: bool,
+    /// Changes of the configuration file count as they come.
+    pub(crate) watch: bool,
     pub(crate) threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub(crate) embedded: bool,
@@ -46,6 +52,8 @@ pub(crate) struct GatewaySettings {
     pub(crate) shared_pubsub: Option<PubSubSettings>,
     pub(crate) grace_period: Duration,
     pub(crate) log: LogSettings,
+    /// Where spans are exported to, if anywhere.
+    pub(crate) export: Option<ExportSettings>,
     /// Where metrics are shown, if anywhere.
     pub(crate) http: Option<(SocketAddr, HttpSettings)>,
 }
@@ -81,9 +89,18 @@ pub(crate) struct SessionSettings {
     /// Users who may use the console.
     pub(crate) admins: Vec<String>,
     pub(crate) login_timeout: Duration,
+    pub(crate) slow_log: SlowLogSettings,
     pub(crate) logins: LoginBounds,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub(crate) denied: HashSet<Vec<u8>>,
+}
+
+/// What the slow log goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlowLogSettings {
+    /// What takes as long is slow; without a slow log nothing is.
+    pub(crate) threshold_us: u64,
+    pub(crate) entries_max: usize,
 }
 
 /// What shared pub/sub goes by.
@@ -94,14 +111,7 @@ pub(crate) struct PubSubSettings {
     pub(crate) subscriptions_max: usize,
 }
 
-/// Where logs go and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogSettings {
-    pub(crate) filter: String,
-    pub(crate) json: bool,
-}
-
-fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
+pub(crate) fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value { key, problem: problem.into() })
 }
 
@@ -146,6 +156,7 @@ impl GatewaySettings {
         Ok(Self {
             listen: listen(config)?,
             reuse_port: config.reuse_port,
+            watch: watch(config)?,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
             session: session_settings(config, &pool, embedded)?,
@@ -153,6 +164,7 @@ impl GatewaySettings {
             shared_pubsub: pubsub_settings(config)?,
             grace_period: millis_or_zero("shutdown.grace_period_ms", config.shutdown.grace_period_ms)?,
             log: log_settings(config)?,
+            export: export_settings(config)?,
             http: http_settings(config)?,
         })
     }
@@ -172,6 +184,14 @@ fn listen(config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
         return value("listen", problem);
     }
     Ok(addresses)
+}
+
+fn watch(config: &Config) -> Result<bool, ConfigError> {
+    match config.reload.as_str() {
+        "signal" => Ok(false),
+        "watch" => Ok(true),
+        other => value("reload", format!("\"{other}\" is neither \"signal\" nor \"watch\"")),
+    }
 }
 
 fn endpoint(config: &Config) -> Result<(bool, Endpoint), ConfigError> {
@@ -251,6 +271,7 @@ fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<
             delay_max: login_timeout,
             failures_max: count("auth.failures_max", config.auth.failures_max)?.try_into().unwrap_or(u32::MAX),
         },
+        slow_log: slow_log_settings(config)?,
         denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
 }
@@ -267,6 +288,18 @@ fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigErro
         "shared" => Ok(Some(settings)),
         other => value("pubsub.mode", format!("\"{other}\" is neither \"dedicated\" nor \"shared\"")),
     }
+}
+
+fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
+    let threshold_us = match config.slowlog.threshold_us {
+        0 => u64::MAX,
+        micros => micros,
+    };
+    let entries_max = at_least_one("slowlog.entries_max", config.slowlog.entries_max)?;
+    if entries_max > SLOW_ENTRIES_MAX {
+        return value("slowlog.entries_max", format!("must be at most {SLOW_ENTRIES_MAX}"));
+    }
+    Ok(SlowLogSettings { threshold_us, entries_max })
 }
 
 fn users(config: &Config) -> Result<Users, ConfigError> {
@@ -305,18 +338,6 @@ fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
     }
 }
 
-fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {
-    let json = match config.log.format.as_str() {
-        "text" => false,
-        "json" => true,
-        other => return value("log.format", format!("\"{other}\" is neither \"text\" nor \"json\"")),
-    };
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
-        return value("log.filter", error.to_string());
-    }
-    Ok(LogSettings { filter: config.log.filter.clone(), json })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,6 +360,9 @@ mod tests {
         assert!(problem(|config| config.clients.idle_timeout_ms = u64::MAX).starts_with("clients.idle_timeout_ms: "));
         assert!(problem(|config| config.pubsub.backlog_messages = 0).starts_with("pubsub.backlog_messages: "));
         assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
+        assert!(problem(|config| config.otel.endpoint = "gopher://x".into()).starts_with("otel.endpoint: "));
+        assert!(problem(|config| config.otel.sample_ratio = f64::NAN).starts_with("otel.sample_ratio: "));
+        assert!(problem(|config| config.reload = "never".into()).starts_with("reload: "));
         let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());
         assert!(secret.starts_with("upstream.url: ") && !secret.contains("hunter2"), "{secret}");
     }

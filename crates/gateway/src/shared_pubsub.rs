@@ -49,8 +49,8 @@ pub(crate) struct SharedPubSub {
 
 impl SharedPubSub {
     /// Starts it; it connects once there is a subscription.
-    pub(crate) fn start(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) -> Self {
-        Self { task: tokio::spawn(keep_running(feeds, caller, reply_timeout)) }
+    pub(crate) fn start(feeds: Arc<Feeds>, caller: Caller) -> Self {
+        Self { task: tokio::spawn(keep_running(feeds, caller)) }
     }
 
     /// Ends it and closes its connection, after the sessions have ended.
@@ -62,11 +62,11 @@ impl SharedPubSub {
 }
 
 /// Starts the task anew if it panics, which is a bug; sessions keep what they had.
-async fn keep_running(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) {
+async fn keep_running(feeds: Arc<Feeds>, caller: Caller) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(run(Arc::clone(&feeds), caller.clone(), reply_timeout));
+        tasks.spawn(run(Arc::clone(&feeds), caller.clone()));
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "shared pub/sub ended unexpectedly, starting it anew");
             feeds.lost(None);
@@ -74,7 +74,7 @@ async fn keep_running(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration
     }
 }
 
-async fn run(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) {
+async fn run(feeds: Arc<Feeds>, caller: Caller) {
     let mut attempts = Attempts::default();
     loop {
         while feeds.is_idle() {
@@ -84,7 +84,7 @@ async fn run(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) {
             Ok(standing) => {
                 feeds.up();
                 tracing::info!(subscriptions = feeds.len(), "shared pub/sub connected");
-                let mut link = Link::new(standing, &feeds, reply_timeout);
+                let mut link = Link::new(standing, &feeds);
                 let lost = link.serve(&mut attempts).await;
                 drop(link);
                 feeds.lost(None);
@@ -102,7 +102,6 @@ async fn run(feeds: Arc<Feeds>, caller: Caller, reply_timeout: Duration) {
 struct Link<'f> {
     standing: Standing,
     feeds: &'f Feeds,
-    reply_timeout: Duration,
     /// In the order in which they will be answered.
     asked: VecDeque<Asked>,
     input: Vec<u8>,
@@ -119,12 +118,11 @@ enum Event {
 }
 
 impl<'f> Link<'f> {
-    fn new(standing: Standing, feeds: &'f Feeds, reply_timeout: Duration) -> Self {
+    fn new(standing: Standing, feeds: &'f Feeds) -> Self {
         let now = Instant::now();
         Self {
             standing,
             feeds,
-            reply_timeout,
             asked: VecDeque::new(),
             input: Vec::new(),
             came: Vec::new(),
@@ -186,7 +184,7 @@ impl<'f> Link<'f> {
         if self.asked.is_empty() {
             self.last_read + self.standing.keepalive()
         } else {
-            self.last_read.max(self.last_asked) + self.reply_timeout
+            self.last_read.max(self.last_asked) + self.standing.reply_timeout()
         }
     }
 
@@ -233,7 +231,7 @@ impl<'f> Link<'f> {
     /// Nothing has come for a while.
     async fn keep_alive(&mut self) -> Result<(), Lost> {
         if !self.asked.is_empty() {
-            return Err(Lost::Silent(self.reply_timeout));
+            return Err(Lost::Silent(self.standing.reply_timeout()));
         }
         let mut request = Vec::new();
         write_request(&mut request, &["PING"]);

@@ -179,6 +179,7 @@ pub(crate) fn stats(context: &Context) -> Row {
         ("requests_refused", number(counts.refused.totals().requests)),
         ("clients_accepted", number(counts.clients_accepted.get())),
         ("clients_refused", number(counts.clients_refused.get())),
+        ("subscribers_overrun", number(context.feeds.as_ref().map_or(0, |feeds| feeds.overrun()))),
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
         ("lost_idle", number(status.lost_idle)),

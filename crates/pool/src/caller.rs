@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Budget, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, alarm::Alarm, job::Job,
+    Answer, Budget, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, Spent, alarm::Alarm, job::Job,
     moment::Moment, shared::Shared, stats::Stats, ticket::Ticket,
 };
 
@@ -39,6 +39,7 @@ pub struct Caller {
     shared: Arc<Shared>,
     ticket: Arc<Ticket>,
     progress: Arc<Progress>,
+    spent: Spent,
     alarm: Alarm,
     /// What the call at hand is counted as, until it is over.
     under_way: Option<(BurstClass, u32)>,
@@ -60,7 +61,8 @@ impl Caller {
     pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
         let ticket = Arc::new(Ticket::new());
         let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
-        Self { queue, shared, ticket, progress, alarm: Alarm::default(), under_way: None }
+        let (alarm, spent) = (Alarm::default(), Spent::default());
+        Self { queue, shared, ticket, progress, spent, alarm, under_way: None }
     }
 
     /// What the upstream said about itself at the last login.
@@ -81,6 +83,11 @@ impl Caller {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The time that the last call took, a pause not counted.
+    pub fn spent(&self) -> Spent {
+        self.spent
     }
 
     /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
@@ -109,8 +116,11 @@ impl Caller {
         self.under_way = None;
         let stats = &self.shared.stats;
         match &answer.failure {
-            None => stats.replied(class, &answer.burst, started.into(), self.ticket.taken_at()),
-            Some(failure) => stats.failed(class, due, answer.burst.replies_done, failure, started.into()),
+            None => self.spent = stats.replied(class, &answer.burst, started.into(), self.ticket.taken_at()),
+            Some(failure) => {
+                stats.failed(class, due, answer.burst.replies_done, failure, started.into());
+                self.spent = Spent::without_reply(started.into(), self.ticket.taken_at(), failure);
+            }
         }
         self.progress.ended();
         answer

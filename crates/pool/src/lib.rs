@@ -73,5 +73,5 @@ pub use resp::{Protocol, ReplyKind, Value};
 pub use room::REPLY_FREE_BYTES;
 pub use settings::Settings;
 pub use standing::{Attempts, Standing};
-pub use stats::Totals;
+pub use stats::{Spent, Totals};
 pub use tally::{ClassTotals, Tally, micros};

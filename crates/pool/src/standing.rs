@@ -76,6 +76,11 @@ impl Standing {
         self.keepalive
     }
 
+    /// How long the upstream may take to answer, by the settings in force.
+    pub fn reply_timeout(&self) -> Duration {
+        self.shared.settings.borrow().reply_timeout
+    }
+
     /// Whether the pool's upstream is another by now.
     pub fn is_outdated(&self) -> bool {
         !self.line.endpoint().leads_where(&self.shared.settings().endpoint)

@@ -32,6 +32,36 @@ pub(crate) struct Stats {
     pub(crate) writes: Arc<Writes>,
 }
 
+/// The time that one job, or one use of an exclusive connection, took; in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// From its beginning until a worker took it, or an exclusive connection was there.
+    pub queue_us: u64,
+    /// From its beginning until its last reply.
+    pub total_us: u64,
+}
+
+impl Spent {
+    fn since(started: Moment, taken: Option<Moment>) -> Self {
+        let now = Moment::now();
+        Self { queue_us: taken.unwrap_or(now).since(started), total_us: now.since(started) }
+    }
+
+    /// Of a job that failed. One whose reply did not come in time had been taken, and has its ticket with it.
+    pub(crate) fn without_reply(started: Moment, taken: Option<Moment>, failure: &JobError) -> Self {
+        let mut spent = Self::since(started, taken);
+        if let JobError::ReplyTimeout(waited) = failure {
+            spent.queue_us = spent.total_us.saturating_sub(micros(*waited));
+        }
+        spent
+    }
+
+    /// What the upstream, and the way there and back, had of it.
+    pub fn upstream_us(&self) -> u64 {
+        self.total_us.saturating_sub(self.queue_us)
+    }
+}
+
 /// What goes out in one write. Shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Writes {
@@ -129,15 +159,15 @@ impl Stats {
     }
 
     /// It has got it back, answered: begun at `started` and taken by a worker at `taken`.
-    pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Moment, taken: Option<Moment>) {
-        if !COUNTED || burst.replies_done == 0 {
-            return;
+    pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Moment, taken: Option<Moment>) -> Spent {
+        let spent = Spent::since(started, taken);
+        if COUNTED && burst.replies_done > 0 {
+            let tally = self.class(class);
+            tally.replied(burst.replies_done);
+            add(&self.reply_bytes, burst.replies.len() as u64);
+            tally.took(spent.queue_us, spent.upstream_us());
         }
-        let now = Moment::now();
-        let (taken, tally) = (taken.unwrap_or(now), self.class(class));
-        tally.replied(burst.replies_done);
-        add(&self.reply_bytes, burst.replies.len() as u64);
-        tally.took(taken.since(started), now.since(taken));
+        spent
     }
 
     /// Or it has got `done` replies to `due` requests, and why there are no more.

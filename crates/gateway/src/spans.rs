@@ -1,0 +1,41 @@
+//! Spans of `tracing`: one for a client's session, at level debug, and one for each job, at level trace, with
+//! where its time went. Neither holds keys or values. While nobody asks for them a job pays for looking at
+//! the level, which is one load.
+
+use std::net::SocketAddr;
+
+use pool::{Answer, Burst, Caller};
+use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
+
+/// From a client's coming to its going.
+pub(crate) fn session(client: u64, address: SocketAddr) -> Span {
+    debug_span!("session", client, %address)
+}
+
+/// One job of a client, if anybody wants to see it. No part of the session's span, which may last for weeks.
+pub(crate) fn job(client: u64, burst: &Burst) -> Option<Span> {
+    let (requests, bytes) = (burst.replies_due, burst.requests.len());
+    let span = trace_span!(
+        parent: None,
+        "job",
+        client,
+        requests,
+        bytes,
+        queue_us = Empty,
+        upstream_us = Empty,
+        failure = Empty
+    );
+    (!span.is_disabled()).then_some(span)
+}
+
+/// Has a job executed within its span.
+pub(crate) async fn call(caller: &mut Caller, burst: Burst, span: Span) -> Answer {
+    let answer = caller.call(burst).instrument(span.clone()).await;
+    let spent = caller.spent();
+    span.record("queue_us", spent.queue_us).record("upstream_us", spent.upstream_us());
+    if let Some(failure) = &answer.failure {
+        span.record("failure", failure.kind());
+    }
+    tracing::trace!(parent: &span, "job done");
+    answer
+}
