@@ -6,6 +6,7 @@ mod cancellation;
 mod commands;
 mod config;
 mod embedded;
+mod faults;
 mod hostile;
 mod lendings;
 mod limits;

@@ -16,7 +16,7 @@ pub use gateway::Gateway;
 pub use process::raise_descriptor_limit;
 pub use random::seeded;
 pub use redis::Redis;
-pub use relay::{Cut, Relay};
+pub use relay::{Cut, Relay, Way};
 pub use upstream::{Peer, Upstream};
 pub use wait::{DEADLINE, pass, wait, within};
 

@@ -9,10 +9,10 @@ use crate::{
     answered_here::{self, After, Hello, Who},
     command::{Class, Here},
     error_text,
-    exclusive_mode::Single,
     lending::Lending,
     session::Session,
     shared_mode::{Subscription, answer_restricted},
+    single::Single,
     stand_in,
     state::Doomed,
 };

@@ -4,7 +4,7 @@
 use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
 
 use pool::{Burst, JobError, ReplyKind, Sent};
-use resp::{Protocol, Request, parse_integer, write_error, write_integer, write_request, write_simple};
+use resp::{Protocol, write_error, write_integer, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -12,85 +12,15 @@ use tokio::{
 
 use crate::{
     answered_here::{self, After, Who},
-    command::{Class, Here, Reason},
+    command::{Class, Here},
     error_text,
     lending::{Change, Lending, Message},
-    registry::{Asked, Registry},
+    registry::Asked,
     session::Session,
+    single::Single,
     stand_in,
     state::{ClientState, Doomed},
 };
-
-/// A request on its way to an exclusive connection, copied out of the input.
-#[derive(Debug)]
-pub(crate) struct Single {
-    reason: Reason,
-    change: Change,
-    requests: Vec<u8>,
-    due: u32,
-    /// Replies at the beginning that the client has not asked for.
-    swallow: u32,
-    /// The client's own request, where another stands in for it in a transaction.
-    stood_in: Option<Vec<u8>>,
-}
-
-impl Single {
-    pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>, registry: &Registry) -> Self {
-        let redirected = (class == Class::Exclusive(Reason::Tracking)).then(|| redirected(request, registry)).flatten();
-        let change = Change::of(class, request);
-        let reason = match class {
-            Class::Exclusive(reason) => reason,
-            Class::Multi => Reason::Transaction,
-            Class::Here(_) | Class::Exec | Class::Plain { .. } | Class::Refused(_) | Class::Attack => Reason::Other,
-        };
-        let names = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
-        let mut due = match lending {
-            Some(lending) => lending.due(change, request),
-            None if change == Change::Subscribe => names.max(1),
-            None => 1,
-        };
-        let mut single = Self { reason, change, requests: Vec::new(), due: 0, swallow: 0, stood_in: None };
-        if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
-            // WAIT counts from its own connection's last write; any command executed brings that up to date.
-            write_request(&mut single.requests, &["PING"]);
-            single.swallow = 1;
-            due += 1;
-        }
-        match redirected {
-            Some(args) => write_request(&mut single.requests, &args),
-            None => request.write(&mut single.requests),
-        }
-        single.due = due;
-        single
-    }
-
-    /// `requests`, of which one reply comes, and nothing to take note of.
-    fn simple(requests: Vec<u8>, swallow: u32) -> Self {
-        Self { reason: Reason::Other, change: Change::None, requests, due: 1, swallow, stood_in: None }
-    }
-
-    /// A request of a transaction that the gateway answers once that is executed.
-    pub(crate) fn standing_in(stand_in: Vec<u8>, request: &Request<'_>) -> Self {
-        let mut stood_in = Vec::new();
-        request.write(&mut stood_in);
-        Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
-    }
-
-    fn waits(&self) -> bool {
-        matches!(self.reason, Reason::Blocking | Reason::Wait)
-    }
-}
-
-/// `CLIENT TRACKING … REDIRECT id` with the upstream's id of the connection that the session of that id borrows.
-fn redirected(request: &Request<'_>, registry: &Registry) -> Option<Vec<Vec<u8>>> {
-    let mut args: Vec<Vec<u8>> = request.args().map(<[u8]>::to_vec).collect();
-    let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"REDIRECT"))? + 1;
-    let id = parse_integer(args.get(at)?)?;
-    let session = registry.all().into_iter().find(|entry| i64::try_from(entry.id) == Ok(id))?;
-    let lent_id = session.lent_id.load(Ordering::Acquire);
-    args[at] = lent_id.to_string().into_bytes();
-    (lent_id > 0).then_some(args)
-}
 
 /// Enough of a reply to tell what it is.
 type ReplyHead = [u8; 12];
@@ -222,10 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.lost(&error);
         }
         let reply_timeout = self.settings.reply_timeout;
-        let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
+        let deadline = single.patience.map(|patience| Instant::now() + patience + reply_timeout);
         let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline, blocks).await {
+            match self.next_event(deadline, single.waits(), blocks).await {
                 Event::Message(at, kind) => {
                     let Some(lending) = &mut self.lending else { return false };
                     if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
@@ -308,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
     /// sent without waiting is executed even if the client has gone. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
+    async fn next_event(&mut self, deadline: Option<Instant>, waits: bool, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
             let at = self.output.len();
@@ -326,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let backlog = self.settings.backlog_bytes_max;
             let asked = self.entry.poll_asked(cx);
             let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
-            if asked == Asked::Kill || (ended && deadline.is_none()) {
+            if asked == Asked::Kill || (ended && waits) {
                 return Poll::Ready(Event::Gone);
             }
             if asked == Asked::Drain && blocks {
@@ -366,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let failure = JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
         self.fail_replies(lending.missing(), &failure);
         tracing::debug!(client = self.entry.id, reason = lending.reason.name(), %error, "exclusive connection lost");
-        !lending.is_needed()
+        !lending.is_needed() && !lending.is_changing()
     }
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {

@@ -73,6 +73,8 @@ pub(crate) struct Lending {
     expected: u32,
     /// These are confirmations of subscriptions.
     confirming: bool,
+    /// What they answer changes the state of the connection.
+    changing: bool,
     pub(crate) multi: bool,
     watching: bool,
     monitor: bool,
@@ -94,6 +96,7 @@ impl Lending {
             reason,
             expected: 0,
             confirming: false,
+            changing: false,
             multi: false,
             watching: false,
             monitor: false,
@@ -110,6 +113,11 @@ impl Lending {
     /// Whether the session still needs it.
     pub(crate) fn is_needed(&self) -> bool {
         self.multi || self.watching || self.monitor || self.tracking || self.no_touch || self.is_subscribed()
+    }
+
+    /// Whether the session has asked for a change of its state: what it sends next may rely on that.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.changing
     }
 
     pub(crate) fn is_subscribed(&self) -> bool {
@@ -150,6 +158,7 @@ impl Lending {
     pub(crate) fn expect(&mut self, change: Change, due: u32) {
         self.expected = due;
         self.confirming = change == Change::Subscribe && !self.multi;
+        self.changing = change != Change::None;
     }
 
     /// Whether replies are still to come.

@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -102,7 +103,7 @@ impl Exclusives {
     }
 
     /// Closes what nobody borrowed for too long, or all if `idle_max` is zero.
-    pub(crate) fn prune(&self, idle_max: std::time::Duration) {
+    pub(crate) fn prune(&self, idle_max: Duration) {
         let now = Instant::now();
         self.lock().retain(|idle| now < idle.since + idle_max && now < idle.line.renew_at);
     }
@@ -162,7 +163,9 @@ impl Caller {
                 Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
                 Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
                 // It was closed while nobody looked; another may be good, and a new one will tell.
-                Ok(Err(Unprepared::Io(_))) | Err(_) if owed > 0 => {}
+                Ok(Err(Unprepared::Io(_))) if owed > 0 => {}
+                // It is silent, and so are the others; to find that out one by one would take too long.
+                Err(_) if owed > 0 => shared.exclusives.prune(Duration::ZERO),
                 Ok(Err(Unprepared::Io(error))) => return Err(lost(&error)),
                 Err(_) => return Err(lost(&io::ErrorKind::TimedOut.into())),
             }

@@ -1,0 +1,1 @@
+//! What befalls a Redis in its life, one thing at a time.

@@ -1,0 +1,330 @@
+//! A verified client: writes keys that nobody else writes, in every way there is (one by one, in pipelines,
+//! in transactions, guarded by WATCH, through a blocking queue), and holds each reply against its history.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use loadtest::stamp::{Family, STAMP_BYTES, Stamp};
+use resp::Value;
+
+use super::{
+    history::{Counter, Finding, Flaw, Queue, Register},
+    stateful::Pace,
+    tally::Tally,
+};
+use crate::support::{Client, request, requests};
+
+/// Keys of `SET` and `GET` that each client has.
+pub const KEYS: u64 = 4;
+/// Clients are spread over so many databases.
+pub const DBS: u32 = 2;
+/// How long a reply is waited for beyond its limit, to learn whether it comes at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long replies may take by the gateway's configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// On a shared connection.
+    pub shared: Duration,
+    /// On an exclusive one, which has to be opened first.
+    pub exclusive: Duration,
+}
+
+/// What all clients know.
+#[derive(Debug)]
+pub struct Scene<'s> {
+    pub address: SocketAddr,
+    pub tally: &'s Tally,
+    pub limits: Limits,
+    pub run: u32,
+    pub clients: u32,
+}
+
+/// What became of a request.
+pub enum Got {
+    Value(Value),
+    /// Certainly not executed.
+    Refused,
+    /// Executed or not.
+    Open,
+    /// The connection ended without a reply.
+    Closed,
+}
+
+/// A request of a pipeline.
+enum Asked {
+    Set(u64, u64),
+    Get(u64),
+    Count,
+    /// A key of another client.
+    Foreign(u32, u64),
+}
+
+pub struct Writer<'s> {
+    pub scene: &'s Scene<'s>,
+    pub id: u32,
+    pub rng: fastrand::Rng,
+    pub client: Option<Client>,
+    pub texts: Vec<Register>,
+    pub counter: Counter,
+    /// Moved in pairs, in transactions.
+    pub pairs: Counter,
+    pub queue: Queue,
+    /// Values of the counter that all share, which this client has set.
+    pub shared: Vec<u64>,
+    /// Changes of it of which nobody can tell.
+    pub shared_open: u64,
+}
+
+impl<'s> Writer<'s> {
+    pub fn new(scene: &'s Scene<'s>, id: u32, rng: fastrand::Rng) -> Self {
+        Self {
+            scene,
+            id,
+            rng,
+            client: None,
+            texts: (0..KEYS).map(|_| Register::default()).collect(),
+            counter: Counter::new(1),
+            pairs: Counter::new(2),
+            queue: Queue::default(),
+            shared: Vec::new(),
+            shared_open: 0,
+        }
+    }
+
+    pub fn db(&self) -> u32 {
+        self.id % DBS
+    }
+
+    /// Works until it is over, and a little longer, to see that it is served again.
+    pub fn work(mut self) -> Self {
+        while !self.scene.tally.is_over() {
+            self.step();
+        }
+        let last = Instant::now();
+        while self.pipeline(8) == 0 {
+            assert!(last.elapsed() < PATIENCE * 2, "client {} is not served again", self.id);
+        }
+        self
+    }
+
+    fn step(&mut self) {
+        match self.rng.u32(0..100) {
+            0..20 => drop(self.pipeline(1)),
+            20..55 => {
+                let count = self.rng.usize(2..24);
+                self.pipeline(count);
+            }
+            55..68 => self.transaction(Pace::Together),
+            68..75 => self.transaction(Pace::Hurried),
+            75..82 => self.transaction(Pace::OneByOne),
+            82..89 => self.compare_and_set(),
+            89..97 => self.push_and_pop(),
+            _ => self.client = None,
+        }
+    }
+
+    pub fn connected(&mut self) -> bool {
+        if self.client.is_none() {
+            let Ok(client) = Client::try_connect(self.scene.address) else {
+                self.flaw(Flaw::Lost, "the gateway takes no connection");
+                return false;
+            };
+            self.client = Some(client);
+            let mut greeting = vec![format!("SELECT {}", self.db())];
+            greeting.extend((self.id % 3 == 0).then(|| "HELLO 3".to_owned()));
+            for line in greeting {
+                self.send(&requests(&[&line]));
+                if !matches!(self.read(self.scene.limits.shared), Got::Value(_)) {
+                    self.client = None;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        // Whether it arrived the replies will tell.
+        let _ = self.client.as_mut().map(|client| client.try_send_raw(bytes));
+    }
+
+    pub fn hold(&self, checked: Result<(), Finding>) {
+        self.scene.tally.hold(&format!("client {}", self.id), checked);
+    }
+
+    pub fn flaw(&self, flaw: Flaw, text: &str) {
+        self.hold(Err((flaw, text.to_owned())));
+    }
+
+    /// One reply; errors are sorted by what they say of the request.
+    pub fn read(&mut self, limit: Duration) -> Got {
+        let Some(client) = &mut self.client else { return Got::Closed };
+        client.read_timeout(limit + self.scene.tally.slack() + PATIENCE);
+        let started = Instant::now();
+        let reply = client.try_read_reply();
+        let (waited, allowed) = (started.elapsed(), limit + self.scene.tally.slack());
+        if waited > allowed {
+            let came = matches!(reply, Ok(Some(_)));
+            self.flaw(Flaw::Hung, &format!("waited {waited:?}, allowed {allowed:?}, a reply came: {came}"));
+        }
+        let Ok(Some(reply)) = reply else {
+            self.client = None;
+            return Got::Closed;
+        };
+        Tally::count(&self.scene.tally.verified);
+        match Value::decode(&reply.into()) {
+            Ok((Value::Error(text), _)) => self.sort(&text),
+            Ok((value, _)) => Got::Value(value),
+            Err(error) => {
+                self.flaw(Flaw::Wrong, &format!("a reply that is none: {error}"));
+                Got::Open
+            }
+        }
+    }
+
+    /// What an error says of its request. Each has to say it.
+    fn sort(&mut self, text: &str) -> Got {
+        const NOT_EXECUTED: [&str; 9] = [
+            "ERR respool: upstream is down",
+            "ERR respool: queue_timeout_ms ran out",
+            "ERR respool: pause_timeout_ms ran out",
+            "ERR respool: exclusive_max ran out",
+            "ERR respool: not executed",
+            "ERR EXEC without MULTI",
+            "EXECABORT ",
+            "LOADING ",
+            "NOPROTO ",
+        ];
+        if text.contains("may have been executed") {
+            Tally::count(&self.scene.tally.open);
+            return Got::Open;
+        }
+        if !text.contains("the request was not sent") && !NOT_EXECUTED.iter().any(|known| text.starts_with(known)) {
+            self.flaw(Flaw::Wrong, &format!("an error that does not say whether it was executed: {text}"));
+        }
+        Tally::count(&self.scene.tally.refused);
+        Got::Refused
+    }
+
+    /// A pipeline of `count` requests on shared connections; how many got a value.
+    fn pipeline(&mut self, count: usize) -> usize {
+        if !self.connected() {
+            return 0;
+        }
+        let (mut bytes, mut asked) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            asked.push(self.ask(&mut bytes));
+        }
+        let sent = Instant::now();
+        self.send(&bytes);
+        asked.into_iter().filter(|asked| self.settle(asked, sent)).count()
+    }
+
+    fn ask(&mut self, bytes: &mut Vec<u8>) -> Asked {
+        let key = self.rng.u64(..KEYS);
+        match self.rng.u32(..10) {
+            0..4 => {
+                let version = self.texts[index(key)].begin();
+                let size = match self.rng.u32(..100) {
+                    0 => self.rng.usize(20_000..100_000),
+                    1..20 => self.rng.usize(STAMP_BYTES..5_000),
+                    _ => STAMP_BYTES,
+                };
+                let mut value = Vec::new();
+                self.stamp(Family::Text, key, version).write(&mut value, size);
+                let value = String::from_utf8(value).expect("stamps are text");
+                bytes.extend(request(&["SET", &text_key(self.id, key), &value]));
+                Asked::Set(key, version)
+            }
+            4..7 => {
+                bytes.extend(request(&["GET", &text_key(self.id, key)]));
+                Asked::Get(key)
+            }
+            7..9 => {
+                bytes.extend(request(&["INCR", &format!("n:{}", self.id)]));
+                Asked::Count
+            }
+            _ => {
+                // In the same database.
+                let other = self.id % DBS + DBS * self.rng.u32(..self.scene.clients / DBS);
+                if other == self.id {
+                    bytes.extend(request(&["GET", &text_key(self.id, key)]));
+                    return Asked::Get(key);
+                }
+                bytes.extend(request(&["GET", &text_key(other, key)]));
+                Asked::Foreign(other, key)
+            }
+        }
+    }
+
+    pub fn stamp(&self, family: Family, key: u64, version: u64) -> Stamp {
+        Stamp { family, run: self.scene.run, key, writer: self.id, version }
+    }
+
+    /// Reads a reply and holds it against what it may be; true if it was a value.
+    fn settle(&mut self, asked: &Asked, sent: Instant) -> bool {
+        let got = self.read(self.scene.limits.shared);
+        if matches!(got, Got::Closed) {
+            self.flaw(Flaw::Lost, "closed without a reply");
+        }
+        let checked = match (asked, &got) {
+            (Asked::Set(key, version), Got::Value(Value::Simple(text))) if text == "OK" => {
+                self.texts[index(*key)].acknowledged(*version, sent);
+                Ok(())
+            }
+            (Asked::Set(key, version), Got::Open | Got::Closed) => {
+                self.texts[index(*key)].unknown(*version, Instant::now());
+                Ok(())
+            }
+            (Asked::Get(key), Got::Value(value)) => self.check_text(*key, value),
+            (Asked::Count, Got::Value(Value::Integer(value))) => self.counter.moved(value.cast_unsigned()),
+            (Asked::Count, Got::Open | Got::Closed) => {
+                self.counter.unknown();
+                Ok(())
+            }
+            (Asked::Foreign(writer, key), Got::Value(value)) => self.check_stamp(*writer, *key, value).map(|_| ()),
+            (_, Got::Refused | Got::Open | Got::Closed) => Ok(()),
+            (_, Got::Value(value)) => Err((Flaw::Wrong, format!("a reply of another kind: {}", show(value)))),
+        };
+        self.hold(checked);
+        matches!(got, Got::Value(_))
+    }
+
+    pub fn check_text(&mut self, key: u64, value: &Value) -> Result<(), Finding> {
+        let version = self.check_stamp(self.id, key, value)?;
+        self.texts[index(key)].seen(version)
+    }
+
+    /// The version of a value of a `writer`'s key, 0 for none.
+    fn check_stamp(&self, writer: u32, key: u64, value: &Value) -> Result<u64, Finding> {
+        let stamp = match value {
+            Value::Null => return Ok(0),
+            Value::Bulk(bytes) => Stamp::read(bytes),
+            _ => None,
+        };
+        match stamp {
+            Some(stamp)
+                if (stamp.family, stamp.run, stamp.key, stamp.writer)
+                    == (Family::Text, self.scene.run, key, writer) =>
+            {
+                Ok(stamp.version)
+            }
+            _ => Err((Flaw::Wrong, format!("key {key} of client {writer} holds {}", show(value)))),
+        }
+    }
+}
+
+pub fn text_key(writer: u32, key: u64) -> String {
+    format!("t:{writer}:{key}")
+}
+
+fn index(key: u64) -> usize {
+    usize::try_from(key).expect("a small number")
+}
+
+/// The beginning of a value, in words.
+pub fn show(value: &Value) -> String {
+    format!("{value:?}").chars().take(120).collect()
+}

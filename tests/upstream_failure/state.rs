@@ -1,0 +1,49 @@
+//! A connection that breaks while a session asks it for state: what the client sends next relied on that
+//! state and must not run without it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::support::{Gateway, Peer, Upstream, assert_own_error, requests, wait};
+
+/// An upstream that hangs up on `breaking` once it is told to; what else it was asked to do is noted.
+fn upstream(breaking: &'static str) -> (Upstream, Arc<[AtomicBool; 3]>) {
+    let flags: Arc<[AtomicBool; 3]> = Arc::default();
+    let shared = Arc::clone(&flags);
+    let upstream = Upstream::start(move |peer: &mut Peer| {
+        let [asked, hang_up, wrote] = &*shared;
+        while let Some(request) = peer.next() {
+            if request == breaking {
+                asked.store(true, Ordering::Release);
+                wait("the rest of the client's requests", || hang_up.load(Ordering::Acquire).then_some(()));
+                return;
+            }
+            wrote.fetch_or(request != "PING", Ordering::AcqRel);
+            peer.reply("+OK\r\n");
+        }
+    });
+    (upstream, flags)
+}
+
+#[test]
+fn what_follows_a_multi_or_watch_that_was_lost_is_not_executed_without_it() {
+    for (breaking, after) in
+        [("MULTI", &["SET k v", "SET k w", "EXEC"][..]), ("WATCH k", &["MULTI", "SET k v", "EXEC"])]
+    {
+        let (upstream, flags) = upstream(breaking);
+        let [asked, hang_up, wrote] = &*flags;
+        let gateway = Gateway::builder().upstream(&upstream.url()).allow_lost_upstream().start();
+        let mut client = gateway.client();
+        client.send_raw(&requests(&[breaking]));
+        wait("the upstream to be asked", || asked.load(Ordering::Acquire).then_some(()));
+        client.send_raw(&requests(after));
+        gateway.client().expect("PING", "+OK\r\n");
+        hang_up.store(true, Ordering::Release);
+        assert_own_error(&client.read_reply());
+        // As with Redis itself, whose connection would be gone as well.
+        client.expect_closed();
+        assert!(!wrote.load(Ordering::Acquire), "{breaking} was lost, and what follows was executed");
+    }
+}
