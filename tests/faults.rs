@@ -2,6 +2,7 @@
 //! a relay that breaks on command, and an operator who is busy meanwhile. `soak` has the tests.
 
 mod history;
+mod listening;
 mod scenarios;
 mod schedule;
 mod soak;

@@ -5,6 +5,7 @@
 use crate::support::{Client, DEADLINE, Gateway, Redis, requests, wait};
 
 /// A state, how to get there and, where a client can, how to get out of it in good order.
+#[derive(Clone, Copy)]
 struct State {
     name: &'static str,
     /// Requests and how many messages come of them.
@@ -234,5 +235,31 @@ fn an_idle_client_is_closed_and_what_it_borrowed_returns() {
         let (mut client, _, _) = enter(&gateway, &mut direct, state);
         client.expect_closed();
         assert_clean(&gateway, &mut direct, state.name);
+    }
+}
+
+#[test]
+fn what_came_for_a_subscriber_who_went_is_no_reply_to_who_borrows_next() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nexclusive_max = 1").start();
+    let (mut direct, mut publisher) = (redis.client(), redis.client());
+    publisher.expect("SET k v", "+OK\r\n");
+    let subscribed = state("subscribed", (&["SUBSCRIBE news"], 1), " sub=1 ");
+    let tracking = state("tracking", (&["HELLO 3", "CLIENT TRACKING ON BCAST"], 2), " flags=tB ");
+    for (left, news) in [(subscribed, "PUBLISH news item"), (tracking, "SET k v")].repeat(5) {
+        let (client, _, _) = enter(&gateway, &mut direct, &left);
+        redis.freeze();
+        // Redis finds the news before it finds that nobody wants them.
+        publisher.send_raw(&requests(&[news]).repeat(3));
+        client.reset();
+        let mut next = gateway.client();
+        next.send(&["WATCH", "k"]);
+        // The connection has been given back once this one waits for it; a moment later than that is as well.
+        gateway.client().expect("CLIENT GETNAME", "$-1\r\n");
+        redis.thaw();
+        publisher.read_replies(3);
+        assert_eq!(String::from_utf8_lossy(&next.read_reply()), "+OK\r\n", "after {}", left.name);
+        next.expect("GET k", "$1\r\nv\r\n");
+        next.expect("UNWATCH", "+OK\r\n");
     }
 }

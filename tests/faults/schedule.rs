@@ -60,13 +60,15 @@ impl Round {
 
     /// Lets it happen, and makes good what has to be made good.
     pub fn play(&self, stage: &mut Stage, tally: &Tally) {
-        for step in &self.steps {
-            tally.injected(step.name());
-            stage.begin(*step);
-        }
+        let cuts = stage.relay.cuts();
+        self.steps.iter().for_each(|step| stage.begin(*step));
         pass(self.hold);
-        for step in self.steps.iter().rev() {
-            stage.end(*step, tally);
+        self.steps.iter().rev().for_each(|step| stage.end(*step, tally));
+        for step in &self.steps {
+            // A cut waits for its byte, which may not have come.
+            if !matches!(step, Step::Cut(..)) || stage.relay.cuts() > cuts {
+                tally.injected(step.name());
+            }
         }
         pass(self.calm);
     }

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     history::Flaw,
+    listening::Channel,
     schedule::{Round, Stage},
     stateful::{ask, number},
     tally::{Report, Tally},
@@ -19,6 +20,7 @@ use crate::support::{Gateway, Redis, Relay, raise_descriptor_limit, wait};
 
 const WRITERS: u32 = 24;
 const VANISHERS: u32 = 4;
+const LISTENERS: usize = 2;
 
 const QUEUE_MS: u64 = 1_000;
 const REPLY_MS: u64 = 1_000;
@@ -40,7 +42,15 @@ fn limits() -> Limits {
     Limits { shared: ms(QUEUE_MS + REPLY_MS), exclusive: ms(QUEUE_MS + 3 * CONNECT_MS + REPLY_MS) }
 }
 
-fn stage() -> Stage {
+/// What else seeds differ in.
+fn variant(seed: u64) -> String {
+    let threads = 1 + seed % 2;
+    let mode = if seed % 4 < 2 { "dedicated" } else { "shared" };
+    let lifetime_ms = if seed % 3 == 0 { 300 } else { 3_600_000 };
+    format!("[runtime]\nthreads = {threads}\n[pubsub]\nmode = \"{mode}\"\n[upstream]\nlifetime_ms = {lifetime_ms}")
+}
+
+fn stage(seed: u64) -> Stage {
     let redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let relay = Relay::start(redis.address());
     let [queue, replies, input] = BOUNDS;
@@ -49,20 +59,21 @@ fn stage() -> Stage {
          [pool]\nworkers = 3\nqueue_timeout_ms = {QUEUE_MS}\nreply_timeout_ms = {REPLY_MS}\nexclusive_max = 32\n\
          queue_bytes_max = {queue}\nreplies_bytes_max = {replies}\n[clients]\ninput_bytes_max = {input}"
     );
-    let gateway = Gateway::builder().upstream(&relay.url()).config(&config).allow_lost_upstream().allow("paused");
-    let gateway = gateway.start();
-    Stage::new(redis, relay, gateway)
+    let gateway = Gateway::builder().upstream(&relay.url()).config(&config).config(&variant(seed));
+    Stage::new(redis, relay, gateway.allow_lost_upstream().allow("paused").start())
 }
 
 /// Runs the load and the schedule of `seed` for `time`.
 pub fn run(seed: u64, time: Duration) -> Report {
     raise_descriptor_limit();
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut stage, tally) = (stage(), Tally::default());
+    let (mut stage, tally) = (stage(seed), Tally::default());
     let memory_before = stage.gateway.process().rss_bytes();
     let run = u32::try_from(seed & 0xffff_ffff).expect("32 bits");
     let scene = Scene { address: stage.gateway.address(), tally: &tally, limits: limits(), run, clients: WRITERS };
+    let channel = Channel::default();
     let (mut writers, gone) = thread::scope(|scope| {
+        let channel = &channel;
         let chances: Vec<_> = (0..WRITERS + VANISHERS).map(|_| rng.fork()).collect();
         let mut chances = chances.into_iter();
         let scene = &scene;
@@ -75,6 +86,8 @@ pub fn run(seed: u64, time: Duration) -> Report {
         let vanishers: Vec<_> =
             chances.map(|mut rng| scope.spawn(move || vanishing::come_and_go(scene, &mut rng))).collect();
         scope.spawn(|| scene.tally.watch_machine());
+        scope.spawn(move || channel.publish(scene));
+        let listeners = [(); LISTENERS].map(|()| scope.spawn(move || channel.listen(scene)));
         let over = Over(scene.tally);
         let ends = Instant::now() + time;
         while Instant::now() < ends {
@@ -83,6 +96,9 @@ pub fn run(seed: u64, time: Duration) -> Report {
         serves(&stage.gateway);
         drop(over);
         let gone: u64 = vanishers.into_iter().map(|thread| thread.join().expect("nothing fails")).sum();
+        for listener in listeners {
+            assert!(listener.join().expect("no listener fails") > 0, "a listener heard nothing at all");
+        }
         let writers: Vec<_> = writers.into_iter().map(|thread| thread.join().expect("no client fails")).collect();
         (writers, gone)
     });

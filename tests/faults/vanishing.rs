@@ -7,7 +7,7 @@ use super::{tally::Tally, writer::Scene};
 use crate::support::{Client, pass, requests};
 
 /// Requests that bring a session into a state; the last one may be cut short.
-const STATES: [(&str, &[&str]); 9] = [
+const STATES: [(&str, &[&str]); 11] = [
     ("idle", &["PING"]),
     ("waiting for a reply", &["INCR gone"]),
     ("waiting for replies", &["INCR gone", "GET t:0:0", "INCR gone"]),
@@ -16,6 +16,8 @@ const STATES: [(&str, &[&str]); 9] = [
     ("watching and in a transaction", &["WATCH shared", "MULTI", "INCR gone"]),
     ("blocked", &["BLPOP nothing 0"]),
     ("blocked for long", &["XREAD BLOCK 60000 STREAMS nothing $"]),
+    ("tracking", &["HELLO 3", "CLIENT TRACKING ON", "GET t:0:0"]),
+    ("monitoring", &["MONITOR"]),
     ("subscribed", &["SUBSCRIBE news", "PSUBSCRIBE news.*"]),
 ];
 

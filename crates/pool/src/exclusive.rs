@@ -242,8 +242,15 @@ impl Line {
         self.stream.write_all(&requests).await?;
         let mut reply = Vec::new();
         for index in 0..wanted {
-            reply.clear();
-            let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+            let kind = loop {
+                reply.clear();
+                let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+                // Messages for whoever had it before come until it was reset, and are nobody's now.
+                let is_clean = index > 0 || owed == 0 || kind == ReplyKind::Error || reply == b"+RESET\r\n";
+                if is_clean && kind != ReplyKind::Push {
+                    break kind;
+                }
+            };
             if kind == ReplyKind::Error && index < owed {
                 // Cleaning failed; that is nothing the borrower has to know of.
                 return Err(io::Error::other("not clean").into());
