@@ -34,6 +34,8 @@ pub enum Step {
     Resize(usize, usize),
     Pause,
     Reconnect,
+    /// To another address of the same Redis, without the relay, and back.
+    Move,
 }
 
 /// A round of the schedule.
@@ -95,10 +97,11 @@ impl Step {
     }
 
     fn of_operator(rng: &mut fastrand::Rng) -> Self {
-        match rng.u32(..4) {
+        match rng.u32(..5) {
             0 => Self::Reload(rng.usize(1..500), rng.usize(1..100)),
             1 => Self::Resize(rng.usize(1..7), rng.usize(4..40)),
             2 => Self::Pause,
+            3 => Self::Move,
             _ => Self::Reconnect,
         }
     }
@@ -122,6 +125,7 @@ impl Step {
             Self::Resize(..) => "pool resized",
             Self::Pause => "paused and resumed",
             Self::Reconnect => "connections replaced",
+            Self::Move => "moved to another address",
         }
     }
 }
@@ -153,8 +157,13 @@ impl Stage {
                 operator.line(&format!("RESPOOL CONFIG SET pool.exclusive_max {exclusive_max}"));
             }
             Step::Pause => self.pause(),
+            Step::Move => self.lead_to(&self.redis.url()),
             Step::Reconnect => self.gateway.client().expect("RESPOOL RECONNECT", "+OK\r\n"),
         }
+    }
+
+    fn lead_to(&self, url: &str) {
+        self.gateway.client().line(&format!("RESPOOL CONFIG SET upstream.url {url}"));
     }
 
     /// Asks for a pause, whose answer comes only when nothing is in flight.
@@ -181,6 +190,7 @@ impl Stage {
                     operator.read_reply();
                 }
             }
+            Step::Move => self.lead_to(&self.relay.url()),
             Step::KillConnections | Step::Reload(..) | Step::Resize(..) | Step::Reconnect => {}
         }
     }

@@ -197,7 +197,8 @@ impl<'s> Writer<'s> {
             "LOADING ",
             "NOPROTO ",
         ];
-        if text.contains("may have been executed") {
+        // Of several requests whose replies were too large together, some may have been refused by Redis.
+        if text.contains("may have been executed") || text.contains("the request was executed") {
             Tally::count(&self.scene.tally.open);
             return Got::Open;
         }

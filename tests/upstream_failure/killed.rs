@@ -251,3 +251,25 @@ fn clients_survive_a_restart_that_they_do_not_notice() {
         client.expect(&format!("GET k{index}"), &format!("${}\r\n{index}\r\n", index.to_string().len()));
     }
 }
+
+#[test]
+fn a_request_of_which_a_part_was_sent_is_not_sent_again() {
+    let mut redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").allow_lost_upstream().start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    redis.freeze();
+    // More than the kernel takes for a Redis that reads nothing.
+    client.send(&["SET", "k", &"x".repeat(32 << 20)]);
+    let mut operator = gateway.client();
+    wait("the worker to have it", || {
+        let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+        pools.contains("in_flight\r\n:1\r\n").then_some(())
+    });
+    redis.kill9();
+    redis.restart();
+    let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
+    assert!(reply.starts_with("-ERR respool: ") && reply.contains("may have been executed"), "{reply}");
+    recovers(&mut client);
+    client.expect("EXISTS k", ":0\r\n");
+}
