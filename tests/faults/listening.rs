@@ -36,7 +36,8 @@ impl Channel {
         let mut client = None;
         while !scene.tally.is_over() {
             let number = self.published.fetch_add(1, Ordering::AcqRel) + 1;
-            let connected = client.get_or_insert_with(|| Client::connect(scene.address));
+            client = client.or_else(|| Client::try_connect(scene.address).ok());
+            let Some(connected) = &mut client else { continue };
             let reply = connected
                 .try_send_raw(&request(&["PUBLISH", "numbers", &number.to_string()]))
                 .and_then(|()| connected.try_read_reply());
@@ -56,13 +57,8 @@ impl Channel {
     pub fn listen(&self, scene: &Scene<'_>) -> u64 {
         let (mut client, mut last, mut seen) = (None, 0, BTreeSet::new());
         while !scene.tally.is_over() {
-            let connected = client.get_or_insert_with(|| {
-                let mut client = Client::connect(scene.address);
-                client.read_timeout(QUIET);
-                // If this fails so will the reading.
-                let _ = client.try_send_raw(&requests(&["SUBSCRIBE numbers"]));
-                client
-            });
+            client = client.or_else(|| subscribed(scene));
+            let Some(connected) = &mut client else { continue };
             match connected.try_read_reply() {
                 Ok(Some(message)) => match Value::decode(&message.into()) {
                     Ok((Value::Array(parts), _)) => {
@@ -105,4 +101,12 @@ impl Channel {
             }
         }
     }
+}
+
+/// A new connection that has asked for the channel.
+fn subscribed(scene: &Scene<'_>) -> Option<Client> {
+    let mut client = Client::try_connect(scene.address).ok()?;
+    client.read_timeout(QUIET);
+    client.try_send_raw(&requests(&["SUBSCRIBE numbers"])).ok()?;
+    Some(client)
 }

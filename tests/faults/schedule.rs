@@ -60,11 +60,25 @@ impl Round {
         Self { steps, hold: millis(hold), calm: millis(rng.u64(50..300)) }
     }
 
+    /// As `draw`, without the operator.
+    pub fn draw_without_operator(rng: &mut fastrand::Rng) -> Self {
+        let mut round = Self::draw(rng);
+        round.steps = vec![if rng.bool() { Step::of_redis(rng) } else { Step::of_network(rng) }];
+        round
+    }
+
     /// Lets it happen, and makes good what has to be made good.
     pub fn play(&self, stage: &mut Stage, tally: &Tally) {
+        self.play_around(stage, tally, |_| {});
+    }
+
+    /// As `play`; does something in the midst of it.
+    pub fn play_around(&self, stage: &mut Stage, tally: &Tally, midst: impl FnOnce(&Stage)) {
         let cuts = stage.relay.cuts();
         self.steps.iter().for_each(|step| stage.begin(*step));
-        pass(self.hold);
+        pass(self.hold / 2);
+        midst(stage);
+        pass(self.hold / 2);
         self.steps.iter().rev().for_each(|step| stage.end(*step, tally));
         for step in &self.steps {
             // A cut waits for its byte, which may not have come.

@@ -135,7 +135,7 @@ impl Writer<'_> {
                 Got::Open => self.queue.push_unknown(element),
                 Got::Closed => {
                     self.queue.push_unknown(element);
-                    self.flaw(Flaw::Lost, "closed without a reply");
+                    self.closed();
                 }
             }
         }

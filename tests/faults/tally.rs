@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::history::{Finding, Flaw};
-use crate::support::pass;
+use crate::support::{Process, pass};
 
 /// Findings that are kept in words.
 const SHOWN_MAX: usize = 10;
@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Tally {
     pub over: AtomicBool,
+    /// The gateway has been asked to end: whatever it has not accepted it may leave.
+    pub draining: AtomicBool,
     /// Requests whose replies were held against what they may be.
     pub verified: AtomicU64,
     /// Requests answered with an error that says that they were not executed.
@@ -35,6 +37,8 @@ pub struct Tally {
     held_ms: AtomicU64,
     /// The longest that the machine let a thread wait, in milliseconds.
     stall_ms: AtomicU64,
+    /// The most memory that the gateway had, in bytes.
+    memory_peak: AtomicU64,
     findings: Mutex<Vec<Finding>>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -46,6 +50,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Tally {
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     pub fn count(counter: &AtomicU64) {
@@ -66,6 +74,11 @@ impl Tally {
     /// Requests were held back for that long.
     pub fn held(&self, time: Duration) {
         self.held_ms.fetch_max(millis(time), Ordering::Relaxed);
+    }
+
+    /// Takes note of the memory that the gateway has had so far.
+    pub fn memory(&self, gateway: &Process) {
+        self.memory_peak.fetch_max(gateway.peak_rss_bytes(), Ordering::Relaxed);
     }
 
     /// What a reply may take beyond what the configuration gives it.
@@ -107,7 +120,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn of(tally: &Tally, late: u64, memory_peak: u64, memory_bound: u64) -> Self {
+    pub fn of(tally: &Tally, late: u64, memory_bound: u64) -> Self {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
             trials: 1,
@@ -118,7 +131,7 @@ impl Report {
             vanished: load(&tally.vanished),
             faults: lock(&tally.faults).clone(),
             findings: lock(&tally.findings).clone(),
-            memory_peak,
+            memory_peak: load(&tally.memory_peak),
             memory_bound,
         }
     }

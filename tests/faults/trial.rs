@@ -1,5 +1,6 @@
 //! One trial: a seed, a time, and everything that takes part. Whatever the schedule did, in the end the
-//! gateway has to serve, to have nothing lent, and Redis has to hold what the clients' histories demand.
+//! gateway has to serve and to have nothing lent, or to end in order, and Redis has to hold what the clients'
+//! histories demand.
 
 use std::{
     sync::atomic::Ordering,
@@ -99,7 +100,11 @@ pub fn run(seed: u64, time: Duration) -> Report {
         while Instant::now() < ends {
             Round::draw(&mut rng).play(&mut stage, scene.tally);
         }
-        serves(&stage.gateway);
+        if ends_in_trouble(seed) {
+            drain_in_trouble(&mut stage, &mut rng, scene.tally);
+        } else {
+            serves(&stage.gateway);
+        }
         drop(over);
         let gone: u64 = vanishers.into_iter().map(|thread| thread.join().expect("nothing fails")).sum();
         let heard: u64 = listeners.into_iter().map(|thread| thread.join().expect("no listener fails")).sum();
@@ -107,13 +112,16 @@ pub fn run(seed: u64, time: Duration) -> Report {
         let writers: Vec<_> = writers.into_iter().map(|thread| thread.join().expect("no client fails")).collect();
         (writers, gone)
     });
-    nothing_is_lent(&stage.gateway);
+    if !ends_in_trouble(seed) {
+        nothing_is_lent(&stage.gateway);
+        tally.memory(stage.gateway.process());
+    }
     let late = check(&mut writers, gone, &stage, &tally);
     let bound = memory_before
         + BOUNDS.iter().sum::<u64>()
         + u64::from(WRITERS + VANISHERS) * CLIENT_BYTES
         + CONNECTIONS * CONNECTION_BYTES;
-    Report::of(&tally, late, stage.gateway.process().peak_rss_bytes(), bound)
+    Report::of(&tally, late, bound)
 }
 
 /// Ends the load, also when the schedule fails.
@@ -123,6 +131,21 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Relaxed);
     }
+}
+
+/// Whether the gateway is asked to end while the load goes on and something is broken.
+fn ends_in_trouble(seed: u64) -> bool {
+    seed.is_multiple_of(2)
+}
+
+fn drain_in_trouble(stage: &mut Stage, rng: &mut fastrand::Rng, tally: &Tally) {
+    tally.memory(stage.gateway.process());
+    Round::draw_without_operator(rng).play_around(stage, tally, |stage| {
+        tally.draining.store(true, Ordering::Relaxed);
+        stage.gateway.terminate();
+    });
+    stage.gateway.wait_end(limits().exclusive + tally.slack());
+    tally.injected("gateway ended in the midst of it");
 }
 
 fn serves(gateway: &Gateway) {

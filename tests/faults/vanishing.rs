@@ -28,7 +28,10 @@ const STAY_MS_MAX: u64 = 40;
 pub fn come_and_go(scene: &Scene<'_>, rng: &mut fastrand::Rng) -> u64 {
     let mut sent = 0;
     while !scene.tally.is_over() {
-        let Ok(mut client) = Client::try_connect(scene.address) else { continue };
+        let Ok(mut client) = Client::try_connect(scene.address) else {
+            pass(Duration::from_millis(1));
+            continue;
+        };
         let (_, lines) = STATES[rng.usize(..STATES.len())];
         let mut bytes = requests(lines);
         if rng.u32(..5) == 0 {

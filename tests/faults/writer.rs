@@ -14,7 +14,7 @@ use super::{
     stateful::Pace,
     tally::Tally,
 };
-use crate::support::{Client, request, requests};
+use crate::support::{Client, pass, request, requests};
 
 /// Keys of `SET` and `GET` that each client has.
 pub const KEYS: u64 = 4;
@@ -103,7 +103,7 @@ impl<'s> Writer<'s> {
             self.step();
         }
         let last = Instant::now();
-        while self.pipeline(8) == 0 {
+        while !self.scene.tally.is_draining() && self.pipeline(8) == 0 {
             assert!(last.elapsed() < PATIENCE * 2, "client {} is not served again", self.id);
         }
         self
@@ -128,7 +128,7 @@ impl<'s> Writer<'s> {
     pub fn connected(&mut self) -> bool {
         if self.client.is_none() {
             let Ok(client) = Client::try_connect(self.scene.address) else {
-                self.flaw(Flaw::Lost, "the gateway takes no connection");
+                self.closed();
                 return false;
             };
             self.client = Some(client);
@@ -156,6 +156,16 @@ impl<'s> Writer<'s> {
 
     pub fn flaw(&self, flaw: Flaw, text: &str) {
         self.hold(Err((flaw, text.to_owned())));
+    }
+
+    /// There is no connection, or none any more, where there has to be one.
+    pub fn closed(&self) {
+        if self.scene.tally.is_draining() {
+            // Whoever comes too late may try for some time.
+            pass(Duration::from_millis(1));
+        } else {
+            self.flaw(Flaw::Lost, "closed without a reply, or not accepted");
+        }
     }
 
     /// One reply; errors are sorted by what they say of the request.
@@ -186,12 +196,13 @@ impl<'s> Writer<'s> {
 
     /// What an error says of its request. Each has to say it.
     fn sort(&mut self, text: &str) -> Got {
-        const NOT_EXECUTED: [&str; 9] = [
+        const NOT_EXECUTED: [&str; 10] = [
             "ERR respool: upstream is down",
             "ERR respool: queue_timeout_ms ran out",
             "ERR respool: pause_timeout_ms ran out",
             "ERR respool: exclusive_max ran out",
             "ERR respool: not executed",
+            "ERR respool: the pool is shutting down",
             "ERR EXEC without MULTI",
             "EXECABORT ",
             "LOADING ",
@@ -268,7 +279,7 @@ impl<'s> Writer<'s> {
     fn settle(&mut self, asked: &Asked, sent: Instant) -> bool {
         let got = self.read(self.scene.limits.shared);
         if matches!(got, Got::Closed) {
-            self.flaw(Flaw::Lost, "closed without a reply");
+            self.closed();
         }
         let checked = match (asked, &got) {
             (Asked::Set(key, version), Got::Value(Value::Simple(text))) if text == "OK" => {

@@ -13,7 +13,7 @@ mod wait;
 
 pub use client::{Client, request, requests};
 pub use gateway::Gateway;
-pub use process::raise_descriptor_limit;
+pub use process::{Process, raise_descriptor_limit};
 pub use random::seeded;
 pub use redis::Redis;
 pub use relay::{Cut, Relay, Way};
