@@ -113,7 +113,9 @@ impl Counter {
         match value {
             _ if value < least => Err((Flaw::Lost, format!("{value}, at least {least} were acknowledged: {self:?}"))),
             _ if value > most => Err((Flaw::Duplicated, format!("{value}, at most {most} were executed: {self:?}"))),
-            _ if value % self.step != 0 => Err((Flaw::Wrong, format!("half a transaction: {value}: {self:?}"))),
+            _ if !value.is_multiple_of(self.step) => {
+                Err((Flaw::Wrong, format!("half a transaction: {value}: {self:?}")))
+            }
             _ => Ok(()),
         }
     }

@@ -3,6 +3,8 @@
 //! own words and keep their connections.
 
 use std::{
+    fs,
+    os::unix::fs::symlink,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -276,4 +278,35 @@ fn a_gateway_out_of_descriptors_says_so_to_who_needs_one_and_serves_the_rest() {
     process.limit_descriptors(process.descriptors() + 100);
     served(&mut client, "GET k", b"$1\r\nv\r\n");
     served(&mut client, "BLPOP nothing 0.01", b"*-1\r\n");
+}
+
+#[test]
+fn an_upstream_whose_name_leads_elsewhere_is_followed_within_a_lifetime_and_nobody_notices() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name);
+    let [one, two] = ["one", "two"].map(|name| {
+        let redis = Redis::start(&["--unixsocket", path(name).to_str().expect("text")]);
+        redis.client().expect(&format!("SET who {name}"), "+OK\r\n");
+        redis
+    });
+    let name_leads_to = |target: &str| {
+        symlink(path(target), path("next")).expect("a link");
+        fs::rename(path("next"), path("name")).expect("a link in place of another");
+    };
+    name_leads_to("one");
+    let config = "[pool]\nworkers = 2\n[upstream]\nlifetime_ms = 100";
+    let gateway = Gateway::builder().upstream(&format!("unix://{}", path("name").display())).config(config).start();
+    let mut client = gateway.client();
+    client.expect("GET who", "$3\r\none\r\n");
+    name_leads_to("two");
+    // The old one lives on, so that nothing but the age of the connections moves them.
+    wait("the name to be followed", || {
+        let reply = client.line("GET who");
+        assert!(!reply.starts_with(b"-"), "{reply:?}");
+        (reply == b"$3\r\ntwo\r\n").then_some(())
+    });
+    wait("all connections to move", || {
+        let list = |redis: &Redis| String::from_utf8_lossy(&redis.client().line("CLIENT LIST")).into_owned();
+        (!list(&one).contains("respool-worker") && list(&two).contains("respool-worker")).then_some(())
+    });
 }

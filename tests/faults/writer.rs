@@ -133,7 +133,7 @@ impl<'s> Writer<'s> {
             };
             self.client = Some(client);
             let mut greeting = vec![format!("SELECT {}", self.db())];
-            greeting.extend((self.id % 3 == 0).then(|| "HELLO 3".to_owned()));
+            greeting.extend(self.id.is_multiple_of(3).then(|| "HELLO 3".to_owned()));
             for line in greeting {
                 self.send(&requests(&[&line]));
                 if !matches!(self.read(self.scene.limits.shared), Got::Value(_)) {
