@@ -3,6 +3,7 @@
 
 mod history;
 mod listening;
+mod pipeline;
 mod scenarios;
 mod schedule;
 mod soak;

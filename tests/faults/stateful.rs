@@ -1,17 +1,17 @@
 //! What a verified client does with state at its connection: transactions in one piece and piece by piece,
 //! WATCH, and a blocking queue; and what its keys have to hold in the end.
 
+use loadtest::stamp::{Family, Stamp};
 use resp::Value;
 
 use super::{
     history::{Finding, Flaw},
     writer::{Got, KEYS, Writer, show, text_key},
 };
-use crate::support::{Client, request, requests};
-use loadtest::stamp::{Family, STAMP_BYTES, Stamp};
+use crate::support::{Client, requests};
 
 /// What `BLPOP` is told to wait at most, in seconds.
-const POP_SECONDS: u64 = 1;
+pub const POP_SECONDS: u64 = 1;
 
 /// How a transaction is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,8 @@ impl Writer<'_> {
                 break;
             }
         }
-        self.executed(&got);
+        let checked = self.executed(&got);
+        self.hold(checked);
         if !whole {
             // A connection that had state may be closed after an error, as Redis would; none is used again.
             self.client = None;
@@ -58,8 +59,8 @@ impl Writer<'_> {
     }
 
     /// `got` is what `EXEC` was answered with, or what came last.
-    fn executed(&mut self, got: &Got) {
-        let checked = match got {
+    pub fn executed(&mut self, got: &Got) -> Result<(), Finding> {
+        match got {
             Got::Refused => Ok(()),
             Got::Open | Got::Closed => {
                 self.pairs.unknown();
@@ -70,8 +71,7 @@ impl Writer<'_> {
                 _ => Err((Flaw::Wrong, format!("EXEC was answered with {items:?}"))),
             },
             Got::Value(value) => Err((Flaw::Wrong, format!("EXEC was answered with {}", show(value)))),
-        };
-        self.hold(checked);
+        }
     }
 
     /// Moves the counter that all clients of a database share, unless another does so meanwhile.
@@ -124,10 +124,7 @@ impl Writer<'_> {
                 return;
             }
             let element = self.queue.begin();
-            let mut value = Vec::new();
-            self.stamp(Family::Queued, u64::from(self.id), element).write(&mut value, STAMP_BYTES);
-            let value = String::from_utf8(value).expect("stamps are text");
-            self.send(&request(&["RPUSH", &format!("q:{}", self.id), &value]));
+            self.send(&self.push_request(element));
             match self.read(self.scene.limits.shared) {
                 Got::Value(Value::Integer(1..)) => self.queue.pushed(element),
                 Got::Value(other) => self.flaw(Flaw::Wrong, &format!("RPUSH was answered with {}", show(&other))),
@@ -148,17 +145,25 @@ impl Writer<'_> {
         }
         self.send(&requests(&[&format!("BLPOP q:{} {POP_SECONDS}", self.id)]));
         let limit = self.scene.limits.exclusive + std::time::Duration::from_secs(POP_SECONDS);
-        let checked = match self.read(limit) {
+        let got = self.read(limit);
+        let checked = self.popped(&got);
+        self.hold(checked);
+        if matches!(got, Got::Open) {
+            self.client = None;
+        }
+    }
+
+    /// `got` is what `BLPOP` was answered with.
+    pub fn popped(&mut self, got: &Got) -> Result<(), Finding> {
+        match got {
             Got::Value(Value::Null) => self.queue.holds(&[]),
-            Got::Value(value) => self.element(&value).and_then(|element| self.queue.popped(element)),
+            Got::Value(value) => self.element(value).and_then(|element| self.queue.popped(element)),
             Got::Refused => Ok(()),
             Got::Open | Got::Closed => {
                 self.queue.pop_unknown();
-                self.client = None;
                 Ok(())
             }
-        };
-        self.hold(checked);
+        }
     }
 
     /// The number of an element that was popped.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use loadtest::stamp::{Family, STAMP_BYTES, Stamp};
 use resp::Value;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     stateful::Pace,
     tally::Tally,
 };
-use crate::support::{Client, pass, request, requests};
+use crate::support::{Client, pass, requests};
 
 /// Keys of `SET` and `GET` that each client has.
 pub const KEYS: u64 = 4;
@@ -50,15 +49,6 @@ pub enum Got {
     Open,
     /// The connection ended without a reply.
     Closed,
-}
-
-/// A request of a pipeline.
-enum Asked {
-    Set(u64, u64),
-    Get(u64),
-    Count,
-    /// A key of another client.
-    Foreign(u32, u64),
 }
 
 pub struct Writer<'s> {
@@ -196,14 +186,13 @@ impl<'s> Writer<'s> {
 
     /// What an error says of its request. Each has to say it.
     fn sort(&mut self, text: &str) -> Got {
-        const NOT_EXECUTED: [&str; 10] = [
+        const NOT_EXECUTED: [&str; 9] = [
             "ERR respool: upstream is down",
             "ERR respool: queue_timeout_ms ran out",
             "ERR respool: pause_timeout_ms ran out",
             "ERR respool: exclusive_max ran out",
             "ERR respool: not executed",
             "ERR respool: the pool is shutting down",
-            "ERR EXEC without MULTI",
             "EXECABORT ",
             "LOADING ",
             "NOPROTO ",
@@ -219,120 +208,13 @@ impl<'s> Writer<'s> {
         Tally::count(&self.scene.tally.refused);
         Got::Refused
     }
-
-    /// A pipeline of `count` requests on shared connections; how many got a value.
-    fn pipeline(&mut self, count: usize) -> usize {
-        if !self.connected() {
-            return 0;
-        }
-        let (mut bytes, mut asked) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            asked.push(self.ask(&mut bytes));
-        }
-        let sent = Instant::now();
-        self.send(&bytes);
-        asked.into_iter().filter(|asked| self.settle(asked, sent)).count()
-    }
-
-    fn ask(&mut self, bytes: &mut Vec<u8>) -> Asked {
-        let key = self.rng.u64(..KEYS);
-        match self.rng.u32(..10) {
-            0..4 => {
-                let version = self.texts[index(key)].begin();
-                let size = match self.rng.u32(..100) {
-                    0 => self.rng.usize(20_000..100_000),
-                    1..20 => self.rng.usize(STAMP_BYTES..5_000),
-                    _ => STAMP_BYTES,
-                };
-                let mut value = Vec::new();
-                self.stamp(Family::Text, key, version).write(&mut value, size);
-                let value = String::from_utf8(value).expect("stamps are text");
-                bytes.extend(request(&["SET", &text_key(self.id, key), &value]));
-                Asked::Set(key, version)
-            }
-            4..7 => {
-                bytes.extend(request(&["GET", &text_key(self.id, key)]));
-                Asked::Get(key)
-            }
-            7..9 => {
-                bytes.extend(request(&["INCR", &format!("n:{}", self.id)]));
-                Asked::Count
-            }
-            _ => {
-                // In the same database.
-                let other = self.id % DBS + DBS * self.rng.u32(..self.scene.clients / DBS);
-                if other == self.id {
-                    bytes.extend(request(&["GET", &text_key(self.id, key)]));
-                    return Asked::Get(key);
-                }
-                bytes.extend(request(&["GET", &text_key(other, key)]));
-                Asked::Foreign(other, key)
-            }
-        }
-    }
-
-    pub fn stamp(&self, family: Family, key: u64, version: u64) -> Stamp {
-        Stamp { family, run: self.scene.run, key, writer: self.id, version }
-    }
-
-    /// Reads a reply and holds it against what it may be; true if it was a value.
-    fn settle(&mut self, asked: &Asked, sent: Instant) -> bool {
-        let got = self.read(self.scene.limits.shared);
-        if matches!(got, Got::Closed) {
-            self.closed();
-        }
-        let checked = match (asked, &got) {
-            (Asked::Set(key, version), Got::Value(Value::Simple(text))) if text == "OK" => {
-                self.texts[index(*key)].acknowledged(*version, sent);
-                Ok(())
-            }
-            (Asked::Set(key, version), Got::Open | Got::Closed) => {
-                self.texts[index(*key)].unknown(*version, Instant::now());
-                Ok(())
-            }
-            (Asked::Get(key), Got::Value(value)) => self.check_text(*key, value),
-            (Asked::Count, Got::Value(Value::Integer(value))) => self.counter.moved(value.cast_unsigned()),
-            (Asked::Count, Got::Open | Got::Closed) => {
-                self.counter.unknown();
-                Ok(())
-            }
-            (Asked::Foreign(writer, key), Got::Value(value)) => self.check_stamp(*writer, *key, value).map(|_| ()),
-            (_, Got::Refused | Got::Open | Got::Closed) => Ok(()),
-            (_, Got::Value(value)) => Err((Flaw::Wrong, format!("a reply of another kind: {}", show(value)))),
-        };
-        self.hold(checked);
-        matches!(got, Got::Value(_))
-    }
-
-    pub fn check_text(&mut self, key: u64, value: &Value) -> Result<(), Finding> {
-        let version = self.check_stamp(self.id, key, value)?;
-        self.texts[index(key)].seen(version)
-    }
-
-    /// The version of a value of a `writer`'s key, 0 for none.
-    fn check_stamp(&self, writer: u32, key: u64, value: &Value) -> Result<u64, Finding> {
-        let stamp = match value {
-            Value::Null => return Ok(0),
-            Value::Bulk(bytes) => Stamp::read(bytes),
-            _ => None,
-        };
-        match stamp {
-            Some(stamp)
-                if (stamp.family, stamp.run, stamp.key, stamp.writer)
-                    == (Family::Text, self.scene.run, key, writer) =>
-            {
-                Ok(stamp.version)
-            }
-            _ => Err((Flaw::Wrong, format!("key {key} of client {writer} holds {}", show(value)))),
-        }
-    }
 }
 
 pub fn text_key(writer: u32, key: u64) -> String {
     format!("t:{writer}:{key}")
 }
 
-fn index(key: u64) -> usize {
+pub fn index(key: u64) -> usize {
     usize::try_from(key).expect("a small number")
 }
 
