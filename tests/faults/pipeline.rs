@@ -23,6 +23,8 @@ enum Asked {
     Foreign(u32, u64),
     Push(u64),
     Pop,
+    /// For replicas, of which there are none.
+    Wait,
     /// Part of a transaction.
     Queued,
     Exec,
@@ -31,7 +33,7 @@ enum Asked {
 impl Asked {
     /// Goes to an exclusive connection, with which the session may end.
     fn may_end_the_session(self) -> bool {
-        matches!(self, Self::Pop | Self::Queued | Self::Exec)
+        matches!(self, Self::Pop | Self::Wait | Self::Queued | Self::Exec)
     }
 }
 
@@ -88,7 +90,11 @@ impl Writer<'_> {
                 bytes.extend(requests(&[&format!("BLPOP q:{} {POP_SECONDS}", self.id)]));
                 asked.extend([Asked::Push(element), Asked::Pop]);
             }
-            84..90 => {
+            84..86 => {
+                bytes.extend(requests(&["WAIT 1 5"]));
+                asked.push(Asked::Wait);
+            }
+            86..91 => {
                 let incr = format!("INCR m:{}", self.id);
                 bytes.extend(requests(&["MULTI", &incr, &incr, "EXEC"]));
                 asked.extend([Asked::Queued, Asked::Queued, Asked::Queued, Asked::Exec]);
@@ -144,6 +150,7 @@ impl Writer<'_> {
             }
             (Asked::Push(element), Got::Value(Value::Integer(1..))) => self.queue.pushed(element),
             (Asked::Push(element), Got::Open | Got::Closed) => self.queue.push_unknown(element),
+            (Asked::Wait, Got::Value(Value::Integer(0))) => {}
             (Asked::Pop, got) => return self.popped(got),
             (Asked::Exec, got) => return self.executed(got),
             (Asked::Queued, Got::Value(Value::Simple(text))) if text == "OK" || text == "QUEUED" => {}

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::support::{Gateway, Peer, Upstream, assert_own_error, requests, wait};
+use crate::support::{Gateway, Peer, Redis, Upstream, assert_own_error, requests, wait};
 
 /// An upstream that hangs up on `breaking` once it is told to; what else it was asked to do is noted.
 fn upstream(breaking: &'static str) -> (Upstream, Arc<[AtomicBool; 3]>) {
@@ -45,5 +45,47 @@ fn what_follows_a_multi_or_watch_that_was_lost_is_not_executed_without_it() {
         // As with Redis itself, whose connection would be gone as well.
         client.expect_closed();
         assert!(!wrote.load(Ordering::Acquire), "{breaking} was lost, and what follows was executed");
+    }
+}
+
+#[test]
+fn a_request_on_an_exclusive_connection_that_breaks_gets_one_error_and_no_more() {
+    // Hangs up at the first request on any but the worker's connection.
+    let upstream = Upstream::start(|peer: &mut Peer| {
+        while let Some(request) = peer.next()
+            && peer.index == 0
+        {
+            peer.reply(&format!("+{request}\r\n"));
+        }
+    });
+    let config = "[pool]\nworkers = 1";
+    let gateway = Gateway::builder().upstream(&upstream.url()).config(config).allow_lost_upstream().start();
+    gateway.client().expect("PING", "+PING\r\n");
+    for (line, goes_on) in [("WAIT 1 1000", true), ("BLPOP k 0", true), ("SUBSCRIBE a b c", false)] {
+        let mut client = gateway.client();
+        client.send_raw(&requests(&[line, "ECHO mine"]));
+        assert_own_error(&client.read_reply());
+        if goes_on {
+            assert_eq!(String::from_utf8_lossy(&client.read_reply()), "+ECHO mine\r\n", "after {line}");
+        } else {
+            client.expect_closed();
+        }
+    }
+}
+
+#[test]
+fn a_request_for_which_no_exclusive_connection_comes_free_gets_one_error_and_no_more() {
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nexclusive_max = 1\nqueue_timeout_ms = 50";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    gateway.client().expect("PING", "+PONG\r\n");
+    let mut holder = gateway.client();
+    holder.expect("WATCH k", "+OK\r\n");
+    for line in ["WAIT 1 1000", "BLPOP k 0", "SUBSCRIBE a b c", "PSUBSCRIBE a b"] {
+        let mut client = gateway.client();
+        client.send_raw(&requests(&[line, "ECHO mine"]));
+        let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
+        assert!(reply.starts_with("-ERR respool: exclusive_max ran out"), "{line}: {reply}");
+        assert_eq!(String::from_utf8_lossy(&client.read_reply()), "$4\r\nmine\r\n", "after {line}");
     }
 }

@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         // What follows must not run outside of the transaction it was meant for.
                         self.state.doomed = Doomed::Yes;
                     }
-                    self.fail_replies(single.due - single.swallow, &failure);
+                    self.fail_replies(single.errors(), &failure);
                     return true;
                 }
             }
@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// reply in `head`; false to close the session.
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
         let Some(lending) = &mut self.lending else { return false };
-        lending.expect(single.change, single.due);
+        lending.expect(single.change, single.due, single.errors());
         self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
             return self.lost(&error);

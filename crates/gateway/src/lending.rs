@@ -71,6 +71,8 @@ pub(crate) struct Lending {
     pub(crate) reason: Reason,
     /// Replies still to come.
     expected: u32,
+    /// Errors that the client would get instead of all of them.
+    errors: u32,
     /// These are confirmations of subscriptions.
     confirming: bool,
     /// What they answer changes the state of the connection.
@@ -95,6 +97,7 @@ impl Lending {
             lent,
             reason,
             expected: 0,
+            errors: 0,
             confirming: false,
             changing: false,
             multi: false,
@@ -154,9 +157,10 @@ impl Lending {
         u32::try_from(replies).unwrap_or(u32::MAX)
     }
 
-    /// Takes note of requests sent, which will get `due` replies.
-    pub(crate) fn expect(&mut self, change: Change, due: u32) {
+    /// Takes note of requests sent, which will get `due` replies, or at most `errors` errors instead.
+    pub(crate) fn expect(&mut self, change: Change, due: u32, errors: u32) {
         self.expected = due;
+        self.errors = errors;
         self.confirming = change == Change::Subscribe && !self.multi;
         self.changing = change != Change::None;
     }
@@ -166,9 +170,9 @@ impl Lending {
         self.expected > 0
     }
 
-    /// How many.
+    /// How many errors the client gets if they do not come.
     pub(crate) fn missing(&self) -> u32 {
-        self.expected
+        self.expected.min(self.errors)
     }
 
     /// Takes note of a message; whether it answers a request.

@@ -74,6 +74,14 @@ impl Single {
         Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
     }
 
+    /// Errors that the client gets instead of all replies: as in Redis, one for all confirmations of a request.
+    pub(crate) fn errors(&self) -> u32 {
+        match self.change {
+            Change::Subscribe => 1,
+            _ => self.due.saturating_sub(self.swallow).max(1),
+        }
+    }
+
     /// It may stay in the upstream for as long as it says.
     pub(crate) fn waits(&self) -> bool {
         matches!(self.reason, Reason::Blocking | Reason::Wait)
