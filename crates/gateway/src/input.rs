@@ -269,6 +269,12 @@ fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds:
                         break (0, Stop::Other(class));
                     }
                 };
+                if burst.requests.is_empty() {
+                    // Once for all that go along, if they are like the first: growing step by step costs as
+                    // much as the framing.
+                    let alike = len.saturating_mul(bounds.requests).min(bounds.bytes);
+                    burst.requests.reserve(len.max(alike.min(bytes.len() - used)));
+                }
                 burst.read_only = read_only && (burst.replies_due == 0 || burst.read_only);
                 request.write(&mut burst.requests);
                 burst.replies_due += 1;

@@ -10,9 +10,24 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Progress, Sent, alarm::Alarm, job::Job, shared::Shared, stats::Stats,
-    ticket::Ticket,
+    Answer, Burst, Facts, JobError, Progress, Sent, Settings, alarm::Alarm, job::Job, moment::Moment, shared::Shared,
+    stats::Stats, ticket::Ticket,
 };
+
+/// What one attempt goes by, read at its beginning.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    queue_timeout: Duration,
+    reply_timeout: Duration,
+    queue_bytes_max: usize,
+}
+
+impl Limits {
+    fn of(settings: &Settings) -> Self {
+        let Settings { queue_timeout, reply_timeout, queue_bytes_max, .. } = *settings;
+        Self { queue_timeout, reply_timeout, queue_bytes_max }
+    }
+}
 
 /// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
 #[derive(Debug)]
@@ -51,11 +66,6 @@ impl Caller {
         &self.shared
     }
 
-    /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
-    pub fn taken_at(&self) -> Option<Instant> {
-        self.ticket.taken_at()
-    }
-
     /// Executes a burst and returns it with its replies. Waits for a place in the queue and for a
     /// worker at most `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly
     /// not sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
@@ -68,13 +78,13 @@ impl Caller {
     /// next call of this caller may overtake it.
     pub async fn call(&mut self, burst: Burst) -> Answer {
         let mut started = Instant::now();
-        self.waits(started);
+        self.waits(started.into());
         let (due, stats) = (burst.replies_due, &self.shared.stats);
         stats.began(&burst);
         let answer = self.call_until_answered(burst, &mut started).await;
         let stats = &self.shared.stats;
         match &answer.failure {
-            None => stats.replied(&answer.burst, started, self.ticket.taken_at()),
+            None => stats.replied(&answer.burst, started.into(), self.ticket.taken_at()),
             Some(failure) => stats.failed(due, answer.burst.replies_done, failure),
         }
         self.progress.ended();
@@ -82,7 +92,7 @@ impl Caller {
     }
 
     /// Others see this caller waiting, until its progress has ended.
-    pub(crate) fn waits(&self, since: Instant) {
+    pub(crate) fn waits(&self, since: Moment) {
         self.ticket.reset();
         self.progress.began(since);
     }
@@ -95,8 +105,8 @@ impl Caller {
             {
                 return Answer { burst, failure: Some(failure) };
             }
-            let queue_timeout = self.shared.settings.borrow().queue_timeout;
-            let mut answer = self.attempt(burst, *started, queue_timeout).await;
+            let limits = Limits::of(&self.shared.settings.borrow());
+            let mut answer = self.attempt(burst, *started, limits).await;
             let again = match &answer.failure {
                 Some(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
                 Some(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
@@ -104,7 +114,7 @@ impl Caller {
                 }
                 _ => false,
             };
-            if !again || started.elapsed() >= queue_timeout {
+            if !again || started.elapsed() >= limits.queue_timeout {
                 return answer;
             }
             Stats::count(&self.shared.stats.retried);
@@ -128,10 +138,10 @@ impl Caller {
         }
     }
 
-    async fn attempt(&mut self, burst: Burst, started: Instant, queue_timeout: Duration) -> Answer {
+    async fn attempt(&mut self, burst: Burst, started: Instant, limits: Limits) -> Answer {
+        let Limits { queue_timeout, queue_bytes_max: bytes_max, .. } = limits;
         let deadline = started + queue_timeout;
         let failed = |failure, burst| Answer { burst, failure: Some(failure) };
-        let bytes_max = self.shared.settings.borrow().queue_bytes_max;
         let budget = &self.shared.queued_bytes;
         let share = match budget.try_take(burst.requests.len(), bytes_max) {
             Some(share) => share,
@@ -157,16 +167,11 @@ impl Caller {
             },
             Err(TrySendError::Closed(job)) => job.fail(JobError::Closed),
         }
-        self.wait(receiver, started, queue_timeout).await
+        self.wait(receiver, started, limits).await
     }
 
-    async fn wait(
-        &mut self,
-        mut receiver: oneshot::Receiver<Answer>,
-        started: Instant,
-        queue_timeout: Duration,
-    ) -> Answer {
-        let reply_timeout = self.shared.settings.borrow().reply_timeout;
+    async fn wait(&mut self, mut receiver: oneshot::Receiver<Answer>, started: Instant, limits: Limits) -> Answer {
+        let Limits { queue_timeout, reply_timeout, .. } = limits;
         let queue_deadline = started + queue_timeout;
         let mut check = queue_deadline.min(started + reply_timeout);
         let failure = loop {
@@ -180,7 +185,7 @@ impl Caller {
                 None => {}
             }
             let now = Instant::now();
-            match self.ticket.taken_at() {
+            match self.ticket.taken_at().map(Moment::instant) {
                 Some(taken) if now >= taken + reply_timeout => break JobError::ReplyTimeout(reply_timeout),
                 Some(taken) => check = taken + reply_timeout,
                 None if now < queue_deadline => {

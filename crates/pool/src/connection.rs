@@ -139,12 +139,12 @@ impl Connection {
     }
 
     /// Queues a job for writing, behind what brings the connection into the state it needs.
-    pub(crate) fn submit(&mut self, job: Job) {
+    pub(crate) fn submit(&mut self, job: Job, now: Instant) {
         let needs = job.burst().needs;
         if needs.protocol == Protocol::Resp3 && !self.speaks_resp3 {
             return job.fail(JobError::StateRefused("NOPROTO the upstream does not speak RESP3".into()));
         }
-        self.touch();
+        self.touch(now);
         if needs.protocol != self.state.protocol {
             self.push_own(Purpose::Hello(needs.protocol), &["HELLO", &needs.protocol.version().to_string()]);
             self.state.protocol = needs.protocol;
@@ -163,8 +163,8 @@ impl Connection {
         self.push(job);
     }
 
-    fn touch(&mut self) {
-        self.last_used = Instant::now();
+    fn touch(&mut self, now: Instant) {
+        self.last_used = now;
         if self.is_idle() {
             self.last_heard = self.last_used;
         }
@@ -185,8 +185,8 @@ impl Connection {
     }
 
     /// Asks the upstream for a sign of life.
-    pub(crate) fn ping(&mut self) {
-        self.touch();
+    pub(crate) fn ping(&mut self, now: Instant) {
+        self.touch(now);
         self.push_own(Purpose::Ping, &["PING"]);
     }
 

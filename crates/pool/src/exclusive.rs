@@ -134,7 +134,7 @@ impl Caller {
     /// Dropping the future gives up the place in line and closes what was being prepared.
     pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
         let started = Instant::now();
-        self.waits(started);
+        self.waits(started.into());
         let lent = self.lend_since(started, needs).await;
         self.progress().ended();
         lent.inspect_err(|failure| self.shared().stats.failure(failure))

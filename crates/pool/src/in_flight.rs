@@ -72,6 +72,15 @@ impl Slot {
         self.overflowed || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
     }
 
+    /// Makes room for further replies like the first, of `bytes`, as far as there are `ready` bytes of them.
+    fn expect_alike(&mut self, bytes: usize, ready: usize) {
+        let left = self.left as usize;
+        let replies = &mut self.burst_mut().replies;
+        if replies.is_empty() {
+            replies.reserve(bytes + (bytes * (left - 1)).min(ready));
+        }
+    }
+
     /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow.
     fn take_in(&mut self, piece: &[u8], bulk_left: usize, bytes_max: usize) {
         if self.is_unwanted() {
@@ -220,6 +229,9 @@ impl InFlight {
             let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
+            if slot.left > 1 && slot.whole == 0 {
+                slot.expect_alike(piece.len(), rest.len());
+            }
             slot.take_in(piece, scanner.bulk_left(), bytes_max);
             if let Some(kind) = progress.complete {
                 self.reply_done(kind, bytes_max);

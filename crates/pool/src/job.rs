@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use resp::Protocol;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
 
-use crate::{JobError, Sent, budget::Share, ticket::Ticket};
+use crate::{JobError, Sent, budget::Share, moment::Moment, ticket::Ticket};
 
 /// The state a connection has to be in before a burst is written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,7 +62,7 @@ impl Job {
     }
 
     /// Claims the job for a worker; false if its caller has given it up, and it must not be sent.
-    pub(crate) fn take(&self, now: Instant) -> bool {
+    pub(crate) fn take(&self, now: Moment) -> bool {
         self.ticket.take(now)
     }
 
@@ -118,7 +118,7 @@ mod tests {
             let share = Arc::new(Budget::default()).charge(1);
             let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, share);
             if taken {
-                assert!(job.take(Instant::now()));
+                assert!(job.take(Moment::now()));
             }
             drop(job);
             assert_eq!(receiver.await.expect("answered").failure, Some(JobError::WorkerGone(sent)));

@@ -41,6 +41,7 @@ mod histogram;
 mod in_flight;
 mod job;
 mod login;
+mod moment;
 mod pool;
 mod progress;
 mod settings;

@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use crate::ticket::Ticket;
+use crate::{moment::Moment, ticket::Ticket};
 
 /// Where a caller's job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +24,7 @@ pub enum Stage {
 /// What a [`Caller`](crate::Caller) is at, as others see it.
 #[derive(Debug)]
 pub struct Progress {
-    epoch: Instant,
-    /// Microseconds since `epoch` at which the job began, or 0.
+    /// The moment at which the job began, or 0.
     since: AtomicU64,
     ticket: Mutex<Arc<Ticket>>,
 }
@@ -41,12 +38,11 @@ impl Default for Progress {
 
 impl Progress {
     pub(crate) fn new(ticket: Arc<Ticket>) -> Self {
-        Self { epoch: Instant::now(), since: AtomicU64::new(0), ticket: Mutex::new(ticket) }
+        Self { since: AtomicU64::new(0), ticket: Mutex::new(ticket) }
     }
 
-    pub(crate) fn began(&self, at: Instant) {
-        let micros = u64::try_from(at.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX);
-        self.since.store(micros.max(1), Ordering::Relaxed);
+    pub(crate) fn began(&self, at: Moment) {
+        self.since.store(at.micros().max(1), Ordering::Relaxed);
     }
 
     pub(crate) fn ended(&self) {
@@ -64,7 +60,7 @@ impl Progress {
         if since == 0 {
             return Stage::Idle;
         }
-        let age = self.epoch.elapsed().saturating_sub(Duration::from_micros(since));
+        let age = Duration::from_micros(Moment::now().since(Moment::from_micros(since)));
         let taken = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).taken_at();
         if taken.is_some() { Stage::InFlight(age) } else { Stage::Waiting(age) }
     }

@@ -1,15 +1,11 @@
 //! What the pool counts. All of it relaxed: a reader may see one count before another of the same job.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
-
-use tokio::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     Burst, JobError,
     histogram::{Distribution, Histogram},
+    moment::Moment,
 };
 
 /// The lowest bound of the histograms of times, in microseconds.
@@ -84,10 +80,6 @@ fn add(counter: &AtomicU64, number: usize) {
     counter.fetch_add(number as u64, Ordering::Relaxed);
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl Stats {
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
@@ -100,16 +92,15 @@ impl Stats {
         self.job_requests.record(u64::from(burst.replies_due));
     }
 
-    /// It has got it back, answered: `burst` of `due` requests, begun at `started` and taken by a worker
-    /// at `taken`.
-    pub(crate) fn replied(&self, burst: &Burst, started: Instant, taken: Option<Instant>) {
-        let now = Instant::now();
+    /// It has got it back, answered: begun at `started`, taken by a worker at `taken`.
+    pub(crate) fn replied(&self, burst: &Burst, started: Moment, taken: Option<Moment>) {
+        let now = Moment::now();
         let taken = taken.unwrap_or(now);
         add(&self.replied, burst.replies_done as usize);
         add(&self.reply_bytes, burst.replies.len());
-        self.queue_time.record(micros(taken.saturating_duration_since(started)));
-        self.upstream_time.record(micros(now.saturating_duration_since(taken)));
-        self.total_time.record(micros(now.saturating_duration_since(started)));
+        self.queue_time.record(taken.since(started));
+        self.upstream_time.record(now.since(taken));
+        self.total_time.record(now.since(started));
     }
 
     /// Or it has got `done` replies to `due` requests, and why there are no more.

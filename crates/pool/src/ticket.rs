@@ -1,28 +1,24 @@
 //! Who has a job: the queue, a worker, or nobody any more. The one place where a caller that gives
 //! up and a worker that begins meet, so that "not sent" is never said of what is being sent.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::time::Instant;
+use crate::moment::Moment;
 
 const QUEUED: u64 = 0;
 const EXPIRED: u64 = 1;
-/// Taken states hold microseconds since `epoch`, plus this.
+/// Taken states hold the moment, plus this.
 const TAKEN: u64 = 2;
 
 /// A caller's ticket, used again for each of its jobs; replaced when the caller abandons one.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    epoch: Instant,
     state: AtomicU64,
 }
 
 impl Ticket {
     pub(crate) fn new() -> Self {
-        Self { epoch: Instant::now(), state: AtomicU64::new(QUEUED) }
+        Self { state: AtomicU64::new(QUEUED) }
     }
 
     /// Makes the ticket good for a further job. Only the caller, and only when the last job was answered.
@@ -31,9 +27,8 @@ impl Ticket {
     }
 
     /// A worker takes the job; false if the caller gave it up before.
-    pub(crate) fn take(&self, now: Instant) -> bool {
-        let micros = u64::try_from(now.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX - TAKEN);
-        self.state.compare_exchange(QUEUED, TAKEN + micros, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    pub(crate) fn take(&self, now: Moment) -> bool {
+        self.state.compare_exchange(QUEUED, TAKEN + now.micros(), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The caller gives the job up; false if a worker has taken it.
@@ -42,9 +37,8 @@ impl Ticket {
     }
 
     /// When a worker took the job, if one did.
-    pub(crate) fn taken_at(&self) -> Option<Instant> {
-        let micros = self.state.load(Ordering::Acquire).checked_sub(TAKEN)?;
-        Some(self.epoch + Duration::from_micros(micros))
+    pub(crate) fn taken_at(&self) -> Option<Moment> {
+        self.state.load(Ordering::Acquire).checked_sub(TAKEN).map(Moment::from_micros)
     }
 }
 
@@ -56,12 +50,13 @@ mod tests {
     async fn either_the_worker_or_the_caller_has_it() {
         let ticket = Ticket::new();
         assert!(ticket.expire());
-        assert!(!ticket.take(Instant::now()));
+        assert!(!ticket.take(Moment::now()));
         assert_eq!(ticket.taken_at(), None);
         ticket.reset();
-        tokio::time::advance(Duration::from_millis(7)).await;
-        assert!(ticket.take(Instant::now()));
+        tokio::time::advance(std::time::Duration::from_millis(7)).await;
+        let now = Moment::now();
+        assert!(ticket.take(now));
         assert!(!ticket.expire());
-        assert_eq!(ticket.taken_at(), Some(Instant::now()));
+        assert_eq!(ticket.taken_at(), Some(now));
     }
 }

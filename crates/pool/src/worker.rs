@@ -22,6 +22,7 @@ use crate::{
     health::Upstream,
     job::Job,
     login::login,
+    moment::Moment,
     shared::Shared,
     stats::Stats,
 };
@@ -31,7 +32,7 @@ const SHORT_LIFE: Duration = Duration::from_millis(100);
 
 /// A batch of fewer jobs than this is worth a look at what else has come before it is written. The look
 /// is no wait, but costs a system call, which larger batches do not earn back.
-const GATHER_BELOW: usize = 64;
+const GATHER_BELOW: usize = 24;
 
 pub(crate) struct Worker {
     index: usize,
@@ -165,7 +166,7 @@ impl Worker {
 
     fn refuse(&self, job: Job) {
         let reason = self.shared.health.down_reason().unwrap_or_else(|| "no worker is connected".into());
-        if job.take(Instant::now()) {
+        if job.take(Moment::now()) {
             job.fail(JobError::UpstreamDown(reason));
         }
     }
@@ -193,7 +194,7 @@ impl Worker {
                 driven = connection.drive() => driven?,
                 job = next_job(&self.queue, &self.shared, &mut self.turn), if has_room => {
                     if let Some(job) = job {
-                        self.submit(connection, job);
+                        self.submit(connection, job, Instant::now());
                     } else {
                         connection.leaving = true;
                     }
@@ -209,19 +210,20 @@ impl Worker {
         if self.turn.is_none() {
             self.turn = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
         }
+        let now = Instant::now();
         while self.turn.is_some()
             && connection.has_room()
             && let Ok(job) = self.queue.try_recv()
         {
-            self.submit(connection, job);
+            self.submit(connection, job, now);
         }
     }
 
     /// Gives a job to the connection, unless its caller has given it up.
-    fn submit(&self, connection: &mut Connection, job: Job) {
-        if job.take(Instant::now()) {
+    fn submit(&self, connection: &mut Connection, job: Job, now: Instant) {
+        if job.take(now.into()) {
             self.gauge.sent(job.burst().replies_due);
-            connection.submit(job);
+            connection.submit(job, now);
         }
     }
 
@@ -261,7 +263,7 @@ impl Worker {
                 return Err(Lost::Silent(silence));
             }
         } else if now >= connection.last_used + connection.keepalive {
-            connection.ping();
+            connection.ping(now);
         }
         Ok(())
     }

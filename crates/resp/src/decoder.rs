@@ -3,7 +3,8 @@
 
 use memchr::memchr;
 
-use crate::{Request, RequestError, RequestLimits, inline::split_inline, number::parse_integer, request::Span};
+use crate::number::{parse_integer, short_length};
+use crate::{Request, RequestError, RequestLimits, inline::split_inline, request::Span};
 
 /// Redis's `PROTO_INLINE_MAX_SIZE`: the longest inline request, count line or length line, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -97,6 +98,11 @@ impl RequestDecoder {
     /// The bytes break the protocol or a limit: answer the text and close, as Redis does.
     pub fn decode(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
         if self.state == State::Start {
+            if self.searched == 0
+                && let Some(len) = self.decode_plain(buffer)
+            {
+                return Ok(Decoded::Request { len });
+            }
             self.at = 0;
             self.canonical |= self.searched == 0;
             match buffer.first() {
@@ -124,6 +130,32 @@ impl RequestDecoder {
             }
         }
         self.decode_args(buffer)
+    }
+
+    /// The common case in one go: a request in canonical framing that is whole, with short lengths. Nothing
+    /// where there is more to decide. It takes a third of the instructions of the steps that can be resumed.
+    fn decode_plain(&mut self, buffer: &[u8]) -> Option<usize> {
+        let (count, len) = short_length(buffer.strip_prefix(b"*")?)?;
+        let limits = self.limits;
+        if count == 0 || count > limits.args_max || limits.unauthenticated {
+            return None;
+        }
+        self.begin(false);
+        let mut at = 1 + len;
+        for _ in 0..count {
+            let (length, len) = short_length(buffer.get(at..)?.strip_prefix(b"$")?)?;
+            let start = at + 1 + len;
+            let end = start + length;
+            let fits = length <= limits.bulk_bytes_max && end + 2 <= limits.request_bytes_max;
+            if !fits || buffer.get(end..end + 2)? != b"\r\n" {
+                return None;
+            }
+            self.spans.push(Span { start, end });
+            at = end + 2;
+        }
+        self.at = at;
+        self.canonical = true;
+        Some(at)
     }
 
     /// The request that [`decode`](Self::decode) has just found in the same `buffer`.

@@ -30,6 +30,21 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     Some(value)
 }
 
+/// A length as nearly everybody writes a short one, and the bytes it takes with the end of its line.
+/// Nothing where the rules in full have to judge. In these few bytes a search costs more than it finds.
+#[inline]
+pub(crate) fn short_length(text: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (index, byte) in text.iter().enumerate().take(8) {
+        match byte {
+            b'0'..=b'9' if index == 0 || value > 0 => value = value * 10 + usize::from(byte - b'0'),
+            b'\r' if index > 0 && text.get(index + 1) == Some(&b'\n') => return Some((value, index + 2)),
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// Appends `number` in decimal.
 pub(crate) fn write_decimal(out: &mut Vec<u8>, number: i64) {
     let mut digits = [0_u8; 20];
@@ -71,6 +86,25 @@ mod tests {
             (b"1a", None),
         ] {
             assert_eq!(parse_integer(text), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_length_is_never_one_that_the_rules_refuse() {
+        for (text, found) in [
+            (&b"0\r\n"[..], Some((0, 3))),
+            (b"7\r\nx", Some((7, 3))),
+            (b"1234567\r\n", Some((1_234_567, 9))),
+            (b"12345678\r\n", None),
+            (b"01\r\n", None),
+            (b"-1\r\n", None),
+            (b"\r\n", None),
+            (b"1\rX", None),
+            (b"1\r", None),
+            (b"1", None),
+            (b"", None),
+        ] {
+            assert_eq!(short_length(text), found, "{text:?}");
         }
     }
 

@@ -2,7 +2,10 @@
 
 use memchr::memchr;
 
-use crate::{ReplyError, number::parse_integer};
+use crate::{
+    ReplyError,
+    number::{parse_integer, short_length},
+};
 
 /// What kind of message a reply turned out to be; see [`ReplyScanner::scan`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,11 @@ impl ReplyScanner {
     /// # Errors
     /// The bytes are no RESP; the scanner is of no further use.
     pub fn scan(&mut self, chunk: &[u8]) -> Result<Progress, ReplyError> {
+        if self.kind.is_none()
+            && let Some(consumed) = whole_bulk(chunk)
+        {
+            return Ok(Progress { consumed, complete: Some(ReplyKind::Answer) });
+        }
         let mut at = 0;
         while at < chunk.len() {
             let item_done = match self.state {
@@ -209,6 +217,13 @@ impl ReplyScanner {
         }
         true
     }
+}
+
+/// The common case in one go: the bytes of a bulk string that `chunk` begins with and holds whole.
+fn whole_bulk(chunk: &[u8]) -> Option<usize> {
+    let (length, len) = short_length(chunk.strip_prefix(b"$")?)?;
+    let end = 1 + len + length;
+    (chunk.get(end..end + 2)? == b"\r\n").then_some(end + 2)
 }
 
 #[cfg(test)]
