@@ -66,6 +66,11 @@ impl Caller {
         &self.shared
     }
 
+    /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
+    pub fn taken_at(&self) -> Option<Instant> {
+        self.ticket.taken_at().map(Moment::instant)
+    }
+
     /// Executes a burst and returns it with its replies. Waits for a place in the queue and for a
     /// worker at most `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly
     /// not sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
