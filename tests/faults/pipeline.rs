@@ -11,7 +11,7 @@ use super::{
     stateful::POP_SECONDS,
     writer::{DBS, Got, KEYS, Writer, index, show, text_key},
 };
-use crate::support::{request, requests};
+use crate::support::{pass, request, requests};
 
 /// A request of a pipeline.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,10 @@ enum Asked {
     Pop,
     /// For replicas, of which there are none.
     Wait,
+    /// Counts without a reply.
+    Mute,
+    /// Has replies come again.
+    Unmute,
     /// Part of a transaction.
     Queued,
     Exec,
@@ -48,9 +52,13 @@ impl Writer<'_> {
             self.ask(&mut bytes, &mut asked);
         }
         let sent = Instant::now();
-        self.send(&bytes);
+        self.send_somehow(&bytes);
         let (mut values, mut ended) = (0, false);
         for asked in asked {
+            if matches!(asked, Asked::Mute) {
+                self.silent.unknown();
+                continue;
+            }
             let limit = if asked.may_end_the_session() {
                 self.scene.limits.exclusive + Duration::from_secs(POP_SECONDS)
             } else {
@@ -72,6 +80,24 @@ impl Writer<'_> {
         values
     }
 
+    /// In one piece or in two; now and then it is slow to look for its replies.
+    fn send_somehow(&mut self, bytes: &[u8]) {
+        let pause = Duration::from_millis(self.rng.u64(1..50));
+        match self.rng.u32(..20) {
+            0 => {
+                let (first, second) = bytes.split_at(self.rng.usize(..=bytes.len()));
+                self.send(first);
+                pass(pause);
+                self.send(second);
+            }
+            1 => {
+                self.send(bytes);
+                pass(pause);
+            }
+            _ => self.send(bytes),
+        }
+    }
+
     fn ask(&mut self, bytes: &mut Vec<u8>, asked: &mut Vec<Asked>) {
         let key = self.rng.u64(..KEYS);
         match self.rng.u32(..100) {
@@ -80,9 +106,18 @@ impl Writer<'_> {
                 bytes.extend(request(&["GET", &text_key(self.id, key)]));
                 asked.push(Asked::Get(key));
             }
-            62..82 => {
+            62..78 => {
                 bytes.extend(request(&["INCR", &format!("n:{}", self.id)]));
                 asked.push(Asked::Count);
+            }
+            78..80 => {
+                bytes.extend(format!("INCR n:{}\r\n", self.id).bytes());
+                asked.push(Asked::Count);
+            }
+            80..82 => {
+                let incr = format!("INCR s:{}", self.id);
+                bytes.extend(requests(&["CLIENT REPLY OFF", &incr, &incr, "CLIENT REPLY ON"]));
+                asked.extend([Asked::Mute, Asked::Mute, Asked::Unmute]);
             }
             82..84 => {
                 let element = self.queue.begin();
@@ -151,6 +186,7 @@ impl Writer<'_> {
             (Asked::Push(element), Got::Value(Value::Integer(1..))) => self.queue.pushed(element),
             (Asked::Push(element), Got::Open | Got::Closed) => self.queue.push_unknown(element),
             (Asked::Wait, Got::Value(Value::Integer(0))) => {}
+            (Asked::Unmute, Got::Value(Value::Simple(text))) if text == "OK" => {}
             (Asked::Pop, got) => return self.popped(got),
             (Asked::Exec, got) => return self.executed(got),
             (Asked::Queued, Got::Value(Value::Simple(text))) if text == "OK" || text == "QUEUED" => {}

@@ -192,6 +192,7 @@ impl Writer<'_> {
             self.hold(checked);
         }
         self.hold(self.counter.check(number(&ask(direct, &format!("GET n:{}", self.id)))));
+        self.hold(self.silent.check(number(&ask(direct, &format!("GET s:{}", self.id)))));
         self.hold(self.pairs.check(number(&ask(direct, &format!("GET m:{}", self.id)))));
         let Value::Array(items) = ask(direct, &format!("LRANGE q:{} 0 -1", self.id)) else { panic!("a list") };
         let elements: Result<Vec<u64>, Finding> = items.iter().map(|item| self.own_element(item)).collect();

@@ -58,6 +58,8 @@ pub struct Writer<'s> {
     pub client: Option<Client>,
     pub texts: Vec<Register>,
     pub counter: Counter,
+    /// Moved without replies.
+    pub silent: Counter,
     /// Moved in pairs, in transactions.
     pub pairs: Counter,
     pub queue: Queue,
@@ -76,6 +78,7 @@ impl<'s> Writer<'s> {
             client: None,
             texts: (0..KEYS).map(|_| Register::default()).collect(),
             counter: Counter::new(1),
+            silent: Counter::new(1),
             pairs: Counter::new(2),
             queue: Queue::default(),
             shared: Vec::new(),
