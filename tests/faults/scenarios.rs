@@ -125,6 +125,10 @@ fn a_replica_promoted_under_the_same_address_is_followed_and_no_acknowledged_wri
     wait("the replica to follow", || {
         String::from_utf8_lossy(&at_old.line("INFO replication")).contains("state=online").then_some(())
     });
+    // Connections that nobody borrows at the moment lead to the old one, too.
+    let mut borrowers: Vec<Client> = (0..5).map(|_| gateway.client()).collect();
+    borrowers.iter_mut().for_each(|client| client.expect("WATCH k", "+OK\r\n"));
+    borrowers.iter_mut().for_each(|client| client.expect("UNWATCH", "+OK\r\n"));
     let (over, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
     let more = |count| {
         let goal = acknowledged.load(Ordering::Relaxed) + count;
@@ -142,6 +146,10 @@ fn a_replica_promoted_under_the_same_address_is_followed_and_no_acknowledged_wri
         // The connections that are there still lead to the old one, which is a replica now.
         relay.lead_to(new.address());
         more(200);
+        let refused =
+            borrowers.iter_mut().map(|client| client.line("BLPOP k 0.01")).filter(|reply| reply != b"*-1\r\n");
+        let refused = refused.count();
+        assert!(refused <= 1, "{refused} were refused by the old one");
         drop(over);
         threads.into_iter().flat_map(|thread| thread.join().expect("no client fails")).collect()
     });

@@ -117,11 +117,13 @@ pub fn run(seed: u64, time: Duration) -> Report {
         tally.memory(stage.gateway.process());
     }
     let late = check(&mut writers, gone, &stage, &tally);
-    let bound = memory_before
-        + BOUNDS.iter().sum::<u64>()
-        + u64::from(WRITERS + VANISHERS) * CLIENT_BYTES
-        + CONNECTIONS * CONNECTION_BYTES;
-    Report::of(&tally, late, bound)
+    Report::of(&tally, late, memory_before + memory_bound())
+}
+
+/// The most memory that the configuration allows beyond what the gateway has before it serves anybody, in bytes.
+fn memory_bound() -> u64 {
+    let clients = u64::from(WRITERS + VANISHERS) + LISTENERS as u64;
+    BOUNDS.iter().sum::<u64>() + clients * CLIENT_BYTES + CONNECTIONS * CONNECTION_BYTES
 }
 
 /// Ends the load, also when the schedule fails.

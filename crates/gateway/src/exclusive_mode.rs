@@ -130,14 +130,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Gives the connection back once nothing needs it.
     pub(crate) fn end_lending_if_over(&mut self) {
         if let Some(lending) = self.lending.take_if(|lending| !lending.is_needed() && !lending.is_waiting()) {
-            lending.lent.give_back();
+            lending.give_back();
         }
     }
 
     /// Gives the connection back, or closes it if replies are outstanding.
     pub(crate) fn end_lending(&mut self) {
         if let Some(lending) = self.lending.take_if(|lending| !lending.is_waiting() && !lending.is_monitor()) {
-            lending.lent.give_back();
+            lending.give_back();
         }
         self.lending = None;
     }

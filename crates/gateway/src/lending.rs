@@ -80,6 +80,8 @@ pub(crate) struct Lending {
     pub(crate) multi: bool,
     watching: bool,
     monitor: bool,
+    /// An error said that the upstream has become a replica.
+    stale: bool,
     tracking: bool,
     no_touch: bool,
     /// What the transaction holds.
@@ -103,6 +105,7 @@ impl Lending {
             multi: false,
             watching: false,
             monitor: false,
+            stale: false,
             tracking: false,
             no_touch: false,
             queued: Queued::default(),
@@ -110,6 +113,15 @@ impl Lending {
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
+        }
+    }
+
+    /// Gives the connection back, unless it leads to the wrong upstream.
+    pub(crate) fn give_back(self) {
+        if self.stale {
+            self.lent.discard_all();
+        } else {
+            self.lent.give_back();
         }
     }
 
@@ -182,6 +194,7 @@ impl Lending {
             self.expected = 0;
             return Message::Push;
         }
+        self.stale |= kind == ReplyKind::Error && message.starts_with(b"-READONLY");
         let mut message_is = Message::Reply;
         let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
         if may_confirm && let Some(subject) = subject(message) {

@@ -335,6 +335,12 @@ impl Lent {
         self.line.poll_message(cx, out)
     }
 
+    /// Closes the connection, and with it those that nobody borrows: the upstream has become a replica, and they
+    /// lead to it as well.
+    pub fn discard_all(self) {
+        self.shared.exclusives.prune(Duration::ZERO);
+    }
+
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
         let Self { mut line, shared, permit } = self;
