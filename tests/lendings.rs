@@ -263,3 +263,27 @@ fn what_came_for_a_subscriber_who_went_is_no_reply_to_who_borrows_next() {
         next.expect("UNWATCH", "+OK\r\n");
     }
 }
+
+#[test]
+fn an_exclusive_max_that_was_lowered_counts_those_that_are_closed_instead_of_given_back() {
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nexclusive_max = 6\nqueue_timeout_ms = 100";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let mut operator = gateway.client();
+    let lent = |operator: &mut Client, count: usize| {
+        let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+        pools.contains(&format!("exclusive_lent\r\n:{count}\r\n")).then_some(())
+    };
+    let mut blocked: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
+    blocked.iter_mut().for_each(|client| client.send(&["BLPOP", "nothing", "0"]));
+    wait("six to be lent", || lent(&mut operator, 6));
+    operator.line("RESPOOL CONFIG SET pool.exclusive_max 2");
+    drop(blocked);
+    wait("all to be closed", || lent(&mut operator, 0));
+    let mut holders = [gateway.client(), gateway.client()];
+    holders.iter_mut().for_each(|client| client.expect("WATCH k", "+OK\r\n"));
+    let refusal = String::from_utf8_lossy(&gateway.client().line("WATCH k")).into_owned();
+    assert!(refusal.contains("all 2 exclusive connections were in use"), "{refusal}");
+    drop(holders);
+    gateway.client().expect("WATCH k", "+OK\r\n");
+}

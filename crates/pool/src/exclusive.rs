@@ -71,8 +71,24 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub struct Lent {
     line: Line,
+    place: Place,
+}
+
+/// The right to borrow. It ends, however it comes back, where `exclusive_max` was lowered below what was lent.
+#[derive(Debug)]
+struct Place {
     shared: Arc<Shared>,
-    permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.shared.exclusives.withdraw()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
+    }
 }
 
 impl Exclusives {
@@ -152,6 +168,7 @@ impl Caller {
             let max = shared.exclusives.max.load(Ordering::Acquire);
             return Err(JobError::ExclusiveTimeout { max, waited: settings.queue_timeout });
         };
+        let place = Place { shared: Arc::clone(shared), permit: Some(permit) };
         loop {
             let idle = shared.exclusives.lock().pop();
             let (mut line, owed) = match idle {
@@ -160,7 +177,7 @@ impl Caller {
                 None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
-                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit }),
+                Ok(Ok(())) => return Ok(Lent { line, place }),
                 Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
                 // It was closed while nobody looked; another may be good, and a new one will tell.
                 Ok(Err(Unprepared::Io(_))) if owed > 0 => {}
@@ -326,7 +343,7 @@ impl Lent {
     /// # Errors
     /// The connection broke, or the upstream takes nothing; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        let deadline = self.shared.settings.borrow().reply_timeout;
+        let deadline = self.place.shared.settings.borrow().reply_timeout;
         timeout(deadline, self.line.send(requests)).await?
     }
 
@@ -338,22 +355,19 @@ impl Lent {
     /// Closes the connection, and with it those that nobody borrows: the upstream has become a replica, and they
     /// lead to it as well.
     pub fn discard_all(self) {
-        self.shared.exclusives.prune(Duration::ZERO);
+        self.place.shared.exclusives.prune(Duration::ZERO);
     }
 
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
-        let Self { mut line, shared, permit } = self;
-        let settings = shared.settings();
+        let Self { mut line, place } = self;
+        let settings = place.shared.settings();
         let now = Instant::now();
         if now < line.renew_at
             && line.endpoint.leads_where(&settings.endpoint)
             && let Some(owed) = line.clean()
         {
-            shared.exclusives.lock().push(Idle { line, since: now, owed });
-        }
-        if shared.exclusives.withdraw() {
-            permit.forget();
+            place.shared.exclusives.lock().push(Idle { line, since: now, owed });
         }
     }
 }
