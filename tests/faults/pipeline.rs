@@ -65,11 +65,15 @@ impl Writer<'_> {
                 self.scene.limits.shared
             };
             let got = self.read(limit);
+            // As by Redis: in the midst of a transaction, or after an error there, with what is behind it.
+            ended |= match got {
+                Got::Open => asked.may_end_the_session(),
+                Got::Closed => matches!(asked, Asked::Queued | Asked::Exec),
+                Got::Value(_) | Got::Refused => false,
+            };
             if matches!(got, Got::Closed) && !ended {
                 self.closed();
             }
-            // Closed after such an error, with what was behind it, as by Redis.
-            ended |= asked.may_end_the_session() && matches!(got, Got::Open);
             values += usize::from(matches!(got, Got::Value(_)));
             let checked = self.settle(asked, &got, sent);
             self.hold(checked);

@@ -32,6 +32,8 @@ const MIB: u64 = 1 << 20;
 const BOUNDS: [u64; 3] = [8 * MIB, 16 * MIB, 8 * MIB];
 /// What each client may cost besides: what one read holds, its burst, and the replies to it.
 const CLIENT_BYTES: u64 = 160 << 10;
+/// `clients_max`: who has vanished may be there for a while.
+const CLIENTS_MAX: u64 = 1_000;
 /// The buffer of a connection to the upstream, and what its task may need.
 const CONNECTION_BYTES: u64 = 128 << 10;
 /// The most connections to the upstream that the schedule allows.
@@ -64,7 +66,8 @@ fn stage(seed: u64) -> Stage {
     let config = format!(
         "[upstream]\nconnect_timeout_ms = {CONNECT_MS}\n\
          [pool]\nworkers = 3\nqueue_timeout_ms = {QUEUE_MS}\nreply_timeout_ms = {REPLY_MS}\nexclusive_max = 32\n\
-         queue_bytes_max = {queue}\nreplies_bytes_max = {replies}\n[clients]\ninput_bytes_max = {input}"
+         queue_bytes_max = {queue}\nreplies_bytes_max = {replies}\n[clients]\ninput_bytes_max = {input}\n\
+         clients_max = {CLIENTS_MAX}"
     );
     let gateway = Gateway::builder().upstream(&relay.url()).config(&config).config(&variant(seed));
     Stage::new(redis, relay, gateway.allow_lost_upstream().allow("paused").start())
@@ -122,8 +125,7 @@ pub fn run(seed: u64, time: Duration) -> Report {
 
 /// The most memory that the configuration allows beyond what the gateway has before it serves anybody, in bytes.
 fn memory_bound() -> u64 {
-    let clients = u64::from(WRITERS + VANISHERS) + LISTENERS as u64;
-    BOUNDS.iter().sum::<u64>() + clients * CLIENT_BYTES + CONNECTIONS * CONNECTION_BYTES
+    BOUNDS.iter().sum::<u64>() + CLIENTS_MAX * CLIENT_BYTES + CONNECTIONS * CONNECTION_BYTES
 }
 
 /// Ends the load, also when the schedule fails.
