@@ -4,50 +4,18 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::support::{Client, Gateway, Redis, assert_same, request, requests, seeded, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_same, request, requests, seeded, users, wait, within};
 
-/// What no client should send. Where the input ends in the middle Redis waits, so each is followed by the
-/// end of sending.
-fn malformed() -> Vec<Vec<u8>> {
-    let texts = [
-        "*abc\r\n",
-        "*\r\n",
-        "*02\r\n$4\r\nPING\r\n",
-        "*+1\r\n$4\r\nPING\r\n",
-        "*99999999999\r\n",
-        "*2147483648\r\n",
-        "*-9223372036854775809\r\n",
-        "*1\r\n:1\r\n",
-        "*1\r\n*1\r\n$4\r\nPING\r\n",
-        "*1\r\n+PING\r\n",
-        "*1\r\n\r\n",
-        "*1\r\n$\r\n",
-        "*1\r\n$-1\r\n",
-        "*1\r\n$04\r\nPING\r\n",
-        "*1\r\n$4a\r\nPING\r\n",
-        "*1\r\n$536870913\r\n",
-        "*1\r\n$99999999999999999999\r\n",
-        "*2\r\n$4\r\nPING\r\n$-5\r\n",
-        "get \"unbalanced\r\n",
-        "get 'a'b\r\n",
-        "SSH-2.0-OpenSSH_9.0\r\n",
-        "\u{1}\u{2}\u{3}\r\n",
-        "+OK\r\n",
-        "$4\r\nPING\r\n",
-        ":1\r\n",
-        "%1\r\n+a\r\n+b\r\n",
-    ];
-    let mut inputs: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
-    inputs.push(b"*1\r\n".repeat(5000));
-    inputs.push(vec![b'a'; 70_000]);
-    inputs.push([&b"*"[..], &[b'1'; 70_000]].concat());
-    inputs.push([&b"*1\r\n$"[..], &[b'1'; 70_000]].concat());
-    inputs.push(vec![0; 1000]);
-    inputs.push([&[0xff; 100][..], b"\r\n"].concat());
-    inputs
+use self::cases::{BEFORE_LOGIN, COMMANDS, DIFFERENCES, FRAMING, INLINE, bytes};
+
+mod cases;
+
+/// Everything that no client should send, with its name.
+fn malformed() -> Vec<(&'static str, Vec<u8>)> {
+    [FRAMING, INLINE, COMMANDS].into_iter().flatten().map(|case| (case.0, bytes(case))).collect()
 }
 
 /// What programs of other protocols say when they dial the wrong port, with a request smuggled in where
@@ -69,33 +37,56 @@ fn answer(mut client: Client, input: &[u8]) -> Vec<u8> {
     client.read_to_end()
 }
 
-fn shown(input: &[u8]) -> String {
-    String::from_utf8_lossy(&input[..input.len().min(60)]).into_owned()
-}
-
-#[test]
-fn malformed_input_gets_the_answer_of_redis_and_touches_nobody_else() {
-    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
-    let gateway = Gateway::builder().upstream(&behind.url()).config("[pool]\nworkers = 1").start();
-    let mut bystander = gateway.client();
-    for (index, input) in malformed().iter().enumerate() {
-        bystander.send_raw(&requests(&["ECHO before", &format!("SET k {index}")]));
+/// Sends every case to both and fails with all that differ, except as the table says that they do.
+fn compare(cases: &[(&str, Vec<u8>)], gateway: &Gateway, beside: &Redis, mut after_each: impl FnMut(&str)) {
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
+    let mut different = Vec::new();
+    for (name, input) in cases {
         let (found, expected) = (answer(gateway.client(), input), answer(beside.client(), input));
-        assert_same(&found, &expected, &shown(input));
-        assert_eq!(bystander.read_replies(2).concat(), b"$6\r\nbefore\r\n+OK\r\n", "{}", shown(input));
+        let named = DIFFERENCES.iter().find(|difference| difference.case == *name);
+        let as_named = named.is_some_and(|named| found.ends_with(named.respool) && expected.ends_with(named.redis));
+        if found != expected && !as_named {
+            different.push(format!("{name}\n     found: {:?}\n  expected: {:?}", shown(&found), shown(&expected)));
+        }
+        after_each(name);
     }
+    assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), cases.len(), different.join("\n"));
 }
 
 #[test]
-fn what_came_before_the_malformed_part_is_executed_and_answered() {
+fn hostile_input_gets_the_answer_of_redis_and_touches_nobody_else() {
     let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
-    let gateway = Gateway::start(&behind.url());
-    for input in malformed() {
-        let whole = [requests(&["SET k v", "INCR n", "GET n"]), input.clone()].concat();
-        assert_same(&answer(gateway.client(), &whole), &answer(beside.client(), &whole), &shown(&input));
-    }
+    let gateway =
+        Gateway::builder().upstream(&behind.url()).config("[pool]\nworkers = 1").allow("login refused").start();
+    let mut bystander = gateway.client();
+    let cases = malformed();
+    assert!(cases.len() >= 80, "{} cases are too few", cases.len());
+    compare(&cases, &gateway, &beside, |name| {
+        bystander.send_raw(&requests(&["ECHO beside", "SET own v"]));
+        assert_eq!(bystander.read_replies(2).concat(), b"$6\r\nbeside\r\n+OK\r\n", "{name}");
+    });
+    gateway.client().expect("GET owned", "$-1\r\n");
+}
+
+#[test]
+fn what_came_before_the_hostile_part_is_executed_and_answered() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::builder().upstream(&behind.url()).allow("login refused").start();
+    let before = requests(&["SET own v", "INCR n", "GET n"]);
+    let cases: Vec<_> = malformed().into_iter().map(|(name, input)| (name, [&before[..], &input].concat())).collect();
+    compare(&cases, &gateway, &beside, |_| {});
     let count = gateway.client().line("GET n");
     assert_eq!(count, beside.client().line("GET n"));
+}
+
+#[test]
+fn before_a_login_hostile_input_gets_the_answer_of_redis() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&["--requirepass", "right"]));
+    let settings = users(&[("default", "right")]);
+    let gateway = Gateway::builder().upstream(&behind.url()).config(&settings).allow("login refused").start();
+    let cases: Vec<_> = BEFORE_LOGIN.iter().map(|case| (case.0, bytes(case))).collect();
+    compare(&cases, &gateway, &beside, |_| {});
+    behind.client().expect("GET owned", "$-1\r\n");
 }
 
 #[test]
@@ -129,10 +120,10 @@ fn greetings_of_other_protocols_execute_nothing_and_end_their_connection() {
 
 #[test]
 fn the_embedded_upstream_survives_malformed_input() {
-    let gateway = Gateway::builder().start();
+    let gateway = Gateway::builder().allow("login refused").start();
     let mut bystander = gateway.client();
     bystander.expect("SET k v", "+OK\r\n");
-    for input in malformed() {
+    for (_, input) in malformed() {
         answer(gateway.client(), &input);
         bystander.expect("GET k", "$1\r\nv\r\n");
     }
@@ -220,9 +211,9 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Fragments that between them spell requests, nearly requests and nonsense. No NUL: at one, Redis stops
-/// looking for the end of an inline request, which is nothing to rely on.
-const FRAGMENTS: [&[u8]; 19] = [
+/// Fragments that between them spell requests, nearly requests and nonsense.
+const FRAGMENTS: [&[u8]; 20] = [
+    b"\0",
     b"*1\r\n",
     b"*2\r\n",
     b"*3\r\n",
@@ -248,7 +239,7 @@ fn garbage(rng: &mut fastrand::Rng) -> Vec<u8> {
     let mut input = Vec::new();
     for _ in 0..rng.usize(1..40) {
         match rng.u32(0..8) {
-            0 => input.push(rng.u8(1..)),
+            0 => input.push(rng.u8(..)),
             _ => input.extend_from_slice(FRAGMENTS[rng.usize(..FRAGMENTS.len())]),
         }
     }
@@ -293,4 +284,63 @@ fn a_client_that_ignores_its_error_and_sends_on_is_cut_off() {
     let mut bystander = gateway.client();
     bystander.read_timeout(Duration::from_secs(2));
     bystander.expect("GET owned", "$-1\r\n");
+}
+
+/// Clients that send `bytes` of `text` one by one, a byte each time they are asked to.
+struct Dripping {
+    clients: Vec<Client>,
+    text: &'static [u8],
+    sent: usize,
+}
+
+impl Dripping {
+    fn start(gateway: &Gateway, count: usize, text: &'static [u8]) -> Self {
+        Self { clients: (0..count).map(|_| gateway.client()).collect(), text, sent: 0 }
+    }
+
+    /// A further byte of each.
+    fn drip(&mut self) {
+        let byte = self.text[self.sent % self.text.len()];
+        // The other end may have had enough.
+        self.clients.iter_mut().for_each(|client| drop(client.try_send_raw(&[byte])));
+        self.sent += 1;
+    }
+}
+
+#[test]
+fn clients_that_send_a_byte_at_a_time_hold_nobody_up_and_cost_little() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").start();
+    let mut bystander = gateway.client();
+    bystander.expect("PING", "+PONG\r\n");
+    let before = gateway.process().rss_bytes();
+    let mut slow = Dripping::start(&gateway, 300, b"*3\r\n$3\r\nSET\r\n$4\r\nslow\r\n$100000\r\n");
+    for _ in 0..60 {
+        slow.drip();
+        let started = Instant::now();
+        bystander.expect("SET own v", "+OK\r\n");
+        assert!(started.elapsed() < Duration::from_secs(2), "held up for {:?}", started.elapsed());
+    }
+    let cost = gateway.process().rss_bytes().saturating_sub(before) / 300;
+    assert!(cost < 24 * 1024, "{cost} bytes for each of them");
+    assert!(slow.clients.iter_mut().all(|client| client.try_send_raw(b"x").is_ok()), "they are clients like others");
+    bystander.expect("EXISTS slow", ":0\r\n");
+}
+
+#[test]
+fn a_login_that_comes_a_byte_at_a_time_ends_with_login_timeout_ms() {
+    let redis = Redis::start(&[]);
+    let settings = format!("[auth]\nlogin_timeout_ms = 1_500\n{}", users(&[("default", "right")]));
+    let gateway = Gateway::builder().upstream(&redis.url()).config(&settings).start();
+    let mut bystander = gateway.client();
+    bystander.expect("AUTH right", "+OK\r\n");
+    let started = Instant::now();
+    let mut slow = Dripping::start(&gateway, 200, b"*2\r\n$4\r\nAUTH\r\n$16000\r\n");
+    within(DEADLINE * 2, "the end of the slow ones", || {
+        slow.drip();
+        let list = String::from_utf8_lossy(&bystander.line("CLIENT LIST")).into_owned();
+        (list.matches("id=").count() == 1).then_some(())
+    });
+    assert!(started.elapsed() >= Duration::from_millis(1_500), "after {:?}", started.elapsed());
+    slow.clients.iter_mut().for_each(Client::expect_closed);
 }

@@ -2,7 +2,7 @@
 //! way there is, with one connection to lend. Afterwards another session can borrow, and the upstream
 //! sees no trace.
 
-use crate::support::{Client, DEADLINE, Gateway, Redis, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_same, requests, wait};
 
 /// A state, how to get there and, where a client can, how to get out of it in good order.
 #[derive(Clone, Copy)]
@@ -286,4 +286,60 @@ fn an_exclusive_max_that_was_lowered_counts_those_that_are_closed_instead_of_giv
     assert!(refusal.contains("all 2 exclusive connections were in use"), "{refusal}");
     drop(holders);
     gateway.client().expect("WATCH k", "+OK\r\n");
+}
+
+#[test]
+fn subscriptions_made_in_a_transaction_hold_after_it_as_with_redis() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    for protocol in ["2", "3"] {
+        for at_once in [false, true] {
+            let (mut client, mut direct) = (gateway.client(), beside.client());
+            let (mut publisher, mut other) = (gateway.client(), beside.client());
+            client.call(&["HELLO", protocol]);
+            direct.call(&["HELLO", protocol]);
+            let lines =
+                ["MULTI", "SUBSCRIBE a", "GET nothing", "PSUBSCRIBE p*", "SUBSCRIBE b", "UNSUBSCRIBE b", "EXEC"];
+            if at_once {
+                client.send_raw(&requests(&lines));
+                direct.send_raw(&requests(&lines));
+            }
+            for line in lines {
+                let pair = if at_once {
+                    (client.read_reply(), direct.read_reply())
+                } else {
+                    (client.line(line), direct.line(line))
+                };
+                assert_same(&pair.0, &pair.1, line);
+            }
+            for (line, receivers) in
+                [("PUBLISH a one", ":1\r\n"), ("PUBLISH pq two", ":1\r\n"), ("PUBLISH b x", ":0\r\n")]
+            {
+                publisher.expect(line, receivers);
+                other.expect(line, receivers);
+            }
+            assert_eq!(client.read_replies(2), direct.read_replies(2));
+            for line in ["UNSUBSCRIBE a", "PUNSUBSCRIBE p*", "SET k v", "PING"] {
+                assert_same(&client.line(line), &direct.line(line), line);
+            }
+            wait("the connection to be given back", || {
+                let pools = String::from_utf8_lossy(&publisher.line("RESPOOL POOLS")).into_owned();
+                pools.contains("exclusive_lent\r\n:0\r\n").then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_changes_many_subscriptions_in_one_request_is_aborted() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let mut client = gateway.client();
+    for line in ["SUBSCRIBE a b", "PSUBSCRIBE a b c", "UNSUBSCRIBE", "PUNSUBSCRIBE a b"] {
+        client.expect("MULTI", "+OK\r\n");
+        client.expect("SET k v", "+QUEUED\r\n");
+        client.expect(line, "-ERR respool: within MULTI, subscriptions change one name at a time\r\n");
+        client.expect("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+        client.expect("GET k", "$-1\r\n");
+    }
 }

@@ -1,18 +1,17 @@
-//! Running it: hot reload, the console, pause and resume, metrics. Under load where a change could lose,
+//! Running it: hot reload, the console, pause and resume, readiness. Under load where a change could lose,
 //! reorder or fail what clients have sent.
 
 use std::{
     collections::HashMap,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use resp::Value;
 
-use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, pass, request, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, get, pass, request, wait};
 
 /// One row of the console, from a map or a flat array.
 #[track_caller]
@@ -301,66 +300,11 @@ fn a_new_process_takes_the_port_over_and_no_request_fails() {
     });
 }
 
-/// Where a gateway shows its metrics.
-fn metrics_address(gateway: &Gateway) -> SocketAddr {
-    let line = gateway.logs().wait_for("metrics are there", DEADLINE);
-    let at = line.find("127.0.0.1:").expect("an address");
-    let end = line[at..].find('"').map_or(line.len(), |end| at + end);
-    line[at..end].parse().expect("an address")
-}
-
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("sends");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("a whole answer");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-    (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), body.to_owned())
-}
-
-/// The value of a metric with its labels.
-#[track_caller]
-fn metric(page: &str, name: &str) -> f64 {
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().expect("a number")
-}
-
-fn with_metrics(url: &str) -> Gateway {
-    let config = "[metrics]\nlisten = \"127.0.0.1:0\"\nconnections_max = 2\ntimeout_ms = 300";
-    Gateway::builder().upstream(url).config(config).allow_lost_upstream().start()
-}
-
-#[test]
-fn metrics_add_up() {
-    let redis = Redis::start(&[]);
-    let gateway = with_metrics(&redis.url());
-    let address = metrics_address(&gateway);
-    under_load(gateway.address(), || pass(Duration::from_millis(100)));
-    let mut client = gateway.client();
-    client.expect("CLIENT GETNAME", "$-1\r\n");
-    assert_own_error(&client.line("SYNC"));
-    client.expect("BLPOP nothing 0.01", "*-1\r\n");
-    let (status, page) = get(address, "/metrics");
-    assert_eq!(status, 200);
-    let shared = metric(&page, "respool_requests_total{class=\"shared\"}");
-    assert!(shared > 200.0, "{page}");
-    let ended = metric(&page, "respool_replies_total") + metric(&page, "respool_failed_requests_total");
-    assert_eq!((shared - ended, metric(&page, "respool_in_flight")), (0.0, 0.0));
-    for (class, count) in [("here", 1.0), ("refused", 1.0), ("exclusive", 1.0)] {
-        assert_eq!(metric(&page, &format!("respool_requests_total{{class=\"{class}\"}}")), count, "{class}");
-    }
-    let jobs = metric(&page, "respool_total_seconds_count");
-    assert_eq!(jobs, metric(&page, "respool_queue_seconds_bucket{le=\"+Inf\"}"));
-    assert_eq!(jobs, metric(&page, "respool_job_requests_count"));
-    assert!(page.lines().count() < 400, "cardinality is bounded");
-}
-
 #[test]
 fn readiness_follows_the_upstream() {
     let mut redis = Redis::start(&[]);
-    let gateway = with_metrics(&redis.url());
-    let address = metrics_address(&gateway);
+    let gateway = Gateway::builder().upstream(&redis.url()).metrics().allow_lost_upstream().start();
+    let address = gateway.metrics_address();
     wait("readiness", || (get(address, "/readyz").0 == 200).then_some(()));
     let (code, status) = get(address, "/status");
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
@@ -371,20 +315,4 @@ fn readiness_follows_the_upstream() {
     assert_eq!(get(address, "/nosuch").0, 404);
     redis.restart();
     wait("readiness again", || (get(address, "/readyz").0 == 200).then_some(()));
-}
-
-#[test]
-fn slow_and_hostile_clients_over_http_are_closed_and_touch_no_traffic() {
-    let redis = Redis::start(&[]);
-    let gateway = with_metrics(&redis.url());
-    let address = metrics_address(&gateway);
-    let slow: Vec<_> = (0..8).map(|_| TcpStream::connect(address).expect("connects")).collect();
-    let mut hostile = TcpStream::connect(address).expect("connects");
-    // It may be closed in the middle of this.
-    let _ = hostile.write_all(&vec![b'x'; 1 << 20]);
-    let started = Instant::now();
-    gateway.client().expect("PING", "+PONG\r\n");
-    assert!(started.elapsed() < Duration::from_secs(1));
-    assert_eq!(get(address, "/healthz").0, 200, "in its turn");
-    drop(slow);
 }

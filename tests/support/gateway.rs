@@ -60,6 +60,11 @@ impl Builder {
         self
     }
 
+    /// Shows metrics, on a port of the system's choice.
+    pub fn metrics(self) -> Self {
+        self.config("[metrics]\nlisten = \"127.0.0.1:0\"")
+    }
+
     /// No configuration file: the defaults hold, but for the port.
     pub fn bare(mut self) -> Self {
         self.bare = true;
@@ -140,6 +145,12 @@ impl Gateway {
         self.address
     }
 
+    /// Where it shows its metrics.
+    pub fn metrics_address(&self) -> SocketAddr {
+        let line = self.logs.wait_for("metrics are there", DEADLINE);
+        Logs::field(&line, "metrics").and_then(|address| address.parse().ok()).expect("an address and port")
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.address)
     }
@@ -171,6 +182,12 @@ impl Gateway {
     pub fn rewrite(&mut self, toml: &str) {
         merge(&mut self.config, toml.parse().expect("the test's configuration is TOML"));
         write_config(&self.directory, &self.config);
+    }
+
+    /// Puts `text` in place of the configuration file.
+    pub fn overwrite(&self, text: &str) {
+        let path = self.directory.path().join("respool.toml");
+        std::fs::write(path, text).expect("the temporary directory can be written");
     }
 
     /// Takes a key out of a table in a section of the configuration file.

@@ -41,6 +41,11 @@ impl Logs {
         self.lines().into_iter().find(|line| line.contains(text))
     }
 
+    /// How many lines hold `text`.
+    pub fn count(&self, text: &str) -> usize {
+        self.lines().iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Waits for a line that holds `text`.
     #[track_caller]
     pub fn wait_for(&self, text: &str, deadline: Duration) -> String {

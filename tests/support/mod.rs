@@ -4,20 +4,24 @@
 mod client;
 mod gateway;
 mod logs;
+mod metrics;
 mod process;
 mod random;
 mod redis;
 mod relay;
 mod upstream;
+mod users;
 mod wait;
 
 pub use client::{Client, request, requests};
 pub use gateway::Gateway;
+pub use metrics::{Metrics, get};
 pub use process::{Process, raise_descriptor_limit};
 pub use random::seeded;
 pub use redis::Redis;
 pub use relay::{Cut, Relay, Way};
 pub use upstream::{Peer, Upstream};
+pub use users::users;
 pub use wait::{DEADLINE, pass, wait, within};
 
 /// Asserts that a reply is an error that the gateway made itself.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What is left to do after a request was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) enum After {
     /// Nothing: the reply, if there is one, is written.
     Answered,
@@ -142,12 +142,21 @@ fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
         who.state.log_in(auth::user_name(name));
         write_simple(out, "OK");
     } else {
-        tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
-        write_error(out, error_text::WRONG_PASSWORD);
+        write_error(out, login_failed(who));
     }
 }
 
-fn hello(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
+/// Takes note of a wrong password; what its sender is told, once it has waited for that.
+fn login_failed(who: &mut Who<'_>) -> &'static str {
+    tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
+    who.context.counts.logins_refused.add(1);
+    if who.settings.users.are_required() {
+        who.state.failed_logins.add();
+    }
+    error_text::WRONG_PASSWORD
+}
+
+fn hello(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
     let mut fail = |text: &str| {
         write_error(out, text);
         After::Answered
@@ -165,8 +174,7 @@ fn hello(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
             if !who.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
-                tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
-                return fail(error_text::WRONG_PASSWORD);
+                return fail(login_failed(who));
             }
             hello.user = Some(auth::user_name(request.arg(at + 1)));
             at += 3;

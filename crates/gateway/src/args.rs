@@ -1,13 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use clap::Parser;
 
 use crate::config::{Config, ConfigError};
 
 /// A pooled multi-connection gateway for Redis and Valkey.
-#[derive(Debug, Clone, Parser)]
+#[derive(Clone, Parser)]
 #[command(version)]
 pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold
@@ -22,6 +22,13 @@ pub(crate) struct Args {
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+impl fmt::Debug for Args {
+    /// Without the upstream's URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args").field("config", &self.config).field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 impl Args {

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 /// The user that `AUTH password` and no login at all stand for.
-const DEFAULT_USER: &str = "default";
+pub(crate) const DEFAULT_USER: &str = "default";
 
 /// One who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use resp::{
 
 use crate::{
     answered_here::{After, Who},
+    auth::DEFAULT_USER,
     command::Here,
     error_text,
     registry::{Asked, Entry},
@@ -118,12 +119,14 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
     let shown = Needs { db: details.db, protocol: details.protocol };
     // What the others see of a session is brought up to date after each of its requests.
     let needs = own.map_or(shown, |(who, _)| who.state.needs);
+    // As in Redis, who has not logged in counts as the default user.
+    let user = own.map_or(&details.user, |(who, _)| &who.state.user).as_deref().unwrap_or(DEFAULT_USER);
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         line,
         "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi={} watch=0 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user=default \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} \
          redir=-1 resp={} lib-name= lib-ver=",
         entry.id,
         entry.address,
@@ -195,7 +198,7 @@ fn kill(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
                 }
             },
             b"addr" => chosen.retain(|entry| entry.address.to_string() == text),
-            b"user" => chosen.retain(|_| text == "default"),
+            b"user" => chosen.retain(|entry| entry.details().user.as_deref().unwrap_or(DEFAULT_USER) == text),
             b"skipme" if text.eq_ignore_ascii_case("yes") => skip_me = true,
             b"skipme" if text.eq_ignore_ascii_case("no") => skip_me = false,
             b"type" if text.eq_ignore_ascii_case("normal") => {

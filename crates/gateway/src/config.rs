@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -17,8 +17,8 @@ pub(crate) enum ConfigError {
     #[error("cannot read {}: {error}", path.display())]
     Read { path: PathBuf, error: io::Error },
     /// The file is not TOML, or has an unknown key or a value of the wrong type.
-    #[error("{}: {error}", path.display())]
-    Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("{}: {problem}", path.display())]
+    Parse { path: PathBuf, problem: String },
     /// A value is out of range or contradicts another.
     #[error("{key}: {problem}")]
     Value { key: &'static str, problem: String },
@@ -27,13 +27,26 @@ pub(crate) enum ConfigError {
     Console(String),
 }
 
+/// What `Debug` shows of a field: logs and panics have no business with credentials.
+fn unless_secret<'v>(field: &str, value: &'v dyn fmt::Debug) -> &'v dyn fmt::Debug {
+    if matches!(field, "url" | "users") { &"(not shown)" } else { value }
+}
+
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(crate) struct $name {
             $($(#[$field_doc])* pub(crate) $field: $type,)*
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $(.field(stringify!($field), unless_secret(stringify!($field), &self.$field)))*
+                    .finish()
+            }
         }
 
         impl Default for $name {
@@ -177,6 +190,11 @@ section! {
         admins: Vec<String> = Vec::new(),
         /// A client that has to log in and has not done so after this long is closed.
         login_timeout_ms: u64 = 10_000,
+        /// How long the answer to a wrong password is held back; doubles with each further one on the same
+        /// connection, up to `login_timeout_ms`. Nobody else waits for it. 0 is not at all, as in Redis.
+        failure_delay_ms: u64 = 250,
+        /// Wrong passwords that one connection may send; with the last of them it is closed.
+        failures_max: usize = 3,
     }
 }
 
@@ -241,8 +259,28 @@ impl Config {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), error: Box::new(error) })
+        Self::parse(&text).map_err(|problem| ConfigError::Parse { path: path.to_owned(), problem })
     }
+
+    /// Reads the text of a file; otherwise where it is wrong and how. What stands there is not repeated, since it
+    /// may be a password.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let number = before.matches('\n').count() + 1;
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            let key = line.split_once('=').map_or(String::new(), |(key, _)| format!("{}: ", key.trim()));
+            format!("line {number}, column {}: {key}{}", line.chars().count() + 1, without_values(error.message()))
+        })
+    }
+}
+
+/// A reader's message without the value that it found to be of the wrong type.
+pub(crate) fn without_values(message: &str) -> String {
+    let Some(at) = message.find("string \"") else { return message.to_owned() };
+    // What was expected follows the value, which itself may hold anything.
+    let rest = message.rfind("\", expected").map_or("", |end| &message[end + 1..]);
+    format!("{}a string{rest}", &message[..at])
 }
 
 impl Config {
@@ -271,7 +309,25 @@ mod tests {
         let shown = config.without_secrets();
         assert_eq!(shown.upstream.url, "redis://(login)@host:1/2");
         assert_eq!(shown.auth.users["app"], "(set)");
+        let debug = format!("{config:?}");
+        assert!(debug.contains("login_timeout_ms") && !debug.contains("p%40ss") && !debug.contains("f52f"), "{debug}");
         assert_eq!(Config::default().without_secrets(), Config::default());
+    }
+
+    #[test]
+    fn an_error_tells_the_place_and_not_what_stands_there() {
+        for (text, place) in [
+            ("[upstream]\nurl = \"redis://:hunter2@host", "line 2, column "),
+            ("[auth.users]\napp = hunter2", "line 2, column 7: "),
+            ("[auth]\nusers = \"hunter2\"", "line 2, column 9: "),
+            ("[pool]\nworkers = \"hunter2\\\", expected hunter2\"", "line 2, column 11: "),
+            ("[auth]\nadmins = [\"a\"]\nfailures_max = \"hunter2\"", "line 3, column 16: "),
+        ] {
+            let problem = Config::parse(text).expect_err("refused");
+            assert!(problem.starts_with(place) && !problem.contains("hunter2"), "{problem}");
+        }
+        let problem = Config::parse("[pool]\nworkers = \"x\"").expect_err("refused");
+        assert_eq!(problem, "line 2, column 11: workers: invalid type: a string, expected usize");
     }
 
     const SHIPPED: &str = include_str!("../../../config/respool.toml");

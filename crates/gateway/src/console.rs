@@ -3,7 +3,10 @@
 
 use pool::{Protocol, Stage};
 use resp::{Request, parse_integer, write_array, write_bulk, write_error, write_map, write_simple};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
 
 use crate::{
     answered_here::Who,
@@ -14,7 +17,7 @@ use crate::{
     registry::Asked,
     rows::{number, text, write_row, write_rows},
     session::Session,
-    views,
+    views::{self, CLIENTS_AT_A_TIME, Clients},
 };
 
 const HELP: [&str; 14] = [
@@ -35,7 +38,7 @@ const HELP: [&str; 14] = [
 ];
 
 /// What an operator asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
     Pools,
     Clients,
@@ -87,8 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn console(&mut self, ask: Ask) -> bool {
         let (context, protocol, out) = (&self.context, self.state.needs.protocol, &mut self.output);
         match ask {
-            Ask::Pools => write_rows(out, protocol, &views::pools(context)),
-            Ask::Clients => write_rows(out, protocol, &views::clients(context)),
+            Ask::Pools => {
+                let clients = Clients::of(context).await;
+                write_rows(out, protocol, &views::pools(context, &clients));
+            }
+            Ask::Clients => self.show_clients().await,
             Ask::Workers => write_rows(out, protocol, &views::workers(context)),
             Ask::Stats => write_row(out, protocol, &views::stats(context)),
             Ask::ConfigGet(pattern) => self.config_get(&pattern),
@@ -126,6 +132,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         true
+    }
+
+    /// Shows every client; those who serve them get a turn now and then.
+    async fn show_clients(&mut self) {
+        let clients = self.context.registry.all();
+        write_array(&mut self.output, clients.len());
+        for some in clients.chunks(CLIENTS_AT_A_TIME) {
+            for client in some {
+                write_row(&mut self.output, self.state.needs.protocol, &views::client(client));
+            }
+            yield_now().await;
+        }
     }
 
     /// Holds back what comes and waits for what is accepted, as long as a reply may take. What is lent

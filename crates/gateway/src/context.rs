@@ -63,7 +63,10 @@ impl Context {
                     "configuration in force"
                 );
             }
-            Err(error) => tracing::error!(%error, "configuration refused, nothing has changed"),
+            Err(error) => {
+                self.counts.reloads_refused.add(1);
+                tracing::error!(%error, "configuration refused, nothing has changed");
+            }
         }
         outcome
     }

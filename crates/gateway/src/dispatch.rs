@@ -1,15 +1,22 @@
 //! What a session does with a request that did not go with a burst: answered here, sent to an exclusive
 //! connection, or refused.
 
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
 use pool::Burst;
 use resp::{Protocol, Request, write_error, write_simple};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+    time::Instant,
+};
 
 use crate::{
     answered_here::{self, After, Hello, Who},
-    command::{Class, Here},
+    command::{Class, Here, Reason},
     error_text,
     lending::Lending,
+    registry::Asked,
     session::Session,
     shared_mode::{Subscription, answer_restricted},
     single::Single,
@@ -36,14 +43,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let exclusively = self.goes_exclusive(class);
         let subscribes = self.subscribes_shared(class);
         let Some(next) = self.take(class, exclusively) else { return false };
-        let counts = &self.context.counts;
-        match (&next, class) {
+        let context = Arc::clone(&self.context);
+        let tally = match (&next, class) {
             // Counted where it is sent.
-            (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => {}
-            (Next::After(_), Class::Refused(_) | Class::Attack) => counts.requests_refused.add(1),
-            (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => counts.requests_here.add(1),
+            (Next::Shared(_) | Next::Exclusively(_) | Next::After(After::Unblock(_)), _) => None,
+            (Next::After(_), Class::Refused(_) | Class::Attack) => Some(&context.counts.refused),
+            (Next::After(_) | Next::Subscription(_) | Next::AbortTransaction(_), _) => Some(&context.counts.here),
+        };
+        if let Some(tally) = tally {
+            tally.began(1);
         }
-        let go_on = match next {
+        let mut go_on = match next {
             Next::After(After::Answered) => true,
             Next::After(After::Close) => false,
             Next::After(After::Select(db)) => self.select(db).await,
@@ -62,6 +72,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.execute().await
             }
         };
+        if let Some(tally) = tally {
+            let own_error = |reply: &[u8]| reply.starts_with(error_text::OWN);
+            let failed = class == Class::Attack || self.output.get(from..).is_some_and(own_error);
+            tally.replied(u32::from(!failed));
+            tally.failed(u32::from(failed));
+        }
+        go_on &= self.hold_back().await;
         // Confirmations are pushes, which CLIENT REPLY does not silence.
         if muted_before && self.state.is_muted() && !exclusively && !subscribes {
             self.output.truncate(from.min(self.output.len()));
@@ -70,6 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.state.request_done();
         }
         self.publish();
+        if looks_at_all_clients(class) {
+            // It took long enough for the others to have a turn, however many more of the kind there are.
+            yield_now().await;
+        }
         go_on
     }
 
@@ -88,7 +109,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let output = &mut self.output;
         let taken = self.input.take_other(|request| {
             if !who.state.authenticated && !may_precede_login(class) {
-                write_error(output, error_text::NO_LOGIN);
+                write_error(
+                    output,
+                    if class == Class::Exec { error_text::EXEC_NO_LOGIN } else { error_text::NO_LOGIN },
+                );
                 return Next::After(if class == Class::Attack { After::Close } else { After::Answered });
             }
             if who.state.doomed == Doomed::Yes && !may_follow_refused_multi(class) {
@@ -104,6 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             if aborts {
                 return Next::AbortTransaction(error_text::SUBSCRIBE_IN_MULTI);
+            }
+            if lending.is_some_and(|lending| lending.multi) && changes_many_subscriptions(class, request) {
+                return Next::AbortTransaction(error_text::SUBSCRIBE_MANY_IN_MULTI);
             }
             if exclusively {
                 if let (Class::Here(here), Some(Lending { multi: true, .. })) = (class, lending)
@@ -125,13 +152,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Next::After(After::Answered)
                 }
                 Class::Attack => Next::After(After::Close),
-                Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Next::Shared(alone(request)),
+                Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Next::Shared(alone(class, request)),
             }
         });
         if self.state.authenticated {
             self.input.set_limits(self.settings.limits);
         }
         taken.ok().flatten()
+    }
+
+    /// Holds back the answer to a wrong password, and with it all that the client sends after it; false to close
+    /// once the answer is out.
+    async fn hold_back(&mut self) -> bool {
+        let Some(penalty) = self.state.failed_logins.settle(self.settings.logins) else { return true };
+        let until = Instant::now() + penalty.delay;
+        poll_fn(|cx| {
+            if self.entry.poll_asked(cx) != Asked::Nothing {
+                return Poll::Ready(());
+            }
+            self.alarm.poll_until(cx, until)
+        })
+        .await;
+        !penalty.close
     }
 
     /// Enters a database once the upstream has said that it exists.
@@ -200,10 +242,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-fn alone(request: &Request<'_>) -> Burst {
-    let mut burst = Burst { replies_due: 1, ..Burst::default() };
+fn alone(class: Class, request: &Request<'_>) -> Burst {
+    let read_only = class == Class::Plain { read_only: true };
+    let mut burst = Burst { replies_due: 1, read_only, ..Burst::default() };
     request.write(&mut burst.requests);
     burst
+}
+
+fn looks_at_all_clients(class: Class) -> bool {
+    matches!(class, Class::Here(Here::ClientList | Here::ClientKill | Here::ClientUnblock | Here::Respool))
+}
+
+/// Whether a request is confirmed more than once, or as often as there are subscriptions.
+fn changes_many_subscriptions(class: Class, request: &Request<'_>) -> bool {
+    match class {
+        Class::Exclusive(Reason::PubSub) => request.len() > 2,
+        Class::Here(Here::Unsubscribe) => request.len() != 2,
+        _ => false,
+    }
 }
 
 fn may_precede_login(class: Class) -> bool {

@@ -6,6 +6,9 @@ use resp::RequestError;
 
 use crate::settings::SessionSettings;
 
+/// How an error reply of the gateway's own begins, on the wire.
+pub(crate) const OWN: &[u8] = b"-ERR respool: ";
+
 /// Why a request was not executed, or why its reply is not there.
 pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
     match error {
@@ -84,11 +87,17 @@ pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a s
 pub(crate) const SUBSCRIBE_IN_MULTI: &str =
     "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
 
+/// With more names, or none, what `EXEC` replies has not as many items as it says.
+pub(crate) const SUBSCRIBE_MANY_IN_MULTI: &str = "ERR respool: within MULTI, subscriptions change one name at a time";
+
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
 
 /// Redis's own.
 pub(crate) const NO_LOGIN: &str = "NOAUTH Authentication required.";
+
+/// Redis's own, for an `EXEC`.
+pub(crate) const EXEC_NO_LOGIN: &str = "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
 
 /// Redis's own.
 pub(crate) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";

@@ -1,9 +1,15 @@
 //! A session while it borrows an exclusive connection: requests go there one by one, replies and pushes
 //! come back as they are, until nothing needs it any more. A client that vanishes first has it closed.
 
-use std::{future::poll_fn, io, sync::atomic::Ordering, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
 
-use pool::{Burst, JobError, ReplyKind, Sent};
+use pool::{Burst, JobError, ReplyKind, Sent, micros};
 use resp::{Protocol, write_error, write_integer, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -13,17 +19,32 @@ use tokio::{
 use crate::{
     answered_here::{self, After, Who},
     command::{Class, Here},
+    counts::Fault,
     error_text,
     lending::{Change, Lending, Message},
     registry::Asked,
     session::Session,
     single::Single,
     stand_in,
-    state::{ClientState, Doomed},
+    state::Doomed,
 };
 
 /// Enough of a reply to tell what it is.
 type ReplyHead = [u8; 12];
+
+/// An exchange that ended before all replies were there.
+struct Broken {
+    /// Replies that did not come.
+    missing: u32,
+    /// The session goes on all the same.
+    go_on: bool,
+}
+
+impl Broken {
+    fn closing(missing: u32) -> Self {
+        Self { missing, go_on: false }
+    }
+}
 
 /// What a session that waits on an exclusive connection wakes up to.
 enum Event {
@@ -63,8 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has one request executed on an exclusive connection; false to close the session.
     pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
         if self.lending.is_none() {
+            let began = Instant::now();
             match self.caller.lend(self.state.needs).await {
                 Ok(lent) => {
+                    single.waited = began.elapsed();
                     self.lending = Some(Box::new(Lending::new(lent, single.reason)));
                     self.entry.update(|details| details.exclusive = Some(single.reason));
                 }
@@ -72,6 +95,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     if single.change == Change::Multi {
                         // What follows must not run outside of the transaction it was meant for.
                         self.state.doomed = Doomed::Yes;
+                    }
+                    let tally = self.context.counts.exclusive(single.reason);
+                    tally.began(single.counted);
+                    tally.failed(single.counted);
+                    if let JobError::ExclusiveTimeout { waited, .. } = failure {
+                        tally.waited_in_vain(waited);
                     }
                     self.fail_replies(single.errors(), &failure);
                     return true;
@@ -122,9 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Has gathered requests executed on the exclusive connection that the session already has.
     pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
-        let Burst { requests, replies_due: due, .. } = burst;
-        let single = Single { due, ..Single::simple(requests, 0) };
-        self.exchange(&single, &mut ReplyHead::default()).await
+        self.exchange(&Single::burst(burst), &mut ReplyHead::default()).await
     }
 
     /// Gives the connection back once nothing needs it.
@@ -142,14 +169,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.lending = None;
     }
 
-    /// Sends requests and passes on what comes until they are answered, keeping the beginning of the last
-    /// reply in `head`; false to close the session.
+    /// Has requests executed and counts what became of them; false to close the session.
     async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
-        let Some(lending) = &mut self.lending else { return false };
+        let Some(lending) = &self.lending else { return false };
+        let (context, reason, began) = (Arc::clone(&self.context), lending.reason, Instant::now());
+        let tally = context.counts.exclusive(reason);
+        tally.began(single.counted);
+        let ended = self.send_and_receive(single, head).await;
+        let failed = ended.as_ref().map_or_else(|broken| broken.missing.min(single.counted), |()| 0);
+        tally.replied(single.counted - failed);
+        tally.failed(failed);
+        if failed == 0 && single.counted > 0 {
+            tally.took(micros(single.waited), micros(began.elapsed()));
+        }
+        ended.map_or_else(|broken| broken.go_on, |()| true)
+    }
+
+    /// Sends requests and passes on what comes until they are answered, keeping the beginning of the last
+    /// reply in `head`.
+    async fn send_and_receive(&mut self, single: &Single, head: &mut ReplyHead) -> Result<(), Broken> {
+        let Some(lending) = &mut self.lending else { return Err(Broken::closing(single.due)) };
         lending.expect(single.change, single.due, single.errors());
-        self.context.counts.requests_exclusive.add(u64::from(single.due - single.swallow));
         if let Err(error) = lending.lent.send(&single.requests).await {
-            return self.lost(&error);
+            return Err(self.lost(&error));
         }
         let reply_timeout = self.settings.reply_timeout;
         let deadline = single.patience.map(|patience| Instant::now() + patience + reply_timeout);
@@ -157,11 +199,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
             match self.next_event(deadline, single.waits(), blocks).await {
                 Event::Message(at, kind) => {
-                    let Some(lending) = &mut self.lending else { return false };
+                    let Some(lending) = &mut self.lending else { return Err(Broken::closing(single.due)) };
                     if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
                         // It closes without a reply, as with a Redis that is shut down.
                         self.output.truncate(at);
-                        return false;
+                        return Err(Broken::closing(lending.missing()));
                     }
                     let seen = lending.saw(&self.output[at..], kind);
                     if seen != Message::Push {
@@ -180,28 +222,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                 }
                 Event::Flush => self.flush().await,
-                Event::Lost(error) => return self.lost(&error),
-                Event::Gone => return false,
+                Event::Lost(error) => return Err(self.lost(&error)),
+                Event::Gone => return Err(self.gone()),
                 Event::Drain => {
                     blocks = false;
                     if !self.unblock().await {
-                        return false;
+                        return Err(self.gone());
                     }
                 }
-                Event::TimedOut => {
-                    let text = error_text::job(&JobError::ReplyTimeout(reply_timeout), &self.settings);
-                    let missing = self.lending.take().map_or(0, |lending| lending.missing());
-                    (0..missing).for_each(|_| write_error(&mut self.output, &text));
-                    return false;
-                }
+                Event::TimedOut => return Err(self.timed_out(single, reply_timeout)),
             }
         }
-        true
+        Ok(())
+    }
+
+    fn timed_out(&mut self, single: &Single, reply_timeout: Duration) -> Broken {
+        let failure = JobError::ReplyTimeout(reply_timeout);
+        self.caller.count_failure(&failure);
+        let text = error_text::job(&failure, &self.settings);
+        let lending = self.lending.take();
+        let missing = lending.as_ref().map_or(0, |lending| lending.missing());
+        if let Some(lending) = lending {
+            self.context.counts.exclusive(lending.reason).took(micros(single.waited), micros(reply_timeout));
+        }
+        (0..missing).for_each(|_| write_error(&mut self.output, &text));
+        Broken::closing(missing)
+    }
+
+    /// The client has gone, or has to go, and its replies may still come.
+    fn gone(&self) -> Broken {
+        self.context.counts.fault(Fault::ClientGone);
+        Broken::closing(self.lending.as_ref().map_or(0, |lending| lending.missing()))
     }
 
     /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
         let Some(lending) = &mut self.lending else { return };
+        lending.executed(&self.output[at..]);
         let facts = self.caller.facts();
         let executing = Some(lending.queued.len());
         let mut who = Who {
@@ -291,12 +348,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on.
-    fn lost(&mut self, error: &io::Error) -> bool {
-        let Some(lending) = self.lending.take() else { return false };
+    fn lost(&mut self, error: &io::Error) -> Broken {
+        let Some(lending) = self.lending.take() else { return Broken::closing(0) };
         let failure = JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
+        self.caller.count_failure(&failure);
         self.fail_replies(lending.missing(), &failure);
         tracing::debug!(client = self.entry.id, reason = lending.reason.name(), %error, "exclusive connection lost");
-        !lending.is_needed() && !lending.is_changing()
+        let go_on = !lending.is_needed() && !lending.is_changing();
+        Broken { missing: lending.missing(), go_on }
     }
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
@@ -320,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.subscriber = None;
         let settings = &self.settings;
         let authenticated = !settings.users.are_required();
-        self.state = ClientState::new(self.entry.id, settings.db, authenticated);
+        self.state.reset(settings.db, authenticated);
         self.entry.renamed(b"");
         write_simple(&mut self.output, "RESET");
     }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -80,13 +81,20 @@ pub(crate) struct Feeds {
     pub(crate) settings: PubSubSettings,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Directory {
     feeds: [HashMap<Arc<[u8]>, Feed>; 3],
     /// Feeds whose subscription at the upstream may not be what it should be.
     changed: HashSet<Name>,
     /// Why the upstream cannot be reached, if it cannot.
     down: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Directory {
+    /// Not the names, which are clients'.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
+    }
 }
 
 impl Directory {
@@ -134,6 +142,11 @@ impl Feeds {
     /// Counts a session that was too slow; how many there were.
     pub(crate) fn count_overrun(&self) -> u64 {
         self.overrun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Sessions that were too slow, since the start.
+    pub(crate) fn overrun(&self) -> u64 {
+        self.overrun.load(Ordering::Relaxed)
     }
 
     /// Channels, patterns and sharded channels for which there is a feed.
@@ -318,10 +331,13 @@ impl Turn<'_> {
         if !std::mem::replace(&mut feed.fresh, true) {
             self.fresh.push(name.clone());
         }
-        let refused = matches!(feed.upstream, Upstream::Refused(_));
-        if refused && feed.served {
+        if let Upstream::Refused(text) = &feed.upstream
+            && feed.served
+        {
             // It was in force before the connection was lost. Its listeners see the end of their receivers.
-            tracing::warn!(error = ?feed.upstream, "subscription refused, closing its subscribers");
+            // The rest of the text may name the channel.
+            let error = text.split(' ').next().unwrap_or_default();
+            tracing::warn!(error, "subscription refused, closing its subscribers");
             self.number += 1;
             self.ended.extend(self.directory.remove(name));
         } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {

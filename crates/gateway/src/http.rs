@@ -18,7 +18,7 @@ use crate::{
     metrics,
     rows::{Cell, Row},
     settings::HttpSettings,
-    views,
+    views::{self, Clients},
 };
 
 /// Bytes of a request's head.
@@ -70,8 +70,8 @@ impl Http {
 
 async fn serve(stream: TcpStream, context: Arc<Context>, limit: Duration) {
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &context);
-        async move { Ok::<_, Infallible>(response) }
+        let context = Arc::clone(&context);
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &context).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -86,12 +86,12 @@ async fn serve(stream: TcpStream, context: Arc<Context>, limit: Duration) {
     }
 }
 
-fn answer(method: &Method, path: &str, context: &Arc<Context>) -> Response<Full<Bytes>> {
+async fn answer(method: &Method, path: &str, context: &Arc<Context>) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
     match path {
-        "/metrics" => match metrics::text(context) {
+        "/metrics" => match metrics::text(context).await {
             Ok(text) => response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
         },
@@ -100,7 +100,7 @@ fn answer(method: &Method, path: &str, context: &Arc<Context>) -> Response<Full<
             None => plain(StatusCode::OK, "ready\n"),
             Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
         },
-        "/status" => response(StatusCode::OK, "application/json", status(context).to_string()),
+        "/status" => response(StatusCode::OK, "application/json", status(context).await.to_string()),
         _ => plain(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and /status\n"),
     }
 }
@@ -117,12 +117,13 @@ fn unready(context: &Context) -> Option<String> {
     }
 }
 
-fn status(context: &Context) -> serde_json::Value {
+async fn status(context: &Context) -> serde_json::Value {
+    let clients = Clients::of(context).await;
     let rows = |rows: Vec<Row>| rows.into_iter().map(object).collect::<Vec<_>>();
     serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": unready(context).is_none(),
-        "pools": rows(views::pools(context)),
+        "pools": rows(views::pools(context, &clients)),
         "workers": rows(views::workers(context)),
         "stats": object(views::stats(context)),
     })

@@ -110,7 +110,7 @@ impl Input {
         if self.ended {
             return Poll::Ready(Ok(Stop::End));
         }
-        if self.missing > READ_BYTES {
+        if self.missing > READ_BYTES && self.pending.len() >= READ_BYTES {
             return self.poll_read_large(stream, cx, burst, bounds);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -142,7 +142,7 @@ impl Input {
         S: AsyncRead + Unpin,
     {
         // As much again as is there, so that a length alone reserves nothing.
-        let room = self.missing.min(self.pending.len().max(READ_BYTES));
+        let room = self.missing.min(self.pending.len());
         if !self.charge(self.pending.len() + room) {
             return Poll::Ready(Ok(Stop::OutOfMemory));
         }
@@ -263,6 +263,7 @@ fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds:
                     Class::Multi => false,
                     Class::Exec if open => {
                         transaction = None;
+                        burst.transaction = true;
                         false
                     }
                     Class::Here(_) | Class::Exec | Class::Exclusive(_) | Class::Refused(_) | Class::Attack => {

@@ -65,7 +65,6 @@ pub(crate) enum Message {
 }
 
 /// An exclusive connection and what it is needed for.
-#[derive(Debug)]
 pub(crate) struct Lending {
     pub(crate) lent: Lent,
     pub(crate) reason: Reason,
@@ -88,6 +87,8 @@ pub(crate) struct Lending {
     pub(crate) queued: Queued,
     /// What the transaction changes, in force once it is executed.
     queued_changes: Vec<Change>,
+    /// Which of its requests change subscriptions, one name each.
+    queued_subscriptions: Vec<usize>,
     channels: HashSet<Vec<u8>>,
     patterns: HashSet<Vec<u8>>,
     shards: HashSet<Vec<u8>>,
@@ -110,6 +111,7 @@ impl Lending {
             no_touch: false,
             queued: Queued::default(),
             queued_changes: Vec::new(),
+            queued_subscriptions: Vec::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
@@ -214,10 +216,24 @@ impl Lending {
         message_is
     }
 
+    /// A transaction with changes of subscriptions has been answered by `reply`.
+    pub(crate) fn executed(&mut self, reply: &[u8]) {
+        let changing = std::mem::take(&mut self.queued_subscriptions);
+        if !changing.is_empty()
+            && let Ok((Value::Array(replies), _)) = Value::decode(&Bytes::copy_from_slice(reply))
+        {
+            changing.into_iter().filter_map(|index| replies.get(index)).for_each(|reply| self.confirmed(reply));
+        }
+    }
+
     fn confirm(&mut self, message: &[u8]) {
-        let Ok((Value::Array(items) | Value::Push(items), _)) = Value::decode(&Bytes::copy_from_slice(message)) else {
-            return;
-        };
+        if let Ok((confirmation, _)) = Value::decode(&Bytes::copy_from_slice(message)) {
+            self.confirmed(&confirmation);
+        }
+    }
+
+    fn confirmed(&mut self, confirmation: &Value) {
+        let (Value::Array(items) | Value::Push(items)) = confirmation else { return };
         let [Some(kind), name] = [0, 1].map(|index| items.get(index).and_then(Value::as_bytes)) else { return };
         let Some(name) = name else { return };
         match kind {
@@ -235,6 +251,9 @@ impl Lending {
     /// now on, if that changed.
     pub(crate) fn apply(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
         let error = reply.starts_with(b"-");
+        if self.multi && change == Change::Subscribe && reply.starts_with(b"+QUEUED") {
+            self.queued_subscriptions.extend(self.queued.len().checked_sub(1));
+        }
         if self.multi && change != Change::EndMulti {
             if matches!(change, Change::Select(_) | Change::Tracking(_) | Change::NoTouch(_))
                 && reply.starts_with(b"+QUEUED")

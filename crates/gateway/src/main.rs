@@ -19,6 +19,7 @@ mod embedded;
 mod embedded_limits;
 mod error_text;
 mod exclusive_mode;
+mod failed_logins;
 mod feeds;
 mod gateway;
 mod glob;

@@ -1,7 +1,7 @@
 //! What shared pub/sub passes around: the name of a channel or pattern, and a message that is written as
 //! it came, in either protocol. Used by `feeds`, `subscriber` and `shared_pubsub`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use resp::Protocol;
 
@@ -46,18 +46,31 @@ impl Kind {
 }
 
 /// A channel, pattern or sharded channel.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(crate) kind: Kind,
     pub(crate) bytes: Arc<[u8]>,
 }
 
+impl fmt::Debug for Name {
+    /// Not the name itself, which is a client's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Name").field("kind", &self.kind).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
 /// A message as it came, with its place in the order of all that came.
-#[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) number: u64,
     /// Whole. The first byte is that of the upstream's protocol; the rest is the same in both.
     bytes: Box<[u8]>,
+}
+
+impl fmt::Debug for Message {
+    /// Not what it says.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("number", &self.number).field("bytes", &self.bytes.len()).finish()
+    }
 }
 
 impl Message {

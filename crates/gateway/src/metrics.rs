@@ -1,146 +1,176 @@
 //! What is counted, as Prometheus reads it. Looks at everything when it is asked and keeps nothing: no
-//! label has more values than there are kinds of things.
+//! label has more values than there are kinds of things. `config/grafana-dashboard.json` and
+//! `config/alerts.yml` go by these names.
 
-use std::{fmt::Error, sync::Arc};
+mod page;
 
-use pool::{Distribution, Upstream, WorkerState};
+use std::{fmt::Error, fs, sync::Arc};
+
+use pool::{ClassTotals, Totals, Upstream, WorkerState};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, text::encode},
     registry::Registry,
 };
 
+use tokio::task::spawn_blocking;
+
+use self::page::{Page, as_f64};
 use crate::{command::Reason, context::Context, views::Clients};
 
 const MICROS: f64 = 1e6;
 
-/// All metrics in the OpenMetrics text format.
-pub(crate) fn text(context: &Arc<Context>) -> Result<String, Error> {
+/// All metrics in the OpenMetrics text format. Written on a thread of its own: it takes as long as some
+/// hundred requests.
+pub(crate) async fn text(context: &Arc<Context>) -> Result<String, Error> {
+    let clients = Clients::of(context).await;
+    let source = Source { context: Arc::clone(context), clients };
+    spawn_blocking(move || write(source)).await.unwrap_or(Err(Error))
+}
+
+fn write(source: Source) -> Result<String, Error> {
     let mut registry = Registry::with_prefix("respool");
-    registry.register_collector(Box::new(Source(Arc::clone(context))));
+    registry.register_collector(Box::new(source));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Source(Arc<Context>);
+struct Source {
+    context: Arc<Context>,
+    clients: Clients,
+}
 
 impl Collector for Source {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
-        let mut page = Page(&mut encoder);
-        jobs(&self.0, &mut page)?;
-        clients(&self.0, &mut page)?;
-        connections(&self.0, &mut page)?;
-        let generation = self.0.operator.generation();
-        page.gauge("config_generation", "Configurations in force since the start", as_f64(generation))
+        let (mut page, context) = (Page(&mut encoder), &self.context);
+        let totals = context.operator.pool.totals();
+        requests(context, &totals, &mut page)?;
+        jobs(context, &totals, &mut page)?;
+        clients(context, &self.clients, &mut page)?;
+        connections(context, &mut page)?;
+        memory(context, &mut page)?;
+        process(context, &mut page)
     }
 }
 
-fn jobs(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let (totals, status, counts) = (context.operator.pool.totals(), context.operator.pool.status(), &context.counts);
-    let by_class = [
-        ("shared", totals.requests),
-        ("exclusive", counts.requests_exclusive.get()),
-        ("here", counts.requests_here.get()),
-        ("refused", counts.requests_refused.get()),
-    ];
-    page.counters("requests", "Requests of clients, by class of command", "class", &by_class)?;
-    page.counter("replies", "Shared requests that the upstream has replied to", totals.replied)?;
-    page.counter("failed_requests", "Shared requests that got an error of the gateway", totals.failed)?;
-    page.counters("errors", "Jobs that failed, by kind of error", "kind", &totals.failures)?;
-    page.counter("request_bytes", "Bytes of shared requests", totals.request_bytes)?;
+/// Classes of requests that went on to the upstream.
+fn forwarded(context: &Context, totals: &Totals) -> Vec<(&'static str, ClassTotals)> {
+    let shared = totals.classes.iter().map(|(class, totals)| (class.name(), totals.clone()));
+    let exclusive = Reason::ALL.into_iter().map(|why| (why.column(), context.counts.exclusive(why).totals()));
+    shared.chain(exclusive).collect()
+}
+
+fn requests(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let forwarded = forwarded(context, totals);
+    let own = [("here", context.counts.here.totals()), ("refused", context.counts.refused.totals())];
+    let all = || forwarded.iter().chain(&own);
+    let requests = all().map(|(class, totals)| (*class, totals.requests));
+    page.counters("requests", "Requests of clients, by class of command", "class", requests)?;
+    let replied = all().map(|(class, totals)| (*class, totals.replied));
+    page.counters("replies", "Requests to which there was a reply", "class", replied)?;
+    let failed = all().map(|(class, totals)| (*class, totals.failed));
+    let help = "Requests that got an error of the gateway, or whose client was gone before the reply";
+    page.counters("failed_requests", help, "class", failed)?;
+    let pending = all().map(|(class, totals)| (*class, totals.under_way()));
+    page.gauges("pending_requests", "Requests that have neither a reply nor failed", "class", pending)?;
+    let queue = forwarded.iter().map(|(class, totals)| (*class, &totals.queue_time));
+    page.histograms("queue_seconds", "How long jobs waited for a connection", "class", queue, MICROS)?;
+    let upstream = forwarded.iter().map(|(class, totals)| (*class, &totals.upstream_time));
+    page.histograms("upstream_seconds", "From there until the last reply", "class", upstream, MICROS)?;
+    let total = forwarded.iter().map(|(class, totals)| (*class, &totals.total_time));
+    page.histograms("total_seconds", "Both together", "class", total, MICROS)
+}
+
+fn jobs(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (status, settings) = (context.operator.pool.status(), context.operator.pool.settings());
+    let errors = totals.failures.iter().copied().chain(context.counts.faults());
+    page.counters("errors", "What went wrong with jobs and clients, by kind", "kind", errors)?;
+    page.counter("request_bytes", "Bytes of requests on shared connections", totals.request_bytes)?;
     page.counter("reply_bytes", "Bytes of the replies to them", totals.reply_bytes)?;
     page.counter("retries", "Jobs sent again", status.retried)?;
-    let seconds = [
-        ("queue_seconds", "From a job's beginning until a worker took it", &totals.queue_time),
-        ("upstream_seconds", "From there until its last reply", &totals.upstream_time),
-        ("total_seconds", "Both together", &totals.total_time),
-    ];
-    for (name, help, times) in seconds {
-        page.histogram(name, help, times, MICROS)?;
-    }
     page.histogram("job_requests", "Requests of one job", &totals.job_requests, 1.0)?;
+    page.histogram("write_jobs", "Jobs of one write to the upstream", &totals.write_jobs, 1.0)?;
+    page.histogram("write_requests", "Requests of one write to the upstream", &totals.write_requests, 1.0)?;
     page.gauge("queue_jobs", "Jobs in the queue", as_f64(status.queued_jobs as u64))?;
-    page.gauge("queue_bytes", "Bytes of requests, queued and in flight", as_f64(status.queued_bytes as u64))?;
-    page.gauge("paused", "1 while new jobs are held back", f64::from(u8::from(status.paused)))
+    page.gauge("queue_jobs_max", "Jobs the queue has room for", as_f64(settings.queue_capacity as u64))?;
+    page.gauge("paused", "1 while new jobs are held back", as_f64(status.paused.into()))
 }
 
-fn clients(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let (clients, counts) = (Clients::of(context), &context.counts);
+fn clients(context: &Context, clients: &Clients, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let counts = &context.counts;
     let idle = clients.total.saturating_sub(clients.active + clients.waiting);
     let by_state = [("active", clients.active), ("waiting", clients.waiting), ("idle", idle)];
-    page.gauges("clients", "Clients, by state", "state", &by_state)?;
+    page.gauges("clients", "Clients, by state", "state", by_state.map(|(state, count)| (state, count as u64)))?;
     page.gauge("clients_max", "Clients there may be", as_f64(context.operator.sessions().clients_max as u64))?;
     page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
     page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
     page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
-    let by_reason: Vec<_> = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive).collect();
-    page.gauges("exclusive", "Clients with an exclusive connection, by reason", "reason", &by_reason)
+    page.counter("logins_refused", "Logins with a wrong name or password", counts.logins_refused.get())?;
+    let overrun = context.feeds.as_ref().map_or(0, |feeds| feeds.overrun());
+    page.counter("subscribers_overrun", "Subscribers closed because they were too slow", overrun)?;
+    let subscriptions = context.feeds.as_ref().map_or(0, |feeds| feeds.len());
+    page.gauge("subscriptions", "Names subscribed for all clients together", as_f64(subscriptions as u64))?;
+    let by_reason = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive.map(|count| count as u64));
+    page.gauges("exclusive", "Clients with an exclusive connection, by reason", "reason", by_reason)
 }
 
 fn connections(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
     let pool = &context.operator.pool;
-    let (status, workers) = (pool.status(), pool.workers());
-    let count = |state| workers.iter().filter(|worker| worker.state == state).count();
+    let (status, workers, settings) = (pool.status(), pool.workers(), pool.settings());
+    let count = |state| workers.iter().filter(|worker| worker.state == state).count() as u64;
     let by_state = WorkerState::ALL.map(|state| (state.name(), count(state)));
-    page.gauges("workers", "Workers, by state", "state", &by_state)?;
-    let settings = pool.settings();
+    page.gauges("workers", "Workers, by state", "state", by_state)?;
     page.gauge("workers_target", "Workers there should be", as_f64(settings.workers as u64))?;
     let in_flight: usize = workers.iter().map(|worker| worker.in_flight).sum();
-    page.gauge("in_flight", "Requests sent and not answered", as_f64(in_flight as u64))?;
+    page.gauge("in_flight", "Requests that workers have sent and that are not answered", as_f64(in_flight as u64))?;
     let up = matches!(status.upstream, Upstream::Up(_));
-    page.gauge("upstream_up", "1 while a worker is connected", f64::from(u8::from(up)))?;
-    let lines = [("lent", status.exclusive_lent), ("idle", status.exclusive_idle)];
-    page.gauges("exclusive_connections", "Exclusive connections, by state", "state", &lines)?;
+    page.gauge("upstream_up", "1 while a worker is connected", as_f64(up.into()))?;
+    let lines = [("lent", status.exclusive_lent as u64), ("idle", status.exclusive_idle as u64)];
+    page.gauges("exclusive_connections", "Exclusive connections, by state", "state", lines)?;
     page.gauge("exclusive_max", "Exclusive connections there may be", as_f64(settings.exclusive_max as u64))?;
     let opened = [("worker", status.opened), ("exclusive", status.exclusive_opened)];
-    page.counters("connections_opened", "Connections to the upstream opened, by kind", "kind", &opened)?;
-    page.counter("connections_lost", "Connections of workers that broke", status.lost)
+    page.counters("connections_opened", "Connections to the upstream opened, by kind", "kind", opened)?;
+    page.counter("connection_attempts_failed", "Attempts of workers to connect that failed", status.attempts_failed)?;
+    let broken = status.lost.saturating_sub(status.lost_idle);
+    let closed = [("broken", broken), ("idle", status.lost_idle), ("retired", status.retired)];
+    let help = "Connections of workers that ended: broken with requests in flight, while idle, or in order";
+    page.counters("connections_closed", help, "reason", closed)
 }
 
-/// Exact up to 2^53, which no count here reaches.
-#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floating point")]
-fn as_f64(number: u64) -> f64 {
-    number as f64
+/// What is held against each bound, and the bound.
+fn memory(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (pool, sessions) = (&context.operator.pool, context.operator.sessions());
+    let held = [
+        ("queue", pool.status().queued_bytes as u64),
+        ("input", context.input_bytes.used() as u64),
+        ("replies", context.reply_bytes.used() as u64),
+    ];
+    let help = "Bytes held: requests queued and in flight, unfinished requests, replies not read";
+    page.gauges("held_bytes", help, "what", held)?;
+    let bounds = [
+        ("queue", pool.settings().queue_bytes_max as u64),
+        ("input", sessions.input_bytes_max as u64),
+        ("replies", sessions.replies_bytes_max as u64),
+    ];
+    page.gauges("held_bytes_max", "Bytes that may be held", "what", bounds)?;
+    page.gauge("resident_bytes", "Memory of the process", as_f64(resident_bytes().unwrap_or(0)))
 }
 
-/// Writes one metric after the other.
-struct Page<'p, 'e>(&'p mut DescriptorEncoder<'e>);
+fn process(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let generation = context.operator.generation();
+    page.gauge("config_generation", "Configurations in force since the start", as_f64(generation))?;
+    let refused = context.counts.reloads_refused.get();
+    page.counter("config_refused", "Configurations that were refused", refused)?;
+    let version = [(env!("CARGO_PKG_VERSION"), 1)];
+    page.gauges("build_info", "Always 1; the version is the label", "version", version)?;
+    page.gauge("draining", "1 once the gateway is ending", as_f64(context.registry.is_draining().into()))
+}
 
-impl Page<'_, '_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
-        let metric = ConstCounter::new(value);
-        metric.encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
-    }
-
-    fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (value, count) in values {
-            ConstCounter::new(*count).encode(family.encode_family(&[(label, *value)])?)?;
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
-        let metric = ConstGauge::new(value);
-        metric.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
-    }
-
-    fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(&str, usize)]) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (value, count) in values {
-            ConstGauge::new(as_f64(*count as u64)).encode(family.encode_family(&[(label, *value)])?)?;
-        }
-        Ok(())
-    }
-
-    /// Values are divided by `unit`.
-    fn histogram(&mut self, name: &str, help: &str, values: &Distribution, unit: f64) -> Result<(), Error> {
-        let bound = |bound: Option<u64>| bound.map_or(f64::MAX, |bound| as_f64(bound) / unit);
-        let buckets: Vec<_> = values.buckets.iter().map(|(upper, count)| (bound(*upper), *count)).collect();
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(as_f64(values.sum) / unit, values.count(), &buckets, None)
-    }
+/// As Linux counts it.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

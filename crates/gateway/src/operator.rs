@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use crate::{
     args::Args,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, without_values},
     in_force::InForce,
     logs::Logs,
     settings::{GatewaySettings, SessionSettings},
@@ -121,11 +121,11 @@ impl Operator {
         }
         *place = match place {
             Value::String(_) => Value::String(text.to_owned()),
-            _ => read_value(text).ok_or_else(|| ConfigError::Console(format!("{key}: \"{text}\" is no value")))?,
+            _ => read_value(text).ok_or_else(|| ConfigError::Console(format!("{key}: that is no value")))?,
         };
-        let config = table
-            .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Console(format!("{key}: {}", error.message())))?;
+        let config = table.try_into().map_err(|error: toml::de::Error| {
+            ConfigError::Console(format!("{key}: {}", without_values(error.message())))
+        })?;
         self.put_in_force(&config)
     }
 
@@ -140,8 +140,9 @@ impl Operator {
             }
         }
         let outcome = Outcome::new(running.generation + 1, &flat(&old), &flat(&wanted), &flat(&possible));
-        let config: Config =
-            possible.try_into().map_err(|error: toml::de::Error| ConfigError::Console(error.message().to_owned()))?;
+        let config: Config = possible
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Console(without_values(error.message())))?;
         let mut settings = GatewaySettings::new(&config)?;
         if let (true, Some(endpoint)) = (settings.embedded, &self.embedded) {
             settings.pool.endpoint = endpoint.clone();

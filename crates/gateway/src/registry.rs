@@ -71,6 +71,11 @@ impl Entry {
         self.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why the session borrows an exclusive connection, if it does.
+    pub(crate) fn exclusive(&self) -> Option<Reason> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).exclusive
+    }
+
     pub(crate) fn update(&self, change: impl FnOnce(&mut Details)) {
         change(&mut self.details.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -140,9 +145,10 @@ impl Registry {
 
     /// All sessions, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
-        let mut all: Vec<_> = self.lock().values().cloned().collect();
-        all.sort_unstable_by_key(|entry| entry.id);
-        all
+        // Ids beside the entries, so that sorting does not have to look into each.
+        let mut all: Vec<_> = self.lock().iter().map(|(id, entry)| (*id, Arc::clone(entry))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// Asks all sessions, and those still to come, to drain.

@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     context::Context,
+    counts::Fault,
     error_text,
     in_force::InForce,
     input::{Bounds, Input, Stop},
@@ -37,6 +38,9 @@ use crate::{
 /// Buffers up to this size, in bytes, are kept from one burst to the next; larger ones are given back,
 /// so that a quiet session is small.
 const KEEP_BYTES: usize = 1024;
+
+/// Replies beyond this, in bytes, are written before the next request is looked at.
+const OUTPUT_BYTES: usize = 64 * 1024;
 
 /// How long a new client may take to its first request before a drain closes it.
 const FIRST_REQUEST: Duration = Duration::from_millis(200);
@@ -111,8 +115,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Stop::Incomplete | Stop::Full => true,
                 // Boxed, so that the rare paths do not make every session's task larger.
                 Stop::Other(class) => Box::pin(self.other(class)).await,
-                Stop::Malformed(error) => self.refuse(&error_text::request(&error)),
-                Stop::OutOfMemory => self.refuse(error_text::input_full(self.settings.input_bytes_max).as_bytes()),
+                Stop::Malformed(error) => self.refuse(Fault::Protocol, &error_text::request(&error)),
+                Stop::OutOfMemory => {
+                    let text = error_text::input_full(self.settings.input_bytes_max);
+                    self.refuse(Fault::InputFull, text.as_bytes())
+                }
                 Stop::End => false,
             };
             if !go_on {
@@ -143,6 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
     async fn next_input(&mut self) -> io::Result<Stop> {
+        if self.output.len() > OUTPUT_BYTES {
+            // Replies to what is answered here gather while there is more of it.
+            self.flush().await;
+        }
         if self.entry.asked() == Asked::Kill {
             return Ok(Stop::End);
         }
@@ -226,6 +237,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         burst.needs = self.state.needs;
         let due = burst.replies_due;
         if !self.window.is_cheap(due as usize) && !self.room_for_replies().await {
+            self.caller.count_refused(&burst);
+            self.context.counts.fault(Fault::RepliesFull);
             let text = error_text::replies_full(&self.settings);
             (0..due).for_each(|_| write_error(&mut self.output, &text));
             return true;
@@ -259,9 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || Box::pin(timeout(settings.queue_timeout, budget.take(0, settings.replies_bytes_max))).await.is_ok()
     }
 
-    /// Says why and closes.
-    fn refuse(&mut self, text: &[u8]) -> bool {
-        write_error(&mut self.output, text);
+    /// Says why, to a client that wants replies, and closes.
+    fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
+        self.context.counts.fault(fault);
+        if !self.state.is_muted() {
+            write_error(&mut self.output, text);
+        }
         false
     }
 
@@ -276,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             self.deaf = true;
             if error.kind() == io::ErrorKind::TimedOut {
+                self.context.counts.fault(Fault::ClientStuck);
                 // It is there and takes nothing: what it still asks for is not fetched either.
                 self.entry.ask(Asked::Kill);
             }

@@ -14,13 +14,20 @@ use resp::RequestLimits;
 use crate::{
     auth::{Digest32, User, Users},
     config::{Config, ConfigError},
+    failed_logins::LoginBounds,
 };
 
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
 
-/// More than that, for every channel, is a mistake.
-const BACKLOG_MESSAGES_MAX: usize = 1 << 24;
+/// More threads than that are a mistake.
+const THREADS_MAX: usize = 1024;
+
+/// More of anything than that is a mistake, and could not be set aside.
+const COUNT_MAX: usize = 1 << 24;
+
+/// More bytes than that no machine has; sums of a few such bounds are numbers still.
+const BYTES_MAX: usize = 1 << 48;
 
 /// A year: longer waits are mistakes.
 const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
@@ -74,6 +81,7 @@ pub(crate) struct SessionSettings {
     /// Users who may use the console.
     pub(crate) admins: Vec<String>,
     pub(crate) login_timeout: Duration,
+    pub(crate) logins: LoginBounds,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub(crate) denied: HashSet<Vec<u8>>,
 }
@@ -96,8 +104,22 @@ fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigEr
     Err(ConfigError::Value { key, problem: problem.into() })
 }
 
+fn within(key: &'static str, number: usize, max: usize) -> Result<usize, ConfigError> {
+    match number {
+        0 => value(key, "must be at least 1"),
+        number if number > max => value(key, format!("must be at most {max}")),
+        number => Ok(number),
+    }
+}
+
+/// A number of things of which each costs memory.
+fn count(key: &'static str, number: usize) -> Result<usize, ConfigError> {
+    within(key, number, COUNT_MAX)
+}
+
+/// A number of bytes, or of what else costs nothing before it is there.
 fn at_least_one(key: &'static str, number: usize) -> Result<usize, ConfigError> {
-    if number == 0 { value(key, "must be at least 1") } else { Ok(number) }
+    within(key, number, BYTES_MAX)
 }
 
 fn millis(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
@@ -108,9 +130,13 @@ fn millis(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
     }
 }
 
+fn millis_or_zero(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
+    if number == 0 { Ok(Duration::ZERO) } else { millis(key, number) }
+}
+
 impl GatewaySettings {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let threads = at_least_one("runtime.threads", config.runtime.threads)?;
+        let threads = within("runtime.threads", config.runtime.threads, THREADS_MAX)?;
         let (embedded, endpoint) = endpoint(config)?;
         let pool = pool_settings(config, endpoint)?;
         if embedded && pool.workers > EMBEDDED_WORKERS_MAX {
@@ -124,7 +150,7 @@ impl GatewaySettings {
             session: session_settings(config, &pool, embedded)?,
             pool,
             shared_pubsub: pubsub_settings(config)?,
-            grace_period: Duration::from_millis(config.shutdown.grace_period_ms),
+            grace_period: millis_or_zero("shutdown.grace_period_ms", config.shutdown.grace_period_ms)?,
             log: log_settings(config)?,
             http: http_settings(config)?,
         })
@@ -169,21 +195,21 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
         return value("upstream.reconnect_delay_max_ms", "must not be less than reconnect_delay_min_ms");
     }
     Ok(Settings {
-        workers: at_least_one("pool.workers", pool.workers)?,
-        pipeline_depth: at_least_one("pool.pipeline_depth", pool.pipeline_depth)?,
-        queue_capacity: at_least_one("pool.queue_capacity", pool.queue_capacity)?,
+        workers: count("pool.workers", pool.workers)?,
+        pipeline_depth: count("pool.pipeline_depth", pool.pipeline_depth)?,
+        queue_capacity: count("pool.queue_capacity", pool.queue_capacity)?,
         queue_bytes_max: at_least_one("pool.queue_bytes_max", pool.queue_bytes_max)?,
         queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms)?,
         pause_timeout: millis("pool.pause_timeout_ms", pool.pause_timeout_ms)?,
         reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms)?,
         reply_bytes_max: at_least_one("pool.reply_bytes_max", pool.reply_bytes_max)?,
-        reply_depth_max: at_least_one("pool.reply_depth_max", pool.reply_depth_max)?,
+        reply_depth_max: count("pool.reply_depth_max", pool.reply_depth_max)?,
         connect_timeout: millis("upstream.connect_timeout_ms", upstream.connect_timeout_ms)?,
         reconnect_delay_min,
         reconnect_delay_max,
         keepalive: millis("upstream.keepalive_ms", upstream.keepalive_ms)?,
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms)?,
-        exclusive_max: at_least_one("pool.exclusive_max", pool.exclusive_max)?,
+        exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,
         exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms)?,
         endpoint,
     })
@@ -191,31 +217,38 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
 
 fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<SessionSettings, ConfigError> {
     let clients = &config.clients;
+    let login_timeout = millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?;
     let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
     Ok(SessionSettings {
         upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
         embedded,
-        clients_max: at_least_one("clients.clients_max", clients.clients_max)?,
+        clients_max: count("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,
-            args_max: at_least_one("clients.args_max", clients.args_max)?,
+            args_max: count("clients.args_max", clients.args_max)?,
             bulk_bytes_max: RequestLimits::default().bulk_bytes_max,
             unauthenticated: false,
         },
-        input_bytes_max: clients.input_bytes_max,
-        backlog_bytes_max: clients.backlog_bytes_max,
+        input_bytes_max: clients.input_bytes_max.min(BYTES_MAX),
+        backlog_bytes_max: clients.backlog_bytes_max.min(BYTES_MAX),
         replies_bytes_max: at_least_one("pool.replies_bytes_max", config.pool.replies_bytes_max)?,
-        batch_max: at_least_one("pool.batch_max", config.pool.batch_max)?,
+        batch_max: count("pool.batch_max", config.pool.batch_max)?,
         batch_bytes_max: at_least_one("pool.batch_bytes_max", config.pool.batch_bytes_max)?,
         batch_reply_bytes: at_least_one("pool.batch_reply_bytes", config.pool.batch_reply_bytes)?,
         queue_timeout: pool.queue_timeout,
         reply_timeout: pool.reply_timeout,
         write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
-        idle_timeout: (clients.idle_timeout_ms > 0).then(|| Duration::from_millis(clients.idle_timeout_ms)),
+        idle_timeout: Some(millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms)?)
+            .filter(|timeout| !timeout.is_zero()),
         db: pool.endpoint.db,
         users: users(config)?,
         admins: admins(config)?,
-        login_timeout: millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?,
+        login_timeout,
+        logins: LoginBounds {
+            delay_min: millis_or_zero("auth.failure_delay_ms", config.auth.failure_delay_ms)?,
+            delay_max: login_timeout,
+            failures_max: count("auth.failures_max", config.auth.failures_max)?.try_into().unwrap_or(u32::MAX),
+        },
         denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
 }
@@ -223,12 +256,9 @@ fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<
 fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigError> {
     let pubsub = &config.pubsub;
     let settings = PubSubSettings {
-        backlog_messages: at_least_one("pubsub.backlog_messages", pubsub.backlog_messages)?,
-        subscriptions_max: at_least_one("pubsub.subscriptions_max", pubsub.subscriptions_max)?,
+        backlog_messages: count("pubsub.backlog_messages", pubsub.backlog_messages)?,
+        subscriptions_max: count("pubsub.subscriptions_max", pubsub.subscriptions_max)?,
     };
-    if settings.backlog_messages > BACKLOG_MESSAGES_MAX {
-        return value("pubsub.backlog_messages", format!("must be at most {BACKLOG_MESSAGES_MAX}"));
-    }
     match pubsub.mode.as_str() {
         "dedicated" => Ok(None),
         "shared" => Ok(Some(settings)),
@@ -253,7 +283,7 @@ fn users(config: &Config) -> Result<Users, ConfigError> {
 fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, ConfigError> {
     let metrics = &config.metrics;
     let settings = HttpSettings {
-        connections_max: at_least_one("metrics.connections_max", metrics.connections_max)?,
+        connections_max: count("metrics.connections_max", metrics.connections_max)?,
         timeout: millis("metrics.timeout_ms", metrics.timeout_ms)?,
     };
     if metrics.listen.is_empty() {
@@ -301,6 +331,9 @@ mod tests {
         assert!(problem(|config| config.listen = "nonsense".into()).starts_with("listen: "));
         assert!(problem(|config| config.listen = "0.0.0.0:1".into()).contains("protected_mode"));
         assert!(problem(|config| config.pubsub.mode = "both".into()).starts_with("pubsub.mode: "));
+        assert!(problem(|config| config.pool.queue_capacity = usize::MAX).starts_with("pool.queue_capacity: "));
+        assert!(problem(|config| config.clients.clients_max = usize::MAX).starts_with("clients.clients_max: "));
+        assert!(problem(|config| config.clients.idle_timeout_ms = u64::MAX).starts_with("clients.idle_timeout_ms: "));
         assert!(problem(|config| config.pubsub.backlog_messages = 0).starts_with("pubsub.backlog_messages: "));
         assert!(problem(|config| config.log.format = "xml".into()).starts_with("log.format: "));
         let secret = problem(|config| config.upstream.url = "http://:hunter2@host".into());

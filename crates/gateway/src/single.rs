@@ -3,6 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use pool::Burst;
 use resp::{Request, parse_integer, write_request};
 
 use crate::{
@@ -13,19 +14,22 @@ use crate::{
 };
 
 /// A request on its way to an exclusive connection, copied out of the input.
-#[derive(Debug)]
 pub(crate) struct Single {
     pub(crate) reason: Reason,
     pub(crate) change: Change,
     pub(crate) requests: Vec<u8>,
     /// Replies that will come.
     pub(crate) due: u32,
+    /// Requests of the client's own, as they are counted: one that subscribes may get many replies.
+    pub(crate) counted: u32,
     /// Replies at the beginning that the client has not asked for.
     pub(crate) swallow: u32,
     /// How long it may wait in the upstream; `None` is for ever.
     pub(crate) patience: Option<Duration>,
     /// The client's own request, where another stands in for it in a transaction.
     pub(crate) stood_in: Option<Vec<u8>>,
+    /// How long it waited for its connection.
+    pub(crate) waited: Duration,
 }
 
 impl Single {
@@ -63,8 +67,23 @@ impl Single {
 
     /// `requests`, of which one reply comes, and nothing to take note of.
     pub(crate) fn simple(requests: Vec<u8>, swallow: u32) -> Self {
-        let (reason, change) = (Reason::Other, Change::None);
-        Self { reason, change, requests, due: 1, swallow, patience: Some(Duration::ZERO), stood_in: None }
+        Self {
+            reason: Reason::Other,
+            change: Change::None,
+            requests,
+            due: 1,
+            counted: 1 - swallow,
+            swallow,
+            patience: Some(Duration::ZERO),
+            stood_in: None,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Requests that were gathered, with a reply to each.
+    pub(crate) fn burst(burst: Burst) -> Self {
+        let due = burst.replies_due;
+        Self { due, counted: due, ..Self::simple(burst.requests, 0) }
     }
 
     /// A request of a transaction that the gateway answers once that is executed.

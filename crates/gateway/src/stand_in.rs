@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What the upstream has queued in a transaction, and for which of it the gateway answers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Queued {
     count: usize,
     /// The request sent last, if a stand-in was sent for it.

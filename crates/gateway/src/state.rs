@@ -2,6 +2,8 @@
 
 use pool::Needs;
 
+use crate::failed_logins::FailedLogins;
+
 /// `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Replies {
@@ -33,6 +35,7 @@ pub(crate) struct ClientState {
     pub(crate) authenticated: bool,
     /// Who has logged in, if anybody has.
     pub(crate) user: Option<String>,
+    pub(crate) failed_logins: FailedLogins,
     pub(crate) replies: Replies,
     /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
     pub(crate) no_evict: bool,
@@ -47,10 +50,17 @@ impl ClientState {
             needs: Needs { db, ..Needs::default() },
             authenticated,
             user: None,
+            failed_logins: FailedLogins::default(),
             replies: Replies::On,
             no_evict: false,
             doomed: Doomed::No,
         }
+    }
+
+    /// As new, but for what its wrong passwords have cost it.
+    pub(crate) fn reset(&mut self, db: u32, authenticated: bool) {
+        let failed_logins = std::mem::take(&mut self.failed_logins);
+        *self = Self { failed_logins, ..Self::new(self.id, db, authenticated) };
     }
 
     /// The client has proved to be `user`.

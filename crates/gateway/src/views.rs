@@ -1,11 +1,13 @@
 //! What the console shows, with PgBouncer's names where it has the like: `cl_` for clients, `sv_` for
 //! connections to the upstream.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use pool::{Distribution, Stage, Status, Upstream, WorkerState};
+use pool::{BurstClass, ClassTotals, Distribution, Stage, Status, Upstream, WorkerState};
+use tokio::task::yield_now;
 
 use crate::{
+    auth::DEFAULT_USER,
     command::Reason,
     context::Context,
     operator::Outcome,
@@ -24,26 +26,37 @@ pub(crate) struct Clients {
     pub(crate) exclusive: [usize; Reason::ALL.len()],
 }
 
+/// Clients that are looked at before those who serve them get a turn.
+pub(crate) const CLIENTS_AT_A_TIME: usize = 256;
+
 impl Clients {
-    pub(crate) fn of(context: &Context) -> Self {
+    /// Looks at all clients, a few at a time.
+    pub(crate) async fn of(context: &Context) -> Self {
         let mut clients = Self::default();
-        for entry in context.registry.all() {
-            clients.total += 1;
-            let exclusive = entry.details().exclusive;
-            if let Some(index) = Reason::ALL.iter().position(|reason| Some(*reason) == exclusive) {
-                clients.exclusive[index] += 1;
+        for some in context.registry.all().chunks(CLIENTS_AT_A_TIME) {
+            clients.add(some);
+            yield_now().await;
+        }
+        clients
+    }
+
+    fn add(&mut self, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            self.total += 1;
+            let exclusive = entry.exclusive();
+            if let Some(reason) = exclusive {
+                self.exclusive[reason as usize] += 1;
             }
             match entry.progress.stage() {
                 Stage::Waiting(age) => {
-                    clients.waiting += 1;
-                    clients.max_wait = clients.max_wait.max(age);
+                    self.waiting += 1;
+                    self.max_wait = self.max_wait.max(age);
                 }
-                Stage::InFlight(_) => clients.active += 1,
-                Stage::Idle if exclusive.is_some() => clients.active += 1,
+                Stage::InFlight(_) => self.active += 1,
+                Stage::Idle if exclusive.is_some() => self.active += 1,
                 Stage::Idle => {}
             }
         }
-        clients
     }
 }
 
@@ -58,9 +71,9 @@ pub(crate) fn condition(status: &Status) -> &'static str {
 }
 
 /// `RESPOOL POOLS`.
-pub(crate) fn pools(context: &Context) -> Vec<Row> {
+pub(crate) fn pools(context: &Context, clients: &Clients) -> Vec<Row> {
     let pool = &context.operator.pool;
-    let (status, workers, clients) = (pool.status(), pool.workers(), Clients::of(context));
+    let (status, workers) = (pool.status(), pool.workers());
     let settings = context.operator.settings();
     let in_state = |state| number(workers.iter().filter(|worker| worker.state == state).count());
     let mut row = vec![
@@ -96,27 +109,25 @@ pub(crate) fn pools(context: &Context) -> Vec<Row> {
     vec![row]
 }
 
-/// `RESPOOL CLIENTS`.
-pub(crate) fn clients(context: &Context) -> Vec<Row> {
-    context.registry.all().iter().map(|entry| client(entry)).collect()
-}
-
-fn client(entry: &Entry) -> Row {
+/// One of `RESPOOL CLIENTS`.
+pub(crate) fn client(entry: &Entry) -> Row {
     let details = entry.details();
     let (state, wait) = match entry.progress.stage() {
         Stage::Waiting(age) => ("waiting", age),
         Stage::InFlight(_) => ("active", Duration::ZERO),
-        Stage::Idle if details.exclusive.is_some() => ("exclusive", Duration::ZERO),
+        Stage::Idle if details.exclusive.is_some() => ("active", Duration::ZERO),
         Stage::Idle => ("idle", Duration::ZERO),
     };
     vec![
-        ("id", number(entry.id)),
-        ("user", text(details.user.unwrap_or_default())),
-        ("name", text(String::from_utf8_lossy(&details.name))),
+        ("user", text(details.user.as_deref().unwrap_or(DEFAULT_USER))),
         ("database", number(details.db)),
         ("state", text(state)),
-        ("addr", text(entry.address.to_string())),
-        ("wait_us", number(wait.as_micros())),
+        ("addr", text(entry.address.ip().to_string())),
+        ("port", number(entry.address.port())),
+        ("wait", number(wait.as_secs())),
+        ("wait_us", number(wait.subsec_micros())),
+        ("application_name", text(String::from_utf8_lossy(&details.name))),
+        ("id", number(entry.id)),
         ("exclusive", text(details.exclusive.map_or("", Reason::name))),
         ("resp", number(details.protocol.version())),
         ("connected_s", number(entry.since.elapsed().as_secs())),
@@ -139,33 +150,53 @@ pub(crate) fn workers(context: &Context) -> Vec<Row> {
     workers.iter().map(row).collect()
 }
 
-/// `RESPOOL STATS`.
+/// `RESPOOL STATS`. Times in microseconds, of jobs on shared connections.
 pub(crate) fn stats(context: &Context) -> Row {
     let (totals, status, counts) = (context.operator.pool.totals(), context.operator.pool.status(), &context.counts);
+    let shared = totals.together();
+    let exclusive = Reason::ALL.map(|reason| counts.exclusive(reason).totals());
+    let sum = |count: fn(&ClassTotals) -> u64| number(exclusive.iter().map(count).sum::<u64>());
     let mean = |times: &Distribution| number(times.sum.checked_div(times.count()).unwrap_or(0));
     let mut row = vec![
-        ("total_query_count", number(totals.requests)),
-        ("total_replied", number(totals.replied)),
-        ("total_failed", number(totals.failed)),
+        ("total_query_count", number(shared.requests)),
+        ("total_replied", number(shared.replied)),
+        ("total_failed", number(shared.failed)),
         ("total_received", number(totals.request_bytes)),
         ("total_sent", number(totals.reply_bytes)),
-        ("total_wait_time", number(totals.queue_time.sum)),
-        ("total_query_time", number(totals.upstream_time.sum)),
-        ("avg_wait_time", mean(&totals.queue_time)),
-        ("avg_query_time", mean(&totals.upstream_time)),
+        ("total_wait_time", number(shared.queue_time.sum)),
+        ("total_query_time", number(shared.upstream_time.sum)),
+        ("avg_wait_time", mean(&shared.queue_time)),
+        ("avg_query_time", mean(&shared.upstream_time)),
         ("avg_batch", mean(&totals.job_requests)),
-        ("requests_here", number(counts.requests_here.get())),
-        ("requests_exclusive", number(counts.requests_exclusive.get())),
-        ("requests_refused", number(counts.requests_refused.get())),
+        ("avg_write_jobs", mean(&totals.write_jobs)),
+        ("avg_write_requests", mean(&totals.write_requests)),
+    ];
+    row.extend(totals.classes.iter().map(|(class, totals)| (column(*class), number(totals.requests))));
+    row.extend([
+        ("requests_exclusive", sum(|totals| totals.requests)),
+        ("failed_exclusive", sum(|totals| totals.failed)),
+        ("requests_here", number(counts.here.totals().requests)),
+        ("requests_refused", number(counts.refused.totals().requests)),
         ("clients_accepted", number(counts.clients_accepted.get())),
         ("clients_refused", number(counts.clients_refused.get())),
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
+        ("lost_idle", number(status.lost_idle)),
+        ("retired", number(status.retired)),
+        ("attempts_failed", number(status.attempts_failed)),
         ("retried", number(status.retried)),
         ("config_generation", number(context.operator.generation())),
-    ];
-    row.extend(totals.failures.into_iter().map(|(kind, count)| (kind, number(count))));
+    ]);
+    row.extend(totals.failures.into_iter().chain(counts.faults()).map(|(kind, count)| (kind, number(count))));
     row
+}
+
+fn column(class: BurstClass) -> &'static str {
+    match class {
+        BurstClass::Read => "requests_read",
+        BurstClass::Write => "requests_write",
+        BurstClass::Transaction => "requests_transaction",
+    }
 }
 
 /// `RESPOOL RELOAD` and `RESPOOL CONFIG SET`.

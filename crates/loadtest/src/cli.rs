@@ -70,7 +70,7 @@ pub struct ExtentArgs {
     #[arg(short, long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     pub seconds: f64,
     /// Measure this many operations instead.
-    #[arg(long, value_name = "N", conflicts_with_all = ["seconds", "rate"], value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
     /// Load for this many seconds before measuring.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds_or_none)]
@@ -191,7 +191,8 @@ pub(crate) fn seconds_or_none(text: &str) -> Result<f64, String> {
     within(text, 0.0, 86_400.0, "seconds are a number")
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// Reads a rate.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     within(text, 0.1, 10_000_000.0, "a rate is a number of operations a second")
 }
 
@@ -213,7 +214,11 @@ mod tests {
         let load = args.load();
         assert_eq!((load.connections, load.pace, load.verify), (7, Pace::Open(100.0), true));
         assert_eq!(load.until, Until::Time(Duration::from_millis(2_500)));
-        for bad in ["--connections 0", "--seconds 0", "--rate -1", "--mix nope", "--requests 5 --rate 1", "--size x"] {
+        let typed = "respool-loadtest run --rate 100 --requests 7";
+        let Command::Run(args) = Cli::try_parse_from(typed.split(' ')).unwrap().command else { panic!("not run") };
+        assert_eq!((args.load().pace, args.load().until), (Pace::Open(100.0), Until::Count(7)));
+        for bad in ["--connections 0", "--seconds 0", "--rate -1", "--mix nope", "--requests 5 --seconds 1", "--size x"]
+        {
             let typed = format!("respool-loadtest run {bad}");
             assert!(Cli::try_parse_from(typed.split(' ')).is_err(), "{bad}");
         }

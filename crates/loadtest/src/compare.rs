@@ -1,33 +1,30 @@
 //! The command `compare`: starts the systems, loads them in turns so that whatever drifts on the
 //! machine meets them all, and sets medians side by side.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::{
-    cli::{ReportArgs, WorkArgs, seconds},
-    drive::drive,
+    cli::{ReportArgs, WorkArgs, rate, seconds},
     failure::Failure,
-    fill::fill,
     interrupt::Interrupt,
-    load::{Load, LoadError, Until},
+    load::LoadError,
     outcome::Ended,
     progress::Progress,
     report::deliver,
-    system::{
-        System, SystemError, peers,
-        respool::{Respool, Trial},
-    },
+    system::{SystemError, peers, respool::RespoolArgs},
     target::Target,
 };
 
+pub mod course;
+pub mod lineup;
 pub mod report;
 pub mod round;
 pub mod workload;
 
-use round::{Figures, Round, medians, round};
+use round::{Figures, Round, median, medians};
 use workload::Workload;
 
 /// `compare`
@@ -40,29 +37,32 @@ pub struct CompareArgs {
     #[arg(long = "with", value_name = "NAME=URL", value_parser = named)]
     pub with: Vec<(String, Target)>,
     /// Which workloads.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["c50", "c500", "c4000", "p16", "p100", "large", "open"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["c1", "c50", "c500", "c4000", "p16", "p100", "large", "open"])]
     pub workloads: Vec<Workload>,
+    /// Operations a second of the open loop, or `third` of what Redis takes directly.
+    #[arg(long, value_name = "PER_SECOND", default_value = "10000")]
+    pub open_rate: OpenRate,
     /// How often each system meets each workload.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
     /// How long each time, in seconds, a fifth of it before for warm-up.
     #[arg(short, long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
     pub seconds: f64,
-    /// respool's program; otherwise beside this one or in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub respool: Option<PathBuf>,
-    /// respool's configuration; address, upstream and log are replaced.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// respool's pool.workers, over the file's.
-    #[arg(long, value_name = "N")]
-    pub workers: Option<NonZeroU32>,
-    /// respool's pool.pipeline_depth, over the file's.
-    #[arg(long, value_name = "N")]
-    pub pipeline_depth: Option<NonZeroU32>,
-    /// respool's runtime.threads, over the file's.
-    #[arg(long, value_name = "N")]
-    pub respool_threads: Option<NonZeroU32>,
+    /// What puts the load on: this program, or redis-benchmark with GET and SET one after the other.
+    #[arg(long, value_enum, default_value = "own", conflicts_with_all = ["verify", "mix"])]
+    pub generator: Generator,
+    /// Which respool.
+    #[command(flatten)]
+    pub program: RespoolArgs,
+    /// respool's pool.workers, over the file's; a list makes a system of each.
+    #[arg(long, alias = "workers", value_name = "N,…", value_delimiter = ',')]
+    pub respool_workers: Vec<NonZeroU32>,
+    /// respool's pool.pipeline_depth, likewise.
+    #[arg(long, alias = "pipeline-depth", value_name = "N,…", value_delimiter = ',')]
+    pub respool_depth: Vec<NonZeroU32>,
+    /// respool's runtime.threads, likewise.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub respool_threads: Vec<NonZeroU32>,
     /// What to send.
     #[command(flatten)]
     pub work: WorkArgs,
@@ -84,6 +84,32 @@ pub enum Peer {
     Haproxy,
 }
 
+/// What puts the load on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generator {
+    /// This program.
+    Own,
+    /// The one that comes with Redis.
+    RedisBenchmark,
+}
+
+/// How fast the open loop is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OpenRate {
+    /// So many operations a second.
+    Fixed(f64),
+    /// A third of what Redis takes directly from 50 connections.
+    Third,
+}
+
+impl FromStr for OpenRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "third" { Ok(Self::Third) } else { rate(text).map(Self::Fixed) }
+    }
+}
+
 fn named(text: &str) -> Result<(String, Target), String> {
     let (name, url) = text.split_once('=').ok_or("write NAME=redis://host:port")?;
     Ok((name.to_owned(), url.parse()?))
@@ -94,7 +120,7 @@ fn named(text: &str) -> Result<(String, Target), String> {
 pub struct Comparison {
     /// Names and settings of the systems, in the order of every table.
     pub systems: Vec<(String, String)>,
-    /// Systems that were asked for and are not here, with the reason.
+    /// What was asked for and is not here, with the reason.
     pub skipped: Vec<String>,
     /// One table for each workload.
     pub tables: Vec<Table>,
@@ -113,8 +139,8 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
-/// One system under one workload.
-#[derive(Debug, Serialize)]
+/// One system under one workload. The ratios are medians of those of each round.
+#[derive(Debug, Default, Serialize)]
 pub struct Row {
     /// The system.
     pub system: String,
@@ -122,6 +148,10 @@ pub struct Row {
     pub medians: Figures,
     /// The rate relative to direct's.
     pub rate_to_direct: Option<f64>,
+    /// The system's processor time for each operation, relative to that of Redis when loaded directly.
+    pub system_cpu_to_direct: Option<f64>,
+    /// The same of the Redis behind the system.
+    pub redis_cpu_to_direct: Option<f64>,
     /// All rounds.
     pub rounds: Vec<Round>,
 }
@@ -133,16 +163,20 @@ pub struct Row {
 pub async fn compare(args: &CompareArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
     let directory = tempfile::tempdir().map_err(|error| SystemError::Io("make a directory".to_owned(), error))?;
     let redis = peers::redis(directory.path()).await?;
-    let steps = args.workloads.len() * args.rounds as usize * (args.systems.len() + args.with.len());
-    let progress = Progress::new(steps as u64);
-    let (systems, skipped) = start(args, &redis, directory.path(), &progress).await?;
+    let progress = Progress::new(0);
+    let (systems, mut skipped) = lineup::start(args, &redis, directory.path()).await?;
+    let (courses, left_out) = course::courses(args)?;
+    skipped.extend(left_out);
+    skipped.iter().for_each(|what| progress.line(&format!("skipped: {what}")));
+    progress.set_length((courses.len() * args.rounds as usize * systems.len()) as u64);
     let mut comparison = Comparison {
         systems: systems.iter().map(|system| (system.name.clone(), system.settings.clone())).collect(),
         skipped,
         tables: Vec::new(),
         ended: Ended::Done,
     };
-    let measured = measure(args, &systems, &redis, interrupt, &progress, &mut comparison.tables).await;
+    let measured =
+        course::measure(args, &courses, &systems, &redis, interrupt, &progress, &mut comparison.tables).await;
     drop(progress);
     comparison.tables.iter_mut().for_each(Table::settle);
     match measured {
@@ -153,121 +187,79 @@ pub async fn compare(args: &CompareArgs, interrupt: &Interrupt) -> Result<u8, Fa
     Ok(comparison.exit_code())
 }
 
-async fn start(
-    args: &CompareArgs,
-    redis: &System,
-    directory: &std::path::Path,
-    progress: &Progress,
-) -> Result<(Vec<System>, Vec<String>), Failure> {
-    let (mut systems, mut skipped) = (Vec::new(), Vec::new());
-    let upstream = redis.target.address_text();
-    for peer in &args.systems {
-        let system = match peer {
-            Peer::Direct => Ok(System {
-                name: redis.name.clone(),
-                target: redis.target.clone(),
-                process: None,
-                settings: redis.settings.clone(),
-            }),
-            Peer::Respool => {
-                let respool = Respool::new(args.respool.as_deref(), args.config.as_deref(), redis.target.clone())?;
-                let (workers, pipeline_depth) = (args.workers, args.pipeline_depth);
-                Ok(respool.start(directory, Trial { workers, pipeline_depth, threads: args.respool_threads }).await?)
-            }
-            Peer::Nutcracker => peers::nutcracker(directory, &upstream).await,
-            Peer::Haproxy => peers::haproxy(directory, &upstream).await,
-        };
-        match system {
-            Ok(system) => systems.push(system),
-            Err(absent @ SystemError::Absent(..)) => {
-                progress.line(&format!("skipped: {absent}"));
-                skipped.push(absent.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    systems.extend(args.with.iter().map(|(name, target)| System {
-        name: name.clone(),
-        target: target.clone(),
-        process: None,
-        settings: format!("at {target}"),
-    }));
-    Ok((systems, skipped))
-}
-
-async fn measure(
-    args: &CompareArgs,
-    systems: &[System],
-    redis: &System,
-    interrupt: &Interrupt,
-    progress: &Progress,
-    tables: &mut Vec<Table>,
-) -> Result<(), LoadError> {
-    let time = Duration::from_secs_f64(args.seconds);
-    let load_of = |workload: Workload, target: &Target, rate| workload.load(target.clone(), &args.work, time, rate);
-    let mut open_rate = 1.0;
-    if args.workloads.contains(&Workload::Open) {
-        let mut load = load_of(Workload::C50, &redis.target, 1.0);
-        fill(&Load { fill: true, ..load.clone() }).await?;
-        load.until = Until::Time(time.min(Duration::from_secs(1)));
-        open_rate = (drive(&load, interrupt, |_| {}).await?.rate / 3.0).max(1.0);
-    }
-    let mut step = 0;
-    for workload in &args.workloads {
-        for target in [&redis.target].into_iter().chain(args.with.iter().map(|(_, target)| target)) {
-            fill(&Load { fill: true, ..load_of(*workload, target, open_rate) }).await?;
-        }
-        let rows = systems.iter().map(|system| Row::new(&system.name)).collect();
-        let load = load_of(*workload, &redis.target, open_rate).to_string();
-        tables.push(Table { title: workload.title().to_owned(), load, rows });
-        for turn in 0..args.rounds as usize {
-            // Each round begins with another system.
-            for index in (0..systems.len()).map(|index| (index + turn) % systems.len()) {
-                let system = &systems[index];
-                progress.step(step, format!("{}: {}", workload.title(), system.name));
-                step += 1;
-                let done = round(&load_of(*workload, &system.target, open_rate), system, redis, interrupt).await?;
-                let interrupted = done.outcome.ended == Ended::Interrupted;
-                if let Some(table) = tables.last_mut() {
-                    table.rows[index].rounds.push(done);
-                }
-                if interrupted {
-                    return Err(LoadError::Interrupted);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Row {
-    fn new(system: &str) -> Self {
-        Self { system: system.to_owned(), medians: Figures::default(), rate_to_direct: None, rounds: Vec::new() }
-    }
-}
-
 impl Table {
     /// Works out medians and ratios.
     fn settle(&mut self) {
+        let direct: Vec<Figures> = self
+            .rows
+            .iter()
+            .filter(|row| row.system == "direct")
+            .flat_map(|row| row.rounds.iter().map(|round| round.figures.clone()))
+            .collect();
         for row in &mut self.rows {
             row.medians = medians(&row.rounds);
-        }
-        let direct = self.rows.iter().find(|row| row.system == "direct").map(|row| row.medians.rate);
-        for row in &mut self.rows {
-            row.rate_to_direct = direct.filter(|rate| *rate > 0.0).map(|rate| row.medians.rate / rate);
+            let ratio = |figure: fn(&Figures) -> Option<f64>, base: fn(&Figures) -> Option<f64>| {
+                let rounds = row.rounds.iter().zip(&direct);
+                let ratios = rounds.filter_map(|(round, direct)| {
+                    Some(figure(&round.figures)? / base(direct).filter(|base| *base > 0.0)?)
+                });
+                let ratios: Vec<_> = ratios.collect();
+                (!ratios.is_empty()).then(|| median(ratios))
+            };
+            row.rate_to_direct = ratio(|figures| Some(figures.rate), |direct| Some(direct.rate));
+            row.system_cpu_to_direct = ratio(|figures| figures.system_cpu_us, |direct| direct.redis_cpu_us);
+            row.redis_cpu_to_direct = ratio(|figures| figures.redis_cpu_us, |direct| direct.redis_cpu_us);
         }
     }
 }
 
 impl Comparison {
     fn exit_code(&self) -> u8 {
-        let outcomes = || self.tables.iter().flat_map(|table| &table.rows).flat_map(|row| &row.rounds);
-        if outcomes().any(|round| round.outcome.wrong_total() > 0) {
+        let rounds = self.tables.iter().flat_map(|table| &table.rows).flat_map(|row| &row.rounds);
+        let outcomes = || rounds.clone().filter_map(|round| round.outcome.as_ref());
+        if outcomes().any(|outcome| outcome.counts.wrong_total() > 0) {
             1
         } else if self.ended == Ended::Interrupted {
             130
         } else {
-            u8::from(outcomes().any(|round| round.outcome.is_target_failing())) * 2
+            u8::from(outcomes().any(crate::outcome::Outcome::is_target_failing)) * 2
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(system: &str, figures: &[(f64, Option<f64>, f64)]) -> Row {
+        let round = |(rate, system_cpu_us, redis_cpu_us): &(f64, Option<f64>, f64)| Round {
+            figures: Figures {
+                rate: *rate,
+                system_cpu_us: *system_cpu_us,
+                redis_cpu_us: Some(*redis_cpu_us),
+                ..Figures::default()
+            },
+            outcome: None,
+        };
+        Row { system: system.to_owned(), rounds: figures.iter().map(round).collect(), ..Row::default() }
+    }
+
+    #[test]
+    fn ratios_are_of_rounds_and_relative_to_redis_alone() {
+        let direct = row("direct", &[(100.0, None, 4.0), (50.0, None, 8.0), (200.0, None, 2.0)]);
+        let other = row("other", &[(50.0, Some(2.0), 1.0), (25.0, Some(4.0), 2.0), (10.0, Some(1.0), 0.5)]);
+        let mut table = Table { title: String::new(), load: String::new(), rows: vec![direct, other] };
+        table.settle();
+        assert_eq!((table.rows[0].rate_to_direct, table.rows[0].system_cpu_to_direct), (Some(1.0), None));
+        let other = &table.rows[1];
+        assert_eq!((other.rate_to_direct, other.system_cpu_to_direct), (Some(0.5), Some(0.5)));
+        assert_eq!(other.redis_cpu_to_direct, Some(0.25));
+    }
+
+    #[test]
+    fn an_open_rate_is_a_number_or_a_third() {
+        assert_eq!("third".parse(), Ok(OpenRate::Third));
+        assert_eq!("2500".parse(), Ok(OpenRate::Fixed(2_500.0)));
+        assert!("half".parse::<OpenRate>().is_err());
     }
 }

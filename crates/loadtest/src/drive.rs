@@ -17,7 +17,7 @@ use crate::{
     fill::fill,
     interrupt::Interrupt,
     ledger::Ledger,
-    load::{Load, LoadError, Until},
+    load::{Load, LoadError, Pace, Until},
     outcome::{Ended, Outcome, Sample},
     shard::{Budget, Order, Shard, Shared},
     tally::Tally,
@@ -28,6 +28,12 @@ use crate::{
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 /// How long replies are waited for when somebody pressed Ctrl-C.
 const INTERRUPTED_WAIT: Duration = Duration::from_millis(300);
+
+/// How much longer than needed the schedule of an open loop by count is: its budget ends it, in time even
+/// if that is set late.
+const SCHEDULE_RESERVE: Duration = Duration::from_secs(10);
+/// The longest schedule of such a loop: a year.
+const SCHEDULE_SECONDS_MAX: f64 = 31_536_000.0;
 
 /// What the caller of [`drive`] is told while it goes on.
 #[derive(Debug)]
@@ -73,7 +79,15 @@ pub async fn drive(load: &Load, interrupt: &Interrupt, mut told: impl FnMut(Mome
         Until::Time(time) => Some(begin + time),
         Until::Count(_) => None,
     };
-    let go = Order::Go(start, end.unwrap_or(begin).duration_since(start));
+    let length = match (load.until, load.pace) {
+        (Until::Time(time), _) => load.warmup + time,
+        (Until::Count(_), Pace::Closed) => load.warmup,
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        (Until::Count(count), Pace::Open(rate)) => {
+            load.warmup + Duration::from_secs_f64((count as f64 / rate).min(SCHEDULE_SECONDS_MAX)) + SCHEDULE_RESERVE
+        }
+    };
+    let go = Order::Go(start, length);
     let (mut ended, mut timeline) = (None, None);
     if load.warmup.is_zero() {
         // Nothing may be answered before it counts.
@@ -206,7 +220,7 @@ impl Driver {
 
     /// Lets the replies come in that are still due, for as long as a reply may take.
     async fn finish(&mut self, ended: Ended, interrupt: &Interrupt) {
-        if ended != Ended::Done || self.load.pace == crate::load::Pace::Closed {
+        if ended != Ended::Done || self.load.pace == Pace::Closed {
             self.budget.stop();
         }
         let wait = match ended {

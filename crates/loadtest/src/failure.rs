@@ -28,7 +28,7 @@ impl Failure {
         match self {
             Self::Load(LoadError::Arguments(_)) => 64,
             Self::Load(LoadError::Interrupted) => 130,
-            Self::Load(LoadError::Target(_)) => 69,
+            Self::Load(LoadError::Target(_) | LoadError::Generator(_)) => 69,
             Self::Load(LoadError::System(_) | LoadError::Driver) => 71,
             Self::System(SystemError::Config(..)) => 64,
             Self::System(SystemError::Absent(..) | SystemError::Start(..) | SystemError::Io(..)) => 69,

@@ -209,10 +209,10 @@ async fn produce(shared: Arc<Shared>, number: u32, mut caller: Caller, db: u32) 
         }
         tally.bytes_received += burst.replies.len() as u64;
         if let Err(error) = replies.take(&burst.replies, now, &mut tally) {
-            tally.record_error(&error.to_string());
+            tally.counts.record_error(&error.to_string());
         }
         if let Some(failure) = answer.failure {
-            tally.record_error(&failure.to_string());
+            tally.counts.record_error(&failure.to_string());
         }
         // What the burst is still owed was taken by its failure.
         replies.give_up(&mut tally);

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    pacer::Arrival,
     replies::Replies,
     requests::Requests,
     shard::Shared,
@@ -34,7 +35,7 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_millis(200);
 enum Event {
     Wrote,
     Read(usize),
-    Arrival(Instant),
+    Arrival(Arrival),
     ScheduleEnded,
     Silence,
 }
@@ -67,7 +68,7 @@ pub struct Lane {
     requests: Requests,
     replies: Replies,
     /// Scheduled times, in an open loop.
-    arrivals: Option<mpsc::Receiver<Instant>>,
+    arrivals: Option<mpsc::Receiver<Arrival>>,
     schedule_ended: bool,
     out: Vec<u8>,
     written: usize,
@@ -81,7 +82,7 @@ pub struct Lane {
 
 impl Lane {
     /// A lane on a connection that has just been made.
-    pub fn new(shared: Arc<Shared>, number: u32, stream: Stream, arrivals: Option<mpsc::Receiver<Instant>>) -> Self {
+    pub fn new(shared: Arc<Shared>, number: u32, stream: Stream, arrivals: Option<mpsc::Receiver<Arrival>>) -> Self {
         let load = &shared.load;
         let requests = Requests::new(load, number, shared.ledger.clone());
         // One read takes a whole burst of replies, as far as that is sensible.
@@ -133,7 +134,7 @@ impl Lane {
                 Event::Wrote => {}
                 Event::Read(0) => return Err(Loss::Closed),
                 Event::Read(length) => self.receive(length)?,
-                Event::Arrival(at) => self.push(at, true),
+                Event::Arrival(arrival) => self.push(arrival.at, arrival.measured),
                 Event::ScheduleEnded => self.schedule_ended = true,
                 Event::Silence => return Err(Loss::Silence(self.shared.load.reply_timeout)),
             }
@@ -230,8 +231,8 @@ impl Lane {
             Loss::Silence(limit) => self.replies.miss(*limit, &mut tally),
             Loss::Io(_) | Loss::Closed | Loss::Framing(_) => self.replies.give_up(&mut tally),
         }
-        tally.connections_lost += 1;
-        tally.last_loss = Some(loss.to_string());
+        tally.counts.connections_lost += 1;
+        tally.counts.last_loss = Some(loss.to_string());
     }
 
     /// Connects again until it succeeds; false when the load is over before that.
@@ -248,12 +249,12 @@ impl Lane {
                     self.stream = stream;
                     let mut tally = self.shared.tally();
                     tally.connected += 1;
-                    tally.reconnects += 1;
+                    tally.counts.reconnects += 1;
                     tally.connects.get_or_insert_with(nanoseconds).saturating_record(as_nanos(begun.elapsed()));
                     return true;
                 }
                 Err(error) => {
-                    self.shared.tally().last_loss = Some(error.to_string());
+                    self.shared.tally().counts.last_loss = Some(error.to_string());
                     sleep(pause).await;
                     pause = (pause * 2).min(RETRY_PAUSE_MAX);
                 }
@@ -271,7 +272,7 @@ impl Drop for Lane {
         let shared = Arc::clone(&self.shared);
         let mut tally = shared.tally();
         self.replies.give_up(&mut tally);
-        tally.unsent += self.arrivals.as_ref().map_or(0, |arrivals| arrivals.len() as u64);
+        tally.counts.unsent += self.arrivals.as_ref().map_or(0, |arrivals| arrivals.len() as u64);
         tally.connected = tally.connected.saturating_sub(1);
     }
 }

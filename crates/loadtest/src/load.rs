@@ -65,6 +65,9 @@ pub enum LoadError {
     /// Ctrl-C came before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
+    /// Another load generator was to drive it and did not; says what happened.
+    #[error("{0}")]
+    Generator(String),
     /// A thread of the driver panicked.
     #[error("a driver thread ended without a result")]
     Driver,
@@ -121,16 +124,13 @@ impl Load {
         if self.threads > self.connections {
             return refuse(format!("{} threads cannot share {} connections", self.threads, self.connections));
         }
-        if let (Pace::Open(rate), Until::Count(_)) = (self.pace, self.until) {
-            return refuse(format!("--rate {rate} runs for --seconds, not for --requests"));
-        }
         Ok(())
     }
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections", self.connections)?;
+        write!(f, "{} connection{}", self.connections, if self.connections == 1 { "" } else { "s" })?;
         if self.pipeline > 1 {
             write!(f, ", pipeline {}", self.pipeline)?;
         }

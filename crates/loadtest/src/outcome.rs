@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::{
-    check::Wrong,
+    counts::Counts,
     load::{Load, Pace},
     mix::Operation,
     tally::Tally,
@@ -109,28 +109,11 @@ pub struct Outcome {
     pub timeline: Vec<Sample>,
     /// Bytes received within the measured time, by the second.
     pub received_per_s: f64,
-    /// Error replies, the warm-up's included, as are all counts below.
-    pub error_replies: u64,
-    /// Some of their texts, with how often each came.
-    pub error_texts: BTreeMap<String, u64>,
-    /// Operations not answered because their connection or the load ended.
-    pub unanswered: u64,
-    /// Operations of an open loop's schedule that were never sent.
-    pub unsent: u64,
-    /// Connections that ended although nobody wanted it.
-    pub connections_lost: u64,
-    /// Why the last of them did.
-    pub last_loss: Option<String>,
-    /// Connections made again.
-    pub reconnects: u64,
     /// Whether replies were verified.
     pub verify: bool,
-    /// How many were.
-    pub verified: u64,
-    /// What was wrong with replies, by kind.
-    pub wrong: BTreeMap<Wrong, u64>,
-    /// Some of it in words.
-    pub wrong_examples: Vec<String>,
+    /// What went wrong, the warm-up included.
+    #[serde(flatten)]
+    pub counts: Counts,
 }
 
 impl Outcome {
@@ -165,36 +148,19 @@ impl Outcome {
             lag: tally.lag.as_ref().map(Times::new),
             timeline: timeline.samples.clone(),
             received_per_s: per_second(timeline.received),
-            error_replies: tally.error_replies,
-            error_texts: tally.error_texts.clone(),
-            unanswered: tally.unanswered,
-            unsent: tally.unsent,
-            connections_lost: tally.connections_lost,
-            last_loss: tally.last_loss.clone(),
-            reconnects: tally.reconnects,
             verify: load.verify,
-            verified: tally.verified,
-            wrong: tally.wrong.clone(),
-            wrong_examples: tally.examples.clone(),
+            counts: tally.counts.clone(),
         }
-    }
-
-    /// Replies that were wrong in any way.
-    pub fn wrong_total(&self) -> u64 {
-        self.wrong.values().sum()
     }
 
     /// Whether the target failed: errors, losses, or an end before time.
     pub fn is_target_failing(&self) -> bool {
-        self.ended == Ended::Dead
-            || self.error_replies > 0
-            || self.connections_lost > 0
-            || (self.operations == 0 && self.ended == Ended::Done)
+        self.ended == Ended::Dead || self.counts.has_failures() || (self.operations == 0 && self.ended == Ended::Done)
     }
 
     /// The exit code: see the README's table.
     pub fn exit_code(&self) -> u8 {
-        if self.wrong_total() > 0 {
+        if self.counts.wrong_total() > 0 {
             1
         } else if self.ended == Ended::Interrupted {
             130

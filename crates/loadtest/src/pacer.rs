@@ -16,7 +16,19 @@ use crate::{
 };
 
 /// Arrivals that are handed out before the lanes get to work.
-const HANDED_OUT_MAX: u32 = 32;
+const HANDED_OUT_MAX: usize = 32;
+/// The least time between two wake-ups. Arrivals that are due closer together are handed out together, up
+/// to this much late, which `lag` shows: a wake-up for each would cost more than sending it.
+const WAKE_PAUSE: Duration = Duration::from_micros(50);
+
+/// One operation that is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
+    /// Whether it counts: see [`crate::shard::Grant`].
+    pub measured: bool,
+}
 
 /// An even schedule.
 #[derive(Debug, Clone, Copy)]
@@ -50,32 +62,37 @@ impl Schedule {
     }
 }
 
-/// Hands the arrivals to the lanes in turn, each at its time, until the schedule or the load ends.
+/// Hands the arrivals to the lanes in turn, each at its time, until the schedule, the load or its budget ends.
 ///
 /// # Errors
 /// The system has no timer left.
-pub async fn pace(shared: Arc<Shared>, schedule: Schedule, lanes: Vec<mpsc::Sender<Instant>>) -> io::Result<()> {
+pub async fn pace(shared: Arc<Shared>, schedule: Schedule, lanes: Vec<mpsc::Sender<Arrival>>) -> io::Result<()> {
     let alarm = Alarm::new()?;
-    let (mut lanes_in_turn, mut handed_out) = (lanes.iter().cycle(), 0);
-    for index in 0.. {
-        let Some(at) = schedule.at(index) else { break };
-        let mut now = Instant::now();
-        if now < at {
-            alarm.wait_until(at).await?;
-            (now, handed_out) = (Instant::now(), 0);
-        } else if handed_out >= HANDED_OUT_MAX {
+    let (mut lanes_in_turn, mut index, mut next_wake) = (lanes.iter().cycle(), 0, schedule.start);
+    while let Some(first) = schedule.at(index) {
+        let now = Instant::now();
+        if now < first {
+            let wake = first.max(next_wake);
+            alarm.wait_until(wake).await?;
+            next_wake = wake + WAKE_PAUSE;
+        } else {
+            // Behind: the lanes get their turn between two handfuls.
             yield_now().await;
-            handed_out = 0;
         }
-        if shared.budget.is_stopped() {
-            break;
-        }
-        handed_out += 1;
-        let lag = as_nanos(now.saturating_duration_since(at));
-        let is_full = lanes_in_turn.next().is_some_and(|lane| lane.try_send(at).is_err());
+        let now = Instant::now();
         let mut tally = shared.tally();
-        tally.lag.get_or_insert_with(nanoseconds).saturating_record(lag);
-        tally.unsent += u64::from(is_full);
+        for _ in 0..HANDED_OUT_MAX {
+            let Some(at) = schedule.at(index).filter(|at| *at <= now) else { break };
+            let grant = shared.budget.take(1);
+            if grant.count == 0 {
+                return Ok(());
+            }
+            index += 1;
+            tally.lag.get_or_insert_with(nanoseconds).saturating_record(as_nanos(now - at));
+            let arrival = Arrival { at, measured: grant.measured };
+            let is_full = lanes_in_turn.next().is_some_and(|lane| lane.try_send(arrival).is_err());
+            tally.counts.unsent += u64::from(is_full);
+        }
     }
     Ok(())
 }

@@ -35,6 +35,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// Says how many steps there are, once that is known.
+    pub fn set_length(&self, length: u64) {
+        self.0.set_length(length);
+    }
+
     /// Shows a sample.
     pub fn show(&self, sample: &Sample) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a load, positive")]

@@ -106,7 +106,7 @@ impl Replies {
     pub fn miss(&mut self, limit: Duration, tally: &mut Tally) {
         for awaited in std::mem::take(&mut self.awaited) {
             self.lose_track(&awaited);
-            tally.record_wrong(Wrong::Missing, || {
+            tally.counts.record_wrong(Wrong::Missing, || {
                 let name = awaited.operation.name();
                 format!("connection {}: no reply to {name} within {limit:?}", self.number)
             });
@@ -117,7 +117,7 @@ impl Replies {
     pub fn give_up(&mut self, tally: &mut Tally) {
         for awaited in std::mem::take(&mut self.awaited) {
             self.lose_track(&awaited);
-            tally.unanswered += u64::from(awaited.last);
+            tally.counts.unanswered += u64::from(awaited.last);
         }
     }
 
@@ -132,13 +132,15 @@ impl Replies {
 
     fn reply(&mut self, kind: ReplyKind, bytes: &[u8], now: Instant, tally: &mut Tally) {
         let Some(awaited) = self.awaited.pop_front() else {
-            tally.record_wrong(Wrong::Surplus, || format!("connection {}: a reply that nobody asked for", self.number));
+            tally
+                .counts
+                .record_wrong(Wrong::Surplus, || format!("connection {}: a reply that nobody asked for", self.number));
             return;
         };
         if kind == ReplyKind::Error {
             self.failed = true;
             let line = bytes.strip_prefix(b"-").unwrap_or(bytes);
-            tally.record_error(String::from_utf8_lossy(&line[..line.len().min(ERROR_BYTES_MAX)]).trim_end());
+            tally.counts.record_error(String::from_utf8_lossy(&line[..line.len().min(ERROR_BYTES_MAX)]).trim_end());
             self.lose_track(&awaited);
         } else if self.ledger.is_some() {
             self.check(&awaited, bytes, tally);
@@ -150,14 +152,14 @@ impl Replies {
     }
 
     fn check(&self, awaited: &Awaited, bytes: &[u8], tally: &mut Tally) {
-        tally.verified += 1;
+        tally.counts.verified += 1;
         let finding = match (self.checker(), Value::decode(&Bytes::copy_from_slice(bytes))) {
             (Some(checker), Ok((value, _))) => checker.check(&awaited.expected, &value),
             (None, _) => Ok(()),
             (Some(_), Err(error)) => Err((Wrong::Shape, error.to_string())),
         };
         if let Err((wrong, text)) = finding {
-            tally.record_wrong(wrong, || format!("connection {}: {text}", self.number));
+            tally.counts.record_wrong(wrong, || format!("connection {}: {text}", self.number));
         }
     }
 

@@ -204,7 +204,7 @@ impl Shard {
             let shared = Arc::clone(&self.shared);
             tasks.spawn(async move {
                 if let Err(error) = pace(Arc::clone(&shared), schedule, senders).await {
-                    shared.tally().last_loss = Some(format!("no timer: {error}"));
+                    shared.tally().counts.last_loss = Some(format!("no timer: {error}"));
                 }
             });
         }

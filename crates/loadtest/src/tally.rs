@@ -1,21 +1,14 @@
 //! What one thread has counted. Lanes write it, the control reads it between; both for so short a
 //! time that its lock is never waited for in practice.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::{check::Wrong, mix::Operation};
+use crate::{counts::Counts, mix::Operation};
 
 /// The longest time a histogram holds, in nanoseconds: ten minutes. Longer ones count as this.
 const NANOS_MAX: u64 = 600_000_000_000;
-/// Distinct error replies that are kept.
-const TEXTS_MAX: usize = 8;
-/// Descriptions of wrong replies that are kept.
-const EXAMPLES_MAX: usize = 10;
 
 /// A histogram of nanoseconds, exact to three digits.
 pub fn nanoseconds() -> Histogram<u64> {
@@ -29,7 +22,7 @@ pub fn as_nanos(duration: Duration) -> u64 {
 }
 
 /// Counts and histograms; what belongs to the measured time is cleared when the warm-up ends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Latency by operation, made when the first is recorded.
     latencies: [Option<Histogram<u64>>; Operation::ALL.len()],
@@ -43,55 +36,12 @@ pub struct Tally {
     pub operations: u64,
     /// Bytes received.
     pub bytes_received: u64,
-    /// Replies that were checked.
-    pub verified: u64,
-    /// Error replies.
-    pub error_replies: u64,
-    /// Some of their texts, with how often each came.
-    pub error_texts: BTreeMap<String, u64>,
-    /// Operations that were sent and not answered before their connection or the load ended.
-    pub unanswered: u64,
-    /// Operations of an open loop's schedule that were never sent.
-    pub unsent: u64,
-    /// Connections that ended although nobody wanted it.
-    pub connections_lost: u64,
-    /// Why the last of them ended.
-    pub last_loss: Option<String>,
-    /// Connections made again, on purpose or not.
-    pub reconnects: u64,
     /// Connections open at this moment.
     pub connected: u64,
     /// When the last reply came.
     pub last_reply: Option<Instant>,
-    /// Wrong replies by kind.
-    pub wrong: BTreeMap<Wrong, u64>,
-    /// Some of them in words.
-    pub examples: Vec<String>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            latencies: std::array::from_fn(|_| None),
-            lag: None,
-            queued: None,
-            connects: None,
-            operations: 0,
-            bytes_received: 0,
-            verified: 0,
-            error_replies: 0,
-            error_texts: BTreeMap::new(),
-            unanswered: 0,
-            unsent: 0,
-            connections_lost: 0,
-            last_loss: None,
-            reconnects: 0,
-            connected: 0,
-            last_reply: None,
-            wrong: BTreeMap::new(),
-            examples: Vec::new(),
-        }
-    }
+    /// What went wrong.
+    pub counts: Counts,
 }
 
 impl Tally {
@@ -99,22 +49,6 @@ impl Tally {
     pub fn record(&mut self, operation: Operation, latency: Duration) {
         self.operations += 1;
         self.latencies[operation as usize].get_or_insert_with(nanoseconds).saturating_record(as_nanos(latency));
-    }
-
-    /// One error reply came.
-    pub fn record_error(&mut self, text: &str) {
-        self.error_replies += 1;
-        if self.error_texts.len() < TEXTS_MAX || self.error_texts.contains_key(text) {
-            *self.error_texts.entry(text.to_owned()).or_default() += 1;
-        }
-    }
-
-    /// Something wrong was found.
-    pub fn record_wrong(&mut self, wrong: Wrong, example: impl FnOnce() -> String) {
-        *self.wrong.entry(wrong).or_default() += 1;
-        if self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(example());
-        }
     }
 
     /// Forgets what does not count because it belongs to the warm-up. Errors and wrong replies stay.
@@ -152,22 +86,9 @@ impl Tally {
         merge_histograms(&mut self.connects, other.connects.as_ref());
         self.operations += other.operations;
         self.bytes_received += other.bytes_received;
-        self.verified += other.verified;
-        self.error_replies += other.error_replies;
-        for (text, count) in &other.error_texts {
-            *self.error_texts.entry(text.clone()).or_default() += count;
-        }
-        self.unanswered += other.unanswered;
-        self.unsent += other.unsent;
-        self.connections_lost += other.connections_lost;
-        self.last_loss = other.last_loss.clone().or(self.last_loss.take());
-        self.reconnects += other.reconnects;
         self.connected += other.connected;
         self.last_reply = self.last_reply.max(other.last_reply);
-        for (wrong, count) in &other.wrong {
-            *self.wrong.entry(*wrong).or_default() += count;
-        }
-        self.examples.extend(other.examples.iter().take(EXAMPLES_MAX.saturating_sub(self.examples.len())).cloned());
+        self.counts.merge(&other.counts);
     }
 }
 
@@ -206,10 +127,9 @@ mod tests {
     fn the_warm_up_is_forgotten_and_its_failures_are_not() {
         let mut tally = Tally::default();
         tally.record(Operation::Get, Duration::from_millis(1));
-        tally.record_error("ERR no");
-        tally.record_wrong(Wrong::Stale, || "old".to_owned());
+        tally.counts.record_error("ERR no");
         tally.clear_measured();
         assert_eq!((tally.operations, tally.latency().len()), (0, 0));
-        assert_eq!((tally.error_replies, tally.wrong[&Wrong::Stale], tally.examples.len()), (1, 1, 1));
+        assert_eq!(tally.counts.error_replies, 1);
     }
 }

@@ -58,7 +58,7 @@ impl Timeline {
             at_s: now.duration_since(self.begin).as_secs_f64(),
             rate,
             p99_us,
-            errors: tally.error_replies + tally.unanswered + tally.wrong.values().sum::<u64>(),
+            errors: tally.counts.error_replies + tally.counts.unanswered + tally.counts.wrong.values().sum::<u64>(),
         });
         (self.sampled, self.before) = (now, all);
         &self.samples[self.samples.len() - 1]

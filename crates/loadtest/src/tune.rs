@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::Args;
-use resp::Value;
 use serde::Serialize;
 use toml_edit::DocumentMut;
 
@@ -19,26 +18,38 @@ use crate::{
     fill::fill,
     interrupt::Interrupt,
     load::{Load, LoadError, Until},
-    mix::{Mix, Operation},
     outcome::Ended,
     progress::Progress,
     report::deliver,
     system::{
         SystemError,
-        respool::{Respool, Trial, read},
+        respool::{Respool, RespoolArgs, Trial, read},
     },
     target::Target,
 };
 
+pub mod point;
+pub mod readings;
+pub mod recorded;
 pub mod report;
 pub mod search;
+#[cfg(test)]
+mod simulation;
+pub mod verdict;
 
-use search::{Choice, Found, Point, Search};
+use point::Point;
+use readings::Found;
+use recorded::recorded_mix;
+use search::Search;
+use verdict::Choice;
 
 /// The configuration that is written when there is no file yet.
 const NEW_FILE: &str = "# respool: a pool size found by measuring. Keys that are not here have their defaults.\n";
 /// The most threads that are tried.
 const THREADS_MAX: usize = 4;
+
+/// Measurements one after the other in which nothing is answered that are too many.
+const SILENT_MAX: u32 = 3;
 
 /// `tune`
 #[derive(Debug, Clone, Args)]
@@ -59,7 +70,7 @@ pub struct TuneArgs {
     #[arg(short, long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub pipeline: u32,
     /// How long one measurement takes, in seconds, a quarter of it before for warm-up.
-    #[arg(short, long, value_name = "S", default_value_t = 0.8, value_parser = seconds)]
+    #[arg(short, long, value_name = "S", default_value_t = 0.4, value_parser = seconds)]
     pub seconds: f64,
     /// After this many seconds no further measurement begins.
     #[arg(long, value_name = "S", default_value_t = 115.0, value_parser = seconds)]
@@ -67,12 +78,9 @@ pub struct TuneArgs {
     /// Take the mix from what the upstream has executed so far (INFO commandstats), instead of --mix.
     #[arg(long, conflicts_with = "mix")]
     pub recorded_mix: bool,
-    /// respool's program; otherwise beside this one or in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub respool: Option<PathBuf>,
-    /// respool's configuration for the measurements; by default the file to write, if it is there.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Which respool. Without a configuration it gets the file to write, if that is there.
+    #[command(flatten)]
+    pub program: RespoolArgs,
     /// What to send.
     #[command(flatten)]
     pub work: WorkArgs,
@@ -117,27 +125,30 @@ pub struct Tuned {
 /// respool or the upstream is not there, nothing could be measured, or the file not be written.
 pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
     let directory = tempfile::tempdir().map_err(|error| SystemError::Io("make a directory".to_owned(), error))?;
-    let base = args.config.as_deref().or(args.write.as_deref().filter(|file| file.exists()));
+    let mut program = args.program.clone();
+    program.config = program.config.or(args.write.clone().filter(|file| file.exists()));
     let mut document: DocumentMut = match args.write.as_deref().filter(|file| file.exists()) {
         Some(file) => read(file)?,
         None => NEW_FILE.parse().unwrap_or_default(),
     };
-    let respool = Respool::new(args.respool.as_deref(), base, args.upstream.clone())?;
+    let respool = Respool::new(&program, args.upstream.clone())?;
     let load = load(args).await?;
     fill(&Load { fill: true, ..load.clone() }).await?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let mut search = Search::new(u32::try_from(threads).unwrap_or(1), args.p99_ms);
+    let mut search = Search::new(u32::try_from(threads).unwrap_or(1), args.p99_ms, args.work.seed);
     let ended_early = measure(args, &respool, &load, directory.path(), &mut search, interrupt).await?;
+    search.close();
     let Some(choice) = search.choice() else { return Err(LoadError::Interrupted.into()) };
     if let Some(file) = &args.write {
         trial(choice.point).apply(&mut document);
         replace(file, &document.to_string())?;
     }
-    let found = search.found().iter().map(|(point, rounds)| Measured {
-        point: *point,
-        rounds: rounds.len(),
-        rate: search.rate(*point),
-        p99_ms: search.p99_ms(*point),
+    let readings = search.readings();
+    let found = readings.points().map(|point| Measured {
+        point,
+        rounds: readings.rounds(point),
+        rate: readings.rate(point),
+        p99_ms: readings.p99_ms(point),
     });
     let tuned = Tuned {
         upstream: args.upstream.to_string(),
@@ -178,37 +189,30 @@ async fn measure(
 ) -> Result<Option<String>, Failure> {
     let (begun, budget) = (Instant::now(), Duration::from_secs_f64(args.budget));
     let progress = Progress::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX));
-    let mut early = None;
-    let measured = search.run(async |point: Point| {
-        if interrupt.has_come() {
-            early = Some("interrupted".to_owned());
-            return Ok(None);
-        }
+    let mut silent = 0;
+    while let Some(point) = search.due() {
         if begun.elapsed() > budget {
-            early = Some(format!("the budget of {} s is spent", args.budget));
-            return Ok(None);
+            return Ok(Some(format!("the budget of {} s is spent", args.budget)));
         }
-        let Point { threads, workers, depth } = point;
-        let text = format!("threads {threads}, workers {workers}, pipeline_depth {depth}");
-        progress.step(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), text);
-        let system = respool.start(directory, trial(point)).await?;
+        progress.step(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), point.to_string());
+        let system = respool.start("respool", directory, trial(point)).await?;
         let load = Load { target: system.target.clone(), ..load.clone() };
-        let outcome = drive(&load, interrupt, |_| {}).await?;
+        let outcome = match drive(&load, interrupt, |_| {}).await {
+            Err(LoadError::Interrupted) => return Ok(Some("interrupted".to_owned())),
+            outcome => outcome?,
+        };
         if outcome.ended == Ended::Interrupted {
-            return Ok(None);
+            return Ok(Some("interrupted".to_owned()));
         }
-        if outcome.wrong_total() > 0 || outcome.is_target_failing() {
-            let text = outcome.wrong_examples.first().or(outcome.error_texts.keys().next());
-            let text = text.or(outcome.last_loss.as_ref()).cloned().unwrap_or_else(|| "no replies".to_owned());
-            return Err(Failure::Measurement(format!("threads {threads}, workers {workers}, depth {depth}: {text}")));
+        // Somebody else may have had the machine for once, but not again and again.
+        silent = if outcome.operations == 0 { silent + 1 } else { 0 };
+        if outcome.counts.wrong_total() > 0 || outcome.counts.has_failures() || silent >= SILENT_MAX {
+            let text = outcome.counts.example().map_or("no replies", String::as_str);
+            return Err(Failure::Measurement(format!("{point}: {text}")));
         }
-        Ok(Some(Found { rate: outcome.rate, p99_ms: outcome.latency.p99_us / 1e3 }))
-    });
-    match measured.await {
-        Err(Failure::Load(LoadError::Interrupted)) => {}
-        measured => measured?,
+        search.record(Found { rate: outcome.rate, p99_ms: outcome.latency.p99_us / 1e3 });
     }
-    Ok(if interrupt.has_come() { Some("interrupted".to_owned()) } else { early })
+    Ok(None)
 }
 
 fn trial(point: Point) -> Trial {
@@ -225,56 +229,4 @@ fn replace(file: &Path, text: &str) -> Result<(), SystemError> {
     let beside = file.with_extension("toml.new");
     std::fs::write(&beside, text).map_err(failed)?;
     std::fs::rename(&beside, file).map_err(failed)
-}
-
-/// The operations that the upstream has executed, in their proportions.
-async fn recorded_mix(upstream: &Target, limit: Duration) -> Result<Mix, Failure> {
-    let answer = upstream.ask(&["INFO", "commandstats"], limit).await.map_err(LoadError::from)?;
-    let text = match &answer {
-        Value::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
-        _ => String::new(),
-    };
-    mix_of(&text).map_err(|error| {
-        Failure::Load(LoadError::Arguments(format!("--recorded-mix: the upstream has executed nothing known: {error}")))
-    })
-}
-
-/// Weights in thousandths of the calls, at least 1.
-fn mix_of(commandstats: &str) -> Result<Mix, String> {
-    let calls = |line: &str| {
-        let (name, figures) = line.trim().strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        let operation = match name {
-            "ping" => Operation::Ping,
-            "get" | "getrange" | "hget" => Operation::Get,
-            "set" | "setex" | "psetex" | "setnx" | "hset" => Operation::Set,
-            "incr" | "decr" | "incrby" | "decrby" => Operation::Incr,
-            "mget" | "hmget" => Operation::Mget,
-            "lpush" | "rpush" => Operation::Lpush,
-            "lrange" => Operation::Lrange,
-            "exec" => Operation::Transaction,
-            "blpop" | "brpop" | "blmove" => Operation::Blocking,
-            _ => return None,
-        };
-        Some((operation, figures.split(',').next()?.parse::<u64>().ok()?))
-    };
-    let mut sums = std::collections::BTreeMap::new();
-    for (operation, count) in commandstats.lines().filter_map(calls) {
-        *sums.entry(operation).or_insert(0_u64) += count;
-    }
-    let total = sums.values().sum::<u64>().max(1);
-    let weight = |count: u64| u32::try_from(u128::from(count) * 1_000 / u128::from(total)).unwrap_or(1_000).max(1);
-    Mix::new(sums.into_iter().map(|(operation, count)| (operation, weight(count))).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mix_is_read_from_what_was_executed() {
-        let stats = "# Commandstats\r\ncmdstat_get:calls=900,usec=1\r\ncmdstat_set:calls=90,usec=1\r\n\
-                     cmdstat_setex:calls=10,usec=1\r\ncmdstat_info:calls=7,usec=1\r\n";
-        assert_eq!(mix_of(stats).unwrap().to_string(), "get:900,set:100");
-        assert!(mix_of("").is_err());
-    }
 }

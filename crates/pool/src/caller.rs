@@ -10,9 +10,12 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Burst, Facts, JobError, Progress, Sent, Settings, alarm::Alarm, job::Job, moment::Moment, shared::Shared,
-    stats::Stats, ticket::Ticket,
+    Answer, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, alarm::Alarm, job::Job, moment::Moment,
+    shared::Shared, stats::Stats, ticket::Ticket,
 };
+
+/// A ticket that no job has is held by its caller and by those who look on.
+const TICKET_HOLDERS: usize = 2;
 
 /// What one attempt goes by, read at its beginning.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,14 @@ pub struct Caller {
     ticket: Arc<Ticket>,
     progress: Arc<Progress>,
     alarm: Alarm,
+    /// What the call at hand is counted as, until it is over.
+    under_way: Option<(BurstClass, u32)>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.call_was_dropped();
+    }
 }
 
 impl Clone for Caller {
@@ -49,7 +60,7 @@ impl Caller {
     pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
         let ticket = Arc::new(Ticket::new());
         let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
-        Self { queue, shared, ticket, progress, alarm: Alarm::default() }
+        Self { queue, shared, ticket, progress, alarm: Alarm::default(), under_way: None }
     }
 
     /// What the upstream said about itself at the last login.
@@ -84,16 +95,38 @@ impl Caller {
     pub async fn call(&mut self, burst: Burst) -> Answer {
         let mut started = Instant::now();
         self.waits(started.into());
-        let (due, stats) = (burst.replies_due, &self.shared.stats);
-        stats.began(&burst);
+        self.call_was_dropped();
+        let (class, due) = (burst.class(), burst.replies_due);
+        self.shared.stats.began(class, &burst);
+        self.under_way = Some((class, due));
         let answer = self.call_until_answered(burst, &mut started).await;
+        self.under_way = None;
         let stats = &self.shared.stats;
         match &answer.failure {
-            None => stats.replied(&answer.burst, started.into(), self.ticket.taken_at()),
-            Some(failure) => stats.failed(due, answer.burst.replies_done, failure),
+            None => stats.replied(class, &answer.burst, started.into(), self.ticket.taken_at()),
+            Some(failure) => stats.failed(class, due, answer.burst.replies_done, failure, started.into()),
         }
         self.progress.ended();
         answer
+    }
+
+    /// Requests of a call whose future was dropped will never get a reply.
+    fn call_was_dropped(&mut self) {
+        if let Some((class, due)) = self.under_way.take() {
+            self.shared.stats.class(class).failed(due);
+        }
+    }
+
+    /// Counts a burst to which its owner makes up an error instead of calling.
+    pub fn count_refused(&self, burst: &Burst) {
+        let tally = self.shared.stats.class(burst.class());
+        tally.began(burst.replies_due);
+        tally.failed(burst.replies_due);
+    }
+
+    /// Counts a failure of what was borrowed; jobs and borrowing itself are counted anyway.
+    pub fn count_failure(&self, failure: &JobError) {
+        self.shared.stats.failure(failure);
     }
 
     /// Others see this caller waiting, until its progress has ended.
@@ -157,10 +190,12 @@ impl Caller {
             },
         };
         let (sender, receiver) = oneshot::channel();
-        match Arc::get_mut(&mut self.ticket) {
-            Some(ticket) => ticket.reset(),
+        if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
             // A job of a call that was dropped is still on its way, and keeps the ticket.
-            None => self.ticket = Arc::new(Ticket::new()),
+            self.ticket = Arc::new(Ticket::new());
+            self.progress.follows(Arc::clone(&self.ticket));
+        } else {
+            self.ticket.reset();
         }
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
         match self.queue.try_send(job) {

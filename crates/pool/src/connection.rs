@@ -21,6 +21,7 @@ use crate::{
     Endpoint, Facts, JobError, Needs, Sent, Settings,
     in_flight::{Answered, InFlight, Purpose, ReadError},
     job::Job,
+    stats::Writes,
     stream::Stream,
 };
 
@@ -45,7 +46,6 @@ pub(crate) enum Lost {
     Silent(Duration),
 }
 
-#[derive(Debug)]
 pub(crate) struct Connection {
     endpoint: Endpoint,
     stream: Stream,
@@ -70,11 +70,18 @@ pub(crate) struct Connection {
     pub(crate) leaving: bool,
     reply_bytes_max: usize,
     pub(crate) pipeline_depth: usize,
+    writes: Arc<Writes>,
 }
 
 impl Connection {
     /// `lifetime_chance`, from 0 to 1, spreads the lifetimes of connections over a fifth.
-    pub(crate) fn new(stream: Stream, facts: &Facts, settings: &Settings, lifetime_chance: f64) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        facts: &Facts,
+        settings: &Settings,
+        lifetime_chance: f64,
+        writes: Arc<Writes>,
+    ) -> Self {
         let now = Instant::now();
         let mut connection = Self {
             endpoint: settings.endpoint.clone(),
@@ -93,6 +100,7 @@ impl Connection {
             leaving: false,
             reply_bytes_max: settings.reply_bytes_max,
             pipeline_depth: settings.pipeline_depth,
+            writes,
         };
         connection.tune(settings, facts);
         connection
@@ -206,7 +214,7 @@ impl Connection {
         }
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
-        let written = self.in_flight.poll_write(&mut self.stream, cx);
+        let written = self.in_flight.poll_write(&mut self.stream, cx, &self.writes);
         let read = self.poll_read(cx)?;
         if let Poll::Ready(Err(error)) = written {
             return Poll::Ready(Err(error.into()));

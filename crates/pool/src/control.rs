@@ -37,6 +37,12 @@ pub struct Status {
     pub opened: u64,
     /// Connections of workers that broke since the start.
     pub lost: u64,
+    /// Those of them on which nothing was in flight.
+    pub lost_idle: u64,
+    /// Connections of workers closed in order since the start, to be replaced or because the worker ended.
+    pub retired: u64,
+    /// Attempts of workers to connect that failed, since the start.
+    pub attempts_failed: u64,
     /// Bursts sent again since the start.
     pub retried: u64,
     /// Exclusive connections that are lent.
@@ -130,6 +136,9 @@ impl Control {
             jobs: self.shared.queued_bytes.shares(),
             opened: load(&stats.opened),
             lost: load(&stats.lost),
+            lost_idle: load(&stats.lost_idle),
+            retired: load(&stats.retired),
+            attempts_failed: load(&stats.attempts_failed),
             retried: load(&stats.retried),
         }
     }

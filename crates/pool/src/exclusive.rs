@@ -6,6 +6,7 @@
 //! so that the upstream forgets what was watched or queued, and the next borrower reads their replies.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     pin::Pin,
@@ -53,7 +54,6 @@ struct Idle {
 }
 
 /// A connection with what has been read of it.
-#[derive(Debug)]
 pub(crate) struct Line {
     stream: Stream,
     endpoint: Endpoint,
@@ -65,6 +65,13 @@ pub(crate) struct Line {
     scanned: usize,
     renew_at: Instant,
     can_reset: bool,
+}
+
+impl fmt::Debug for Line {
+    /// Not what was read of it, which is a client's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("name", &self.name).field("upstream_id", &self.upstream_id).finish_non_exhaustive()
+    }
 }
 
 /// An exclusive connection, lent. Dropping it closes it.

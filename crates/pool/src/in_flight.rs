@@ -12,7 +12,7 @@ use std::{
 use resp::{Protocol, ReplyError, ReplyKind, ReplyScanner};
 use tokio::io::AsyncWrite;
 
-use crate::{Burst, JobError, Sent, job::Job};
+use crate::{Burst, JobError, Sent, job::Job, stats::Writes};
 
 /// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
 /// costs.
@@ -174,7 +174,12 @@ impl InFlight {
     }
 
     /// Writes as much as the stream takes, all that is queued in one call where it can.
-    pub(crate) fn poll_write<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    pub(crate) fn poll_write<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        writes: &Writes,
+    ) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
     {
@@ -190,21 +195,29 @@ impl InFlight {
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.advance(bytes);
+            self.advance(bytes, writes);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn advance(&mut self, mut bytes: usize) {
+    fn advance(&mut self, mut bytes: usize, writes: &Writes) {
+        let (mut jobs, mut requests) = (0, 0);
         while bytes > 0 {
             let left = self.slots[self.written].burst().requests.len() - self.written_part;
             if bytes < left {
                 self.written_part += bytes;
-                return;
+                break;
+            }
+            if let Owner::Job(job) = &self.slots[self.written].owner {
+                jobs += 1;
+                requests += job.burst().replies_due;
             }
             bytes -= left;
             self.written += 1;
             self.written_part = 0;
+        }
+        if jobs > 0 {
+            writes.wrote(jobs, requests);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A job: the requests of one burst of one caller, and where to answer. It is answered exactly once,
 //! at the latest when it is dropped.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use resp::Protocol;
 use tokio::sync::oneshot;
@@ -19,7 +19,7 @@ pub struct Needs {
 
 /// Complete requests to be written in one piece, and the replies once they are there. The buffers
 /// travel with the job and come back with its answer, so that a caller can use them again.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Burst {
     /// Requests, back to back, as arrays of bulk strings.
     pub requests: Vec<u8>,
@@ -30,10 +30,62 @@ pub struct Burst {
     pub needs: Needs,
     /// Nothing but requests that change nothing: may be sent twice.
     pub read_only: bool,
+    /// Holds a whole transaction.
+    pub transaction: bool,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
     /// How many replies these are.
     pub replies_done: u32,
+}
+
+/// What bursts are counted as. A burst is of one class, with all of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BurstClass {
+    /// Nothing but requests that change nothing.
+    Read,
+    /// Any other without a transaction in it.
+    Write,
+    /// With at least one transaction.
+    Transaction,
+}
+
+impl BurstClass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Transaction];
+
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Transaction => "transaction",
+        }
+    }
+}
+
+impl Burst {
+    /// What it is counted as.
+    pub fn class(&self) -> BurstClass {
+        match (self.transaction, self.read_only) {
+            (true, _) => BurstClass::Transaction,
+            (false, true) => BurstClass::Read,
+            (false, false) => BurstClass::Write,
+        }
+    }
+}
+
+impl fmt::Debug for Burst {
+    /// Sizes only: what clients send and get has no place in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Burst")
+            .field("request_bytes", &self.requests.len())
+            .field("replies_due", &self.replies_due)
+            .field("needs", &self.needs)
+            .field("read_only", &self.read_only)
+            .field("reply_bytes", &self.replies.len())
+            .field("replies_done", &self.replies_done)
+            .finish()
+    }
 }
 
 /// The outcome of a job: its burst, and why replies are missing if they are.
@@ -110,6 +162,16 @@ impl Drop for Job {
 mod tests {
     use super::*;
     use crate::budget::Budget;
+
+    #[test]
+    fn debug_output_holds_nothing_of_what_clients_sent_and_got() {
+        let burst = Burst { requests: b"GET key".to_vec(), replies: b"+value".to_vec(), ..Burst::default() };
+        let shown = format!("{:?}", Answer { burst, failure: None });
+        for bytes in [&b"key"[..], b"value"] {
+            let numbers = format!("{bytes:?}").replace(['[', ']'], "");
+            assert!(!shown.contains(&numbers) && shown.contains("reply_bytes: 6"), "{shown}");
+        }
+    }
 
     #[tokio::test]
     async fn a_dropped_job_is_answered() {

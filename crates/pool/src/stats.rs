@@ -1,58 +1,77 @@
 //! What the pool counts. All of it relaxed: a reader may see one count before another of the same job.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::{
-    Burst, JobError,
-    histogram::{Distribution, Histogram},
-    moment::Moment,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-/// The lowest bound of the histograms of times, in microseconds.
-const TIME_FIRST: u64 = 32;
+use crate::{
+    Burst, BurstClass, ClassTotals, JobError, Tally,
+    histogram::{Distribution, Histogram},
+    micros,
+    moment::Moment,
+    tally::{COUNTED, add},
+};
 
 /// Counters since the start.
 #[derive(Debug)]
 pub(crate) struct Stats {
     pub(crate) opened: AtomicU64,
     pub(crate) lost: AtomicU64,
+    pub(crate) lost_idle: AtomicU64,
+    pub(crate) retired: AtomicU64,
+    pub(crate) attempts_failed: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) exclusive_opened: AtomicU64,
-    requests: AtomicU64,
     request_bytes: AtomicU64,
-    replied: AtomicU64,
     reply_bytes: AtomicU64,
-    failed: AtomicU64,
     failures: [AtomicU64; JobError::KINDS.len()],
-    queue_time: Histogram,
-    upstream_time: Histogram,
-    total_time: Histogram,
+    /// In the order of [`BurstClass::ALL`].
+    classes: [Tally; BurstClass::ALL.len()],
     job_requests: Histogram,
+    pub(crate) writes: Arc<Writes>,
 }
 
-/// Totals since the start. `requests` are those replied to, those failed and those under way.
+/// What goes out in one write. Shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    jobs: Histogram,
+    requests: Histogram,
+}
+
+/// Totals since the start.
 #[derive(Debug, Clone)]
 pub struct Totals {
-    /// Requests that callers have handed over.
-    pub requests: u64,
+    /// Requests that callers have handed over, by class.
+    pub classes: Vec<(BurstClass, ClassTotals)>,
     /// Their bytes.
     pub request_bytes: u64,
-    /// Requests to which the upstream's reply was handed back.
-    pub replied: u64,
-    /// The bytes of these replies.
+    /// The bytes of the replies to them.
     pub reply_bytes: u64,
-    /// Requests without one.
-    pub failed: u64,
     /// Jobs that failed, by [`JobError::kind`].
     pub failures: Vec<(&'static str, u64)>,
-    /// From a job's beginning until a worker took it, in microseconds.
-    pub queue_time: Distribution,
-    /// From there until its last reply, in microseconds.
-    pub upstream_time: Distribution,
-    /// Both together.
-    pub total_time: Distribution,
     /// Requests of each job.
     pub job_requests: Distribution,
+    /// Jobs of each write to the upstream that completed one.
+    pub write_jobs: Distribution,
+    /// Their requests.
+    pub write_requests: Distribution,
+}
+
+impl Totals {
+    /// All classes together.
+    pub fn together(&self) -> ClassTotals {
+        let mut sum = ClassTotals::default();
+        for (_, totals) in &self.classes {
+            sum.requests += totals.requests;
+            sum.replied += totals.replied;
+            sum.failed += totals.failed;
+            sum.queue_time.add(&totals.queue_time);
+            sum.upstream_time.add(&totals.upstream_time);
+            sum.total_time.add(&totals.total_time);
+        }
+        sum
+    }
 }
 
 impl Default for Stats {
@@ -60,24 +79,33 @@ impl Default for Stats {
         Self {
             opened: AtomicU64::default(),
             lost: AtomicU64::default(),
+            lost_idle: AtomicU64::default(),
+            retired: AtomicU64::default(),
+            attempts_failed: AtomicU64::default(),
             retried: AtomicU64::default(),
             exclusive_opened: AtomicU64::default(),
-            requests: AtomicU64::default(),
             request_bytes: AtomicU64::default(),
-            replied: AtomicU64::default(),
             reply_bytes: AtomicU64::default(),
-            failed: AtomicU64::default(),
             failures: [const { AtomicU64::new(0) }; JobError::KINDS.len()],
-            queue_time: Histogram::new(TIME_FIRST),
-            upstream_time: Histogram::new(TIME_FIRST),
-            total_time: Histogram::new(TIME_FIRST),
+            classes: Default::default(),
             job_requests: Histogram::new(1),
+            writes: Arc::default(),
         }
     }
 }
 
-fn add(counter: &AtomicU64, number: usize) {
-    counter.fetch_add(number as u64, Ordering::Relaxed);
+impl Default for Writes {
+    fn default() -> Self {
+        Self { jobs: Histogram::new(1), requests: Histogram::new(1) }
+    }
+}
+
+impl Writes {
+    /// A write completed so many jobs, of so many requests.
+    pub(crate) fn wrote(&self, jobs: u32, requests: u32) {
+        self.jobs.record(u64::from(jobs));
+        self.requests.record(u64::from(requests));
+    }
 }
 
 impl Stats {
@@ -85,28 +113,52 @@ impl Stats {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn class(&self, class: BurstClass) -> &Tally {
+        &self.classes[class as usize]
+    }
+
     /// A caller hands a burst over.
-    pub(crate) fn began(&self, burst: &Burst) {
-        add(&self.requests, burst.replies_due as usize);
-        add(&self.request_bytes, burst.requests.len());
+    pub(crate) fn began(&self, class: BurstClass, burst: &Burst) {
+        if burst.replies_due == 0 {
+            // It only brings a connection into a state.
+            return;
+        }
+        self.class(class).began(burst.replies_due);
+        add(&self.request_bytes, burst.requests.len() as u64);
         self.job_requests.record(u64::from(burst.replies_due));
     }
 
-    /// It has got it back, answered: begun at `started`, taken by a worker at `taken`.
-    pub(crate) fn replied(&self, burst: &Burst, started: Moment, taken: Option<Moment>) {
+    /// It has got it back, answered: begun at `started` and taken by a worker at `taken`.
+    pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Moment, taken: Option<Moment>) {
+        if !COUNTED || burst.replies_done == 0 {
+            return;
+        }
         let now = Moment::now();
-        let taken = taken.unwrap_or(now);
-        add(&self.replied, burst.replies_done as usize);
-        add(&self.reply_bytes, burst.replies.len());
-        self.queue_time.record(taken.since(started));
-        self.upstream_time.record(now.since(taken));
-        self.total_time.record(now.since(started));
+        let (taken, tally) = (taken.unwrap_or(now), self.class(class));
+        tally.replied(burst.replies_done);
+        add(&self.reply_bytes, burst.replies.len() as u64);
+        tally.took(taken.since(started), now.since(taken));
     }
 
     /// Or it has got `done` replies to `due` requests, and why there are no more.
-    pub(crate) fn failed(&self, due: u32, done: u32, failure: &JobError) {
-        add(&self.replied, done as usize);
-        add(&self.failed, due.saturating_sub(done) as usize);
+    pub(crate) fn failed(&self, class: BurstClass, due: u32, done: u32, failure: &JobError, started: Moment) {
+        let tally = self.class(class);
+        tally.replied(done);
+        tally.failed(due.saturating_sub(done));
+        match failure {
+            JobError::QueueTimeout(waited) => tally.waited_in_vain(*waited),
+            JobError::ReplyTimeout(limit) => {
+                tally.took(Moment::now().since(started).saturating_sub(micros(*limit)), micros(*limit));
+            }
+            JobError::PauseTimeout(_)
+            | JobError::UpstreamDown(_)
+            | JobError::ConnectionLost { .. }
+            | JobError::StateRefused(_)
+            | JobError::RepliesTooLarge(_)
+            | JobError::ExclusiveTimeout { .. }
+            | JobError::Closed
+            | JobError::WorkerGone(_) => {}
+        }
         self.failure(failure);
     }
 
@@ -120,19 +172,14 @@ impl Stats {
 
     pub(crate) fn totals(&self) -> Totals {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // Ends before beginnings, so that no more seem to have ended than began.
-        let (replied, failed) = (load(&self.replied), load(&self.failed));
         Totals {
-            requests: load(&self.requests),
+            classes: BurstClass::ALL.map(|class| (class, self.class(class).totals())).into(),
             request_bytes: load(&self.request_bytes),
-            replied,
             reply_bytes: load(&self.reply_bytes),
-            failed,
             failures: JobError::KINDS.into_iter().zip(self.failures.iter().map(load)).collect(),
-            queue_time: self.queue_time.distribution(),
-            upstream_time: self.upstream_time.distribution(),
-            total_time: self.total_time.distribution(),
             job_requests: self.job_requests.distribution(),
+            write_jobs: self.writes.jobs.distribution(),
+            write_requests: self.writes.requests.distribution(),
         }
     }
 }

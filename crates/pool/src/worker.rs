@@ -76,9 +76,13 @@ impl Worker {
             } else {
                 self.backoff.reset();
             }
-            let Err(lost) = end else { continue };
+            let Err(lost) = end else {
+                Stats::count(&shared.stats.retired);
+                continue;
+            };
             Stats::count(&shared.stats.lost);
             if connection.is_idle() {
+                Stats::count(&shared.stats.lost_idle);
                 tracing::debug!(worker = self.index, reason = %lost, "idle connection ended");
             } else {
                 tracing::warn!(worker = self.index, reason = %lost, "connection lost");
@@ -123,9 +127,11 @@ impl Worker {
                         Stats::count(&shared.stats.opened);
                         let facts = shared.publish(facts);
                         tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
-                        return Some(Connection::new(stream, &facts, &settings, fastrand::f64()));
+                        let writes = Arc::clone(&shared.stats.writes);
+                        return Some(Connection::new(stream, &facts, &settings, fastrand::f64(), writes));
                     }
                     Err(error) => {
+                        Stats::count(&shared.stats.attempts_failed);
                         self.backoff.failed();
                         if shared.health.failed(&format!("{}: {error}", settings.endpoint)) {
                             self.refuse_queued();

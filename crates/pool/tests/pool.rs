@@ -7,6 +7,8 @@
 mod bounds;
 #[path = "pool/closing.rs"]
 mod closing;
+#[path = "pool/counts.rs"]
+mod counts;
 #[path = "pool/gates.rs"]
 mod gates;
 #[path = "pool/life.rs"]

@@ -1,7 +1,7 @@
 //! Framing of requests. Resumable: what was seen once is not looked at again, and no tree is built;
 //! arguments are spans of the caller's buffer. The rules are those of Redis's `networking.c`.
 
-use memchr::memchr;
+use memchr::memchr2;
 
 use crate::number::{parse_integer, short_length};
 use crate::{Request, RequestError, RequestLimits, inline::split_inline, request::Span};
@@ -47,7 +47,6 @@ enum State {
 ///
 /// The buffer given to [`decode`](Self::decode) always begins where the current request begins and
 /// only grows until that request is complete; the caller then drops the request's bytes and goes on.
-#[derive(Debug)]
 pub struct RequestDecoder {
     limits: RequestLimits,
     state: State,
@@ -177,25 +176,26 @@ impl RequestDecoder {
         self.searched = 0;
     }
 
-    /// The line that begins at `at`, without its end, which is stepped over. Redis looks for CR
-    /// only and takes whatever byte follows it for the LF.
+    /// The line that begins at `at`, without its end, which is stepped over. Redis looks for CR only, as in a
+    /// C string: it takes whatever byte follows for the LF, and finds nothing behind a NUL.
     fn line(&mut self, buffer: &[u8], too_long: RequestError) -> Result<Option<Span>, RequestError> {
         let from = self.searched.max(self.at);
-        match memchr(b'\r', &buffer[from..]) {
-            Some(found) if from + found + 1 < buffer.len() => {
-                let line = Span { start: self.at, end: from + found };
+        let end = memchr2(b'\r', 0, &buffer[from..]).map_or(buffer.len(), |found| from + found);
+        match buffer.get(end) {
+            Some(b'\r') if end + 1 < buffer.len() => {
+                let line = Span { start: self.at, end };
                 self.canonical &= buffer[line.end + 1] == b'\n';
                 self.at = line.end + 2;
                 self.searched = self.at;
                 Ok(Some(line))
             }
-            Some(found) => {
-                self.searched = from + found;
+            Some(b'\r') => {
+                self.searched = end;
                 Ok(None)
             }
-            None if buffer.len() - self.at > LINE_BYTES_MAX => Err(too_long),
-            None => {
-                self.searched = buffer.len();
+            _ if buffer.len() - self.at > LINE_BYTES_MAX => Err(too_long),
+            _ => {
+                self.searched = end;
                 Ok(None)
             }
         }
@@ -211,15 +211,12 @@ impl RequestDecoder {
                     return Ok(Decoded::Request { len: self.at });
                 }
                 State::Length { left } => {
-                    if let Some(first) = buffer.get(self.at)
-                        && *first != b'$'
-                        && memchr(b'\r', &buffer[self.at..]).is_some()
-                    {
-                        return Err(RequestError::ExpectedBulk(*first));
-                    }
                     let Some(line) = self.line(buffer, RequestError::BulkLineTooLong)? else {
                         return Ok(Decoded::Incomplete { missing: 1 });
                     };
+                    if buffer[line.start] != b'$' {
+                        return Err(RequestError::ExpectedBulk(buffer[line.start]));
+                    }
                     let end = self.at + self.bulk_length(&buffer[line.start + 1..line.end])?;
                     if end + 2 > self.limits.request_bytes_max {
                         return Err(RequestError::TooLarge(self.limits.request_bytes_max));
@@ -253,14 +250,16 @@ impl RequestDecoder {
     }
 
     fn decode_inline(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
-        let Some(found) = memchr(b'\n', &buffer[self.searched..]) else {
-            self.searched = buffer.len();
+        let found = memchr2(b'\n', 0, &buffer[self.searched..]);
+        let end = found.map_or(buffer.len(), |found| self.searched + found);
+        // Redis looks for the end of a line as in a C string: nothing behind a NUL is ever found.
+        if buffer.get(end) != Some(&b'\n') {
+            self.searched = end;
             if buffer.len() > LINE_BYTES_MAX {
                 return Err(RequestError::InlineTooLong);
             }
             return Ok(Decoded::Incomplete { missing: 1 });
-        };
-        let end = self.searched + found;
+        }
         let line = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
         self.begin(true);
         self.restart();

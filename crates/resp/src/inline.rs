@@ -2,6 +2,7 @@
 
 /// Splits a line into arguments, appending their bytes to `out` and the end of each to `ends`.
 /// Double quotes know `\n \r \t \b \a \xHH` and `\` before any other byte; single quotes know `\'`.
+/// There is no NUL in a line, since Redis takes lines for C strings; see [`RequestDecoder`](crate::RequestDecoder).
 /// Returns `false` where quotes do not match or a closing quote is followed by anything but space.
 pub fn split_inline(line: &[u8], out: &mut Vec<u8>, ends: &mut Vec<usize>) -> bool {
     let mut rest = line;
@@ -31,8 +32,7 @@ fn is_space(byte: u8) -> bool {
 fn word<'l>(mut rest: &'l [u8], out: &mut Vec<u8>) -> Option<&'l [u8]> {
     loop {
         match rest {
-            // A NUL ends the line for Redis, which works on C strings here.
-            [] | [0, ..] => return Some(&[]),
+            [] => return Some(&[]),
             [b'"', tail @ ..] => return quoted(double_quoted(tail, out)?),
             [b'\'', tail @ ..] => return quoted(single_quoted(tail, out)?),
             // Fewer than separate words: to Redis a vertical tab or form feed inside a word is part of it.
@@ -48,7 +48,7 @@ fn word<'l>(mut rest: &'l [u8], out: &mut Vec<u8>) -> Option<&'l [u8]> {
 /// A closing quote ends the word and must be followed by space or the end of the line.
 fn quoted(rest: &[u8]) -> Option<&[u8]> {
     match rest {
-        [] | [0, ..] => Some(&[]),
+        [] => Some(&[]),
         [byte, ..] if is_space(*byte) => Some(rest),
         _ => None,
     }

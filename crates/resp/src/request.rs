@@ -1,5 +1,7 @@
 //! A request as its decoder found it, and what one may cost.
 
+use std::fmt;
+
 use crate::write_request;
 
 /// What one request may cost. See [`RequestDecoder`](crate::RequestDecoder).
@@ -29,12 +31,22 @@ pub(crate) struct Span {
 }
 
 /// One request: its arguments, borrowed from the buffer it came in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Request<'d> {
     data: &'d [u8],
     spans: &'d [Span],
     raw: &'d [u8],
     canonical: bool,
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Sizes only: what a client sends has no place in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("args", &self.spans.len())
+            .field("bytes", &self.raw.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'d> Request<'d> {
@@ -78,5 +90,31 @@ impl<'d> Request<'d> {
                 write_request(out, &args);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decoded, RequestDecoder, RequestError};
+
+    #[test]
+    fn a_line_with_a_nul_never_ends_so_that_no_part_of_it_is_executed() {
+        let decode = |input: &[u8]| RequestDecoder::new(RequestLimits::default()).decode(input);
+        for input in [&b"DEL a\0b\r\n"[..], b"\0PING\r\n", b"get \"a\0\"\n", b"*1\0\r\n", b"*1\r\n\0\r\n"] {
+            assert_eq!(decode(input), Ok(Decoded::Incomplete { missing: 1 }), "{input:?}");
+        }
+        let long = [&b"DEL a\0\n"[..], &[b'a'; 64 * 1024]].concat();
+        assert_eq!(decode(&long), Err(RequestError::InlineTooLong));
+    }
+
+    #[test]
+    fn debug_output_holds_nothing_of_what_a_client_sent() {
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let input = b"AUTH hunter2\r\n";
+        assert_eq!(decoder.decode(input), Ok(Decoded::Request { len: input.len() }));
+        let shown = format!("{:?}", decoder.request(input));
+        let bytes = format!("{:?}", b"hunter2").replace(['[', ']'], "");
+        assert!(!shown.contains("hunter2") && !shown.contains(&bytes) && shown.contains("args: 2"), "{shown}");
     }
 }

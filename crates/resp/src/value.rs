@@ -66,6 +66,7 @@ impl Value {
         };
         let mut reader = Reader { input, at: 0 };
         let value = reader.value()?;
+        debug_assert_eq!(reader.at, progress.consumed, "scanner and reader agree on where a reply ends");
         Ok((value, progress.consumed))
     }
 

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::{
     compare::{Comparison, Row, Table},
-    outcome::{Ended, Outcome},
+    counts::Counts,
+    outcome::Ended,
     report::{
         page::{page, preformatted, quantiles, section},
         table::{columns, ms, rate},
@@ -13,6 +14,8 @@ use crate::{
 
 /// Above this the harness itself may have set the rate.
 const BUSY: f64 = 0.97;
+/// In an open loop, above this part of the p99 so may its lateness.
+const LATE: f64 = 0.25;
 
 /// All tables.
 pub fn text(comparison: &Comparison) -> String {
@@ -41,13 +44,18 @@ fn table_text(table: &Table) -> String {
         "p99 ms",
         "p99.9 ms",
         "CPU us/op",
+        "CPU x",
         "Redis us/op",
+        "Redis x",
         "peak MB",
         "upstream",
         "harness",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(table.rows.iter().filter(|row| !row.rounds.is_empty()).map(row));
+    if table.rows.iter().any(|row| row.medians.lag_p99_us.is_some()) {
+        rows[0].push("late p99 ms".to_owned());
+    }
     let mut text = columns(&rows);
     for row in &table.rows {
         text += &failures(row);
@@ -58,7 +66,10 @@ fn table_text(table: &Table) -> String {
 fn row(row: &Row) -> Vec<String> {
     let figures = &row.medians;
     let or_dash = |figure: Option<f64>, show: fn(f64) -> String| figure.map_or_else(|| "-".to_owned(), show);
-    vec![
+    let times = |ratio: f64| format!("{ratio:.2}");
+    let is_late = figures.lag_p99_us.is_some_and(|lag| lag > figures.p99_us * LATE);
+    let doubt = if figures.harness_busy > BUSY || is_late { " (!)" } else { "" };
+    let cells = [
         row.system.clone(),
         rate(figures.rate),
         or_dash(row.rate_to_direct, |ratio| format!("{:.0} %", ratio * 100.0)),
@@ -66,26 +77,26 @@ fn row(row: &Row) -> Vec<String> {
         ms(figures.p99_us),
         ms(figures.p99_9_us),
         or_dash(figures.system_cpu_us, |us| format!("{us:.2}")),
+        or_dash(row.system_cpu_to_direct, times),
         or_dash(figures.redis_cpu_us, |us| format!("{us:.2}")),
+        or_dash(row.redis_cpu_to_direct, times),
         or_dash(figures.peak_bytes, |bytes| format!("{:.1}", bytes / 1e6)),
         or_dash(figures.upstream_connections, rate),
-        format!("{:.0} %{}", figures.harness_busy * 100.0, if figures.harness_busy > BUSY { " (!)" } else { "" }),
-    ]
+        format!("{:.0} %{doubt}", figures.harness_busy * 100.0),
+    ];
+    cells.into_iter().chain(figures.lag_p99_us.map(ms)).collect()
 }
 
 fn failures(row: &Row) -> String {
-    let sum = |figure: fn(&Outcome) -> u64| row.rounds.iter().map(|round| figure(&round.outcome)).sum::<u64>();
+    let outcomes = || row.rounds.iter().filter_map(|round| round.outcome.as_ref());
+    let sum = |figure: fn(&Counts) -> u64| outcomes().map(|outcome| figure(&outcome.counts)).sum::<u64>();
     let found = [
-        (sum(Outcome::wrong_total), "WRONG REPLIES"),
-        (sum(|outcome| outcome.error_replies), "error replies"),
-        (sum(|outcome| outcome.connections_lost), "connections lost"),
-        (sum(|outcome| outcome.unsent), "scheduled operations never sent"),
+        (sum(Counts::wrong_total), "WRONG REPLIES"),
+        (sum(|counts| counts.error_replies), "error replies"),
+        (sum(|counts| counts.connections_lost), "connections lost"),
+        (sum(|counts| counts.unsent), "scheduled operations never sent"),
     ];
-    let outcomes = || row.rounds.iter().map(|round| &round.outcome);
-    let example = outcomes().find_map(|outcome| {
-        let texts = outcome.error_texts.keys().next();
-        outcome.wrong_examples.first().or(texts).or(outcome.last_loss.as_ref())
-    });
+    let example = outcomes().find_map(|outcome| outcome.counts.example());
     let example = example.map(|example| format!(" ({example})")).unwrap_or_default();
     let found = found.iter().filter(|(count, _)| *count > 0);
     found.map(|(count, what)| format!("{}: {count} {what}{example}\n", row.system)).collect()
@@ -97,9 +108,10 @@ pub fn html(comparison: &Comparison) -> String {
         let last: Vec<_> = table
             .rows
             .iter()
-            .filter_map(|row| row.rounds.last().map(|round| (row.system.clone(), &round.outcome)))
+            .filter_map(|row| Some((row.system.clone(), row.rounds.last()?.outcome.as_ref()?)))
             .collect();
-        section(&table.title, &format!("{}{}", preformatted(&table_text(table)), quantiles(&last)))
+        let plot = if last.is_empty() { String::new() } else { quantiles(&last) };
+        section(&table.title, &format!("{}{plot}", preformatted(&table_text(table))))
     });
     let systems = text(&Comparison {
         systems: comparison.systems.clone(),

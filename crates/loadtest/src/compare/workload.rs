@@ -15,6 +15,8 @@ const LARGE_KEYS: u64 = 1_000;
 /// One load, still without its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Workload {
+    /// One connection, one operation at a time.
+    C1,
     /// 50 connections, unpipelined.
     C50,
     /// 500 connections, unpipelined.
@@ -23,11 +25,11 @@ pub enum Workload {
     C4000,
     /// 50 connections, pipeline 16.
     P16,
-    /// 50 connections, pipeline 100.
+    /// 10 connections, pipeline 100.
     P100,
     /// 50 connections, values of 16 KiB.
     Large,
-    /// 50 connections, open loop at a third of what Redis takes directly.
+    /// 50 connections, open loop.
     Open,
 }
 
@@ -35,13 +37,14 @@ impl Workload {
     /// What reports call it.
     pub fn title(self) -> &'static str {
         match self {
+            Self::C1 => "c1: one connection, one operation at a time",
             Self::C50 => "c50: 50 connections",
             Self::C500 => "c500: 500 connections",
             Self::C4000 => "c4000: 4,000 connections",
             Self::P16 => "p16: 50 connections, pipeline 16",
-            Self::P100 => "p100: 50 connections, pipeline 100",
+            Self::P100 => "p100: 10 connections, pipeline 100",
             Self::Large => "large: 50 connections, 16 KiB values",
-            Self::Open => "open: 50 connections, open loop at a third of direct's rate",
+            Self::Open => "open: 50 connections, open loop",
         }
     }
 
@@ -53,11 +56,12 @@ impl Workload {
         load.warmup = time / 5;
         load.fill = false;
         match self {
+            Self::C1 => load.connections = 1,
             Self::C50 => {}
             Self::C500 => load.connections = 500,
             Self::C4000 => load.connections = 4_000,
             Self::P16 => load.pipeline = 16,
-            Self::P100 => load.pipeline = 100,
+            Self::P100 => (load.connections, load.pipeline) = (10, 100),
             Self::Large => {
                 load.sizes = ValueSize { min: 16 << 10, max: 16 << 10 };
                 load.keys = LARGE_KEYS;

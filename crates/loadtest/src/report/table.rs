@@ -104,34 +104,35 @@ fn failures(outcome: &Outcome, line: &mut impl FnMut(String)) {
         Ended::Interrupted => line("interrupted: this is what there was until then".to_owned()),
         Ended::Dead => line(format!(
             "the target went away, and this is what there was until then: {}",
-            outcome.last_loss.as_deref().unwrap_or("no connection could be made")
+            outcome.counts.last_loss.as_deref().unwrap_or("no connection could be made")
         )),
     }
-    if outcome.error_replies > 0 {
-        line(format!("{} error replies:", count(outcome.error_replies)));
-        for (text, times) in &outcome.error_texts {
+    if outcome.counts.error_replies > 0 {
+        line(format!("{} error replies:", count(outcome.counts.error_replies)));
+        for (text, times) in &outcome.counts.error_texts {
             line(format!("  {} × {text}", count(*times)));
         }
     }
-    if outcome.connections_lost > 0 {
-        let why = outcome.last_loss.as_deref().unwrap_or("unknown");
-        line(format!("{} connections lost, last: {why}", count(outcome.connections_lost)));
+    if outcome.counts.connections_lost > 0 {
+        let why = outcome.counts.last_loss.as_deref().unwrap_or("unknown");
+        line(format!("{} connections lost, last: {why}", count(outcome.counts.connections_lost)));
     }
-    if outcome.unanswered > 0 {
-        line(format!("{} operations not answered", count(outcome.unanswered)));
+    if outcome.counts.unanswered > 0 {
+        line(format!("{} operations not answered", count(outcome.counts.unanswered)));
     }
-    if outcome.unsent > 0 {
-        line(format!("{} scheduled operations never sent: the target cannot keep up", count(outcome.unsent)));
+    if outcome.counts.unsent > 0 {
+        line(format!("{} scheduled operations never sent: the target cannot keep up", count(outcome.counts.unsent)));
     }
-    if outcome.reconnects > 0 {
-        line(format!("{} connections made again", count(outcome.reconnects)));
+    if outcome.counts.reconnects > 0 {
+        line(format!("{} connections made again", count(outcome.counts.reconnects)));
     }
-    if outcome.verify && outcome.wrong.is_empty() {
-        line(format!("{} replies verified, none wrong", count(outcome.verified)));
-    } else if !outcome.wrong.is_empty() {
-        let kinds: Vec<_> = outcome.wrong.iter().map(|(wrong, times)| format!("{} {wrong}", count(*times))).collect();
-        line(format!("{} WRONG REPLIES: {}", count(outcome.wrong_total()), kinds.join(", ")));
-        outcome.wrong_examples.iter().for_each(|example| line(format!("  {example}")));
+    if outcome.verify && outcome.counts.wrong.is_empty() {
+        line(format!("{} replies verified, none wrong", count(outcome.counts.verified)));
+    } else if !outcome.counts.wrong.is_empty() {
+        let kinds: Vec<_> =
+            outcome.counts.wrong.iter().map(|(wrong, times)| format!("{} {wrong}", count(*times))).collect();
+        line(format!("{} WRONG REPLIES: {}", count(outcome.counts.wrong_total()), kinds.join(", ")));
+        outcome.counts.wrong_examples.iter().for_each(|example| line(format!("  {example}")));
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     process::Command,
 };
 
+use clap::Args;
 use serde::Serialize;
 use toml_edit::{DocumentMut, value};
 
@@ -15,6 +16,17 @@ use crate::{
     system::{System, SystemError, find, process::Process, started, write},
     target::Target,
 };
+
+/// Which respool is measured.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RespoolArgs {
+    /// respool's program; otherwise beside this one or in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub respool: Option<PathBuf>,
+    /// respool's configuration; address, upstream and log are replaced, and what is under trial.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
 
 /// The values that decide how much a pool carries; those left out keep what the file or respool says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -67,17 +79,17 @@ impl Respool {
     ///
     /// # Errors
     /// The program is not there, or the file is no TOML.
-    pub fn new(program: Option<&Path>, config: Option<&Path>, upstream: Target) -> Result<Self, SystemError> {
+    pub fn new(args: &RespoolArgs, upstream: Target) -> Result<Self, SystemError> {
         let absent = SystemError::Absent("respool", "build it with `cargo build --release`, or name it with --respool");
-        let program = program.map(Path::to_path_buf).or_else(|| find("respool")).ok_or(absent)?;
-        Ok(Self { program, document: config.map_or(Ok(DocumentMut::new()), read)?, upstream })
+        let program = args.respool.clone().or_else(|| find("respool")).ok_or(absent)?;
+        Ok(Self { program, document: args.config.as_deref().map_or(Ok(DocumentMut::new()), read)?, upstream })
     }
 
-    /// Starts it in `directory` and waits until it listens.
+    /// Starts it in `directory` and waits until it listens. Reports call it `name`.
     ///
     /// # Errors
     /// It does not start; the message holds what it logged.
-    pub async fn start(&self, directory: &Path, trial: Trial) -> Result<System, SystemError> {
+    pub async fn start(&self, name: &str, directory: &Path, trial: Trial) -> Result<System, SystemError> {
         let mut document = self.document.clone();
         document["listen"] = value("127.0.0.1:0");
         set(&mut document, "upstream", "url", self.upstream.url().into());
@@ -105,7 +117,7 @@ impl Respool {
             figure("pool", "pipeline_depth"),
             figure("runtime", "threads")
         );
-        Ok(System { name: "respool".to_owned(), target, process: Some(process), settings })
+        Ok(System { name: name.to_owned(), target, process: Some(process), settings })
     }
 }
 

@@ -13,17 +13,27 @@ pub struct Usage {
 
 /// Reads the usage of a process; nothing if it is gone.
 pub fn usage(pid: u32) -> Option<Usage> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; times are fields 14 and 15, counted from 1.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<u32>().ok();
-    let busy = f64::from(ticks()?) + f64::from(ticks()?);
-    #[expect(clippy::cast_precision_loss, reason = "a hundred or so")]
-    let cpu_s = busy / rustix::param::clock_ticks_per_second() as f64;
+    let [user, system, ..] = seconds(pid)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let peak_bytes = peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
-    Some(Usage { cpu_s, peak_bytes })
+    Some(Usage { cpu_s: user + system, peak_bytes })
+}
+
+/// Processor time that this process's children have used which have ended, in seconds.
+pub fn children_cpu_s() -> f64 {
+    seconds(std::process::id()).map_or(0.0, |[.., user, system]| user + system)
+}
+
+/// User and system time of a process and of its children that have ended, in seconds.
+fn seconds(pid: u32) -> Option<[f64; 4]> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; times are the fields from 14 on, counted from 1.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    #[expect(clippy::cast_precision_loss, reason = "a hundred or so")]
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    let mut next = || Some(f64::from(fields.next()?.parse::<u32>().ok()?) / per_second);
+    Some([next()?, next()?, next()?, next()?])
 }
 
 /// Begins a new peak, where the kernel allows it.
@@ -76,5 +86,9 @@ mod tests {
         let found = usage(std::process::id()).unwrap();
         assert!(found.peak_bytes > 100_000, "{found:?}");
         assert!(usage(u32::MAX).is_none());
+        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
+        let before = children_cpu_s();
+        assert!(std::process::Command::new("sh").args(["-c", busy]).status().unwrap().success());
+        assert!(children_cpu_s() > before);
     }
 }

@@ -8,10 +8,7 @@ use crate::{
         plot::{Axis, Line, Scale, plot},
         table::{columns, rate},
     },
-    tune::{
-        Tuned,
-        search::{Point, TOLERANCE},
-    },
+    tune::{Tuned, point::Point, verdict::Certainty},
 };
 
 /// The widest bar of the curve, in characters.
@@ -27,7 +24,7 @@ pub fn text(tuned: &Tuned) -> String {
         let Point { threads, workers, depth } = measured.point;
         let mark = if tuned.choice.point == measured.point { " <- chosen" } else { "" };
         let figures = [threads.to_string(), workers.to_string(), depth.to_string(), measured.rounds.to_string()];
-        let bar = format!("{:30}{mark}", bar);
+        let bar = format!("{bar:30}{mark:10}");
         figures.into_iter().chain([rate(measured.rate), format!("{:.3}", measured.p99_ms), bar]).collect()
     }));
     format!("{}\n{}\n\n{}\n{}", tuned.upstream, tuned.load, columns(&rows), answer(tuned))
@@ -39,14 +36,21 @@ fn answer(tuned: &Tuned) -> String {
         format!("[runtime]\nthreads = {threads}\n\n[pool]\nworkers = {workers}\npipeline_depth = {depth}\n\n");
     // Writing into a String cannot fail.
     let mut line = |line: String| writeln!(text, "{line}").expect("a String takes all");
-    line(format!("noise between rounds of the same setting: {:.1} %", choice.noise * 100.0));
     line(format!(
-        "the chosen pool was within {:.0} % of the fastest in {} of {} rounds: {}",
-        choice.tolerance * 100.0,
-        choice.rounds_within,
+        "{}: at most {:.1} % slower than the fastest (95 % confidence), from {} rounds; single measurements of \
+         one setting\nvary by {:.1} % here{}",
+        choice.certainty,
+        choice.slower_at_most * 100.0,
         choice.rounds,
-        certainty(tuned)
+        choice.noise * 100.0,
+        match choice.certainty {
+            Certainty::Sure | Certainty::Likely => "",
+            Certainty::NotSure => ": measure longer (--budget) or on a quieter machine",
+        }
     ));
+    if choice.any_depth {
+        line("every pipeline_depth did equally well with these workers: the default stays".to_owned());
+    }
     if let Some(target) = tuned.p99_ms_max {
         line(if choice.keeps_target {
             format!("it keeps the p99 target of {target} ms")
@@ -55,19 +59,9 @@ fn answer(tuned: &Tuned) -> String {
         });
     }
     if let Some(early) = &tuned.ended_early {
-        line(format!("ended early: {early}; what was measured until then decided"));
+        line(format!("ended by: {early}; what was measured until then decided"));
     }
     text
-}
-
-fn certainty(tuned: &Tuned) -> &'static str {
-    let choice = &tuned.choice;
-    match (choice.rounds_within * 5 >= choice.rounds * 4, choice.noise < TOLERANCE / 2.0) {
-        _ if choice.rounds < 3 => "too few rounds to be sure",
-        (true, true) => "sure",
-        (true, false) => "likely, on a noisy machine",
-        (false, _) => "not sure; measure longer or on a quieter machine",
-    }
 }
 
 /// The page: the text, and plots of rate and p99 by workers and by depth.
@@ -89,15 +83,54 @@ pub fn html(tuned: &Tuned) -> String {
         let lines: Vec<_> = depths
             .iter()
             .map(|depth| {
-                let keep = |point: Point| point.threads == 1 && point.depth == *depth;
+                let keep = |point: Point| point.threads == chosen.threads && point.depth == *depth;
                 line(&format!("depth {depth}"), &keep, |point| point.workers, y)
             })
             .filter(|line| line.points.len() > 1)
             .collect();
         body += &section(&format!("{name} by workers"), &plot(axis("workers"), up, &lines));
-        let keep = |point: Point| point.threads == 1 && point.workers == chosen.workers;
+        let keep = |point: Point| point.threads == chosen.threads && point.workers == chosen.workers;
         let lines = [line(&format!("workers {}", chosen.workers), &keep, |point| point.depth, y)];
         body += &section(&format!("{name} by pipeline depth"), &plot(axis("pipeline depth"), up, &lines));
     }
     page("Pool size found by measuring", &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::{Measured, verdict::Choice};
+
+    #[test]
+    fn the_answer_is_marked_and_says_how_sure_it_is() {
+        let point = Point { threads: 1, workers: 2, depth: 64 };
+        let best = Point { workers: 4, ..point };
+        let measured = |point, rate| Measured { point, rounds: 9, rate, p99_ms: 1.5 };
+        let mut tuned = Tuned {
+            upstream: "redis://h:1".to_owned(),
+            load: "200 connections".to_owned(),
+            choice: Choice {
+                point,
+                best,
+                rounds: 9,
+                noise: 0.042,
+                slower_at_most: 0.0512,
+                certainty: Certainty::Sure,
+                any_depth: false,
+                keeps_target: false,
+            },
+            p99_ms_max: Some(1.0),
+            curve: vec![measured(point, 90_000.0), measured(best, 100_000.0)],
+            ended_early: None,
+        };
+        let found = text(&tuned);
+        let bars: Vec<_> = found.lines().filter(|line| line.contains('#')).collect();
+        assert!(bars[0].ends_with("###    <- chosen") && !bars[1].contains("chosen"), "{found}");
+        assert_eq!(bars[0].find('#'), bars[1].find('#'), "{found}");
+        assert!(found.contains("sure: at most 5.1 % slower") && found.contains("from 9 rounds"), "{found}");
+        assert!(found.contains("vary by 4.2 % here\n") && found.contains("NO pool kept"), "{found}");
+        tuned.choice.certainty = Certainty::NotSure;
+        assert!(text(&tuned).contains("not sure: ") && text(&tuned).contains("quieter machine"));
+        assert!(html(&tuned).contains("p99, ms by pipeline depth"));
+    }
 }

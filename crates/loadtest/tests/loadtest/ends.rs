@@ -31,7 +31,7 @@ async fn a_dying_target_ends_the_load_and_leaves_the_partial_result() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!((outcome.ended, outcome.exit_code()), (Ended::Dead, 2));
     assert!((990..=1_000).contains(&outcome.operations), "{}", outcome.operations);
-    assert!(outcome.last_loss.unwrap().contains("refused"));
+    assert!(outcome.counts.last_loss.unwrap().contains("refused"));
 }
 
 #[tokio::test]
@@ -46,8 +46,8 @@ async fn error_replies_are_counted_and_named() {
     let mut load = upstream.load();
     load.until = Until::Count(1_000);
     let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
-    assert_eq!((outcome.operations, outcome.error_replies, outcome.exit_code()), (500, 500, 2));
-    assert_eq!(outcome.error_texts.get("NOAUTH Authentication required."), Some(&500));
+    assert_eq!((outcome.operations, outcome.counts.error_replies, outcome.exit_code()), (500, 500, 2));
+    assert_eq!(outcome.counts.error_texts.get("NOAUTH Authentication required."), Some(&500));
 }
 
 #[tokio::test]
@@ -57,8 +57,8 @@ async fn what_is_no_resp_is_a_loss() {
     let mut load = upstream.load();
     load.until = Until::Count(1_000);
     let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
-    assert_eq!((outcome.connections_lost, outcome.reconnects, outcome.exit_code()), (1, 1, 2));
-    assert!(outcome.last_loss.unwrap().contains("unknown type"));
+    assert_eq!((outcome.counts.connections_lost, outcome.counts.reconnects, outcome.exit_code()), (1, 1, 2));
+    assert!(outcome.counts.last_loss.unwrap().contains("unknown type"));
 }
 
 #[tokio::test]
@@ -67,6 +67,6 @@ async fn connections_are_renewed_as_often_as_asked() {
     let mut load = upstream.load();
     (load.until, load.reconnect_every, load.verify) = (Until::Count(1_000), Some(10), true);
     let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
-    assert_eq!((outcome.operations, outcome.wrong_total(), outcome.connections_lost), (1_000, 0, 0));
-    assert!((96..=100).contains(&outcome.reconnects), "{}", outcome.reconnects);
+    assert_eq!((outcome.operations, outcome.counts.wrong_total(), outcome.counts.connections_lost), (1_000, 0, 0));
+    assert!((96..=100).contains(&outcome.counts.reconnects), "{}", outcome.counts.reconnects);
 }

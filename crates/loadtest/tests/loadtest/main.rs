@@ -4,6 +4,7 @@
 
 mod compare;
 mod ends;
+mod lateness;
 mod percentiles;
 mod program;
 mod scripted;

@@ -44,12 +44,15 @@ struct State {
     seen: AtomicU64,
     store: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     stalled_until: Mutex<Instant>,
+    /// How long each request took here, from being read to its answer's being written.
+    took: Mutex<Vec<Duration>>,
     dead: tokio::sync::watch::Sender<bool>,
 }
 
 /// Listens until it is dropped.
 pub struct Scripted {
     pub target: Target,
+    state: Arc<State>,
     _tasks: JoinSet<()>,
 }
 
@@ -63,9 +66,10 @@ impl Scripted {
             seen: AtomicU64::new(0),
             store: Mutex::default(),
             stalled_until: Mutex::new(Instant::now()),
+            took: Mutex::default(),
             dead: tokio::sync::watch::channel(false).0,
         });
-        let mut tasks = JoinSet::new();
+        let (mut tasks, shared) = (JoinSet::new(), Arc::clone(&state));
         tasks.spawn(async move {
             let (mut connections, mut dead) = (JoinSet::new(), state.dead.subscribe());
             loop {
@@ -77,7 +81,16 @@ impl Scripted {
                 }
             }
         });
-        Self { target, _tasks: tasks }
+        Self { target, state: shared, _tasks: tasks }
+    }
+
+    /// The time that this part of all requests took at most.
+    pub fn delay_at(&self, quantile: f64) -> Duration {
+        let mut took = self.state.took.lock().unwrap().clone();
+        took.sort();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the rank of one of them")]
+        let rank = (quantile * took.len() as f64).ceil() as usize;
+        took[rank.clamp(1, took.len()) - 1]
     }
 
     /// A short load of it.
@@ -87,7 +100,7 @@ impl Scripted {
         load.keys = 100;
         load.warmup = Duration::ZERO;
         load.until = loadtest::load::Until::Time(Duration::from_secs(1));
-        load.reply_timeout = Duration::from_millis(400);
+        load.reply_timeout = Duration::from_secs(1);
         load
     }
 }
@@ -102,7 +115,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             let request = decoder.request(&input);
             let args: Vec<Vec<u8>> = (0..).map_while(|index| request.arg(index).map(<[u8]>::to_vec)).collect();
             input.drain(..len);
-            let mut answer = state.answer(&args);
+            let (read, mut answer) = (Instant::now(), state.answer(&args));
             match (state.script)(state.seen.fetch_add(1, Ordering::Relaxed), &args) {
                 Act::Answer => {}
                 Act::Late(delay) => alarm.wait_until(Instant::now() + delay).await.unwrap(),
@@ -124,6 +137,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             if stream.write_all(&answer).await.is_err() {
                 return;
             }
+            state.took.lock().unwrap().push(read.elapsed());
         }
         match stream.read_buf(&mut input).await {
             Ok(1..) => {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool::{Endpoint, JobError, Pool, Sent, Settings};
+use pool::{Endpoint, JobError, Pool, Sent, Settings, Stage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -50,6 +50,33 @@ async fn a_caller_is_good_for_further_calls_after_one_was_dropped() {
     }
     assert_eq!(replies(busy.await.unwrap()), "+A\r\n");
     assert_eq!(replies(third.await.unwrap()), "+C\r\n");
+}
+
+/// Bug: each job got a ticket that those who look on did not know, so that a client whose request was with the
+/// upstream was shown as waiting for a worker.
+#[tokio::test(start_paused = true)]
+async fn onlookers_see_that_a_job_is_in_flight() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { pipeline_depth: 1, ..settings(endpoint) });
+    let mut peer = Peer::accept(&arrivals).await;
+    let (mut first, mut second) = (pool.caller(), pool.caller());
+    let (sees_first, sees_second) = (first.progress(), second.progress());
+    let first = tokio::spawn(async move { (first.call(burst(&["A"])).await, first.call(burst(&["B"])).await) });
+    settle().await;
+    let second = tokio::spawn(async move { second.call(burst(&["C"])).await });
+    settle().await;
+    assert!(matches!(sees_first.stage(), Stage::InFlight(_)), "{:?}", sees_first.stage());
+    assert!(matches!(sees_second.stage(), Stage::Waiting(_)), "{:?}", sees_second.stage());
+    peer.echo_next().await;
+    settle().await;
+    assert!(matches!(sees_second.stage(), Stage::InFlight(_)), "{:?}", sees_second.stage());
+    peer.echo_next().await;
+    settle().await;
+    assert!(matches!(sees_first.stage(), Stage::InFlight(_)), "with its second job: {:?}", sees_first.stage());
+    peer.echo_next().await;
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!((sees_first.stage(), sees_second.stage()), (Stage::Idle, Stage::Idle));
 }
 
 /// Bug: a read-only burst that was lost after `queue_timeout` had passed was queued once more with no

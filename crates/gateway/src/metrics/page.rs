@@ -1,0 +1,85 @@
+//! A page of metrics being written, one after the other, by the library that knows the format.
+
+use std::fmt::Error;
+
+use pool::Distribution;
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// See the module's documentation. Names are without the prefix, and those of counters without `_total`.
+pub(super) struct Page<'p, 'e>(pub(super) &'p mut DescriptorEncoder<'e>);
+
+impl Page<'_, '_> {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+        let metric = ConstCounter::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
+    }
+
+    pub(super) fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (value, count) in values {
+            ConstCounter::new(count).encode(family.encode_family(&[(label, value)])?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        let metric = ConstGauge::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
+    pub(super) fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (value, count) in values {
+            ConstGauge::new(as_f64(count)).encode(family.encode_family(&[(label, value)])?)?;
+        }
+        Ok(())
+    }
+
+    /// Values are divided by `unit`.
+    pub(super) fn histogram(&mut self, name: &str, help: &str, values: &Distribution, unit: f64) -> Result<(), Error> {
+        write(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?, values, unit)
+    }
+
+    /// Likewise, one for each value of a label.
+    pub(super) fn histograms<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, &'v Distribution)>,
+        unit: f64,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (value, distribution) in values {
+            write(family.encode_family(&[(label, value)])?, distribution, unit)?;
+        }
+        Ok(())
+    }
+}
+
+fn write(mut metric: MetricEncoder<'_>, values: &Distribution, unit: f64) -> Result<(), Error> {
+    let bound = |bound: Option<u64>| bound.map_or(f64::MAX, |bound| as_f64(bound) / unit);
+    let buckets: Vec<_> = values.buckets.iter().map(|(upper, count)| (bound(*upper), *count)).collect();
+    metric.encode_histogram::<NoLabelSet>(as_f64(values.sum) / unit, values.count(), &buckets, None)
+}
+
+/// Exact up to 2^53, which no count here reaches.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floating point")]
+pub(super) fn as_f64(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,119 @@
+//! The way through a comparison: every workload in turn, and in each as many rounds as asked for, in which
+//! every system has its turn.
+
+use std::time::Duration;
+
+use crate::{
+    compare::{
+        CompareArgs, Generator, OpenRate, Row, Table,
+        round::{Loader, round},
+        workload::Workload,
+    },
+    drive::drive,
+    failure::Failure,
+    fill::fill,
+    interrupt::Interrupt,
+    load::{Load, LoadError, Until},
+    mix::Operation,
+    outcome::Ended,
+    progress::Progress,
+    redis_benchmark::RedisBenchmark,
+    system::System,
+    target::Target,
+};
+
+/// One table to be.
+#[derive(Debug)]
+pub struct Course {
+    workload: Workload,
+    loader: Loader,
+}
+
+/// What is to be measured, and what cannot be.
+///
+/// # Errors
+/// The generator is not installed.
+pub fn courses(args: &CompareArgs) -> Result<(Vec<Course>, Vec<String>), Failure> {
+    let workloads = args.workloads.iter().copied();
+    if args.generator == Generator::Own {
+        return Ok((workloads.map(|workload| Course { workload, loader: Loader::Own }).collect(), Vec::new()));
+    }
+    let benchmark = RedisBenchmark::find()?;
+    let (mut courses, mut left_out) = (Vec::new(), Vec::new());
+    for workload in workloads {
+        if workload == Workload::Open {
+            left_out.push("open: redis-benchmark has no open loop".to_owned());
+            continue;
+        }
+        // SET first, so that GET finds values.
+        courses.extend([Operation::Set, Operation::Get].map(|operation| {
+            let loader = Loader::RedisBenchmark(benchmark.clone(), operation);
+            Course { workload, loader }
+        }));
+    }
+    Ok((courses, left_out))
+}
+
+/// Measures everything; what was measured is in `tables` even if it ends before time.
+///
+/// # Errors
+/// A load could not be driven, or Ctrl-C came.
+pub async fn measure(
+    args: &CompareArgs,
+    courses: &[Course],
+    systems: &[System],
+    redis: &System,
+    interrupt: &Interrupt,
+    progress: &Progress,
+    tables: &mut Vec<Table>,
+) -> Result<(), LoadError> {
+    let time = Duration::from_secs_f64(args.seconds);
+    let open_rate = open_rate(args, courses, redis, time, interrupt).await?;
+    let load_of = |course: &Course, target: &Target| course.workload.load(target.clone(), &args.work, time, open_rate);
+    let mut step = 0;
+    for course in courses {
+        for target in [&redis.target].into_iter().chain(args.with.iter().map(|(_, target)| target)) {
+            fill(&Load { fill: true, ..load_of(course, target) }).await?;
+        }
+        let rows = systems.iter().map(|system| Row { system: system.name.clone(), ..Row::default() }).collect();
+        let (title, load) = course.loader.words(course.workload.title(), &load_of(course, &redis.target));
+        tables.push(Table { title, load, rows });
+        for turn in 0..args.rounds as usize {
+            // Each round begins with another system.
+            for index in (0..systems.len()).map(|index| (index + turn) % systems.len()) {
+                let system = &systems[index];
+                progress.step(step, format!("{}: {}", course.workload.title(), system.name));
+                step += 1;
+                let done = round(&course.loader, &load_of(course, &system.target), system, redis, interrupt).await?;
+                let interrupted = done.outcome.as_ref().is_some_and(|outcome| outcome.ended == Ended::Interrupted);
+                if let Some(table) = tables.last_mut() {
+                    table.rows[index].rounds.push(done);
+                }
+                if interrupted {
+                    return Err(LoadError::Interrupted);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rate of the open loop; measured, if it is to be a third of direct's.
+async fn open_rate(
+    args: &CompareArgs,
+    courses: &[Course],
+    redis: &System,
+    time: Duration,
+    interrupt: &Interrupt,
+) -> Result<f64, LoadError> {
+    match args.open_rate {
+        OpenRate::Fixed(rate) => Ok(rate),
+        OpenRate::Third if courses.iter().all(|course| course.workload != Workload::Open) => Ok(1.0),
+        OpenRate::Third => {
+            let mut load = Workload::C50.load(redis.target.clone(), &args.work, time, 1.0);
+            fill(&Load { fill: true, ..load.clone() }).await?;
+            load.until = Until::Time(time.min(Duration::from_secs(1)));
+            Ok((drive(&load, interrupt, |_| {}).await?.rate / 3.0).max(1.0))
+        }
+    }
+}
