@@ -24,6 +24,9 @@ const STATES: [(&str, &[&str]); 11] = [
 /// The longest that one of them stays.
 const STAY_MS_MAX: u64 = 40;
 
+/// Between one and the next.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Comes and goes until it is over; how many `INCR gone` were sent, whole or in part.
 pub fn come_and_go(scene: &Scene<'_>, rng: &mut fastrand::Rng) -> u64 {
     let mut sent = 0;
@@ -47,6 +50,8 @@ pub fn come_and_go(scene: &Scene<'_>, rng: &mut fastrand::Rng) -> u64 {
             client.reset();
         }
         Tally::count(&scene.tally.vanished);
+        // What it had sent is executed first, so that sessions pile up while nothing is served.
+        pass(PAUSE);
     }
     sent
 }
