@@ -5,6 +5,7 @@
 use crate::support::{Client, DEADLINE, Gateway, Redis, assert_same, requests, wait};
 
 /// A state, how to get there and, where a client can, how to get out of it in good order.
+#[derive(Clone, Copy)]
 struct State {
     name: &'static str,
     /// Requests and how many messages come of them.
@@ -235,6 +236,56 @@ fn an_idle_client_is_closed_and_what_it_borrowed_returns() {
         client.expect_closed();
         assert_clean(&gateway, &mut direct, state.name);
     }
+}
+
+#[test]
+fn what_came_for_a_subscriber_who_went_is_no_reply_to_who_borrows_next() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nexclusive_max = 1").start();
+    let (mut direct, mut publisher) = (redis.client(), redis.client());
+    publisher.expect("SET k v", "+OK\r\n");
+    let subscribed = state("subscribed", (&["SUBSCRIBE news"], 1), " sub=1 ");
+    let tracking = state("tracking", (&["HELLO 3", "CLIENT TRACKING ON BCAST"], 2), " flags=tB ");
+    for (left, news) in [(subscribed, "PUBLISH news item"), (tracking, "SET k v")].repeat(5) {
+        let (client, _, _) = enter(&gateway, &mut direct, &left);
+        redis.freeze();
+        // Redis finds the news before it finds that nobody wants them.
+        publisher.send_raw(&requests(&[news]).repeat(3));
+        client.reset();
+        let mut next = gateway.client();
+        next.send(&["WATCH", "k"]);
+        // The connection has been given back once this one waits for it; a moment later than that is as well.
+        gateway.client().expect("CLIENT GETNAME", "$-1\r\n");
+        redis.thaw();
+        publisher.read_replies(3);
+        assert_eq!(String::from_utf8_lossy(&next.read_reply()), "+OK\r\n", "after {}", left.name);
+        next.expect("GET k", "$1\r\nv\r\n");
+        next.expect("UNWATCH", "+OK\r\n");
+    }
+}
+
+#[test]
+fn an_exclusive_max_that_was_lowered_counts_those_that_are_closed_instead_of_given_back() {
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nexclusive_max = 6\nqueue_timeout_ms = 100";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let mut operator = gateway.client();
+    let lent = |operator: &mut Client, count: usize| {
+        let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+        pools.contains(&format!("exclusive_lent\r\n:{count}\r\n")).then_some(())
+    };
+    let mut blocked: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
+    blocked.iter_mut().for_each(|client| client.send(&["BLPOP", "nothing", "0"]));
+    wait("six to be lent", || lent(&mut operator, 6));
+    operator.line("RESPOOL CONFIG SET pool.exclusive_max 2");
+    drop(blocked);
+    wait("all to be closed", || lent(&mut operator, 0));
+    let mut holders = [gateway.client(), gateway.client()];
+    holders.iter_mut().for_each(|client| client.expect("WATCH k", "+OK\r\n"));
+    let refusal = String::from_utf8_lossy(&gateway.client().line("WATCH k")).into_owned();
+    assert!(refusal.contains("all 2 exclusive connections were in use"), "{refusal}");
+    drop(holders);
+    gateway.client().expect("WATCH k", "+OK\r\n");
 }
 
 #[test]

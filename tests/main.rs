@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod dependencies;
 mod embedded;
+mod faults;
 mod guarantees;
 mod hostile;
 mod info;

@@ -5,3 +5,4 @@ mod broken;
 mod frozen;
 mod killed;
 mod scripted;
+mod state;

@@ -67,6 +67,12 @@ impl Redis {
         assert!(self.wait_until_ready(), "redis-server did not start again");
     }
 
+    /// As `restart`, with further arguments, and without waiting until it answers.
+    pub fn restart_slowly(&mut self, args: &[&str]) {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self.process = spawn(self.port, &self.args, &self.directory);
+    }
+
     /// Stops it where it is; its kernel still takes connections and bytes.
     pub fn freeze(&self) {
         self.process.signal(Signal::STOP);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Cut, Gateway, Redis, Relay, assert_own_error, pass, requests, wait};
+use crate::support::{Client, Cut, Gateway, Redis, Relay, Way, assert_own_error, pass, requests, wait};
 
 fn gateway_behind(relay: &Relay) -> Gateway {
     let config = "[pool]\nworkers = 1\n[upstream]\nreconnect_delay_min_ms = 1\nreconnect_delay_max_ms = 5";
@@ -84,6 +84,48 @@ fn connections_closed_at_every_byte_of_a_reply_give_each_request_one_reply_of_it
 #[test]
 fn connections_half_closed_at_every_byte_of_a_reply_give_each_request_one_reply_of_its_own() {
     cut_at_every_byte(Cut::HalfClose);
+}
+
+/// Cuts a burst off after any of its bytes: what is executed is a beginning of it, executed once, and whoever is
+/// told that a request was not sent can rely on that.
+fn cut_requests_at_every_byte(cut: Cut) {
+    let redis = Redis::start(&[]);
+    let relay = Relay::start(redis.address());
+    let gateway = gateway_behind(&relay);
+    let (mut client, mut direct) = (gateway.client(), redis.client());
+    client.expect("PING", "+PONG\r\n");
+    let burst = requests(&["RPUSH list a", "RPUSH list b", "RPUSH list c"]);
+    for bytes in 0..=burst.len() {
+        relay.cut(Way::Requests, bytes, cut);
+        client.send_raw(&burst);
+        let replies = client.read_replies(3);
+        relay.disarm();
+        wait("the client to recover", || (client.line("PING") == b"+PONG\r\n").then_some(()));
+        let executed = length(&mut direct);
+        assert!(executed <= 3, "cut after {bytes}: executed twice");
+        for (index, reply) in replies.iter().enumerate() {
+            let text = String::from_utf8_lossy(reply).into_owned();
+            if reply.starts_with(b":") {
+                assert!(index < executed && text == format!(":{}\r\n", index + 1), "cut after {bytes}: {text}");
+            } else {
+                assert_own_error(reply);
+                let never = text.contains("was not sent") || text.contains("upstream is down");
+                assert!(!never || index >= executed, "cut after {bytes}: executed, and said not to be");
+            }
+        }
+        direct.line("DEL list");
+    }
+    assert!(relay.cuts() >= burst.len(), "the cuts came to pass");
+}
+
+#[test]
+fn requests_reset_at_every_byte_are_executed_at_most_once() {
+    cut_requests_at_every_byte(Cut::Reset);
+}
+
+#[test]
+fn requests_cut_off_at_every_byte_are_executed_at_most_once() {
+    cut_requests_at_every_byte(Cut::Close);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, wait};
+use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, requests, wait};
 
 const REPLY_TIMEOUT: Duration = Duration::from_millis(600);
 
@@ -84,11 +84,11 @@ fn an_upstream_that_swallows_everything_is_given_up_and_replaced() {
     let gateway = impatient_gateway(&relay.url());
     let mut client = gateway.client();
     client.expect("INCR n", ":1\r\n");
-    relay.blackhole(true);
+    relay.weather(|weather| weather.blackhole = true);
     let started = Instant::now();
     assert_own_error(&client.line("INCR n"));
     assert!(started.elapsed() < REPLY_TIMEOUT * 4);
-    relay.blackhole(false);
+    relay.weather(|weather| weather.blackhole = false);
     // What was swallowed is gone for good: only a new connection can serve.
     echo_until_served(&mut client, "after");
     client.expect("GET n", "$1\r\n1\r\n");
@@ -101,11 +101,57 @@ fn requests_that_time_out_while_a_transaction_is_open_leave_it_whole() {
     let mut client = gateway.client();
     client.expect("SET n 0", "+OK\r\n");
     redis.freeze();
-    let burst = crate::support::requests(&["MULTI", "INCR n", "INCR n", "EXEC"]);
+    let burst = requests(&["MULTI", "INCR n", "INCR n", "EXEC"]);
     client.send_raw(&burst);
     client.read_replies(4).iter().for_each(|reply| assert_own_error(reply));
     redis.thaw();
     echo_until_served(&mut client, "after");
     let n = client.line("GET n");
     assert!(n == b"$1\r\n0\r\n" || n == b"$1\r\n2\r\n", "half a transaction: {n:?}");
+}
+
+#[test]
+fn a_blocking_request_that_asked_for_a_second_is_not_left_waiting_by_a_silent_upstream() {
+    let redis = Redis::start(&[]);
+    let relay = Relay::start(redis.address());
+    let gateway = impatient_gateway(&relay.url());
+    let mut direct = redis.client();
+    for line in ["BLPOP nothing 1", "XREAD BLOCK 1000 STREAMS nothing $", "WAIT 1 1000"] {
+        let mut client = gateway.client();
+        client.send_raw(&requests(&[line]));
+        wait("the client to be blocked", || {
+            let clients = String::from_utf8_lossy(&direct.line("INFO clients")).into_owned();
+            clients.contains("blocked_clients:1").then_some(())
+        });
+        relay.weather(|weather| weather.blackhole = true);
+        let started = Instant::now();
+        let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
+        assert!(reply.starts_with("-ERR respool: reply_timeout_ms ran out"), "{line}: {reply}");
+        assert!(started.elapsed() < Duration::from_secs(1) + REPLY_TIMEOUT * 4, "{line}: {:?}", started.elapsed());
+        relay.weather(|weather| weather.blackhole = false);
+    }
+}
+
+#[test]
+fn exclusive_connections_that_went_silent_are_given_up_together() {
+    const CONNECTIONS: usize = 20;
+    let redis = Redis::start(&[]);
+    let relay = Relay::start(redis.address());
+    let config = "[upstream]\nconnect_timeout_ms = 400";
+    let gateway = Gateway::builder().upstream(&relay.url()).config(config).allow_lost_upstream().start();
+    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| gateway.client()).collect();
+    clients.iter_mut().for_each(|client| client.expect("WATCH k", "+OK\r\n"));
+    relay.weather(|weather| weather.blackhole = true);
+    drop(clients);
+    let mut client = gateway.client();
+    wait("all to be given back", || {
+        let pools = String::from_utf8_lossy(&client.line("RESPOOL POOLS")).into_owned();
+        pools.contains(&format!("exclusive_idle\r\n:{CONNECTIONS}\r\n")).then_some(())
+    });
+    let started = Instant::now();
+    assert_own_error(&client.line("WATCH k"));
+    // To try each would take eight seconds.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    relay.weather(|weather| weather.blackhole = false);
+    wait("new connections", || (client.line("WATCH k") == b"+OK\r\n").then_some(()));
 }

@@ -6,13 +6,17 @@ use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::support::{Client, Cut, Gateway, Redis, Relay, assert_own_error, pass, request, requests, seeded, wait};
 
 const CLIENTS: usize = 12;
-const KILLS: usize = 5;
+/// With the tests, and in a soak.
+const KILLS: usize = 6;
+const KILLS_OF_SOAK: usize = 50;
+/// How soon clients are served again once Redis answers: far more than it takes, for a machine that is busy.
+const SERVED_AGAIN: Duration = Duration::from_secs(1);
 const CUTS: usize = 60;
 /// Bytes of a value whose replies take a while.
 const LARGE: usize = 1_000_000;
@@ -152,23 +156,35 @@ fn serves(gateway: &Gateway) {
     wait("the upstream to serve", || gateway.client().line("PING").starts_with(b"+").then_some(()));
 }
 
-#[test]
-fn upstream_killed_mid_reply_under_load_loses_nothing() {
+fn killed_under_load(kills: usize) {
     let mut redis = Redis::start(&DURABLE);
     let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 3").allow_lost_upstream().start();
     let mut rng = seeded("killed under load");
     let mut chance = rng.fork();
     let records = under_load(&gateway, &mut rng, |rounds| {
-        for _ in 0..KILLS {
+        for _ in 0..kills {
             more_load(rounds, 5);
-            serves(&gateway);
             pass(Duration::from_millis(chance.u64(20..150)));
             redis.kill9();
             pass(Duration::from_millis(chance.u64(0..100)));
             redis.restart();
+            let started = Instant::now();
+            serves(&gateway);
+            assert!(started.elapsed() < SERVED_AGAIN, "served only {:?} after the restart", started.elapsed());
         }
     });
     check(&records, &mut redis.client());
+}
+
+#[test]
+fn upstream_killed_mid_reply_under_load_loses_nothing_and_serves_within_a_second_of_its_restart() {
+    killed_under_load(KILLS);
+}
+
+#[test]
+#[ignore = "takes minutes; ./tests/run soak runs it"]
+fn soak_fifty_kills_under_load_lose_nothing() {
+    killed_under_load(KILLS_OF_SOAK);
 }
 
 #[test]
@@ -234,4 +250,26 @@ fn clients_survive_a_restart_that_they_do_not_notice() {
     for (index, client) in clients.iter_mut().enumerate() {
         client.expect(&format!("GET k{index}"), &format!("${}\r\n{index}\r\n", index.to_string().len()));
     }
+}
+
+#[test]
+fn a_request_of_which_a_part_was_sent_is_not_sent_again() {
+    let mut redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").allow_lost_upstream().start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    redis.freeze();
+    // More than the kernel takes for a Redis that reads nothing.
+    client.send(&["SET", "k", &"x".repeat(32 << 20)]);
+    let mut operator = gateway.client();
+    wait("the worker to have it", || {
+        let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+        pools.contains("in_flight\r\n:1\r\n").then_some(())
+    });
+    redis.kill9();
+    redis.restart();
+    let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
+    assert!(reply.starts_with("-ERR respool: ") && reply.contains("may have been executed"), "{reply}");
+    recovers(&mut client);
+    client.expect("EXISTS k", ":0\r\n");
 }

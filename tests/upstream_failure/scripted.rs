@@ -60,10 +60,10 @@ fn an_upstream_that_hangs_up_on_every_connection_is_down_and_comes_back() {
     let gateway = gateway_before(&relay.url());
     let mut client = gateway.client();
     client.expect("PING", "+PONG\r\n");
-    relay.refuse(true);
+    relay.weather(|weather| weather.refuse = true);
     redis.client().line("CLIENT KILL TYPE normal");
     wait("the gateway to notice", || client.line("GET k").starts_with(b"-ERR respool: upstream is down").then_some(()));
-    relay.refuse(false);
+    relay.weather(|weather| weather.refuse = false);
     recovers(&mut client);
 }
 

@@ -137,7 +137,7 @@ section! {
         /// How long a request may be held back by `RESPOOL PAUSE` before it gets an error.
         pause_timeout_ms: u64 = 60_000,
         /// How long a request that was sent may wait for its reply before it gets an error. A connection that
-        /// stays silent for twice as long is given up.
+        /// stays silent for twice as long is given up. A blocking request has the time that it asks for besides.
         reply_timeout_ms: u64 = 10_000,
         /// Requests of one client that go to a worker in one piece. Larger makes pipelining clients cheaper and
         /// the others wait longer behind them.

@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     if let JobError::ExclusiveTimeout { waited, .. } = failure {
                         tally.waited_in_vain(waited);
                     }
-                    self.fail_replies(single.due - single.swallow, &failure);
+                    self.fail_replies(single.errors(), &failure);
                     return true;
                 }
             }
@@ -157,14 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Gives the connection back once nothing needs it.
     pub(crate) fn end_lending_if_over(&mut self) {
         if let Some(lending) = self.lending.take_if(|lending| !lending.is_needed() && !lending.is_waiting()) {
-            lending.lent.give_back();
+            lending.give_back();
         }
     }
 
     /// Gives the connection back, or closes it if replies are outstanding.
     pub(crate) fn end_lending(&mut self) {
         if let Some(lending) = self.lending.take_if(|lending| !lending.is_waiting() && !lending.is_monitor()) {
-            lending.lent.give_back();
+            lending.give_back();
         }
         self.lending = None;
     }
@@ -190,15 +190,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// reply in `head`.
     async fn send_and_receive(&mut self, single: &Single, head: &mut ReplyHead) -> Result<(), Broken> {
         let Some(lending) = &mut self.lending else { return Err(Broken::closing(single.due)) };
-        lending.expect(single.change, single.due);
+        lending.expect(single.change, single.due, single.errors());
         if let Err(error) = lending.lent.send(&single.requests).await {
             return Err(self.lost(&error));
         }
         let reply_timeout = self.settings.reply_timeout;
-        let deadline = (!single.waits()).then(|| Instant::now() + reply_timeout);
+        let deadline = single.patience.map(|patience| Instant::now() + patience + reply_timeout);
         let (mut swallow, mut blocks) = (single.swallow, single.waits());
         while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline, blocks).await {
+            match self.next_event(deadline, single.waits(), blocks).await {
                 Event::Message(at, kind) => {
                     let Some(lending) = &mut self.lending else { return Err(Broken::closing(single.due)) };
                     if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
@@ -296,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
     /// sent without waiting is executed even if the client has gone. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>, blocks: bool) -> Event {
+    async fn next_event(&mut self, deadline: Option<Instant>, waits: bool, blocks: bool) -> Event {
         poll_fn(|cx| {
             let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
             let at = self.output.len();
@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let backlog = self.settings.backlog_bytes_max;
             let asked = self.entry.poll_asked(cx);
             let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
-            if asked == Asked::Kill || (ended && deadline.is_none()) {
+            if asked == Asked::Kill || (ended && waits) {
                 return Poll::Ready(Event::Gone);
             }
             if asked == Asked::Drain && blocks {
@@ -355,7 +355,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.caller.count_failure(&failure);
         self.fail_replies(lending.missing(), &failure);
         tracing::debug!(client = self.entry.id, reason = lending.reason.name(), %error, "exclusive connection lost");
-        Broken { missing: lending.missing(), go_on: !lending.is_needed() }
+        let go_on = !lending.is_needed() && !lending.is_changing();
+        Broken { missing: lending.missing(), go_on }
     }
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {

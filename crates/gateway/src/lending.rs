@@ -70,11 +70,17 @@ pub(crate) struct Lending {
     pub(crate) reason: Reason,
     /// Replies still to come.
     expected: u32,
+    /// Errors that the client would get instead of all of them.
+    errors: u32,
     /// These are confirmations of subscriptions.
     confirming: bool,
+    /// What they answer changes the state of the connection.
+    changing: bool,
     pub(crate) multi: bool,
     watching: bool,
     monitor: bool,
+    /// An error said that the upstream has become a replica.
+    stale: bool,
     tracking: bool,
     no_touch: bool,
     /// What the transaction holds.
@@ -94,10 +100,13 @@ impl Lending {
             lent,
             reason,
             expected: 0,
+            errors: 0,
             confirming: false,
+            changing: false,
             multi: false,
             watching: false,
             monitor: false,
+            stale: false,
             tracking: false,
             no_touch: false,
             queued: Queued::default(),
@@ -109,9 +118,23 @@ impl Lending {
         }
     }
 
+    /// Gives the connection back, unless it leads to the wrong upstream.
+    pub(crate) fn give_back(self) {
+        if self.stale {
+            self.lent.discard_all();
+        } else {
+            self.lent.give_back();
+        }
+    }
+
     /// Whether the session still needs it.
     pub(crate) fn is_needed(&self) -> bool {
         self.multi || self.watching || self.monitor || self.tracking || self.no_touch || self.is_subscribed()
+    }
+
+    /// Whether the session has asked for a change of its state: what it sends next may rely on that.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.changing
     }
 
     pub(crate) fn is_subscribed(&self) -> bool {
@@ -148,10 +171,12 @@ impl Lending {
         u32::try_from(replies).unwrap_or(u32::MAX)
     }
 
-    /// Takes note of requests sent, which will get `due` replies.
-    pub(crate) fn expect(&mut self, change: Change, due: u32) {
+    /// Takes note of requests sent, which will get `due` replies, or at most `errors` errors instead.
+    pub(crate) fn expect(&mut self, change: Change, due: u32, errors: u32) {
         self.expected = due;
+        self.errors = errors;
         self.confirming = change == Change::Subscribe && !self.multi;
+        self.changing = change != Change::None;
     }
 
     /// Whether replies are still to come.
@@ -159,9 +184,9 @@ impl Lending {
         self.expected > 0
     }
 
-    /// How many.
+    /// How many errors the client gets if they do not come.
     pub(crate) fn missing(&self) -> u32 {
-        self.expected
+        self.expected.min(self.errors)
     }
 
     /// Takes note of a message; whether it answers a request.
@@ -171,6 +196,7 @@ impl Lending {
             self.expected = 0;
             return Message::Push;
         }
+        self.stale |= kind == ReplyKind::Error && message.starts_with(b"-READONLY");
         let mut message_is = Message::Reply;
         let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
         if may_confirm && let Some(subject) = subject(message) {

@@ -38,6 +38,7 @@ mod logs;
 mod message;
 mod metrics;
 mod operator;
+mod patience;
 mod registry;
 mod rows;
 mod service;

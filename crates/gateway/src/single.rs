@@ -9,6 +9,7 @@ use resp::{Request, parse_integer, write_request};
 use crate::{
     command::{Class, Reason},
     lending::{Change, Lending},
+    patience::patience,
     registry::Registry,
 };
 
@@ -23,6 +24,8 @@ pub(crate) struct Single {
     pub(crate) counted: u32,
     /// Replies at the beginning that the client has not asked for.
     pub(crate) swallow: u32,
+    /// How long it may wait in the upstream; `None` is for ever.
+    pub(crate) patience: Option<Duration>,
     /// The client's own request, where another stands in for it in a transaction.
     pub(crate) stood_in: Option<Vec<u8>>,
     /// How long it waited for its connection.
@@ -45,6 +48,9 @@ impl Single {
             None => 1,
         };
         let mut single = Self { reason, change, ..Self::simple(Vec::new(), 0) };
+        if single.waits() {
+            single.patience = patience(request);
+        }
         if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
             // WAIT counts from its own connection's last write; any command executed brings that up to date.
             write_request(&mut single.requests, &["PING"]);
@@ -68,6 +74,7 @@ impl Single {
             due: 1,
             counted: 1 - swallow,
             swallow,
+            patience: Some(Duration::ZERO),
             stood_in: None,
             waited: Duration::ZERO,
         }
@@ -84,6 +91,14 @@ impl Single {
         let mut stood_in = Vec::new();
         request.write(&mut stood_in);
         Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
+    }
+
+    /// Errors that the client gets instead of all replies: as in Redis, one for all confirmations of a request.
+    pub(crate) fn errors(&self) -> u32 {
+        match self.change {
+            Change::Subscribe => 1,
+            _ => self.due.saturating_sub(self.swallow).max(1),
+        }
     }
 
     /// It may stay in the upstream for as long as it says.

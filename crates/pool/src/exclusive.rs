@@ -15,19 +15,21 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use resp::{Protocol, ReplyKind, ReplyScanner, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     Caller, Endpoint, Facts, JobError, Needs, Sent, Settings,
     login::login,
+    place::Place,
     room::{Held, Room},
     shared::Shared,
     stats::Stats,
@@ -81,8 +83,7 @@ impl fmt::Debug for Line {
 #[derive(Debug)]
 pub struct Lent {
     line: Line,
-    shared: Arc<Shared>,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     held: Held,
 }
 
@@ -114,7 +115,7 @@ impl Exclusives {
     }
 
     /// Closes what nobody borrowed for too long, or all if `idle_max` is zero.
-    pub(crate) fn prune(&self, idle_max: std::time::Duration) {
+    pub(crate) fn prune(&self, idle_max: Duration) {
         let now = Instant::now();
         self.lock().retain(|idle| now < idle.since + idle_max && now < idle.line.renew_at);
     }
@@ -129,7 +130,8 @@ impl Exclusives {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn withdraw(&self) -> bool {
+    /// Takes back one permit of those beyond a lowered `exclusive_max`; false if there are none.
+    pub(crate) fn withdraw(&self) -> bool {
         self.surplus.fetch_update(Ordering::AcqRel, Ordering::Acquire, |surplus| surplus.checked_sub(1)).is_ok()
     }
 }
@@ -163,6 +165,7 @@ impl Caller {
             let max = shared.exclusives.max.load(Ordering::Acquire);
             return Err(JobError::ExclusiveTimeout { max, waited: settings.queue_timeout });
         };
+        let place = Place::new(Arc::clone(shared), permit);
         loop {
             let idle = shared.exclusives.lock().pop();
             let (mut line, owed) = match idle {
@@ -171,10 +174,12 @@ impl Caller {
                 None => (Line::open_exclusive(shared, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
-                Ok(Ok(())) => return Ok(Lent { line, shared: Arc::clone(shared), permit, held: Held::default() }),
+                Ok(Ok(())) => return Ok(Lent { line, place, held: Held::default() }),
                 Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
                 // It was closed while nobody looked; another may be good, and a new one will tell.
-                Ok(Err(Unprepared::Io(_))) | Err(_) if owed > 0 => {}
+                Ok(Err(Unprepared::Io(_))) if owed > 0 => {}
+                // It is silent, and so are the others; to find that out one by one would take too long.
+                Err(_) if owed > 0 => shared.exclusives.prune(Duration::ZERO),
                 Ok(Err(Unprepared::Io(error))) => return Err(lost(&error)),
                 Err(_) => return Err(lost(&io::ErrorKind::TimedOut.into())),
             }
@@ -251,8 +256,15 @@ impl Line {
         self.stream.write_all(&requests).await?;
         let mut reply = Vec::new();
         for index in 0..wanted {
-            reply.clear();
-            let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+            let kind = loop {
+                reply.clear();
+                let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
+                // Messages for whoever had it before come until it was reset, and are nobody's now.
+                let is_clean = index > 0 || owed == 0 || kind == ReplyKind::Error || reply == b"+RESET\r\n";
+                if is_clean && kind != ReplyKind::Push {
+                    break kind;
+                }
+            };
             if kind == ReplyKind::Error && index < owed {
                 // Cleaning failed; that is nothing the borrower has to know of.
                 return Err(io::Error::other("not clean").into());
@@ -340,7 +352,7 @@ impl Lent {
     /// # Errors
     /// The connection broke, or the upstream takes nothing; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        let deadline = self.shared.settings.borrow().reply_timeout;
+        let deadline = self.place.shared.settings.borrow().reply_timeout;
         timeout(deadline, self.line.send(requests)).await?
     }
 
@@ -350,7 +362,8 @@ impl Lent {
     /// The connection broke, or the message is larger than `reply_bytes_max` or than what is left of
     /// `replies_bytes_max`; drop it.
     pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
-        let Self { line, shared, held, .. } = self;
+        let Self { line, place, held } = self;
+        let shared = &place.shared;
         let before = out.len();
         line.poll_message_within(cx, out, |cx, bytes| {
             held.poll(cx, bytes, before, || Room::new(&shared.settings(), &shared.reply_bytes))
@@ -358,19 +371,22 @@ impl Lent {
         })
     }
 
+    /// Closes the connection, and with it those that nobody borrows: the upstream has become a replica, and they
+    /// lead to it as well.
+    pub fn discard_all(self) {
+        self.place.shared.exclusives.prune(Duration::ZERO);
+    }
+
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
-        let Self { mut line, shared, permit, .. } = self;
-        let settings = shared.settings();
+        let Self { mut line, place, .. } = self;
+        let settings = place.shared.settings();
         let now = Instant::now();
         if now < line.renew_at
             && line.endpoint.leads_where(&settings.endpoint)
             && let Some(owed) = line.clean()
         {
-            shared.exclusives.lock().push(Idle { line, since: now, owed });
-        }
-        if shared.exclusives.withdraw() {
-            permit.forget();
+            place.shared.exclusives.lock().push(Idle { line, since: now, owed });
         }
     }
 }

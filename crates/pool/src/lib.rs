@@ -42,6 +42,7 @@ mod in_flight;
 mod job;
 mod login;
 mod moment;
+mod place;
 mod pool;
 mod progress;
 mod room;

@@ -1,0 +1,64 @@
+//! How long a request asks the upstream to let it wait. Used by `single`: an upstream that stays
+//! silent for longer than that is no longer waiting, but stuck.
+
+use std::time::Duration;
+
+use resp::Request;
+
+/// Longer than this is as good as for ever.
+const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The time-out of a blocking request; `None` for none. Nothing where the upstream will refuse it at once.
+pub(crate) fn patience(request: &Request<'_>) -> Option<Duration> {
+    let name = request.arg(0).unwrap_or_default().to_ascii_uppercase();
+    let (at, unit) = match name.as_slice() {
+        b"BLMPOP" | b"BZMPOP" => (1, 1.0),
+        b"WAIT" => (2, 1e-3),
+        b"WAITAOF" => (3, 1e-3),
+        b"XREAD" | b"XREADGROUP" => (after_block(request), 1e-3),
+        _ => (request.len() - 1, 1.0),
+    };
+    let text = request.arg(at).and_then(|arg| std::str::from_utf8(arg).ok());
+    let asked = text.and_then(|text| text.parse().ok()).map_or(Err(()), |asked: f64| {
+        if asked == 0.0 { Ok(None) } else { Duration::try_from_secs_f64(asked * unit).map(Some).map_err(drop) }
+    });
+    asked.unwrap_or(Some(Duration::ZERO)).filter(|asked| *asked < PATIENCE_MAX)
+}
+
+fn after_block(request: &Request<'_>) -> usize {
+    request.args().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK")).map_or(request.len(), |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use resp::{Decoded, RequestDecoder, RequestLimits};
+
+    use super::*;
+
+    fn of(line: &str) -> Option<Duration> {
+        let line = format!("{line}\r\n");
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        assert_eq!(decoder.decode(line.as_bytes()), Ok(Decoded::Request { len: line.len() }));
+        patience(&decoder.request(line.as_bytes()))
+    }
+
+    #[test]
+    fn each_command_has_its_time_out_where_it_has_it() {
+        for line in ["BLPOP 9 9 1.5", "BLMOVE a b LEFT LEFT 1.5", "BZMPOP 1.5 1 key MIN", "blmpop 1.5 1 key LEFT"] {
+            assert_eq!(of(line), Some(Duration::from_millis(1500)), "{line}");
+        }
+        for line in ["WAIT 1 1500", "WAITAOF 1 1 1500", "XREAD COUNT 2 block 1500 STREAMS s $"] {
+            assert_eq!(of(line), Some(Duration::from_millis(1500)), "{line}");
+        }
+    }
+
+    #[test]
+    fn nought_is_for_ever_and_nonsense_is_refused_at_once() {
+        for line in ["BLPOP key 0", "WAIT 1 0", "XREAD BLOCK 0 STREAMS s $", "BLPOP key 1e12"] {
+            assert_eq!(of(line), None, "{line}");
+        }
+        for line in ["BLPOP key nonsense", "BLPOP key -1", "BLPOP", "WAIT 1", "XREAD BLOCK", "BLPOP key nan"] {
+            assert_eq!(of(line), Some(Duration::ZERO), "{line}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The right to borrow an exclusive connection, as long as one is borrowed. It ends, however it comes back,
+//! where `exclusive_max` was lowered below what was lent.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::shared::Shared;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) shared: Arc<Shared>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    pub(crate) fn new(shared: Arc<Shared>, permit: OwnedSemaphorePermit) -> Self {
+        Self { shared, permit: Some(permit) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.shared.exclusives.withdraw()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
+    }
+}
