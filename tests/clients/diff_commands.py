@@ -75,6 +75,9 @@ class Commands:
     def spoil(self, args):
         """Now and then the same with an argument too few or too many, no such name, or other letters."""
         rng = self.rng
+        # Up to Redis 7.0 the name counts although what comes after it is wrong: a difference that the README names.
+        if "SETNAME" in args and args[0] == "HELLO":
+            return args
         # COMMAND and COMMAND DOCS list everything, in the order of a hash seed.
         # A set of anything but integers is as well.
         extra = 17 if args[0] == "SADD" else "extra"

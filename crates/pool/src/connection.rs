@@ -145,6 +145,11 @@ impl Connection {
         self.in_flight.unwritten()
     }
 
+    /// Jobs that are written and not wholly answered.
+    pub(crate) fn written(&self) -> usize {
+        self.in_flight.written()
+    }
+
     /// Nothing waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.held.is_none()

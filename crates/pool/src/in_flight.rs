@@ -176,6 +176,11 @@ impl InFlight {
         self.slots.len() - self.written
     }
 
+    /// Slots that are, and are not wholly answered.
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
     /// The front reply is so large that what comes behind it should go elsewhere.
     pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
         self.short.is_some()

@@ -30,9 +30,10 @@ use crate::{
 /// A connection that does not live this long counts as a failed attempt.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
 
-/// A batch of fewer jobs than this is worth a look at what else has come before it is written. The look
-/// is no wait, but costs a system call, which larger batches do not earn back.
-const GATHER_BELOW: usize = 24;
+/// A batch of fewer jobs than the first is worth a look at what else has come before it is written, one of
+/// fewer than the second as long as the upstream has more to do than lies here. The look is no wait, but
+/// costs a system call, which larger batches do not earn back.
+const GATHER_BELOW: (usize, usize) = (24, 128);
 
 /// How often a worker whose connection is silent lets others have its turn until it gives the connection up.
 /// Seldom enough that a slow upstream keeps its batches whole.
@@ -250,7 +251,8 @@ impl Worker {
     /// look finds more.
     async fn gather(&mut self, connection: &mut Connection) {
         let mut found = 0;
-        while found < connection.unwritten() && connection.unwritten() < GATHER_BELOW {
+        let enough = connection.written().clamp(GATHER_BELOW.0, GATHER_BELOW.1);
+        while found < connection.unwritten() && connection.unwritten() < enough {
             found = connection.unwritten();
             tokio::task::yield_now().await;
             self.draw(connection);
