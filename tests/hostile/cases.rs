@@ -75,7 +75,7 @@ pub const DIFFERENCES: &[Difference] = &[
         redis: b"-ERR wrong number of arguments for 'wait' command\r\n+PONG\r\n",
         respool: NOTHING,
     },
-    // HELLO counts as a whole or not at all, as in Redis 7.2 and later; before, what stood in front of the fault did.
+    // HELLO counts as a whole or not at all; in Redis 7.0 what stands in front of the fault does.
     Difference {
         case: "a HELLO with a name and nonsense",
         redis: b"-ERR Syntax error in HELLO option 'NONSENSE'\r\n$1\r\nx\r\n",
