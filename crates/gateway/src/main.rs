@@ -65,8 +65,8 @@ use clap::Parser;
 
 use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings};
 
-/// Replies of 16 KiB cost a fifth less CPU than with the allocator of glibc, which returns their pages to
-/// the system and asks for them again.
+/// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens
+/// to return their pages to the system or not. The price is 0.7 KiB a client.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
