@@ -60,6 +60,18 @@ pub(crate) struct Who<'s> {
     pub(crate) settings: &'s SessionSettings,
 }
 
+impl<'s> Who<'s> {
+    /// A session that executes no transaction.
+    pub(crate) fn new(
+        state: &'s mut ClientState,
+        entry: &'s Entry,
+        context: &'s Context,
+        settings: &'s SessionSettings,
+    ) -> Self {
+        Self { state, entry, context, executing: None, settings }
+    }
+}
+
 impl Who<'_> {
     /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
     pub(crate) fn is_admin(&self) -> bool {

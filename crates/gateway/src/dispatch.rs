@@ -101,13 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (restricted, subscribes) = (self.is_restricted(), self.subscribes_shared(class));
         let aborts = self.subscribes_in_multi(class);
         let lending = self.lending.as_deref();
-        let mut who = Who {
-            state: &mut self.state,
-            entry: &self.entry,
-            context: &self.context,
-            settings: &self.settings,
-            executing: None,
-        };
+        let mut who = Who::new(&mut self.state, &self.entry, &self.context, &self.settings);
         let output = &mut self.output;
         let taken = self.input.take_other(|request| {
             if !who.state.authenticated && !may_precede_login(class) {
@@ -208,13 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.lending.is_some() && switches && !self.switch_lent(protocol).await {
             return false;
         }
-        let mut who = Who {
-            state: &mut self.state,
-            entry: &self.entry,
-            context: &self.context,
-            settings: &self.settings,
-            executing: None,
-        };
+        let mut who = Who::new(&mut self.state, &self.entry, &self.context, &self.settings);
         answered_here::greet(hello, &facts, &mut who, &mut self.output);
         if self.state.authenticated {
             self.input.set_limits(self.settings.limits);

@@ -261,13 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(lending) = &mut self.lending else { return };
         lending.executed(&self.output[at..]);
         let facts = self.caller.facts();
-        let executing = Some(lending.queued.len());
         let mut who = Who {
-            state: &mut self.state,
-            entry: &self.entry,
-            context: &self.context,
-            settings: &self.settings,
-            executing,
+            executing: Some(lending.queued.len()),
+            ..Who::new(&mut self.state, &self.entry, &self.context, &self.settings)
         };
         let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
             let (mut then, before) = (None, out.len());

