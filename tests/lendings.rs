@@ -343,3 +343,26 @@ fn a_transaction_that_changes_many_subscriptions_in_one_request_is_aborted() {
         client.expect("GET k", "$-1\r\n");
     }
 }
+
+/// `CLIENT INFO` within a transaction once told the database that it began in.
+#[test]
+fn a_database_entered_in_a_transaction_is_the_one_from_there_on() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let mut client = gateway.client();
+    let told = |reply: &[u8]| {
+        let text = String::from_utf8_lossy(reply);
+        text.split(' ').filter_map(|field| field.strip_prefix("db=")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for line in ["MULTI", "CLIENT INFO", "SELECT 2", "CLIENT INFO", "SELECT 99", "CLIENT INFO", "SET k two"] {
+        client.line(line);
+    }
+    let executed = client.line("EXEC");
+    assert_eq!(told(&executed), ["0", "2", "2"]);
+    assert_eq!(told(&client.line("CLIENT INFO")), ["2"]);
+    client.expect("GET k", "$3\r\ntwo\r\n");
+    for line in ["MULTI", "SELECT 3", "DISCARD"] {
+        client.line(line);
+    }
+    client.expect("GET k", "$3\r\ntwo\r\n");
+}

@@ -25,7 +25,7 @@ use crate::{
     registry::Asked,
     session::Session,
     single::Single,
-    stand_in,
+    stand_in::{self, Noted},
     state::Doomed,
 };
 
@@ -113,14 +113,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
         }
         if let Some(lending) = &mut self.lending {
-            lending.queued.expect(single.stood_in.take());
+            lending.queued.expect(single.noted());
         }
         let mut head = ReplyHead::default();
         let go_on = self.exchange(&single, &mut head).await;
         self.entry.blocked_on.store(0, Ordering::Release);
         if let Some(lending) = &mut self.lending
             && let Some(db) = lending.apply(single.change, &head)
-            && (single.change != Change::EndMulti || self.is_db(db).await)
         {
             self.state.needs.db = db;
         }
@@ -128,13 +127,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.end_lending_if_over();
         }
         go_on
-    }
-
-    /// Whether a database exists: what `SELECT` within a transaction answered is not told apart.
-    async fn is_db(&mut self, db: u32) -> bool {
-        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
-        burst.needs.db = db;
-        self.caller.call(burst).await.failure.is_none()
     }
 
     /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
@@ -256,23 +248,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Broken::closing(self.lending.as_ref().map_or(0, |lending| lending.missing()))
     }
 
-    /// Puts the gateway's own answers into the reply to `EXEC`, which begins at `at` in the output.
+    /// Takes note of what a transaction has changed, and puts the gateway's own answers into the reply to its
+    /// `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
         let Some(lending) = &mut self.lending else { return };
-        lending.executed(&self.output[at..]);
         let facts = self.caller.facts();
+        let queued = std::mem::take(&mut lending.queued);
         let mut who = Who {
-            executing: Some(lending.queued.len()),
+            executing: Some(queued.len()),
             ..Who::new(&mut self.state, &self.entry, &self.context, &self.settings)
         };
-        let settled = std::mem::take(&mut lending.queued).settle(&self.output[at..], |request, out| {
-            let (mut then, before) = (None, out.len());
-            stand_in::answer(request, &mut who, out, |after, _| then = Some(after));
-            if let Some(After::Hello(hello)) = then {
-                answered_here::greet(hello, &facts, &mut who, out);
-            } else if out.len() == before {
-                // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
-                write_integer(out, 0);
+        let settled = queued.settle(&self.output[at..], |noted, reply, out| match noted {
+            Noted::Change(change) => {
+                if let Some(db) = lending.executed(change, reply) {
+                    who.state.needs.db = db;
+                }
+                out.extend_from_slice(reply);
+            }
+            Noted::Answer(request) => {
+                let (mut then, before) = (None, out.len());
+                stand_in::answer(&request, &mut who, out, |after, _| then = Some(after));
+                if let Some(After::Hello(hello)) = then {
+                    answered_here::greet(hello, &facts, &mut who, out);
+                } else if out.len() == before {
+                    // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
+                    write_integer(out, 0);
+                }
             }
         });
         if let Some(settled) = settled {

@@ -85,10 +85,6 @@ pub(crate) struct Lending {
     no_touch: bool,
     /// What the transaction holds.
     pub(crate) queued: Queued,
-    /// What the transaction changes, in force once it is executed.
-    queued_changes: Vec<Change>,
-    /// Which of its requests change subscriptions, one name each.
-    queued_subscriptions: Vec<usize>,
     channels: HashSet<Vec<u8>>,
     patterns: HashSet<Vec<u8>>,
     shards: HashSet<Vec<u8>>,
@@ -110,8 +106,6 @@ impl Lending {
             tracking: false,
             no_touch: false,
             queued: Queued::default(),
-            queued_changes: Vec::new(),
-            queued_subscriptions: Vec::new(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
@@ -216,23 +210,8 @@ impl Lending {
         message_is
     }
 
-    /// A transaction with changes of subscriptions has been answered by `reply`.
-    pub(crate) fn executed(&mut self, reply: &[u8]) {
-        let changing = std::mem::take(&mut self.queued_subscriptions);
-        if !changing.is_empty()
-            && let Ok((Value::Array(replies), _)) = Value::decode(&Bytes::copy_from_slice(reply))
-        {
-            changing.into_iter().filter_map(|index| replies.get(index)).for_each(|reply| self.confirmed(reply));
-        }
-    }
-
     fn confirm(&mut self, message: &[u8]) {
-        if let Ok((confirmation, _)) = Value::decode(&Bytes::copy_from_slice(message)) {
-            self.confirmed(&confirmation);
-        }
-    }
-
-    fn confirmed(&mut self, confirmation: &Value) {
+        let Ok((confirmation, _)) = Value::decode(&Bytes::copy_from_slice(message)) else { return };
         let (Value::Array(items) | Value::Push(items)) = confirmation else { return };
         let [Some(kind), name] = [0, 1].map(|index| items.get(index).and_then(Value::as_bytes)) else { return };
         let Some(name) = name else { return };
@@ -248,31 +227,29 @@ impl Lending {
     }
 
     /// Applies a change whose request was answered by `reply`; the database that the session is in from
-    /// now on, if that changed.
+    /// now on, if that changed. Within a transaction all but its end is left to [`executed`](Self::executed).
     pub(crate) fn apply(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
-        let error = reply.starts_with(b"-");
-        if self.multi && change == Change::Subscribe && reply.starts_with(b"+QUEUED") {
-            self.queued_subscriptions.extend(self.queued.len().checked_sub(1));
-        }
-        if self.multi && change != Change::EndMulti {
-            if matches!(change, Change::Select(_) | Change::Tracking(_) | Change::NoTouch(_))
-                && reply.starts_with(b"+QUEUED")
-            {
-                self.queued_changes.push(change);
+        if change == Change::EndMulti {
+            // Refused for its arguments, it ends nothing.
+            if self.multi && !reply.starts_with(b"-ERR wrong") {
+                self.multi = false;
+                self.watching = false;
             }
             return None;
         }
+        if self.multi || reply.starts_with(b"-") { None } else { self.took_effect(change) }
+    }
+
+    /// The same for a request of a transaction.
+    pub(crate) fn executed(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
+        if change == Change::Subscribe {
+            self.confirm(reply);
+        }
+        if reply.starts_with(b"-") { None } else { self.took_effect(change) }
+    }
+
+    fn took_effect(&mut self, change: Change) -> Option<u32> {
         match change {
-            // Refused for its arguments, it ends nothing.
-            Change::EndMulti if reply.starts_with(b"-ERR wrong") => {}
-            Change::EndMulti if self.multi => {
-                self.multi = false;
-                self.watching = false;
-                let executed = reply.starts_with(b"*") && !reply.starts_with(b"*-1");
-                let changes = std::mem::take(&mut self.queued_changes);
-                return changes.into_iter().filter(|_| executed).filter_map(|change| self.apply(change, b"+OK")).last();
-            }
-            _ if error => {}
             Change::Multi => self.multi = true,
             Change::Watch => self.watching = true,
             Change::Unwatch => self.watching = false,

@@ -11,6 +11,7 @@ use crate::{
     lending::{Change, Lending},
     patience::patience,
     registry::Registry,
+    stand_in::Noted,
 };
 
 /// A request on its way to an exclusive connection, copied out of the input.
@@ -98,6 +99,15 @@ impl Single {
         match self.change {
             Change::Subscribe => 1,
             _ => self.due.saturating_sub(self.swallow).max(1),
+        }
+    }
+
+    /// What is to be taken note of when it is queued in a transaction.
+    pub(crate) fn noted(&mut self) -> Option<Noted> {
+        match (self.stood_in.take(), self.change) {
+            (Some(request), _) => Some(Noted::Answer(request)),
+            (None, Change::None | Change::EndMulti) => None,
+            (None, change) => Some(Noted::Change(change)),
         }
     }
 

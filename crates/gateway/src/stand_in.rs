@@ -7,15 +7,25 @@ use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_
 use crate::{
     answered_here::{self, After, Hello, Who},
     command::{Class, Here, classify},
+    lending::Change,
 };
 
-/// What the upstream has queued in a transaction, and for which of it the gateway answers.
+/// What the upstream has queued in a transaction, as far as its execution concerns the gateway.
 #[derive(Default)]
 pub(crate) struct Queued {
     count: usize,
-    /// The request sent last, if a stand-in was sent for it.
-    pending: Option<Vec<u8>>,
-    stood_in: Vec<(usize, Vec<u8>)>,
+    /// What the request sent last will be, once it is queued.
+    pending: Option<Noted>,
+    noted: Vec<(usize, Noted)>,
+}
+
+/// What the gateway has to do when a queued request has been executed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Answer this request; a stand-in was executed in its place.
+    Answer(Vec<u8>),
+    /// Take note of a change of state, unless the reply is an error.
+    Change(Change),
 }
 
 impl Queued {
@@ -24,36 +34,38 @@ impl Queued {
         self.count
     }
 
-    /// A stand-in for `request` is on its way.
-    pub(crate) fn expect(&mut self, request: Option<Vec<u8>>) {
-        self.pending = request;
+    /// A request is on its way.
+    pub(crate) fn expect(&mut self, noted: Option<Noted>) {
+        self.pending = noted;
     }
 
     /// A reply has come within the transaction.
     pub(crate) fn saw(&mut self, reply: &[u8]) {
         let pending = self.pending.take();
         if reply.starts_with(b"+QUEUED") {
-            self.stood_in.extend(pending.map(|request| (self.count, request)));
+            self.noted.extend(pending.map(|noted| (self.count, noted)));
             self.count += 1;
         }
     }
 
-    /// Puts the gateway's answers into the reply to `EXEC`.
-    pub(crate) fn settle(self, reply: &[u8], mut answer: impl FnMut(&[u8], &mut Vec<u8>)) -> Option<Vec<u8>> {
-        if self.stood_in.is_empty() || !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
+    /// Goes through the reply to `EXEC`, request by request: `each` gets what was noted of one, with its reply, and
+    /// puts the reply that the client is to have into the last argument. All of it, with these, is returned.
+    pub(crate) fn settle(self, reply: &[u8], mut each: impl FnMut(Noted, &[u8], &mut Vec<u8>)) -> Option<Vec<u8>> {
+        if self.noted.is_empty() || !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
             return None;
         }
         let mut at = reply.iter().position(|byte| *byte == b'\n')? + 1;
         let mut out = reply[..at].to_vec();
-        let mut stood_in = self.stood_in.into_iter().peekable();
+        let mut noted = self.noted.into_iter().peekable();
         for index in 0..self.count {
             // The reply was framed as a whole: its items are whole too.
             let item = ReplyScanner::new(usize::MAX).scan(&reply[at..]).ok()?.consumed;
-            match stood_in.next_if(|(stands_at, _)| *stands_at == index) {
-                Some((_, request)) => answer(&request, &mut out),
-                None => out.extend_from_slice(&reply[at..at + item]),
+            let item = &reply[at..at + item];
+            match noted.next_if(|(stands_at, _)| *stands_at == index) {
+                Some((_, noted)) => each(noted, item, &mut out),
+                None => out.extend_from_slice(item),
             }
-            at += item;
+            at += item.len();
         }
         Some(out)
     }
@@ -103,24 +115,30 @@ pub(crate) fn answer(request: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>, more:
 mod tests {
     use super::*;
 
+    fn answer(request: &[u8]) -> Option<Noted> {
+        Some(Noted::Answer(request.to_vec()))
+    }
+
     #[test]
-    fn answers_stand_where_their_requests_stood() {
+    fn what_was_noted_is_met_where_its_request_stood() {
         let mut queued = Queued::default();
-        for (request, reply) in [
+        for (noted, reply) in [
             (None, &b"+QUEUED\r\n"[..]),
-            (Some(b"one".to_vec()), b"+QUEUED\r\n"),
-            (Some(b"refused".to_vec()), b"-ERR wrong number\r\n"),
-            (None, b"+QUEUED\r\n"),
-            (Some(b"two".to_vec()), b"+QUEUED\r\n"),
+            (answer(b"one"), b"+QUEUED\r\n"),
+            (answer(b"refused"), b"-ERR wrong number\r\n"),
+            (Some(Noted::Change(Change::Select(2))), b"+QUEUED\r\n"),
+            (answer(b"two"), b"+QUEUED\r\n"),
         ] {
-            queued.expect(request);
+            queued.expect(noted);
             queued.saw(reply);
         }
         let reply = b"*4\r\n$1\r\na\r\n+PONG\r\n*1\r\n:1\r\n+PONG\r\n";
-        let settled = queued.settle(reply, |request, out| {
-            out.extend_from_slice(b"+");
-            out.extend_from_slice(request);
-            out.extend_from_slice(b"\r\n");
+        let settled = queued.settle(reply, |noted, item, out| match noted {
+            Noted::Answer(request) => out.extend([b"+", &request[..], b"\r\n"].concat()),
+            Noted::Change(change) => {
+                assert_eq!(change, Change::Select(2));
+                out.extend_from_slice(item);
+            }
         });
         assert_eq!(settled.unwrap(), b"*4\r\n$1\r\na\r\n+one\r\n*1\r\n:1\r\n+two\r\n");
     }
@@ -128,8 +146,8 @@ mod tests {
     #[test]
     fn a_transaction_that_was_not_executed_answers_nothing() {
         let mut queued = Queued::default();
-        queued.expect(Some(b"one".to_vec()));
+        queued.expect(answer(b"one"));
         queued.saw(b"+QUEUED\r\n");
-        assert_eq!(queued.settle(b"*-1\r\n", |_, _| unreachable!("not executed")), None);
+        assert_eq!(queued.settle(b"*-1\r\n", |_, _, _| unreachable!("not executed")), None);
     }
 }
