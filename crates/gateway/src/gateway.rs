@@ -24,6 +24,7 @@ use crate::{
     settings::GatewaySettings,
     shared_pubsub::SharedPubSub,
     signals::{Signal, Signals},
+    threads::Threads,
 };
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
@@ -33,6 +34,7 @@ pub(crate) async fn run(
     mut settings: GatewaySettings,
     logs: Logs,
     inherited: Option<TcpListener>,
+    threads: Arc<Threads>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let embedded = if settings.embedded {
@@ -46,15 +48,16 @@ pub(crate) async fn run(
         Some(file) => Some(FileWatch::start(file).context("cannot watch the configuration file")?),
         None => None,
     };
-    let pool = Pool::start(settings.pool.clone());
+    let pool = Pool::start_on(threads.runtimes(), settings.pool.clone());
     let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
     let shared_pubsub = feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller()));
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
     let context = Arc::new(Context::new(operator, feeds));
+    let callers = (0..threads.runtimes().len()).map(|thread| pool.caller_on(thread)).collect();
     let bound = match inherited {
-        Some(socket) => Listener::inherit(socket, Arc::clone(&context), pool.caller()),
-        None => Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), pool.caller()),
+        Some(socket) => Listener::inherit(socket, Arc::clone(&context), threads, callers),
+        None => Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), threads, callers),
     };
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     // Ends with us, so that a drain can be watched.

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use crate::{context::Context, error_text, session::Session, spans};
+use crate::{context::Context, error_text, session::Session, spans, threads::Threads};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -39,7 +39,9 @@ const NO_NEW_HANDSHAKES: [SockFilter; 5] = [
 pub(crate) struct Listener {
     socket: TcpListener,
     context: Arc<Context>,
-    caller: Caller,
+    threads: Arc<Threads>,
+    /// One for each thread.
+    callers: Vec<Caller>,
     sessions: JoinSet<()>,
     /// Another process may listen on the same port.
     shares_port: bool,
@@ -51,13 +53,15 @@ impl Listener {
         addresses: &[SocketAddr],
         reuse_port: bool,
         context: Arc<Context>,
-        caller: Caller,
+        threads: Arc<Threads>,
+        callers: Vec<Caller>,
     ) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
             match bind(*address, reuse_port) {
                 Ok(socket) => {
-                    return Ok(Self { socket, context, caller, sessions: JoinSet::new(), shares_port: reuse_port });
+                    let (sessions, shares_port) = (JoinSet::new(), reuse_port);
+                    return Ok(Self { socket, context, threads, callers, sessions, shares_port });
                 }
                 Err(error) => last = error,
             }
@@ -66,10 +70,15 @@ impl Listener {
     }
 
     /// Takes over a socket that is bound and stays open when this process ends.
-    pub(crate) fn inherit(socket: std::net::TcpListener, context: Arc<Context>, caller: Caller) -> io::Result<Self> {
+    pub(crate) fn inherit(
+        socket: std::net::TcpListener,
+        context: Arc<Context>,
+        threads: Arc<Threads>,
+        callers: Vec<Caller>,
+    ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
-        Ok(Self { socket, context, caller, sessions: JoinSet::new(), shares_port: false })
+        Ok(Self { socket, context, threads, callers, sessions: JoinSet::new(), shares_port: false })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -109,17 +118,22 @@ impl Listener {
             let _ = stream.try_write(&reply);
             return;
         }
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "client gone before it was served");
-            return;
-        }
-        let caller = self.caller.clone();
+        let seat = self.threads.seat();
+        let stream = match stream.set_nodelay(true).and_then(|()| self.threads.move_stream(stream, &seat)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "client gone before it was served");
+                return;
+            }
+        };
+        let caller = self.callers[seat.thread].clone();
+        let runtime = &self.threads.runtimes()[seat.thread];
         self.context.counts.clients_accepted.add(1);
         let entry = self.context.registry.enter(address, caller.progress());
         tracing::debug!(client = entry.id, %address, "client connected");
         let span = spans::session(entry.id, address);
-        let session = Session::new(stream, Arc::clone(&self.context), entry, caller);
-        self.sessions.spawn(session.run().instrument(span));
+        let session = Session::new(stream, Arc::clone(&self.context), entry, caller, seat);
+        self.sessions.spawn_on(session.run().instrument(span), runtime);
     }
 
     /// Has the system begin no further handshakes for us, and lets in those whose handshake has begun: closing

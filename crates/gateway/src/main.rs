@@ -55,15 +55,16 @@ mod stand_in;
 mod state;
 mod subscriber;
 mod tap;
+mod threads;
 mod views;
 mod window;
 
-use std::{net::TcpListener, process::ExitCode};
+use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
 
-use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings};
+use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings, threads::Threads};
 
 /// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens
 /// to return their pages to the system or not. The price is 0.7 KiB a client.
@@ -122,13 +123,12 @@ fn run(
 ) -> anyhow::Result<ExitCode> {
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
     let logs = Logs::start(&settings.log, export.as_ref());
-    let runtime = match settings.threads.get() {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
-    };
-    let runtime = runtime.context("cannot start the runtime")?;
-    let code = runtime.block_on(gateway::run(args, config, settings, logs, inherited));
+    let runtime = threads::runtime().context("cannot start the runtime")?;
+    let threads = Threads::start(runtime.handle(), settings.threads.get()).context("cannot start threads")?;
+    let threads = Arc::new(threads);
+    let code = runtime.block_on(gateway::run(args, config, settings, logs, inherited, Arc::clone(&threads)));
     drop(runtime);
+    drop(threads);
     if let Some(export) = export {
         export.end();
     }

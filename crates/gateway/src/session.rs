@@ -33,6 +33,7 @@ use crate::{
     spans,
     state::{ClientState, Doomed, Replies},
     subscriber::Subscriber,
+    threads::Seat,
     window::Window,
 };
 
@@ -71,6 +72,7 @@ pub(crate) struct Session<S> {
     has_come: bool,
     /// The client takes no replies any more; what it has sent is still executed.
     deaf: bool,
+    _seat: Seat,
 }
 
 impl<S> Drop for Session<S> {
@@ -80,7 +82,7 @@ impl<S> Drop for Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(crate) fn new(stream: S, context: Arc<Context>, entry: Arc<Entry>, caller: Caller) -> Self {
+    pub(crate) fn new(stream: S, context: Arc<Context>, entry: Arc<Entry>, caller: Caller, seat: Seat) -> Self {
         let settings = context.operator.follow();
         let authenticated = !settings.users.are_required();
         let state = ClientState::new(entry.id, settings.db, authenticated);
@@ -102,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             connected: Instant::now(),
             has_come: false,
             deaf: false,
+            _seat: seat,
             settings,
             context,
         }

@@ -3,15 +3,15 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use async_channel::{Sender, TrySendError};
+use async_channel::TrySendError;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    Answer, Budget, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, Spent, alarm::Alarm, job::Job,
-    moment::Moment, shared::Shared, stats::Stats, ticket::Ticket,
+    Answer, Budget, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, Spent, alarm::Alarm,
+    branch::Entrances, job::Job, moment::Moment, shared::Shared, stats::Stats, ticket::Ticket,
 };
 
 /// A ticket that no job has is held by its caller and by those who look on.
@@ -35,7 +35,9 @@ impl Limits {
 /// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
 #[derive(Debug)]
 pub struct Caller {
-    queue: Sender<Job>,
+    entrances: Entrances,
+    /// The one that is nearest.
+    branch: usize,
     shared: Arc<Shared>,
     ticket: Arc<Ticket>,
     progress: Arc<Progress>,
@@ -53,16 +55,16 @@ impl Drop for Caller {
 
 impl Clone for Caller {
     fn clone(&self) -> Self {
-        Self::new(self.queue.clone(), Arc::clone(&self.shared))
+        Self::new(Arc::clone(&self.entrances), self.branch, Arc::clone(&self.shared))
     }
 }
 
 impl Caller {
-    pub(crate) fn new(queue: Sender<Job>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(entrances: Entrances, branch: usize, shared: Arc<Shared>) -> Self {
         let ticket = Arc::new(Ticket::new());
         let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
         let (alarm, spent) = (Alarm::default(), Spent::default());
-        Self { queue, shared, ticket, progress, spent, alarm, under_way: None }
+        Self { entrances, branch, shared, ticket, progress, spent, alarm, under_way: None }
     }
 
     /// What the upstream said about itself at the last login.
@@ -83,6 +85,10 @@ impl Caller {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.shared.branches[self.branch].stats
     }
 
     /// The time that the last call took, a pause not counted.
@@ -110,11 +116,11 @@ impl Caller {
         self.waits(started.into());
         self.call_was_dropped();
         let (class, due) = (burst.class(), burst.replies_due);
-        self.shared.stats.began(class, &burst);
+        self.stats().began(class, &burst);
         self.under_way = Some((class, due));
         let answer = self.call_until_answered(burst, &mut started).await;
         self.under_way = None;
-        let stats = &self.shared.stats;
+        let stats = self.stats();
         match &answer.failure {
             None => self.spent = stats.replied(class, &answer.burst, started.into(), self.ticket.taken_at()),
             Some(failure) => {
@@ -129,20 +135,20 @@ impl Caller {
     /// Requests of a call whose future was dropped will never get a reply.
     fn call_was_dropped(&mut self) {
         if let Some((class, due)) = self.under_way.take() {
-            self.shared.stats.class(class).failed(due);
+            self.stats().class(class).failed(due);
         }
     }
 
     /// Counts a burst to which its owner makes up an error instead of calling.
     pub fn count_refused(&self, burst: &Burst) {
-        let tally = self.shared.stats.class(burst.class());
+        let tally = self.stats().class(burst.class());
         tally.began(burst.replies_due);
         tally.failed(burst.replies_due);
     }
 
     /// Counts a failure of what was borrowed; jobs and borrowing itself are counted anyway.
     pub fn count_failure(&self, failure: &JobError) {
-        self.shared.stats.failure(failure);
+        self.stats().failure(failure);
     }
 
     /// Others see this caller waiting, until its progress has ended.
@@ -171,7 +177,7 @@ impl Caller {
             if !again || started.elapsed() >= limits.queue_timeout {
                 return answer;
             }
-            Stats::count(&self.shared.stats.retried);
+            Stats::count(&self.stats().retried);
             answer.burst.replies.clear();
             answer.burst.replies_done = 0;
             burst = answer.burst;
@@ -214,13 +220,16 @@ impl Caller {
             self.ticket.reset();
         }
         let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
-        match self.queue.try_send(job) {
+        let (branches, entrances) = (&self.shared.branches, &self.entrances);
+        match branches.try_send(entrances, self.branch, job) {
             Ok(()) => {}
-            Err(TrySendError::Full(job)) => match Box::pin(timeout_at(deadline, self.queue.send(job))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(closed)) => closed.0.fail(JobError::Closed),
-                Err(_) => return failed(JobError::QueueTimeout(queue_timeout), Burst::default()),
-            },
+            Err(TrySendError::Full(job)) => {
+                match Box::pin(timeout_at(deadline, branches.send(entrances, self.branch, job))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(job)) => job.fail(JobError::Closed),
+                    Err(_) => return failed(JobError::QueueTimeout(queue_timeout), Burst::default()),
+                }
+            }
             Err(TrySendError::Closed(job)) => job.fail(JobError::Closed),
         }
         self.wait(receiver, started, limits).await

@@ -3,19 +3,20 @@
 //! queue ends when the last caller is gone.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use async_channel::WeakSender;
 use tokio::{sync::watch, time::timeout};
 
-use crate::{Facts, Settings, Totals, WorkerStatus, health::Upstream, job::Job, shared::Shared};
+use crate::{Facts, Settings, Totals, WorkerStatus, health::Upstream, shared::Shared, stats::Stats};
 
 /// A handle to a running pool. Clones are cheap and equal.
 #[derive(Debug, Clone)]
 pub struct Control {
-    queue: WeakSender<Job>,
     settings: watch::Sender<Arc<Settings>>,
     shared: Arc<Shared>,
 }
@@ -56,8 +57,8 @@ pub struct Status {
 }
 
 impl Control {
-    pub(crate) fn new(queue: WeakSender<Job>, settings: watch::Sender<Arc<Settings>>, shared: Arc<Shared>) -> Self {
-        Self { queue, settings, shared }
+    pub(crate) fn new(settings: watch::Sender<Arc<Settings>>, shared: Arc<Shared>) -> Self {
+        Self { settings, shared }
     }
 
     /// The settings in force.
@@ -118,30 +119,31 @@ impl Control {
 
     /// What was counted since the start.
     pub fn totals(&self) -> Totals {
-        self.shared.stats.totals()
+        Totals::sum(self.shared.branches.iter().map(|branch| branch.stats.totals()))
     }
 
     /// What the pool is doing now.
     pub fn status(&self) -> Status {
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let stats = &self.shared.stats;
+        let sum = |counter: fn(&Stats) -> &AtomicU64| {
+            self.shared.branches.iter().map(|branch| counter(&branch.stats).load(Ordering::Relaxed)).sum()
+        };
         let (exclusive_lent, exclusive_idle) = self.shared.exclusives.counts();
         Status {
             exclusive_lent,
             exclusive_idle,
-            exclusive_opened: load(&stats.exclusive_opened),
+            exclusive_opened: sum(|stats| &stats.exclusive_opened),
             upstream: self.shared.health.watch().borrow().clone(),
             paused: self.shared.health.is_paused(),
-            queued_jobs: self.queue.upgrade().map_or(0, |queue| queue.len()),
+            queued_jobs: self.shared.branches.jobs(),
             queued_bytes: self.shared.queued_bytes.used(),
             reply_bytes: self.shared.reply_bytes.used(),
             jobs: self.shared.queued_bytes.shares(),
-            opened: load(&stats.opened),
-            lost: load(&stats.lost),
-            lost_idle: load(&stats.lost_idle),
-            retired: load(&stats.retired),
-            attempts_failed: load(&stats.attempts_failed),
-            retried: load(&stats.retried),
+            opened: sum(|stats| &stats.opened),
+            lost: sum(|stats| &stats.lost),
+            lost_idle: sum(|stats| &stats.lost_idle),
+            retired: sum(|stats| &stats.retired),
+            attempts_failed: sum(|stats| &stats.attempts_failed),
+            retried: sum(|stats| &stats.retried),
         }
     }
 }

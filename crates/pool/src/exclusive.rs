@@ -31,7 +31,6 @@ use crate::{
     login::login,
     place::Place,
     room::{Held, Room},
-    shared::Shared,
     stats::Stats,
     stream::Stream,
 };
@@ -150,7 +149,7 @@ impl Caller {
         self.waits(started.into());
         let lent = self.lend_since(started, needs).await;
         self.progress().ended();
-        lent.inspect_err(|failure| self.shared().stats.failure(failure))
+        lent.inspect_err(|failure| self.stats().failure(failure))
     }
 
     async fn lend_since(&self, mut started: Instant, needs: Needs) -> Result<Lent, JobError> {
@@ -171,7 +170,7 @@ impl Caller {
             let (mut line, owed) = match idle {
                 Some(idle) if !idle.line.endpoint.leads_where(&settings.endpoint) => continue,
                 Some(idle) => (idle.line, idle.owed),
-                None => (Line::open_exclusive(shared, &settings).await?, 0),
+                None => (Line::open_exclusive(self, &settings).await?, 0),
             };
             match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
                 Ok(Ok(())) => return Ok(Lent { line, place, held: Held::default() }),
@@ -204,10 +203,10 @@ impl From<io::Error> for Unprepared {
 }
 
 impl Line {
-    async fn open_exclusive(shared: &Shared, settings: &Settings) -> Result<Self, JobError> {
-        let number = shared.exclusives.named.fetch_add(1, Ordering::Relaxed) + 1;
+    async fn open_exclusive(caller: &Caller, settings: &Settings) -> Result<Self, JobError> {
+        let number = caller.shared().exclusives.named.fetch_add(1, Ordering::Relaxed) + 1;
         let (line, _) = Self::open(settings, format!("respool-exclusive-{number}")).await?;
-        Stats::count(&shared.stats.exclusive_opened);
+        Stats::count(&caller.stats().exclusive_opened);
         Ok(line)
     }
 

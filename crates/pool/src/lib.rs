@@ -26,6 +26,7 @@
 
 mod alarm;
 mod backoff;
+mod branch;
 mod budget;
 mod caller;
 mod client;

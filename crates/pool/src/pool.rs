@@ -3,15 +3,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use async_channel::{Receiver, Sender};
 use tokio::{
+    runtime::Handle,
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
 use crate::{
-    Caller, Client, Control, Facts, JobError, Settings, Status, health::Upstream, job::Job, shared::Shared,
+    Caller, Client, Control, Facts, JobError, Settings, Status,
+    branch::{Branches, Entrances},
+    health::Upstream,
+    shared::Shared,
     worker::Worker,
 };
 
@@ -22,9 +25,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(1);
 /// workers end by themselves once the last [`Caller`] and [`Client`] are gone too.
 #[derive(Debug)]
 pub struct Pool {
-    queue: Sender<Job>,
-    /// Never drawn from but to answer what is left at the end.
-    jobs: Receiver<Job>,
+    entrances: Entrances,
     control: Control,
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
@@ -43,18 +44,37 @@ impl Pool {
     /// # Panics
     /// Outside of a tokio runtime, or if `workers`, `pipeline_depth` or `queue_capacity` is 0.
     pub fn start(settings: Settings) -> Self {
+        Self::start_on(&[Handle::current()], settings)
+    }
+
+    /// The same with the workers spread over several runtimes of one thread each, in turn. Each runtime has a
+    /// branch of the queue, and [`caller_on`](Self::caller_on) a handle for those who run there: what they send
+    /// is served by the workers beside them. With fewer workers than runtimes, some have none and send to others.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and if there is no runtime.
+    pub fn start_on(runtimes: &[Handle], settings: Settings) -> Self {
         assert!(settings.workers > 0 && settings.pipeline_depth > 0, "a pool needs a worker and a pipeline");
-        let (queue, jobs) = async_channel::bounded(settings.queue_capacity);
+        let (branches, entrances) = Branches::new(runtimes, settings.queue_capacity);
         let (settings, receiver) = watch::channel(Arc::new(settings));
-        let shared = Arc::new(Shared::new(receiver));
-        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared), jobs: jobs.clone() }.run());
-        let control = Control::new(queue.downgrade(), settings, Arc::clone(&shared));
-        Self { queue, jobs, control, shared, supervisor }
+        let shared = Arc::new(Shared::new(receiver, branches));
+        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared) }.run());
+        let control = Control::new(settings, Arc::clone(&shared));
+        Self { entrances, control, shared, supervisor }
     }
 
     /// A handle for one party that has at most one job at a time.
     pub fn caller(&self) -> Caller {
-        Caller::new(self.queue.clone(), Arc::clone(&self.shared))
+        self.caller_on(0)
+    }
+
+    /// The same for one that runs on the runtime of this index, of those that the pool was started on.
+    ///
+    /// # Panics
+    /// If there is none of this index.
+    pub fn caller_on(&self, runtime: usize) -> Caller {
+        assert!(runtime < self.entrances.len(), "a caller runs on one of the pool's runtimes");
+        Caller::new(Arc::clone(&self.entrances), runtime, Arc::clone(&self.shared))
     }
 
     /// A typed handle.
@@ -90,14 +110,16 @@ impl Pool {
     /// Refuses further jobs, finishes those it has within `grace`, closes the connections. What is left
     /// after that is answered with an error.
     pub async fn drain(self, grace: Duration) -> Drained {
-        self.queue.close();
-        let Self { mut supervisor, shared, jobs, .. } = self;
+        for entrance in self.entrances.iter() {
+            entrance.close();
+        }
+        let Self { mut supervisor, shared, .. } = self;
         if timeout(grace, &mut supervisor).await.is_err() {
             let abandoned = shared.queued_bytes.shares();
             supervisor.abort();
             // Aborted or done makes no difference here: either way its workers are gone.
             let _ = supervisor.await;
-            refuse(&jobs);
+            refuse(&shared.branches);
             return Drained { abandoned };
         }
         Drained { abandoned: 0 }
@@ -107,8 +129,6 @@ impl Pool {
 /// Owns the worker tasks.
 struct Supervisor {
     shared: Arc<Shared>,
-    /// Held to the end, so that what is left in the queue can be answered.
-    jobs: Receiver<Job>,
 }
 
 impl Supervisor {
@@ -118,7 +138,7 @@ impl Supervisor {
         let mut places = HashMap::new();
         let mut reconfigurable = true;
         loop {
-            if !self.jobs.is_closed() {
+            if !self.shared.branches.is_closed() {
                 let target = settings.borrow_and_update().workers;
                 self.fill(target, &mut workers, &mut places);
             }
@@ -142,22 +162,25 @@ impl Supervisor {
             self.shared.exclusives.prune(idle_max);
         }
         self.shared.exclusives.prune(Duration::ZERO);
-        refuse(&self.jobs);
+        refuse(&self.shared.branches);
     }
 
     fn fill(&self, target: usize, workers: &mut JoinSet<()>, places: &mut HashMap<tokio::task::Id, usize>) {
         for index in 0..target {
             if !places.values().any(|taken| *taken == index) {
-                let worker = Worker::new(index, Arc::clone(&self.shared), self.jobs.clone());
-                places.insert(workers.spawn(worker.run()).id(), index);
+                let worker = Worker::new(index, Arc::clone(&self.shared));
+                let runtime = &self.shared.branches[self.shared.branches.of_worker(index)].runtime;
+                places.insert(workers.spawn_on(worker.run(), runtime).id(), index);
             }
         }
     }
 }
 
 /// Answers what is left in a closed queue.
-fn refuse(jobs: &Receiver<Job>) {
-    while let Ok(job) = jobs.try_recv() {
-        job.fail(JobError::Closed);
+fn refuse(branches: &Branches) {
+    for branch in branches.iter() {
+        while let Ok(job) = branch.jobs.try_recv() {
+            job.fail(JobError::Closed);
+        }
     }
 }

@@ -5,40 +5,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::{Facts, Settings, budget::Budget, exclusive::Exclusives, gauge::Gauges, health::Health, stats::Stats};
+use crate::{Facts, Settings, branch::Branches, budget::Budget, exclusive::Exclusives, gauge::Gauges, health::Health};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) branches: Branches,
     pub(crate) health: Health,
     /// Bytes of requests queued and in flight.
     pub(crate) queued_bytes: Arc<Budget>,
     /// Bytes of replies, from when they come until their callers let them go.
     pub(crate) reply_bytes: Arc<Budget>,
-    /// The right to draw from the queue. One worker at a time has it, until it has no room left: so
-    /// that a further connection is used only when the load needs it, and batches stay whole.
-    pub(crate) turn: Arc<Semaphore>,
     /// The right to try the upstream while it is down.
     pub(crate) probe: Semaphore,
     pub(crate) exclusives: Exclusives,
     facts: Mutex<Arc<Facts>>,
-    pub(crate) stats: Stats,
     pub(crate) workers: Gauges,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches) -> Self {
         let exclusives = Exclusives::new(settings.borrow().exclusive_max);
         Self {
             settings,
+            branches,
             exclusives,
             health: Health::new(),
             queued_bytes: Arc::new(Budget::default()),
             reply_bytes: Arc::new(Budget::default()),
-            turn: Arc::new(Semaphore::new(1)),
             probe: Semaphore::new(1),
             facts: Mutex::default(),
-            stats: Stats::default(),
             workers: Gauges::default(),
         }
     }

@@ -70,7 +70,7 @@ pub(crate) struct Writes {
 }
 
 /// Totals since the start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Totals {
     /// Requests that callers have handed over, by class.
     pub classes: Vec<(BurstClass, ClassTotals)>,
@@ -89,17 +89,30 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// What all of `parts` counted.
+    pub(crate) fn sum(parts: impl Iterator<Item = Self>) -> Self {
+        parts
+            .reduce(|mut sum, part| {
+                for ((_, sum), (_, part)) in sum.classes.iter_mut().zip(&part.classes) {
+                    sum.add(part);
+                }
+                for ((_, sum), (_, part)) in sum.failures.iter_mut().zip(&part.failures) {
+                    *sum += part;
+                }
+                sum.request_bytes += part.request_bytes;
+                sum.reply_bytes += part.reply_bytes;
+                sum.job_requests.add(&part.job_requests);
+                sum.write_jobs.add(&part.write_jobs);
+                sum.write_requests.add(&part.write_requests);
+                sum
+            })
+            .unwrap_or_default()
+    }
+
     /// All classes together.
     pub fn together(&self) -> ClassTotals {
         let mut sum = ClassTotals::default();
-        for (_, totals) in &self.classes {
-            sum.requests += totals.requests;
-            sum.replied += totals.replied;
-            sum.failed += totals.failed;
-            sum.queue_time.add(&totals.queue_time);
-            sum.upstream_time.add(&totals.upstream_time);
-            sum.total_time.add(&totals.total_time);
-        }
+        self.classes.iter().for_each(|(_, totals)| sum.add(totals));
         sum
     }
 }

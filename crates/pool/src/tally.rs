@@ -106,6 +106,16 @@ impl Tally {
 }
 
 impl ClassTotals {
+    /// Takes in what was counted elsewhere of the same.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.replied += other.replied;
+        self.failed += other.failed;
+        self.queue_time.add(&other.queue_time);
+        self.upstream_time.add(&other.upstream_time);
+        self.total_time.add(&other.total_time);
+    }
+
     /// Requests that have neither a reply nor failed.
     pub fn under_way(&self) -> u64 {
         self.requests.saturating_sub(self.replied + self.failed)

@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_channel::Receiver;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
@@ -17,6 +16,7 @@ use crate::{
     JobError, Settings,
     alarm::Alarm,
     backoff::Backoff,
+    branch::{Branch, Serving},
     connection::{Connection, Lost},
     gauge::Gauge,
     health::Upstream,
@@ -41,8 +41,8 @@ const YIELDS: u32 = 32;
 
 pub(crate) struct Worker {
     index: usize,
+    branch: usize,
     shared: Arc<Shared>,
-    queue: Receiver<Job>,
     settings: watch::Receiver<Arc<Settings>>,
     turn: Option<OwnedSemaphorePermit>,
     /// Set while its connection is silent with requests in flight: when it last let others have its turn. It
@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     backoff: Backoff,
     alarm: Alarm,
     gauge: Arc<Gauge>,
+    /// While it draws, or will once it has its turn.
+    serving: Option<Serving>,
 }
 
 impl Drop for Worker {
@@ -60,11 +62,12 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, queue: Receiver<Job>) -> Self {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
+        let branch = shared.branches.of_worker(index);
         let settings = shared.settings.clone();
         let gauge = shared.workers.enter(index + 1);
         let (backoff, alarm) = (Backoff::default(), Alarm::default());
-        Self { index, shared, queue, settings, turn: None, silent: None, backoff, alarm, gauge }
+        Self { index, branch, shared, settings, turn: None, silent: None, backoff, alarm, gauge, serving: None }
     }
 
     /// Works until the queue or this worker's place is gone.
@@ -74,24 +77,26 @@ impl Worker {
             let connected = shared.health.connected();
             let opened = Instant::now();
             self.gauge.connected(Some(opened));
+            self.serving = Some(Serving::new(Arc::clone(&shared), self.branch));
             let end = self.serve(&mut connection).await;
             self.gauge.connected(None);
             // Others go on drawing, and callers learn of it, before the answers are out.
             self.turn = None;
             self.silent = None;
             drop(connected);
+            self.serving = None;
             if opened.elapsed() < SHORT_LIFE {
                 self.backoff.failed();
             } else {
                 self.backoff.reset();
             }
             let Err(lost) = end else {
-                Stats::count(&shared.stats.retired);
+                Stats::count(&self.branch().stats.retired);
                 continue;
             };
-            Stats::count(&shared.stats.lost);
+            Stats::count(&self.branch().stats.lost);
             if connection.is_idle() {
-                Stats::count(&shared.stats.lost_idle);
+                Stats::count(&self.branch().stats.lost_idle);
                 tracing::debug!(worker = self.index, reason = %lost, "idle connection ended");
             } else {
                 tracing::warn!(worker = self.index, reason = %lost, "connection lost");
@@ -100,12 +105,16 @@ impl Worker {
         }
     }
 
+    fn branch(&self) -> &Branch {
+        &self.shared.branches[self.branch]
+    }
+
     fn is_retired(&self) -> bool {
         self.index >= self.settings.borrow().workers
     }
 
     fn is_over(&self) -> bool {
-        self.is_retired() || (self.queue.is_closed() && self.queue.is_empty())
+        self.is_retired() || (self.branch().jobs.is_closed() && self.branch().jobs.is_empty())
     }
 
     /// A new connection, or `None` when the worker is to end.
@@ -133,15 +142,15 @@ impl Worker {
             tokio::select! {
                 result = login(&settings.endpoint, &name, settings.connect_timeout) => match result {
                     Ok((stream, facts)) => {
-                        Stats::count(&shared.stats.opened);
+                        Stats::count(&self.branch().stats.opened);
                         let facts = shared.publish(facts);
                         tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
-                        let (replies, writes) = (&shared.reply_bytes, Arc::clone(&shared.stats.writes));
+                        let (replies, writes) = (&shared.reply_bytes, Arc::clone(&self.branch().stats.writes));
                         let chance = fastrand::f64();
                         return Some(Connection::new(stream, &facts, &settings, replies, chance, writes));
                     }
                     Err(error) => {
-                        Stats::count(&shared.stats.attempts_failed);
+                        Stats::count(&self.branch().stats.attempts_failed);
                         self.backoff.failed();
                         if shared.health.failed(&format!("{}: {error}", settings.endpoint)) {
                             self.refuse_queued();
@@ -169,14 +178,16 @@ impl Worker {
         if !self.shared.health.is_down() {
             return std::future::pending().await;
         }
-        while let Ok(job) = self.queue.recv().await {
+        while let Ok(job) = self.branch().jobs.recv().await {
             self.refuse(job);
         }
     }
 
     fn refuse_queued(&self) {
-        while let Ok(job) = self.queue.try_recv() {
-            self.refuse(job);
+        for branch in self.shared.branches.iter() {
+            while let Ok(job) = branch.jobs.try_recv() {
+                self.refuse(job);
+            }
         }
     }
 
@@ -193,6 +204,9 @@ impl Worker {
             // Before anything further is drawn: on a replica, say, it would only fail.
             if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
                 connection.leaving = true;
+            }
+            if connection.leaving {
+                self.serving = None;
             }
             self.draw(connection);
             self.gather(connection).await;
@@ -212,7 +226,7 @@ impl Worker {
                     driven?;
                     self.silent = None;
                 }
-                job = next_job(&self.queue, &self.shared, &mut self.turn), if may_draw => {
+                job = next_job(&self.shared.branches[self.branch], &mut self.turn), if may_draw => {
                     if let Some(job) = job {
                         self.submit(connection, job, Instant::now());
                     } else {
@@ -228,12 +242,12 @@ impl Worker {
     /// Takes what is queued, without waiting, as long as there is room and it is this worker's turn.
     fn draw(&mut self, connection: &mut Connection) {
         if self.turn.is_none() {
-            self.turn = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
+            self.turn = Arc::clone(&self.branch().turn).try_acquire_owned().ok();
         }
         let now = Instant::now();
         while self.turn.is_some()
             && connection.has_room()
-            && let Ok(job) = self.queue.try_recv()
+            && let Ok(job) = self.branch().jobs.try_recv()
         {
             self.submit(connection, job, now);
         }
@@ -309,11 +323,11 @@ impl Worker {
 }
 
 /// The next job, once it is this worker's turn; `None` when the queue is closed and empty. Cancel-safe.
-async fn next_job(queue: &Receiver<Job>, shared: &Shared, turn: &mut Option<OwnedSemaphorePermit>) -> Option<Job> {
+async fn next_job(branch: &Branch, turn: &mut Option<OwnedSemaphorePermit>) -> Option<Job> {
     if turn.is_none() {
-        *turn = Arc::clone(&shared.turn).acquire_owned().await.ok();
+        *turn = Arc::clone(&branch.turn).acquire_owned().await.ok();
     }
-    queue.recv().await.ok()
+    branch.jobs.recv().await.ok()
 }
 
 /// New settings; never, once the pool itself is gone and only its clients are left. Cancel-safe.
