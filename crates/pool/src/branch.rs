@@ -51,9 +51,9 @@ impl Index<usize> for Branches {
 }
 
 impl Branches {
-    /// A branch for each of `runtimes`, with room for `capacity` jobs together.
+    /// A branch for each of `runtimes`, with room for `capacity` jobs together, but one at least in each.
     pub(crate) fn new(runtimes: &[Handle], capacity: usize) -> (Self, Entrances) {
-        let capacity = capacity.div_ceil(runtimes.len());
+        let capacity = (capacity / runtimes.len()).max(1);
         let (mut branches, mut entrances) = (Vec::new(), Vec::new());
         for runtime in runtimes {
             let (entrance, jobs) = async_channel::bounded(capacity);

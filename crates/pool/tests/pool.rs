@@ -5,6 +5,8 @@
 
 #[path = "pool/bounds.rs"]
 mod bounds;
+#[path = "pool/branches.rs"]
+mod branches;
 #[path = "pool/closing.rs"]
 mod closing;
 #[path = "pool/counts.rs"]

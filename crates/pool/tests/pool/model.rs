@@ -11,6 +11,7 @@ use std::{
 
 use pool::{Answer, Drained, Endpoint, JobError, Pool, Sent, Settings, Upstream};
 use tokio::{
+    runtime::Handle,
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
@@ -61,6 +62,8 @@ const STEPS: [Step; 12] = [
 /// Sizes of a pool.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
+    /// Of the queue.
+    branches: usize,
     workers: usize,
     depth: usize,
     capacity: usize,
@@ -113,13 +116,14 @@ impl World {
             reply_timeout: 4 * SECOND,
             ..settings(endpoint)
         };
-        let pool = Pool::start(base.clone());
+        let pool = Pool::start_on(&vec![Handle::current(); shape.branches], base.clone());
         let lines = [None, None].into();
         Self { shape, base, pool, arrivals, lines, calls: Vec::new(), left: 0, executed: Executed::default() }
     }
 
     fn call(&mut self, bytes: usize) {
-        let (mut caller, name) = (self.pool.caller(), self.calls.len().to_string());
+        let number = self.calls.len();
+        let (mut caller, name) = (self.pool.caller_on(number % self.shape.branches), number.to_string());
         let request = burst(&["INCR", &name, &"x".repeat(bytes)]);
         self.calls.push((name, tokio::spawn(async move { caller.call(request).await })));
     }
@@ -173,7 +177,7 @@ impl World {
             assert!(line.owed.len() <= self.shape.depth, "{story}: {} in flight", line.owed.len());
         }
         let queued = self.pool.status().queued_jobs;
-        assert!(queued <= self.shape.capacity, "{story}: {queued} queued");
+        assert!(queued <= self.shape.capacity.max(self.shape.branches), "{story}: {queued} queued");
     }
 
     /// Opens all gates, for good.
@@ -261,7 +265,7 @@ async fn every_order_of_four_steps_ends_well() {
         .into_iter()
         .filter(|step| !matches!(step, Step::Take(1) | Step::Answer(1) | Step::Break(1) | Step::Resize))
         .collect();
-    let shape = Shape { workers: 1, depth: 1, capacity: 1 };
+    let shape = Shape { branches: 1, workers: 1, depth: 1, capacity: 1 };
     for number in 0..steps.len().pow(4) {
         let order: Vec<Step> = (0..4).map(|place| steps[number / steps.len().pow(place) % steps.len()]).collect();
         // From where something can happen: a connection that is in use, and one job more than it may have.
@@ -276,7 +280,12 @@ async fn long_stories_end_well() {
     println!("SEED={first}");
     for seed in (0..600).map(|number| first.wrapping_add(number)) {
         let mut chance = fastrand::Rng::with_seed(seed);
-        let shape = Shape { workers: chance.usize(1..=2), depth: chance.usize(1..=3), capacity: chance.usize(1..=3) };
+        let shape = Shape {
+            branches: chance.usize(1..=2),
+            workers: chance.usize(1..=2),
+            depth: chance.usize(1..=3),
+            capacity: chance.usize(1..=3),
+        };
         let length = chance.usize(5..40);
         let steps: Vec<Step> = (0..length).map(|_| STEPS[chance.usize(..STEPS.len())]).collect();
         tell(shape, &steps, seed).await;
@@ -285,8 +294,8 @@ async fn long_stories_end_well() {
 
 #[tokio::test(start_paused = true)]
 async fn no_worker_starves_while_there_are_jobs() {
-    for (workers, depth) in [(1, 1), (1, 3), (2, 1), (2, 2), (2, 3)] {
-        let mut world = World::new(Shape { workers, depth, capacity: 20 });
+    for (branches, workers, depth) in [(1, 1, 1), (1, 1, 3), (1, 2, 1), (1, 2, 2), (1, 2, 3), (2, 2, 1), (2, 2, 3)] {
+        let mut world = World::new(Shape { branches, workers, depth, capacity: 20 });
         settle().await;
         for _ in 0..workers {
             world.step(Step::Accept).await;
@@ -300,6 +309,6 @@ async fn no_worker_starves_while_there_are_jobs() {
             assert_eq!(owed, Some(depth), "connection {index} of {workers}, as many as it may have");
         }
         assert_eq!(world.pool.status().queued_jobs, 2);
-        world.finish(&format!("{workers} workers, {depth} deep")).await;
+        world.finish(&format!("{branches} branches, {workers} workers, {depth} deep")).await;
     }
 }
