@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pool::REPLY_FREE_BYTES;
 
-use crate::{config::Config, descriptors, settings::GatewaySettings};
+use crate::{config::Config, descriptors, settings::GatewaySettings, threads};
 
 /// An idle session, in bytes: task, entry, buffers.
 const IDLE_CLIENT_BYTES: usize = 3 * 1024;
@@ -50,8 +50,9 @@ pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
     let _ = writeln!(report, "# Beyond that: a burst for each client that waits for its place in queue_bytes_max,");
     let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
-    if let Some(shortage) = descriptors::shortage(settings, descriptors::raise()) {
-        let _ = writeln!(report, "# WARNING: {shortage}");
+    let shortage = descriptors::shortage(settings, descriptors::raise());
+    for warning in shortage.into_iter().chain(threads::shortage(settings)) {
+        let _ = writeln!(report, "# WARNING: {warning}");
     }
     report
 }
@@ -66,6 +67,13 @@ mod tests {
         let settings = GatewaySettings::new(&config).unwrap();
         let report = report(&config, &settings);
         assert_eq!(toml::from_str::<Config>(&report).unwrap(), config);
-        assert!(report.contains("together"), "{report}");
+        assert!(report.contains("together") && !report.contains("runtime.threads ="), "{report}");
+    }
+
+    #[test]
+    fn threads_without_a_worker_are_warned_of() {
+        let config = toml::from_str("[runtime]\nthreads = 3\n[pool]\nworkers = 2").unwrap();
+        let report = report(&config, &GatewaySettings::new(&config).unwrap());
+        assert!(report.contains("# WARNING: pool.workers = 2 leaves 1 of runtime.threads = 3 without"), "{report}");
     }
 }

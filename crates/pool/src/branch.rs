@@ -1,10 +1,8 @@
 //! A branch of the queue: what the callers and workers of one runtime thread share, so that a job and its reply
-//! stay on one thread. Waking a task of another thread costs a system call or more, which is most of what a
-//! second thread would bring.
-//!
-//! The queue has a branch for each thread, and one bound. A job goes to the branch of its caller; to another if
-//! no worker of that one is connected, or if it is full. What lies in a branch when its last worker leaves goes
-//! back to its callers as not sent, who send it again to where there is one.
+//! stay on one thread. Waking a task of another one costs a system call, and with it what a second thread brings.
+//! The branches have one bound together. A job goes to the branch of its caller; to another if no worker of that
+//! one is connected, or if it is full. What lies in a branch when its last worker leaves goes back to its callers
+//! as not sent, who send it again to where there is one.
 
 use std::{
     ops::Index,
