@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pool::REPLY_FREE_BYTES;
 
-use crate::{config::Config, descriptors, settings::GatewaySettings, threads};
+use crate::{config::Config, descriptors, settings::GatewaySettings};
 
 /// An idle session, in bytes: task, entry, buffers.
 const IDLE_CLIENT_BYTES: usize = 3 * 1024;
@@ -51,7 +51,7 @@ pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
     let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
     let shortage = descriptors::shortage(settings, descriptors::raise());
-    for warning in shortage.into_iter().chain(threads::shortage(settings)) {
+    for warning in shortage.into_iter().chain(settings.idle_threads()) {
         let _ = writeln!(report, "# WARNING: {warning}");
     }
     report

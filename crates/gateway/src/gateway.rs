@@ -24,7 +24,7 @@ use crate::{
     settings::GatewaySettings,
     shared_pubsub::SharedPubSub,
     signals::{Signal, Signals},
-    threads::{self, Threads},
+    threads::Threads,
 };
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
@@ -72,8 +72,8 @@ pub(crate) async fn run(
     if let Some(shortage) = descriptors::shortage(&settings, descriptors::raise()) {
         tracing::warn!(shortage, "too few file descriptors for the configuration");
     }
-    if let Some(shortage) = threads::shortage(&settings) {
-        tracing::warn!(shortage, "too few workers for the threads");
+    if let Some(idle) = settings.idle_threads() {
+        tracing::warn!(idle, "too few workers for the threads");
     }
     tracing::info!(%listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 

@@ -111,7 +111,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Serves the client until it, or the gateway, ends.
-    pub(crate) async fn run(mut self) {
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold the session twice, and a client cost as much more"
+    )]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> {
+        async move { self.serve().await }
+    }
+
+    async fn serve(&mut self) {
         // A connection that broke has nobody left to tell.
         while let Ok(stop) = self.next_input().await {
             self.has_come = true;
@@ -235,43 +243,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has the gathered burst executed; afterwards `output` has a reply to each of its requests. False to
     /// close the session.
     pub(crate) async fn execute(&mut self) -> bool {
-        let mut burst = std::mem::take(&mut self.burst);
         if self.lending.is_some() {
+            let burst = std::mem::take(&mut self.burst);
             let go_on = Box::pin(self.run_burst_exclusively(burst)).await;
             self.flush().await;
             return go_on;
         }
-        burst.needs = self.state.needs;
-        let due = burst.replies_due;
+        self.burst.needs = self.state.needs;
+        let due = self.burst.replies_due;
         let expected = self.window.expected(due as usize);
         if expected > REPLY_FREE_BYTES {
-            burst.room = self.room_for_replies(expected - REPLY_FREE_BYTES).await;
-            if burst.room.is_none() {
-                self.caller.count_refused(&burst);
+            self.burst.room = self.room_for_replies(expected - REPLY_FREE_BYTES).await;
+            if self.burst.room.is_none() {
+                self.caller.count_refused(&self.burst);
                 self.context.counts.fault(Fault::RepliesFull);
                 let text = error_text::replies_full(&self.settings);
                 (0..due).for_each(|_| write_error(&mut self.output, &text));
+                self.burst = Burst::default();
                 return true;
             }
         }
-        let answer = match spans::job(self.entry.id, &burst) {
-            None => self.caller.call(burst).await,
-            Some(span) => Box::pin(spans::call(&mut self.caller, burst, span)).await,
+        let result = match spans::job(self.entry.id, &self.burst) {
+            None => self.caller.execute(&mut self.burst).await,
+            Some(span) => Box::pin(spans::execute(&mut self.caller, &mut self.burst, span)).await,
         };
-        let mut burst = answer.burst;
-        let settings = &self.settings;
-        let cost = match answer.failure {
+        self.answered(due, result.err());
+        self.flush().await;
+        self.room = None;
+        true
+    }
+
+    /// Puts the replies to the burst, of which `due` were wanted, into `output`, and has the burst begin anew.
+    fn answered(&mut self, due: u32, failure: Option<JobError>) {
+        if self.caller.spent().total_us >= self.settings.slow_log.threshold_us {
+            self.note_slow(&self.burst.requests, due, self.caller.spent());
+        }
+        let (burst, settings) = (&mut self.burst, &self.settings);
+        let cost = match failure {
             // What they would have cost is not known, but that it was much.
             Some(JobError::RepliesFull(_)) => settings.batch_reply_bytes,
             _ => burst.replies.len(),
         };
         self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
         self.room = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
-        if self.caller.spent().total_us >= settings.slow_log.threshold_us {
-            self.note_slow(&burst.requests, due, self.caller.spent());
-        }
-        if let Some(failure) = answer.failure {
-            let text = error_text::job(&failure, &self.settings);
+        if let Some(failure) = failure {
+            let text = error_text::job(&failure, settings);
             (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));
         }
         if self.state.is_muted() {
@@ -283,10 +299,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         recycle(&mut burst.requests);
         recycle(&mut burst.replies);
-        self.burst = Burst { requests: burst.requests, replies: burst.replies, ..Burst::default() };
-        self.flush().await;
-        self.room = None;
-        true
+        let (requests, replies) = (std::mem::take(&mut burst.requests), std::mem::take(&mut burst.replies));
+        *burst = Burst { requests, replies, ..Burst::default() };
     }
 
     /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too

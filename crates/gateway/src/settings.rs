@@ -168,6 +168,16 @@ impl GatewaySettings {
             http: http_settings(config)?,
         })
     }
+
+    /// What to say if some threads have no worker.
+    pub(crate) fn idle_threads(&self) -> Option<String> {
+        let (threads, workers) = (self.threads.get(), self.pool.workers);
+        let idle = threads.checked_sub(workers).filter(|idle| *idle > 0)?;
+        Some(format!(
+            "pool.workers = {workers} leaves {idle} of runtime.threads = {threads} without a worker; what their \
+             clients send crosses threads"
+        ))
+    }
 }
 
 fn listen(config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use pool::{Answer, Burst, Caller};
+use pool::{Burst, Caller, JobError};
 use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
 
 /// From a client's coming to its going.
@@ -29,13 +29,13 @@ pub(crate) fn job(client: u64, burst: &Burst) -> Option<Span> {
 }
 
 /// Has a job executed within its span.
-pub(crate) async fn call(caller: &mut Caller, burst: Burst, span: Span) -> Answer {
-    let answer = caller.call(burst).instrument(span.clone()).await;
+pub(crate) async fn execute(caller: &mut Caller, burst: &mut Burst, span: Span) -> Result<(), JobError> {
+    let result = caller.execute(burst).instrument(span.clone()).await;
     let spent = caller.spent();
     span.record("queue_us", spent.queue_us).record("upstream_us", spent.upstream_us());
-    if let Some(failure) = &answer.failure {
+    if let Err(failure) = &result {
         span.record("failure", failure.kind());
     }
     tracing::trace!(parent: &span, "job done");
-    answer
+    result
 }

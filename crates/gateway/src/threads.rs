@@ -19,8 +19,6 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::settings::GatewaySettings;
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -47,16 +45,6 @@ pub(crate) struct Seat {
 /// The runtime of one thread, which blocks on what is to be done there.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
-}
-
-/// What to say if some threads have no worker.
-pub(crate) fn shortage(settings: &GatewaySettings) -> Option<String> {
-    let (threads, workers) = (settings.threads.get(), settings.pool.workers);
-    let without = threads.checked_sub(workers).filter(|without| *without > 0)?;
-    Some(format!(
-        "pool.workers = {workers} leaves {without} of runtime.threads = {threads} without a worker; what their clients \
-         send crosses threads"
-    ))
 }
 
 impl Threads {

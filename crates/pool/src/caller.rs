@@ -101,35 +101,47 @@ impl Caller {
         self.ticket.taken_at().map(Moment::instant)
     }
 
-    /// Executes a burst and returns it with its replies. Waits for a place in the queue and for a
-    /// worker at most `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly
-    /// not sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
+    /// Executes a burst and returns it with its replies; otherwise as [`execute`](Self::execute).
     ///
     /// # Errors
     /// The answer says why replies are missing; those that came are in the burst.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped. The
-    /// next call of this caller may overtake it.
-    pub async fn call(&mut self, burst: Burst) -> Answer {
+    /// As with [`execute`](Self::execute).
+    pub async fn call(&mut self, mut burst: Burst) -> Answer {
+        let failure = self.execute(&mut burst).await.err();
+        Answer { burst, failure }
+    }
+
+    /// Executes a burst, which has its replies then. Waits for a place in the queue and for a worker at most
+    /// `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly not sent is tried again
+    /// until `queue_timeout`; a read-only burst once more even if it was.
+    ///
+    /// # Errors
+    /// Says why replies are missing; those that came are in the burst. It is empty if it is still under way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped; `burst` is
+    /// empty. The next call of this caller may overtake it.
+    pub async fn execute(&mut self, burst: &mut Burst) -> Result<(), JobError> {
         let mut started = Instant::now();
         self.waits(started.into());
         self.call_was_dropped();
         let (class, due) = (burst.class(), burst.replies_due);
-        self.stats().began(class, &burst);
+        self.stats().began(class, burst);
         self.under_way = Some((class, due));
-        let answer = self.call_until_answered(burst, &mut started).await;
+        let result = self.execute_until_answered(burst, &mut started).await;
         self.under_way = None;
         let stats = self.stats();
-        match &answer.failure {
-            None => self.spent = stats.replied(class, &answer.burst, started.into(), self.ticket.taken_at()),
-            Some(failure) => {
-                stats.failed(class, due, answer.burst.replies_done, failure, started.into());
+        match &result {
+            Ok(()) => self.spent = stats.replied(class, burst, started.into(), self.ticket.taken_at()),
+            Err(failure) => {
+                stats.failed(class, due, burst.replies_done, failure, started.into());
                 self.spent = Spent::without_reply(started.into(), self.ticket.taken_at(), failure);
             }
         }
         self.progress.ended();
-        answer
+        result
     }
 
     /// Requests of a call whose future was dropped will never get a reply.
@@ -157,30 +169,27 @@ impl Caller {
         self.progress.began(since);
     }
 
-    async fn call_until_answered(&mut self, mut burst: Burst, started: &mut Instant) -> Answer {
+    async fn execute_until_answered(&mut self, burst: &mut Burst, started: &mut Instant) -> Result<(), JobError> {
         let mut repeated = false;
         loop {
-            if !self.shared.health.is_open()
-                && let Err(failure) = Box::pin(self.held_back(started)).await
-            {
-                return Answer { burst, failure: Some(failure) };
+            if !self.shared.health.is_open() {
+                Box::pin(self.held_back(started)).await?;
             }
             let limits = Limits::of(&self.shared.settings.borrow());
-            let mut answer = self.attempt(burst, *started, limits).await;
-            let again = match &answer.failure {
-                Some(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
-                Some(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
-                    answer.burst.read_only && !std::mem::replace(&mut repeated, true)
+            let result = self.attempt(burst, *started, limits).await;
+            let again = match &result {
+                Err(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
+                Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
+                    burst.read_only && !std::mem::replace(&mut repeated, true)
                 }
                 _ => false,
             };
             if !again || started.elapsed() >= limits.queue_timeout {
-                return answer;
+                return result;
             }
             Stats::count(&self.stats().retried);
-            answer.burst.replies.clear();
-            answer.burst.replies_done = 0;
-            burst = answer.burst;
+            burst.replies.clear();
+            burst.replies_done = 0;
         }
     }
 
@@ -198,17 +207,16 @@ impl Caller {
         }
     }
 
-    async fn attempt(&mut self, burst: Burst, started: Instant, limits: Limits) -> Answer {
+    async fn attempt(&mut self, burst: &mut Burst, started: Instant, limits: Limits) -> Result<(), JobError> {
         let Limits { queue_timeout, queue_bytes_max: bytes_max, .. } = limits;
         let deadline = started + queue_timeout;
-        let failed = |failure, burst| Answer { burst, failure: Some(failure) };
-        let budget = &self.shared.queued_bytes;
-        let share = match budget.try_take(burst.requests.len(), bytes_max) {
+        let (budget, bytes) = (&self.shared.queued_bytes, burst.requests.len());
+        let share = match budget.try_take(bytes, bytes_max) {
             Some(share) => share,
             // Boxed, like the other wait below: rare, and large.
-            None => match Box::pin(timeout_at(deadline, budget.take(burst.requests.len(), bytes_max))).await {
+            None => match Box::pin(timeout_at(deadline, budget.take(bytes, bytes_max))).await {
                 Ok(share) => share,
-                Err(_) => return failed(JobError::QueueTimeout(queue_timeout), burst),
+                Err(_) => return Err(JobError::QueueTimeout(queue_timeout)),
             },
         };
         let (sender, receiver) = oneshot::channel();
@@ -219,7 +227,7 @@ impl Caller {
         } else {
             self.ticket.reset();
         }
-        let job = Job::new(burst, Arc::clone(&self.ticket), sender, share);
+        let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
         let (branches, entrances) = (&self.shared.branches, &self.entrances);
         match branches.try_send(entrances, self.branch, job) {
             Ok(()) => {}
@@ -227,15 +235,22 @@ impl Caller {
                 match Box::pin(timeout_at(deadline, branches.send(entrances, self.branch, job))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(job)) => job.fail(JobError::Closed),
-                    Err(_) => return failed(JobError::QueueTimeout(queue_timeout), Burst::default()),
+                    Err(_) => return Err(JobError::QueueTimeout(queue_timeout)),
                 }
             }
             Err(TrySendError::Closed(job)) => job.fail(JobError::Closed),
         }
-        self.wait(receiver, started, limits).await
+        let answer = self.wait(receiver, started, limits).await?;
+        *burst = answer.burst;
+        answer.failure.map_or(Ok(()), Err)
     }
 
-    async fn wait(&mut self, mut receiver: oneshot::Receiver<Answer>, started: Instant, limits: Limits) -> Answer {
+    async fn wait(
+        &mut self,
+        mut receiver: oneshot::Receiver<Answer>,
+        started: Instant,
+        limits: Limits,
+    ) -> Result<Answer, JobError> {
         let Limits { queue_timeout, reply_timeout, .. } = limits;
         let queue_deadline = started + queue_timeout;
         let mut check = queue_deadline.min(started + reply_timeout);
@@ -245,7 +260,7 @@ impl Caller {
                 Poll::Pending => self.alarm.poll_until(cx, check).map(|()| None),
             });
             match answer.await {
-                Some(Ok(answer)) => return answer,
+                Some(Ok(answer)) => return Ok(answer),
                 Some(Err(_)) => break JobError::WorkerGone(Sent::Maybe),
                 None => {}
             }
@@ -264,6 +279,6 @@ impl Caller {
         // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
         self.ticket = Arc::new(Ticket::new());
         self.progress.follows(Arc::clone(&self.ticket));
-        Answer { burst: Burst::default(), failure: Some(failure) }
+        Err(failure)
     }
 }
