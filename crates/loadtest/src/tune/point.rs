@@ -48,7 +48,9 @@ impl Point {
         for threads in [self.threads - 1, self.threads + 1] {
             points.extend([1, 2].map(|times| Self { threads, workers: self.workers * times, ..self }));
         }
-        points.retain(|point| *point != self && (1..=threads_max).contains(&point.threads));
+        // Each thread has workers of its own.
+        let is_meant = |point: &Self| (1..=threads_max.min(point.workers)).contains(&point.threads);
+        points.retain(|point| *point != self && is_meant(point));
         points.sort_unstable();
         points.dedup();
         points
@@ -77,7 +79,7 @@ mod tests {
         let point = Point { threads: 1, workers: 1, depth: 64 };
         let found: Vec<_> =
             point.neighbours(2).iter().map(|point| (point.threads, point.workers, point.depth)).collect();
-        assert_eq!(found, [(1, 1, 16), (1, 1, 256), (1, 1, 1_024), (1, 2, 64), (1, 2, 1_024), (2, 1, 64), (2, 2, 64)]);
+        assert_eq!(found, [(1, 1, 16), (1, 1, 256), (1, 1, 1_024), (1, 2, 64), (1, 2, 1_024), (2, 2, 64)]);
         assert!(Point { depth: 16, ..point }.has_least_depth());
     }
 }

@@ -62,6 +62,7 @@ impl Machine {
     fn is_right(&self, choice: &Choice) -> bool {
         let all: Vec<_> = (1..=THREADS_MAX)
             .flat_map(|threads| (0..8).map(move |power| (threads, 1 << power)))
+            .filter(|(threads, workers)| workers >= threads)
             .flat_map(|(threads, workers)| (2..9).map(move |power| Point { threads, workers, depth: 1 << (2 * power) }))
             .collect();
         let best = all.iter().map(|point| self.rate(*point)).fold(0.0, f64::max);
