@@ -67,7 +67,7 @@ use clap::Parser;
 use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings, threads::Threads};
 
 /// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens
-/// to return their pages to the system or not. The price is 0.7 KiB a client.
+/// to return their pages to the system or not. The price is 0.4 KiB a client.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
