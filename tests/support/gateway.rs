@@ -2,6 +2,8 @@
 //! end, and demands a clean one: exit code 0 in time, and no warning or error that the test did not allow.
 
 use std::{
+    ffi::OsString,
+    fs,
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
     path::PathBuf,
@@ -37,6 +39,7 @@ pub struct Builder {
     allowed: Vec<String>,
     bare: bool,
     socket: Option<TcpListener>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Builder {
@@ -79,6 +82,22 @@ impl Builder {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Has it run with a shared library of `package`, found by its file's name, in front of the system's own.
+    pub fn preload(self, package: &str, library: &str) -> Self {
+        let architectures = fs::read_dir("/usr/lib").expect("the system's libraries");
+        let places = architectures.flatten().flat_map(|entry| [entry.path(), entry.path().join(package)]);
+        let Some(path) = places.map(|place| place.join(library)).find(|path| path.exists()) else {
+            panic!("this test needs {library}: apt-get install {package}, or run tests/run, which does")
+        };
+        self.environment("LD_PRELOAD", path)
+    }
+
     pub fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = match self.socket {
@@ -90,7 +109,7 @@ impl Builder {
         } else {
             command.arg("--config").arg(write_config(&directory, &self.config));
         }
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(self.environment).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the gateway can be started");
         let logs = Logs::read(child.stderr.take().expect("piped"));
         let mut gateway = Gateway {
@@ -129,7 +148,7 @@ fn merge(into: &mut Table, from: Table) {
 fn write_config(directory: &TempDir, config: &Table) -> PathBuf {
     let path = directory.path().join("respool.toml");
     let text = toml::to_string(config).expect("a table is TOML");
-    std::fs::write(&path, text).expect("the temporary directory can be written");
+    fs::write(&path, text).expect("the temporary directory can be written");
     path
 }
 
@@ -147,7 +166,7 @@ fn address_of(line: &str) -> SocketAddr {
 impl Gateway {
     pub fn builder() -> Builder {
         let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
-        Builder { config, allowed: Vec::new(), bare: false, socket: None }
+        Builder { config, allowed: Vec::new(), bare: false, socket: None, environment: Vec::new() }
     }
 
     /// A gateway with default settings in front of `url`.
@@ -220,7 +239,7 @@ impl Gateway {
     /// Puts `text` in place of the configuration file.
     pub fn overwrite(&self, text: &str) {
         let path = self.directory.path().join("respool.toml");
-        std::fs::write(path, text).expect("the temporary directory can be written");
+        fs::write(path, text).expect("the temporary directory can be written");
     }
 
     /// Takes a key out of a table in a section of the configuration file.

@@ -75,7 +75,12 @@ pub struct Relay {
 
 impl Relay {
     pub fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), target)
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn start_at(address: SocketAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let plan = Plan { target, cuts_armed: [None; 2], weather: Weather::default(), cuts: 0, ended: false };
         let relay = Self { address: listener.local_addr().expect("bound"), plan: Arc::new(Mutex::new(plan)) };
         let plan = Arc::clone(&relay.plan);

@@ -1,0 +1,141 @@
+//! What the system around the gateway does to it: the clock on the wall jumps, names lead elsewhere or nowhere,
+//! memory is short. The clock and names are changed by libraries that stand before the system's own.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, wait};
+
+/// Replaces a file in one step, and gives it a time of its own, by which its readers know that it is another.
+fn replace(path: &Path, text: &str, version: u64) {
+    let next = path.with_extension("next");
+    fs::write(&next, text).expect("the temporary directory can be written");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + version);
+    File::options().append(true).open(&next).and_then(|file| file.set_modified(time)).expect("our own file");
+    fs::rename(next, path).expect("a file in place of another");
+}
+
+/// By how many hours the gateway's clock on the wall is ahead, as the newest entry of its slow log says.
+fn hours_ahead(client: &mut Client) -> i64 {
+    client.expect("GET k", "$1\r\nv\r\n");
+    let entry = client.line("RESPOOL SLOWLOG GET 1");
+    let text = String::from_utf8_lossy(&entry).into_owned();
+    let (_, rest) = text.split_once("time\r\n:").expect("an entry has its time");
+    let time: i64 = rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("seconds since 1970");
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    (time - i64::try_from(now).expect("before the year 2^33")).div_euclid(3_600)
+}
+
+#[test]
+fn jumps_of_the_clock_on_the_wall_end_no_wait_and_prolong_none() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let clock = directory.path().join("clock");
+    replace(&clock, "+0", 0);
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nreply_timeout_ms = 1000\nqueue_timeout_ms = 1000\n[clients]\nidle_timeout_ms = 60000\n\
+                  [upstream]\nkeepalive_ms = 5000\n[slowlog]\nthreshold_us = 1";
+    let gateway = Gateway::builder()
+        .upstream(&redis.url())
+        .config(config)
+        .preload("faketime", "libfaketimeMT.so.1")
+        .environment("FAKETIME_TIMESTAMP_FILE", &clock)
+        .environment("FAKETIME_NO_CACHE", "1")
+        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .allow("connection lost")
+        .start();
+    let (mut client, mut idle, mut waiting) = (gateway.client(), gateway.client(), gateway.client());
+    client.expect("SET k v", "+OK\r\n");
+    idle.expect("PING", "+PONG\r\n");
+    for (version, (text, hours)) in
+        [("+100h", 100), ("-50h", -50), ("+20y", 175_200), ("+0", 0)].into_iter().enumerate()
+    {
+        waiting.send(&["BLPOP", "queue", "0"]);
+        replace(&clock, text, 1 + version as u64);
+        wait("the clock to have jumped", || (hours_ahead(&mut client) - hours).abs().le(&1).then_some(()));
+        for round in 1..=200 {
+            client.expect(&format!("INCR rounds{version}"), &format!(":{round}\r\n"));
+        }
+        client.expect("RPUSH queue x", ":1\r\n");
+        assert_eq!(waiting.read_reply(), b"*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n");
+        idle.expect("PING", "+PONG\r\n");
+    }
+    // A wait that has begun ends when it would have.
+    redis.freeze();
+    client.send(&["GET", "k"]);
+    replace(&clock, "-100h", 9);
+    let began = Instant::now();
+    assert_own_error(&client.read_reply());
+    assert!((Duration::from_millis(500)..Duration::from_secs(8)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    redis.thaw();
+    wait("the reply that came too late to be out of the way", || {
+        (client.line("GET k") == b"$1\r\nv\r\n").then_some(())
+    });
+}
+
+/// Two places with a Redis, and a name that leads to either of them or nowhere.
+struct Name {
+    directory: tempfile::TempDir,
+    version: u64,
+}
+
+impl Name {
+    fn hosts(&self) -> std::path::PathBuf {
+        self.directory.path().join("hosts")
+    }
+
+    fn leads_to(&mut self, place: Option<Ipv4Addr>) {
+        self.version += 1;
+        let line =
+            place.map_or_else(|| "127.0.0.9 nobody.test\n".to_owned(), |place| format!("{place} upstream.test\n"));
+        replace(&self.hosts(), &line, self.version);
+    }
+}
+
+#[test]
+fn a_dns_name_is_looked_up_for_each_connection_and_may_lead_nowhere_for_a_while() {
+    const SECOND_PLACE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+    let [one, two] = ["one", "two"].map(|name| {
+        let redis = Redis::start(&[]);
+        redis.client().expect(&format!("SET who {name}"), "+OK\r\n");
+        redis
+    });
+    let port = one.address().port();
+    let _second = Relay::start_at(SocketAddr::from((SECOND_PLACE, port)), two.address());
+    let mut name = Name { directory: tempfile::tempdir().expect("a temporary directory"), version: 0 };
+    name.leads_to(Some(Ipv4Addr::LOCALHOST));
+    let gateway = Gateway::builder()
+        .upstream(&format!("redis://upstream.test:{port}"))
+        .config("[pool]\nworkers = 2")
+        .preload("libnss-wrapper", "libnss_wrapper.so")
+        .environment("NSS_WRAPPER_HOSTS", name.hosts())
+        .allow_lost_upstream()
+        .start();
+    let mut client = gateway.client();
+    client.expect("GET who", "$3\r\none\r\n");
+    client.expect("BLPOP nothing 0.01", "*-1\r\n");
+    name.leads_to(Some(SECOND_PLACE));
+    client.expect("RESPOOL RECONNECT", "+OK\r\n");
+    wait("the name to be followed", || (client.line("GET who") == b"$3\r\ntwo\r\n").then_some(()));
+    // On an exclusive connection, too.
+    client.expect("WATCH k", "+OK\r\n");
+    client.expect("GET who", "$3\r\ntwo\r\n");
+    client.expect("UNWATCH", "+OK\r\n");
+    wait("all connections to move", || {
+        let list = String::from_utf8_lossy(&one.client().line("CLIENT LIST")).into_owned();
+        (!list.contains("respool-")).then_some(())
+    });
+    name.leads_to(None);
+    two.client().line("CLIENT KILL TYPE normal");
+    let refusal = wait("the name to be missed", || {
+        let reply = String::from_utf8_lossy(&client.line("GET who")).into_owned();
+        reply.starts_with("-ERR respool: upstream is down: ").then_some(reply)
+    });
+    assert!(refusal.contains("upstream.test"), "{refusal}");
+    name.leads_to(Some(Ipv4Addr::LOCALHOST));
+    wait("the name to lead somewhere again", || (client.line("GET who") == b"$3\r\none\r\n").then_some(()));
+    client.expect("INCR n", ":1\r\n");
+}
