@@ -40,6 +40,8 @@ pub struct Builder {
     bare: bool,
     socket: Option<TcpListener>,
     environment: Vec<(&'static str, OsString)>,
+    /// In KiB.
+    address_space_max: Option<u64>,
 }
 
 impl Builder {
@@ -82,6 +84,12 @@ impl Builder {
         self
     }
 
+    /// The system gives it no more than `kib` of address space.
+    pub fn address_space_max(mut self, kib: u64) -> Self {
+        self.address_space_max = Some(kib);
+        self
+    }
+
     /// Sets a variable of its environment.
     pub fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
@@ -100,9 +108,10 @@ impl Builder {
 
     pub fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut command = match self.socket {
-            Some(socket) => inheriting(socket),
-            None => Gateway::command(),
+        let mut command = match (self.socket, self.address_space_max) {
+            (Some(socket), _) => inheriting(socket),
+            (None, Some(kib)) => confined(kib),
+            (None, None) => Gateway::command(),
         };
         if self.bare {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -132,6 +141,13 @@ fn inheriting(socket: TcpListener) -> Command {
     let pass = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", pass, env!("CARGO_BIN_EXE_respool")]).stdin(OwnedFd::from(socket));
+    command
+}
+
+/// The program with no more address space than `kib`, which a shell takes from it before it becomes the program.
+fn confined(kib: u64) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_respool")]);
     command
 }
 
@@ -166,7 +182,14 @@ fn address_of(line: &str) -> SocketAddr {
 impl Gateway {
     pub fn builder() -> Builder {
         let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
-        Builder { config, allowed: Vec::new(), bare: false, socket: None, environment: Vec::new() }
+        Builder {
+            config,
+            allowed: Vec::new(),
+            bare: false,
+            socket: None,
+            environment: Vec::new(),
+            address_space_max: None,
+        }
     }
 
     /// A gateway with default settings in front of `url`.

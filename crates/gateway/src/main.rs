@@ -127,7 +127,8 @@ fn run(
     let threads = Threads::start(runtime.handle(), settings.threads.get()).context("cannot start threads")?;
     let threads = Arc::new(threads);
     let code = runtime.block_on(gateway::run(args, config, settings, logs, inherited, Arc::clone(&threads)));
-    drop(runtime);
+    // Whatever is still looking up a name may take as long as the system's resolver likes; nobody waits for it.
+    runtime.shutdown_background();
     drop(threads);
     if let Some(export) = export {
         export.end();

@@ -59,6 +59,7 @@ impl Threads {
             let thread = thread::Builder::new().name(format!("respool-{number}")).spawn(move || {
                 // The sender is only ever dropped.
                 runtime.block_on(async { drop(stopped.await) });
+                runtime.shutdown_background();
             })?;
             threads.further.push(Further { stop: Some(stop), thread: Some(thread) });
         }
