@@ -181,3 +181,26 @@ fn several_threads_serve_as_one_does() {
         }
     });
 }
+
+#[test]
+fn clients_of_a_thread_that_has_lost_its_workers_are_served_by_those_of_another() {
+    let redis = Redis::start(&[]);
+    let config = "[runtime]\nthreads = 2\n[pool]\nworkers = 2";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let (mut operator, mut clients) = (gateway.client(), [0; 6].map(|_| gateway.client()));
+    let mut count = 0;
+    for workers in [2, 1, 2, 1] {
+        let set = operator.line(&format!("RESPOOL CONFIG SET pool.workers {workers}"));
+        assert!(!set.starts_with(b"-"), "{}", String::from_utf8_lossy(&set));
+        for _ in 0..20 {
+            for client in &mut clients {
+                count += 1;
+                client.expect("INCR n", &format!(":{count}\r\n"));
+            }
+        }
+        wait("as many connections as workers", || {
+            let list = String::from_utf8_lossy(&redis.client().line("CLIENT LIST")).into_owned();
+            (list.matches("respool-worker").count() == workers).then_some(())
+        });
+    }
+}
