@@ -4,9 +4,10 @@
 //! typed commands. The reply comes back by oneshot, exactly once, whatever happens.
 //!
 //! # How a job travels
-//! [`Caller::call`] → `job` → the async-channel queue → `worker` → `connection` → `in_flight` → the
-//! job's oneshot → [`Caller::call`]. A caller has one job out at a time, so that its requests cannot
-//! overtake each other; a worker writes the jobs of many callers before it reads their replies.
+//! [`Caller::call`] → `job` → the async-channel queue (a `branch` of it for each runtime, see
+//! [`Pool::start_on`]) → `worker` → `connection` → `in_flight` → the job's oneshot → [`Caller::call`]. A caller
+//! has one job out at a time, so that its requests cannot overtake each other; a worker writes the jobs of many
+//! callers before it reads their replies.
 //!
 //! # Who waits on what
 //! A caller waits for its answer, with its own deadlines: `ticket` decides between a caller that gives
