@@ -99,30 +99,35 @@ impl Branches {
         (home..home + count).map(move |number| number % count).filter(move |branch| !any || self.is_served(*branch))
     }
 
-    /// Puts a job where a worker will find it, nearest to `home`; where all is full, it comes back.
-    pub(crate) fn try_send(&self, entrances: &Entrances, home: usize, mut job: Job) -> Result<(), TrySendError<Job>> {
+    /// Puts a job where a worker will find it, nearest to `home`; where all is full, it comes back. Once the queue
+    /// is closed it is answered.
+    pub(crate) fn try_send(&self, entrances: &Entrances, home: usize, mut job: Job) -> Option<Job> {
         for branch in self.from(home) {
             match entrances[branch].try_send(job) {
                 Ok(()) => {
                     self.sent_to(branch);
-                    return Ok(());
+                    return None;
                 }
                 Err(TrySendError::Full(full)) => job = full,
-                Err(closed @ TrySendError::Closed(_)) => return Err(closed),
+                Err(TrySendError::Closed(job)) => {
+                    job.fail(JobError::Closed);
+                    return None;
+                }
             }
         }
-        Err(TrySendError::Full(job))
+        Some(job)
     }
 
-    /// The same once there is room where the job belongs; once the queue is closed, it comes back.
+    /// The same once there is room where the job belongs.
     ///
     /// # Cancel safety
     /// Dropping the future drops a job that has not been sent.
-    pub(crate) async fn send(&self, entrances: &Entrances, home: usize, job: Job) -> Result<(), Job> {
+    pub(crate) async fn send(&self, entrances: &Entrances, home: usize, job: Job) {
         let branch = self.from(home).next().unwrap_or(home);
-        entrances[branch].send(job).await.map_err(|closed| closed.0)?;
-        self.sent_to(branch);
-        Ok(())
+        match entrances[branch].send(job).await {
+            Ok(()) => self.sent_to(branch),
+            Err(closed) => closed.0.fail(JobError::Closed),
+        }
     }
 
     fn sent_to(&self, branch: usize) {

@@ -3,7 +3,6 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use async_channel::TrySendError;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
@@ -229,16 +228,9 @@ impl Caller {
         }
         let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
         let (branches, entrances) = (&self.shared.branches, &self.entrances);
-        match branches.try_send(entrances, self.branch, job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => {
-                match Box::pin(timeout_at(deadline, branches.send(entrances, self.branch, job))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(job)) => job.fail(JobError::Closed),
-                    Err(_) => return Err(JobError::QueueTimeout(queue_timeout)),
-                }
-            }
-            Err(TrySendError::Closed(job)) => job.fail(JobError::Closed),
+        if let Some(job) = branches.try_send(entrances, self.branch, job) {
+            let sent = Box::pin(timeout_at(deadline, branches.send(entrances, self.branch, job))).await;
+            sent.map_err(|_| JobError::QueueTimeout(queue_timeout))?;
         }
         let answer = self.wait(receiver, started, limits).await?;
         *burst = answer.burst;
