@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if single.waits() {
             self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
         }
-        if let Some(lending) = &mut self.lending {
+        if let Some(lending) = self.lending.as_mut().filter(|lending| lending.multi) {
             lending.queued.expect(single.noted());
         }
         let mut head = ReplyHead::default();

@@ -50,7 +50,7 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 impl Threads {
     /// Starts as many threads as there are to be besides that of `main`.
     pub(crate) fn start(main: &Handle, count: usize) -> io::Result<Self> {
-        let mut threads = Self { runtimes: vec![main.clone()], seated: vec![Arc::default(); 1], further: Vec::new() };
+        let mut threads = Self { runtimes: vec![main.clone()], seated: vec![Arc::default()], further: Vec::new() };
         for number in 2..=count {
             let runtime = runtime()?;
             threads.runtimes.push(runtime.handle().clone());

@@ -120,8 +120,8 @@ impl Caller {
     /// Says why replies are missing; those that came are in the burst. It is empty if it is still under way.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped; `burst` is
-    /// empty. The next call of this caller may overtake it.
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped; `burst`
+    /// is empty then, and as it was if it had not been queued. The next call of this caller may overtake it.
     pub async fn execute(&mut self, burst: &mut Burst) -> Result<(), JobError> {
         let mut started = Instant::now();
         self.waits(started.into());
