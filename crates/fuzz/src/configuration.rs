@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use crate::{
-    check::report,
-    config::{Config, ConfigError},
-    settings::GatewaySettings,
+    config::{
+        file::{Config, ConfigError},
+        settings::GatewaySettings,
+    },
+    process::check::report,
 };
 
 /// A text of a configuration file.

@@ -3,68 +3,29 @@
 //! The way of a command, one file a step: `main` → `config` → `gateway` → `listener` → `session` →
 //! `input` → `command` → the pool's queue and workers → `session`.
 
-mod answered_here;
-mod args;
-mod auth;
-mod backlog;
-mod check;
-mod client_command;
 mod command;
 mod config;
 mod console;
-mod context;
-mod counts;
-mod descriptors;
-mod dispatch;
-mod embedded;
-mod embedded_limits;
-mod error_text;
-mod exclusive_mode;
-mod export;
-mod failed_logins;
-mod feeds;
-mod file_watch;
-mod gateway;
-mod glob;
-mod http;
-mod in_force;
-mod info;
-mod inherited;
-mod input;
-mod lending;
+mod exclusive;
 mod listener;
-mod log_settings;
-mod logs;
-mod message;
+mod local_reply;
 mod metrics;
-mod operator;
-mod patience;
-mod registry;
-mod rows;
-mod service;
+mod observe;
+mod process;
+mod pubsub;
 mod session;
-mod settings;
-mod shared_mode;
-mod shared_pubsub;
-mod signals;
-mod single;
-mod slow_args;
-mod slow_log;
-mod spans;
-mod stand_in;
-mod state;
-mod subscriber;
-mod tap;
-mod threads;
-mod views;
-mod window;
+mod wording;
 
 use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
 
-use crate::{args::Args, config::Config, export::Export, logs::Logs, settings::GatewaySettings, threads::Threads};
+use crate::{
+    config::{file::Config, settings::GatewaySettings},
+    observe::{export::Export, logs::Logs},
+    process::{args::Args, threads::Threads},
+};
 
 /// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens
 /// to return their pages to the system or not. The price is 0.4 KiB a client.
@@ -83,7 +44,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let inherited = match inherited::inherited() {
+    let inherited = match process::passed_sockets::inherited() {
         Ok(inherited) => inherited,
         Err(error) => {
             eprintln!("respool: cannot use the socket that was passed: {error}");
@@ -103,7 +64,7 @@ fn main() -> ExitCode {
         }
     };
     if args.check {
-        print!("{}", check::report(&config, &settings));
+        print!("{}", process::check::report(&config, &settings));
         return ExitCode::SUCCESS;
     }
     match run(args, config, settings, inherited) {
@@ -123,10 +84,10 @@ fn run(
 ) -> anyhow::Result<ExitCode> {
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
     let logs = Logs::start(&settings.log, export.as_ref());
-    let runtime = threads::runtime().context("cannot start the runtime")?;
+    let runtime = process::threads::runtime().context("cannot start the runtime")?;
     let threads = Threads::start(runtime.handle(), settings.threads.get()).context("cannot start threads")?;
     let threads = Arc::new(threads);
-    let code = runtime.block_on(gateway::run(args, config, settings, logs, inherited, Arc::clone(&threads)));
+    let code = runtime.block_on(process::run::run(args, config, settings, logs, inherited, Arc::clone(&threads)));
     // Whatever is still looking up a name may take as long as the system's resolver likes; nobody waits for it.
     runtime.shutdown_background();
     drop(threads);

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{Facts, Settings, Totals, WorkerStatus, health::Upstream, shared::Shared, stats::Stats};
+use crate::{Facts, Settings, Totals, WorkerStatus, shared::Shared, stats::totals::Stats, upstream::health::Upstream};
 
 /// A handle to a running pool. Clones are cheap and equal.
 #[derive(Debug, Clone)]

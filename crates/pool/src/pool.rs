@@ -12,10 +12,10 @@ use tokio::{
 
 use crate::{
     Caller, Client, Control, Facts, JobError, Settings, Status,
-    branch::{Branches, Entrances},
-    health::Upstream,
+    queue::branch::{Branches, Entrances},
     shared::Shared,
-    worker::Worker,
+    upstream::health::Upstream,
+    worker::worker::Worker,
 };
 
 /// How often idle exclusive connections are looked through.

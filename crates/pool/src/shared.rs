@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::{Facts, Settings, branch::Branches, budget::Budget, exclusive::Exclusives, gauge::Gauges, health::Health};
+use crate::{
+    Facts, Settings, bounds::budget::Budget, exclusive::lent::Exclusives, queue::branch::Branches,
+    stats::gauge::Gauges, upstream::health::Health,
+};
 
 #[derive(Debug)]
 pub(crate) struct Shared {

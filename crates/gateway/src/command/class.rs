@@ -1,0 +1,341 @@
+//! Which class a command is of: the one table. Adding a command touches one line here. What a class
+//! means is in `session`; unknown commands are plain, so that new ones work the day they exist.
+
+use std::collections::HashSet;
+
+use resp::Request;
+
+use crate::{command::embedded_limits, local_reply::info};
+
+/// Longest command name in the table, `|` and subcommand included.
+const NAME_MAX: usize = 24;
+
+/// What is done with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Into the queue. `read_only` requests change nothing and may be sent twice.
+    Plain { read_only: bool },
+    /// Answered by the gateway from the session's state.
+    Here(Here),
+    /// Opens a transaction: part of a burst if its `EXEC` is there too, otherwise an exclusive connection.
+    Multi,
+    /// Ends a transaction.
+    Exec,
+    /// Needs an exclusive connection.
+    Exclusive(Reason),
+    /// Would harm those who share the upstream, or means nothing behind a gateway.
+    Refused(&'static str),
+    /// What a browser or a cross-protocol attack sends: Redis closes at once, and so do we.
+    Attack,
+}
+
+/// Commands that the gateway answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Here {
+    Auth,
+    Hello,
+    Select,
+    Quit,
+    Ping,
+    Echo,
+    /// What the embedded upstream would choke on.
+    EmbeddedFault,
+    ClientId,
+    ClientGetName,
+    ClientSetName,
+    ClientSetInfo,
+    ClientReply,
+    ClientList,
+    ClientInfo,
+    ClientKill,
+    ClientUnblock,
+    ClientNoEvict,
+    ClientUnknown,
+    /// `DISCARD` where there is no transaction.
+    DiscardWithoutMulti,
+    /// `UNWATCH` where nothing is watched.
+    Unwatch,
+    /// `UNSUBSCRIBE` and its kin where nothing is subscribed.
+    Unsubscribe,
+    /// A cluster command of a connection's state.
+    NoCluster,
+    Reset,
+    /// `INFO` with the gateway's own section.
+    Info,
+    /// The console.
+    Respool,
+}
+
+/// Why a request needs an exclusive connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Transaction,
+    Watch,
+    /// Waits in the upstream, for as long as it says.
+    Blocking,
+    /// `WAIT` and `WAITAOF`, which ask about the connection's own last write.
+    Wait,
+    PubSub,
+    Monitor,
+    Tracking,
+    NoTouch,
+    /// One request that has to overtake, or may disturb, those who share.
+    Other,
+}
+
+impl Reason {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Transaction,
+        Self::Watch,
+        Self::Blocking,
+        Self::Wait,
+        Self::PubSub,
+        Self::Monitor,
+        Self::Tracking,
+        Self::NoTouch,
+        Self::Other,
+    ];
+
+    /// Its column in `RESPOOL POOLS`.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Transaction => "exclusive_transaction",
+            Self::Watch => "exclusive_watch",
+            Self::Blocking => "exclusive_blocking",
+            Self::Wait => "exclusive_wait",
+            Self::PubSub => "exclusive_pubsub",
+            Self::Monitor => "exclusive_monitor",
+            Self::Tracking => "exclusive_tracking",
+            Self::NoTouch => "exclusive_no_touch",
+            Self::Other => "exclusive_other",
+        }
+    }
+
+    /// As logs and `RESPOOL POOLS` say it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Watch => "watch",
+            Self::Blocking => "blocking",
+            Self::Wait => "wait",
+            Self::PubSub => "pubsub",
+            Self::Monitor => "monitor",
+            Self::Tracking => "tracking",
+            Self::NoTouch => "no_touch",
+            Self::Other => "other",
+        }
+    }
+}
+
+const READ: Class = Class::Plain { read_only: true };
+const PLAIN: Class = Class::Plain { read_only: false };
+
+/// The name in upper case, or `None` where it is longer than any that the table knows.
+fn upper<'n>(parts: &[&[u8]], name: &'n mut [u8; NAME_MAX]) -> Option<&'n [u8]> {
+    let mut len = 0;
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            *name.get_mut(len)? = b'|';
+            len += 1;
+        }
+        let to = name.get_mut(len..len + part.len())?;
+        to.copy_from_slice(part);
+        to.make_ascii_uppercase();
+        len += part.len();
+    }
+    Some(&name[..len])
+}
+
+/// Whether `names`, in upper case, hold the request's command or its `command|subcommand`.
+pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool {
+    let (first, second) = (request.arg(0).unwrap_or_default(), request.arg(1).unwrap_or_default());
+    let mut name = first.to_ascii_uppercase();
+    if names.contains(&name) {
+        return true;
+    }
+    name.push(b'|');
+    name.extend(second.to_ascii_uppercase());
+    names.contains(&name)
+}
+
+/// Classifies a request. `embedded`: the upstream is mini-redis, which lacks even `PING`.
+pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
+    let mut name = [0; NAME_MAX];
+    let first = request.arg(0).unwrap_or_default();
+    if embedded && embedded_limits::fault(request).is_some() {
+        return Class::Here(Here::EmbeddedFault);
+    }
+    let Some(name) = upper(&[first], &mut name) else { return PLAIN };
+    match name {
+        // The traffic of most programs first.
+        b"GET" | b"MGET" | b"EXISTS" | b"HGET" | b"HGETALL" | b"HMGET" | b"TTL" | b"PTTL" | b"STRLEN" => READ,
+        b"SET" | b"DEL" | b"INCR" | b"EXPIRE" | b"HSET" | b"LPUSH" | b"RPUSH" | b"LPOP" | b"RPOP" | b"SADD" => PLAIN,
+        // A health check has to test the whole way, unless the upstream has no answer.
+        b"PING" if embedded => Class::Here(Here::Ping),
+        b"ECHO" if embedded => Class::Here(Here::Echo),
+        b"PING" | b"ECHO" | b"TIME" | b"DBSIZE" | b"LOLWUT" | b"KEYS" | b"RANDOMKEY" | b"TYPE" | b"DUMP" => READ,
+        b"GETRANGE" | b"SUBSTR" | b"GETBIT" | b"BITCOUNT" | b"BITPOS" | b"BITFIELD_RO" | b"LCS" => READ,
+        b"HEXISTS" | b"HKEYS" | b"HLEN" | b"HSTRLEN" | b"HVALS" | b"HSCAN" | b"HRANDFIELD" => READ,
+        b"LRANGE" | b"LLEN" | b"LINDEX" | b"LPOS" | b"SCAN" | b"OBJECT" | b"EXPIRETIME" | b"PEXPIRETIME" => READ,
+        b"SCARD" | b"SISMEMBER" | b"SMISMEMBER" | b"SMEMBERS" | b"SRANDMEMBER" | b"SINTER" | b"SUNION" => READ,
+        b"SDIFF" | b"SINTERCARD" | b"SSCAN" | b"SORT_RO" | b"PFCOUNT" => READ,
+        b"ZRANGE" | b"ZREVRANGE" | b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZRANGEBYLEX" | b"ZREVRANGEBYLEX" => READ,
+        b"ZCARD" | b"ZCOUNT" | b"ZLEXCOUNT" | b"ZRANK" | b"ZREVRANK" | b"ZSCORE" | b"ZMSCORE" | b"ZSCAN" => READ,
+        b"ZINTER" | b"ZUNION" | b"ZDIFF" | b"ZINTERCARD" | b"ZRANDMEMBER" => READ,
+        b"XRANGE" | b"XREVRANGE" | b"XLEN" | b"XINFO" | b"XPENDING" | b"LASTSAVE" => READ,
+        b"GEOPOS" | b"GEODIST" | b"GEOHASH" | b"GEOSEARCH" | b"GEORADIUS_RO" | b"GEORADIUSBYMEMBER_RO" => READ,
+        // State of a connection that the gateway keeps for each session.
+        b"AUTH" => Class::Here(Here::Auth),
+        b"HELLO" => Class::Here(Here::Hello),
+        b"SELECT" => Class::Here(Here::Select),
+        b"QUIT" => Class::Here(Here::Quit),
+        b"RESET" => Class::Here(Here::Reset),
+        b"CLIENT" => client(request),
+        b"RESPOOL" => Class::Here(Here::Respool),
+        b"INFO" if info::names_us(request) => Class::Here(Here::Info),
+        b"INFO" => READ,
+        // Transactions.
+        b"MULTI" => Class::Multi,
+        b"EXEC" => Class::Exec,
+        b"DISCARD" => Class::Here(Here::DiscardWithoutMulti),
+        b"WATCH" => Class::Exclusive(Reason::Watch),
+        b"UNWATCH" => Class::Here(Here::Unwatch),
+        // These wait in the upstream, and others would wait behind them.
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" => Class::Exclusive(Reason::Blocking),
+        b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => Class::Exclusive(Reason::Blocking),
+        b"WAIT" | b"WAITAOF" => Class::Exclusive(Reason::Wait),
+        b"XREAD" | b"XREADGROUP" if blocks(request) => Class::Exclusive(Reason::Blocking),
+        // Replies come without requests from here on.
+        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => Class::Exclusive(Reason::PubSub),
+        b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Here(Here::Unsubscribe),
+        b"MONITOR" => Class::Exclusive(Reason::Monitor),
+        // May push messages of its own accord, or stop the upstream for as long as it likes.
+        b"DEBUG" => Class::Exclusive(Reason::Other),
+        b"SCRIPT" => script(request),
+        b"FUNCTION" => function(request),
+        // State of a cluster client; Redis's words where there is no cluster.
+        b"ASKING" | b"READONLY" | b"READWRITE" => Class::Here(Here::NoCluster),
+        // Makes the connection a replica's.
+        b"SYNC" | b"PSYNC" | b"REPLCONF" => Class::Refused("replication does not go through a gateway"),
+        b"POST" | b"HOST:" => Class::Attack,
+        _ => PLAIN,
+    }
+}
+
+fn subcommand<'n>(request: &Request<'_>, name: &'n mut [u8; NAME_MAX]) -> &'n [u8] {
+    upper(&[request.arg(1).unwrap_or_default()], name).unwrap_or_default()
+}
+
+fn client(request: &Request<'_>) -> Class {
+    match subcommand(request, &mut [0; NAME_MAX]) {
+        b"ID" => Class::Here(Here::ClientId),
+        b"GETNAME" => Class::Here(Here::ClientGetName),
+        b"SETNAME" => Class::Here(Here::ClientSetName),
+        b"SETINFO" => Class::Here(Here::ClientSetInfo),
+        b"REPLY" => Class::Here(Here::ClientReply),
+        b"LIST" => Class::Here(Here::ClientList),
+        b"INFO" => Class::Here(Here::ClientInfo),
+        b"KILL" => Class::Here(Here::ClientKill),
+        b"UNBLOCK" => Class::Here(Here::ClientUnblock),
+        // Eviction spares the connections of a gateway or it does not; no session has one of its own.
+        b"NO-EVICT" => Class::Here(Here::ClientNoEvict),
+        b"TRACKING" | b"CACHING" | b"TRACKINGINFO" | b"GETREDIR" => Class::Exclusive(Reason::Tracking),
+        b"NO-TOUCH" => Class::Exclusive(Reason::NoTouch),
+        // They have to overtake what a shared connection may be stuck behind.
+        b"PAUSE" | b"UNPAUSE" => Class::Exclusive(Reason::Other),
+        // Only text comes back.
+        b"HELP" => READ,
+        // Any other could change a connection that is shared.
+        _ => Class::Here(Here::ClientUnknown),
+    }
+}
+
+fn script(request: &Request<'_>) -> Class {
+    match subcommand(request, &mut [0; NAME_MAX]) {
+        b"KILL" => Class::Exclusive(Reason::Other),
+        b"DEBUG" => Class::Refused("SCRIPT DEBUG would stop the upstream for every client"),
+        b"EXISTS" => READ,
+        _ => PLAIN,
+    }
+}
+
+fn function(request: &Request<'_>) -> Class {
+    match subcommand(request, &mut [0; NAME_MAX]) {
+        b"KILL" => Class::Exclusive(Reason::Other),
+        _ => PLAIN,
+    }
+}
+
+/// Whether an `XREAD` or `XREADGROUP` has `BLOCK` among its options, which end with `STREAMS`.
+fn blocks(request: &Request<'_>) -> bool {
+    request
+        .args()
+        .skip(1)
+        .take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"))
+        .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
+}
+
+#[cfg(test)]
+mod tests {
+    use resp::{Decoded, RequestDecoder, RequestLimits};
+
+    use super::*;
+
+    fn class(line: &str) -> Class {
+        let line = format!("{line}\r\n");
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        assert_eq!(decoder.decode(line.as_bytes()), Ok(Decoded::Request { len: line.len() }));
+        classify(&decoder.request(line.as_bytes()), false)
+    }
+
+    #[test]
+    fn names_count_in_any_case() {
+        assert_eq!(class("gEt k"), READ);
+        assert_eq!(class("set k v"), PLAIN);
+        assert_eq!(class("client iD"), Class::Here(Here::ClientId));
+    }
+
+    #[test]
+    fn unknown_commands_are_plain() {
+        assert_eq!(class("nosuchcommand"), PLAIN);
+        assert_eq!(class("a.very.long.name.of.a.module.command k"), PLAIN);
+    }
+
+    #[test]
+    fn nothing_that_changes_a_connection_is_plain() {
+        for line in [
+            "auth x",
+            "hello 3",
+            "select 1",
+            "quit",
+            "reset",
+            "multi",
+            "exec",
+            "watch k",
+            "subscribe c",
+            "monitor",
+            "client reply off",
+            "client tracking on",
+            "client nosuch",
+            "client",
+            "script debug yes",
+            "psync ? -1",
+            "unsubscribe a b",
+            "readonly",
+            "debug protocol push",
+            "wait 0 0",
+            "POST /",
+            "Host: x",
+            "discard",
+        ] {
+            assert!(!matches!(class(line), Class::Plain { .. }), "{line}");
+        }
+    }
+
+    #[test]
+    fn xread_blocks_only_with_the_option() {
+        assert_eq!(class("xread count 1 streams block 0"), PLAIN);
+        assert_eq!(class("xread block 0 streams s 0"), Class::Exclusive(Reason::Blocking));
+    }
+}

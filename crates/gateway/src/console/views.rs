@@ -1,0 +1,210 @@
+//! What the console shows, with PgBouncer's names where it has the like: `cl_` for clients, `sv_` for
+//! connections to the upstream.
+
+use std::{sync::Arc, time::Duration};
+
+use pool::{BurstClass, ClassTotals, Distribution, Stage, Status, Upstream, WorkerState};
+use tokio::task::yield_now;
+
+use crate::{
+    command::class::Reason,
+    config::{operator::Outcome, users::DEFAULT_USER},
+    console::rows::{Cell, Row, number, text},
+    observe::registry::Entry,
+    session::context::Context,
+};
+
+/// How many clients wait, and for how long the first of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Clients {
+    pub(crate) total: usize,
+    pub(crate) active: usize,
+    pub(crate) waiting: usize,
+    pub(crate) max_wait: Duration,
+    /// In the order of [`Reason::ALL`].
+    pub(crate) exclusive: [usize; Reason::ALL.len()],
+}
+
+/// Clients that are looked at before those who serve them get a turn.
+pub(crate) const CLIENTS_AT_A_TIME: usize = 256;
+
+impl Clients {
+    /// Looks at all clients, a few at a time.
+    pub(crate) async fn of(context: &Context) -> Self {
+        let mut clients = Self::default();
+        for some in context.registry.all().chunks(CLIENTS_AT_A_TIME) {
+            clients.add(some);
+            yield_now().await;
+        }
+        clients
+    }
+
+    fn add(&mut self, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            self.total += 1;
+            let exclusive = entry.exclusive();
+            if let Some(reason) = exclusive {
+                self.exclusive[reason as usize] += 1;
+            }
+            match entry.progress.stage() {
+                Stage::Waiting(age) => {
+                    self.waiting += 1;
+                    self.max_wait = self.max_wait.max(age);
+                }
+                Stage::InFlight(_) => self.active += 1,
+                Stage::Idle if exclusive.is_some() => self.active += 1,
+                Stage::Idle => {}
+            }
+        }
+    }
+}
+
+/// One word for the pool's condition.
+pub(crate) fn condition(status: &Status) -> &'static str {
+    match &status.upstream {
+        _ if status.paused => "paused",
+        Upstream::Up(_) => "up",
+        Upstream::Connecting => "connecting",
+        Upstream::Down(_) => "down",
+    }
+}
+
+/// `RESPOOL POOLS`.
+pub(crate) fn pools(context: &Context, clients: &Clients) -> Vec<Row> {
+    let pool = &context.operator.pool;
+    let (status, workers) = (pool.status(), pool.workers());
+    let settings = context.operator.settings();
+    let in_state = |state| number(workers.iter().filter(|worker| worker.state == state).count());
+    let mut row = vec![
+        ("upstream", text(settings.session.upstream)),
+        ("state", text(condition(&status))),
+        ("cl_active", number(clients.active)),
+        ("cl_waiting", number(clients.waiting)),
+        ("cl_idle", number(clients.total.saturating_sub(clients.active + clients.waiting))),
+        ("sv_active", in_state(WorkerState::Active)),
+        ("sv_idle", in_state(WorkerState::Idle)),
+        ("sv_login", in_state(WorkerState::Login)),
+        ("sv_closing", in_state(WorkerState::Closing)),
+        ("sv_target", number(settings.pool.workers)),
+        ("maxwait", number(clients.max_wait.as_secs())),
+        ("maxwait_us", number(clients.max_wait.subsec_micros())),
+        ("queue_jobs", number(status.queued_jobs)),
+        ("queue_bytes", number(status.queued_bytes)),
+        ("in_flight", number(workers.iter().map(|worker| worker.in_flight).sum::<usize>())),
+        ("exclusive_lent", number(status.exclusive_lent)),
+        ("exclusive_idle", number(status.exclusive_idle)),
+        ("exclusive_max", number(settings.pool.exclusive_max)),
+    ];
+    row.extend(Reason::ALL.iter().zip(clients.exclusive).map(|(reason, count)| (reason.column(), number(count))));
+    row.extend([
+        ("opened", number(status.opened)),
+        ("lost", number(status.lost)),
+        ("exclusive_opened", number(status.exclusive_opened)),
+        ("retried", number(status.retried)),
+    ]);
+    if let Upstream::Down(reason) = &status.upstream {
+        row.push(("reason", text(reason.to_string())));
+    }
+    vec![row]
+}
+
+/// One of `RESPOOL CLIENTS`.
+pub(crate) fn client(entry: &Entry) -> Row {
+    let details = entry.details();
+    let (state, wait) = match entry.progress.stage() {
+        Stage::Waiting(age) => ("waiting", age),
+        Stage::InFlight(_) => ("active", Duration::ZERO),
+        Stage::Idle if details.exclusive.is_some() => ("active", Duration::ZERO),
+        Stage::Idle => ("idle", Duration::ZERO),
+    };
+    vec![
+        ("user", text(details.user.as_deref().unwrap_or(DEFAULT_USER))),
+        ("database", number(details.db)),
+        ("state", text(state)),
+        ("addr", text(entry.address.ip().to_string())),
+        ("port", number(entry.address.port())),
+        ("wait", number(wait.as_secs())),
+        ("wait_us", number(wait.subsec_micros())),
+        ("application_name", text(String::from_utf8_lossy(&details.name))),
+        ("id", number(entry.id)),
+        ("exclusive", text(details.exclusive.map_or("", Reason::name))),
+        ("resp", number(details.protocol.version())),
+        ("connected_s", number(entry.since.elapsed().as_secs())),
+    ]
+}
+
+/// `RESPOOL WORKERS`.
+pub(crate) fn workers(context: &Context) -> Vec<Row> {
+    let workers = context.operator.pool.workers();
+    let row = |worker: &pool::WorkerStatus| {
+        vec![
+            ("name", text(format!("respool-worker-{}", worker.number))),
+            ("state", text(worker.state.name())),
+            ("in_flight", number(worker.in_flight)),
+            ("requests", number(worker.requests)),
+            ("opened", number(worker.opened)),
+            ("connected_s", number(worker.connected_for.map_or(0, |age| age.as_secs()))),
+        ]
+    };
+    workers.iter().map(row).collect()
+}
+
+/// `RESPOOL STATS`. Times in microseconds, of jobs on shared connections.
+pub(crate) fn stats(context: &Context) -> Row {
+    let (totals, status, counts) = (context.operator.pool.totals(), context.operator.pool.status(), &context.counts);
+    let shared = totals.together();
+    let exclusive = Reason::ALL.map(|reason| counts.exclusive(reason).totals());
+    let sum = |count: fn(&ClassTotals) -> u64| number(exclusive.iter().map(count).sum::<u64>());
+    let mean = |times: &Distribution| number(times.sum.checked_div(times.count()).unwrap_or(0));
+    let mut row = vec![
+        ("total_query_count", number(shared.requests)),
+        ("total_replied", number(shared.replied)),
+        ("total_failed", number(shared.failed)),
+        ("total_received", number(totals.request_bytes)),
+        ("total_sent", number(totals.reply_bytes)),
+        ("total_wait_time", number(shared.queue_time.sum)),
+        ("total_query_time", number(shared.upstream_time.sum)),
+        ("avg_wait_time", mean(&shared.queue_time)),
+        ("avg_query_time", mean(&shared.upstream_time)),
+        ("avg_batch", mean(&totals.job_requests)),
+        ("avg_write_jobs", mean(&totals.write_jobs)),
+        ("avg_write_requests", mean(&totals.write_requests)),
+    ];
+    row.extend(totals.classes.iter().map(|(class, totals)| (column(*class), number(totals.requests))));
+    row.extend([
+        ("requests_exclusive", sum(|totals| totals.requests)),
+        ("failed_exclusive", sum(|totals| totals.failed)),
+        ("requests_here", number(counts.here.totals().requests)),
+        ("requests_refused", number(counts.refused.totals().requests)),
+        ("clients_accepted", number(counts.clients_accepted.get())),
+        ("clients_refused", number(counts.clients_refused.get())),
+        ("subscribers_overrun", number(context.feeds.as_ref().map_or(0, |feeds| feeds.overrun()))),
+        ("opened", number(status.opened)),
+        ("lost", number(status.lost)),
+        ("lost_idle", number(status.lost_idle)),
+        ("retired", number(status.retired)),
+        ("attempts_failed", number(status.attempts_failed)),
+        ("retried", number(status.retried)),
+        ("config_generation", number(context.operator.generation())),
+    ]);
+    row.extend(totals.failures.into_iter().chain(counts.faults()).map(|(kind, count)| (kind, number(count))));
+    row
+}
+
+fn column(class: BurstClass) -> &'static str {
+    match class {
+        BurstClass::Read => "requests_read",
+        BurstClass::Write => "requests_write",
+        BurstClass::Transaction => "requests_transaction",
+    }
+}
+
+/// `RESPOOL RELOAD` and `RESPOOL CONFIG SET`.
+pub(crate) fn outcome(outcome: Outcome) -> Row {
+    vec![
+        ("generation", number(outcome.generation)),
+        ("applied", Cell::List(outcome.applied)),
+        ("needs_restart", Cell::List(outcome.needs_restart)),
+        ("unchanged", Cell::List(outcome.unchanged)),
+    ]
+}

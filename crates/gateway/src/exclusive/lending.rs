@@ -1,0 +1,287 @@
+//! What an exclusive connection is lent for, and for how long: follows requests and replies as they
+//! pass. No I/O. Used by `exclusive_mode`.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use pool::{Lent, ReplyKind};
+use resp::{Protocol, Request, Value, parse_integer};
+
+use crate::{
+    command::class::{Class, Here, Reason},
+    exclusive::placeholder::Queued,
+};
+
+/// What a request does to the state of its connection if its reply is no error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    None,
+    Multi,
+    /// `EXEC` or `DISCARD`, which end a transaction whatever they answer.
+    EndMulti,
+    Watch,
+    Unwatch,
+    /// Confirmed once a name.
+    Subscribe,
+    Monitor,
+    Tracking(bool),
+    NoTouch(bool),
+    Select(u32),
+}
+
+impl Change {
+    pub(crate) fn of(class: Class, request: &Request<'_>) -> Self {
+        let last_is = |word: &[u8]| request.arg(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
+        let sub_is = |word: &[u8]| request.arg(1).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
+        match class {
+            Class::Multi => Self::Multi,
+            Class::Exec | Class::Here(Here::DiscardWithoutMulti) => Self::EndMulti,
+            Class::Here(Here::Unwatch) => Self::Unwatch,
+            Class::Here(Here::Unsubscribe) | Class::Exclusive(Reason::PubSub) => Self::Subscribe,
+            Class::Here(Here::Select) => match request.arg(1).and_then(parse_integer).map(u32::try_from) {
+                Some(Ok(db)) => Self::Select(db),
+                _ => Self::None,
+            },
+            Class::Exclusive(Reason::Watch) => Self::Watch,
+            Class::Exclusive(Reason::Monitor) => Self::Monitor,
+            Class::Exclusive(Reason::Tracking) if sub_is(b"TRACKING") => Self::Tracking(last_is(b"ON")),
+            Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
+            Class::Exclusive(_) | Class::Here(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {
+                Self::None
+            }
+        }
+    }
+}
+
+/// What a message from the upstream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Answers a request.
+    Reply,
+    /// Answers a request as a push does: `CLIENT REPLY` does not silence it.
+    Confirmation,
+    /// Comes of its own accord.
+    Push,
+}
+
+/// An exclusive connection and what it is needed for.
+pub(crate) struct Lending {
+    pub(crate) lent: Lent,
+    pub(crate) reason: Reason,
+    /// Replies still to come.
+    expected: u32,
+    /// Errors that the client would get instead of all of them.
+    errors: u32,
+    /// These are confirmations of subscriptions.
+    confirming: bool,
+    /// What they answer changes the state of the connection.
+    changing: bool,
+    pub(crate) multi: bool,
+    watching: bool,
+    monitor: bool,
+    /// An error said that the upstream has become a replica.
+    stale: bool,
+    tracking: bool,
+    no_touch: bool,
+    /// What the transaction holds.
+    pub(crate) queued: Queued,
+    channels: HashSet<Vec<u8>>,
+    patterns: HashSet<Vec<u8>>,
+    shards: HashSet<Vec<u8>>,
+}
+
+impl Lending {
+    pub(crate) fn new(lent: Lent, reason: Reason) -> Self {
+        Self {
+            lent,
+            reason,
+            expected: 0,
+            errors: 0,
+            confirming: false,
+            changing: false,
+            multi: false,
+            watching: false,
+            monitor: false,
+            stale: false,
+            tracking: false,
+            no_touch: false,
+            queued: Queued::default(),
+            channels: HashSet::new(),
+            patterns: HashSet::new(),
+            shards: HashSet::new(),
+        }
+    }
+
+    /// Gives the connection back, unless it leads to the wrong upstream.
+    pub(crate) fn give_back(self) {
+        if self.stale {
+            self.lent.discard_all();
+        } else {
+            self.lent.give_back();
+        }
+    }
+
+    /// Whether the session still needs it.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.multi || self.watching || self.monitor || self.tracking || self.no_touch || self.is_subscribed()
+    }
+
+    /// Whether the session has asked for a change of its state: what it sends next may rely on that.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.changing
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
+    }
+
+    pub(crate) fn is_monitor(&self) -> bool {
+        self.monitor
+    }
+
+    /// Counts as `CLIENT LIST` says them: channels, patterns, sharded channels.
+    pub(crate) fn subscriptions(&self) -> [usize; 3] {
+        [self.channels.len(), self.patterns.len(), self.shards.len()]
+    }
+
+    /// Whether all but a few requests get an error from the upstream because of subscriptions.
+    pub(crate) fn is_restricted(&self, protocol: Protocol) -> bool {
+        self.monitor || (protocol == Protocol::Resp2 && self.is_subscribed())
+    }
+
+    /// How many replies a request will get.
+    pub(crate) fn due(&self, change: Change, request: &Request<'_>) -> u32 {
+        let names = request.len() - 1;
+        let replies = match change {
+            Change::Subscribe if !self.multi && names > 0 => names,
+            Change::Subscribe if !self.multi => match request.arg(0).unwrap_or_default().first() {
+                Some(b'p' | b'P') => self.patterns.len().max(1),
+                Some(b's' | b'S') if request.arg(0).is_some_and(|name| name.len() == 12) => self.shards.len().max(1),
+                Some(b'u' | b'U') => self.channels.len().max(1),
+                _ => 1,
+            },
+            _ => 1,
+        };
+        u32::try_from(replies).unwrap_or(u32::MAX)
+    }
+
+    /// Takes note of requests sent, which will get `due` replies, or at most `errors` errors instead.
+    pub(crate) fn expect(&mut self, change: Change, due: u32, errors: u32) {
+        self.expected = due;
+        self.errors = errors;
+        self.confirming = change == Change::Subscribe && !self.multi;
+        self.changing = change != Change::None;
+    }
+
+    /// Whether replies are still to come.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.expected > 0
+    }
+
+    /// How many errors the client gets if they do not come.
+    pub(crate) fn missing(&self) -> u32 {
+        self.expected.min(self.errors)
+    }
+
+    /// Takes note of a message; whether it answers a request.
+    pub(crate) fn saw(&mut self, message: &[u8], kind: ReplyKind) -> Message {
+        if self.monitor {
+            // Nothing tells a reply from what is monitored: requests count as answered by whatever comes.
+            self.expected = 0;
+            return Message::Push;
+        }
+        self.stale |= kind == ReplyKind::Error && message.starts_with(b"-READONLY");
+        let mut message_is = Message::Reply;
+        let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
+        if may_confirm && let Some(subject) = subject(message) {
+            let own = kind == ReplyKind::Push || self.is_subscribed();
+            if own && (subject == b"message" || subject == b"pmessage" || subject == b"smessage") {
+                return Message::Push;
+            }
+            if subject.ends_with(b"subscribe") && (kind == ReplyKind::Push || self.confirming) {
+                self.confirm(message);
+                message_is = Message::Confirmation;
+            } else if kind == ReplyKind::Push {
+                return Message::Push;
+            }
+        }
+        // An error stands for all the confirmations that a request would have had.
+        self.expected = if kind == ReplyKind::Error && self.confirming { 0 } else { self.expected.saturating_sub(1) };
+        message_is
+    }
+
+    fn confirm(&mut self, message: &[u8]) {
+        let Ok((confirmation, _)) = Value::decode(&Bytes::copy_from_slice(message)) else { return };
+        let (Value::Array(items) | Value::Push(items)) = confirmation else { return };
+        let [Some(kind), name] = [0, 1].map(|index| items.get(index).and_then(Value::as_bytes)) else { return };
+        let Some(name) = name else { return };
+        match kind {
+            b"subscribe" => drop(self.channels.insert(name.to_vec())),
+            b"psubscribe" => drop(self.patterns.insert(name.to_vec())),
+            b"ssubscribe" => drop(self.shards.insert(name.to_vec())),
+            b"unsubscribe" => drop(self.channels.remove(name)),
+            b"punsubscribe" => drop(self.patterns.remove(name)),
+            b"sunsubscribe" => drop(self.shards.remove(name)),
+            _ => {}
+        }
+    }
+
+    /// Applies a change whose request was answered by `reply`; the database that the session is in from
+    /// now on, if that changed. Within a transaction all but its end is left to [`executed`](Self::executed).
+    pub(crate) fn apply(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
+        if change == Change::EndMulti {
+            // Refused for its arguments, it ends nothing.
+            if self.multi && !reply.starts_with(b"-ERR wrong") {
+                self.multi = false;
+                self.watching = false;
+            }
+            return None;
+        }
+        if self.multi || reply.starts_with(b"-") { None } else { self.took_effect(change) }
+    }
+
+    /// The same for a request of a transaction.
+    pub(crate) fn executed(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
+        if change == Change::Subscribe {
+            self.confirm(reply);
+        }
+        if reply.starts_with(b"-") { None } else { self.took_effect(change) }
+    }
+
+    fn took_effect(&mut self, change: Change) -> Option<u32> {
+        match change {
+            Change::Multi => self.multi = true,
+            Change::Watch => self.watching = true,
+            Change::Unwatch => self.watching = false,
+            Change::Monitor => self.monitor = true,
+            Change::Tracking(on) => self.tracking = on,
+            Change::NoTouch(on) => self.no_touch = on,
+            Change::Select(db) => return Some(db),
+            Change::None | Change::EndMulti | Change::Subscribe => {}
+        }
+        None
+    }
+}
+
+/// The first element of an array or push message, if that is a bulk string.
+fn subject(message: &[u8]) -> Option<&[u8]> {
+    let line_end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
+    let item = message[line_end(message)? + 1..].strip_prefix(b"$")?;
+    let end = line_end(item)?;
+    let length = usize::try_from(parse_integer(item[..end].strip_suffix(b"\r")?)?).ok()?;
+    item.get(end + 1..end + 1 + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_is_the_first_bulk_string() {
+        assert_eq!(subject(b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n"), Some(&b"message"[..]));
+        assert_eq!(subject(b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"), Some(&b"subscribe"[..]));
+        assert_eq!(subject(b"*1\r\n:1\r\n"), None);
+        assert_eq!(subject(b"*0\r\n"), None);
+        assert_eq!(subject(b"+OK\r\n"), None);
+    }
+}

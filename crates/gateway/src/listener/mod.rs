@@ -1,0 +1,3 @@
+//! Accepts clients: binds addresses, bounds how many there are, owns the session tasks. Called by `process`.
+
+pub(crate) mod accept;

@@ -1,0 +1,175 @@
+//! What is counted, as Prometheus reads it. Looks at everything when it is asked and keeps nothing: no
+//! label has more values than there are kinds of things. `config/grafana-dashboard.json` and
+//! `config/alerts.yml` go by these names.
+
+use std::{fmt::Error, fs, sync::Arc};
+
+use pool::{ClassTotals, Totals, Upstream, WorkerState};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text::encode},
+    registry::Registry,
+};
+
+use tokio::task::spawn_blocking;
+
+use super::page::{Page, as_f64};
+use crate::{command::class::Reason, console::views::Clients, session::context::Context};
+
+const MICROS: f64 = 1e6;
+
+/// All metrics in the OpenMetrics text format. Written on a thread of its own: it takes as long as some
+/// hundred requests.
+pub(crate) async fn text(context: &Arc<Context>) -> Result<String, Error> {
+    let clients = Clients::of(context).await;
+    let source = Source { context: Arc::clone(context), clients };
+    spawn_blocking(move || write(source)).await.unwrap_or(Err(Error))
+}
+
+fn write(source: Source) -> Result<String, Error> {
+    let mut registry = Registry::with_prefix("respool");
+    registry.register_collector(Box::new(source));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Source {
+    context: Arc<Context>,
+    clients: Clients,
+}
+
+impl Collector for Source {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let (mut page, context) = (Page(&mut encoder), &self.context);
+        let totals = context.operator.pool.totals();
+        requests(context, &totals, &mut page)?;
+        jobs(context, &totals, &mut page)?;
+        clients(context, &self.clients, &mut page)?;
+        connections(context, &mut page)?;
+        memory(context, &mut page)?;
+        process(context, &mut page)
+    }
+}
+
+/// Classes of requests that went on to the upstream.
+fn forwarded(context: &Context, totals: &Totals) -> Vec<(&'static str, ClassTotals)> {
+    let shared = totals.classes.iter().map(|(class, totals)| (class.name(), totals.clone()));
+    let exclusive = Reason::ALL.into_iter().map(|why| (why.column(), context.counts.exclusive(why).totals()));
+    shared.chain(exclusive).collect()
+}
+
+fn requests(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let forwarded = forwarded(context, totals);
+    let own = [("here", context.counts.here.totals()), ("refused", context.counts.refused.totals())];
+    let all = || forwarded.iter().chain(&own);
+    let requests = all().map(|(class, totals)| (*class, totals.requests));
+    page.counters("requests", "Requests of clients, by class of command", "class", requests)?;
+    let replied = all().map(|(class, totals)| (*class, totals.replied));
+    page.counters("replies", "Requests to which there was a reply", "class", replied)?;
+    let failed = all().map(|(class, totals)| (*class, totals.failed));
+    let help = "Requests that got an error of the gateway, or whose client was gone before the reply";
+    page.counters("failed_requests", help, "class", failed)?;
+    let pending = all().map(|(class, totals)| (*class, totals.under_way()));
+    page.gauges("pending_requests", "Requests that have neither a reply nor failed", "class", pending)?;
+    let queue = forwarded.iter().map(|(class, totals)| (*class, &totals.queue_time));
+    page.histograms("queue_seconds", "How long jobs waited for a connection", "class", queue, MICROS)?;
+    let upstream = forwarded.iter().map(|(class, totals)| (*class, &totals.upstream_time));
+    page.histograms("upstream_seconds", "From there until the last reply", "class", upstream, MICROS)?;
+    let total = forwarded.iter().map(|(class, totals)| (*class, &totals.total_time));
+    page.histograms("total_seconds", "Both together", "class", total, MICROS)
+}
+
+fn jobs(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (status, settings) = (context.operator.pool.status(), context.operator.pool.settings());
+    let errors = totals.failures.iter().copied().chain(context.counts.faults());
+    page.counters("errors", "What went wrong with jobs and clients, by kind", "kind", errors)?;
+    page.counter("request_bytes", "Bytes of requests on shared connections", totals.request_bytes)?;
+    page.counter("reply_bytes", "Bytes of the replies to them", totals.reply_bytes)?;
+    page.counter("retries", "Jobs sent again", status.retried)?;
+    page.histogram("job_requests", "Requests of one job", &totals.job_requests, 1.0)?;
+    page.histogram("write_jobs", "Jobs of one write to the upstream", &totals.write_jobs, 1.0)?;
+    page.histogram("write_requests", "Requests of one write to the upstream", &totals.write_requests, 1.0)?;
+    page.gauge("queue_jobs", "Jobs in the queue", as_f64(status.queued_jobs as u64))?;
+    page.gauge("queue_jobs_max", "Jobs the queue has room for", as_f64(settings.queue_capacity as u64))?;
+    page.gauge("paused", "1 while new jobs are held back", as_f64(status.paused.into()))
+}
+
+fn clients(context: &Context, clients: &Clients, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let counts = &context.counts;
+    let idle = clients.total.saturating_sub(clients.active + clients.waiting);
+    let by_state = [("active", clients.active), ("waiting", clients.waiting), ("idle", idle)];
+    page.gauges("clients", "Clients, by state", "state", by_state.map(|(state, count)| (state, count as u64)))?;
+    page.gauge("clients_max", "Clients there may be", as_f64(context.operator.sessions().clients_max as u64))?;
+    page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
+    page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
+    page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
+    page.counter("logins_refused", "Logins with a wrong name or password", counts.logins_refused.get())?;
+    let overrun = context.feeds.as_ref().map_or(0, |feeds| feeds.overrun());
+    page.counter("subscribers_overrun", "Subscribers closed because they were too slow", overrun)?;
+    let subscriptions = context.feeds.as_ref().map_or(0, |feeds| feeds.len());
+    page.gauge("subscriptions", "Names subscribed for all clients together", as_f64(subscriptions as u64))?;
+    let by_reason = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive.map(|count| count as u64));
+    page.gauges("exclusive", "Clients with an exclusive connection, by reason", "reason", by_reason)
+}
+
+fn connections(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let pool = &context.operator.pool;
+    let (status, workers, settings) = (pool.status(), pool.workers(), pool.settings());
+    let count = |state| workers.iter().filter(|worker| worker.state == state).count() as u64;
+    let by_state = WorkerState::ALL.map(|state| (state.name(), count(state)));
+    page.gauges("workers", "Workers, by state", "state", by_state)?;
+    page.gauge("workers_target", "Workers there should be", as_f64(settings.workers as u64))?;
+    let in_flight: usize = workers.iter().map(|worker| worker.in_flight).sum();
+    page.gauge("in_flight", "Requests that workers have sent and that are not answered", as_f64(in_flight as u64))?;
+    let up = matches!(status.upstream, Upstream::Up(_));
+    page.gauge("upstream_up", "1 while a worker is connected", as_f64(up.into()))?;
+    let lines = [("lent", status.exclusive_lent as u64), ("idle", status.exclusive_idle as u64)];
+    page.gauges("exclusive_connections", "Exclusive connections, by state", "state", lines)?;
+    page.gauge("exclusive_max", "Exclusive connections there may be", as_f64(settings.exclusive_max as u64))?;
+    let opened = [("worker", status.opened), ("exclusive", status.exclusive_opened)];
+    page.counters("connections_opened", "Connections to the upstream opened, by kind", "kind", opened)?;
+    page.counter("connection_attempts_failed", "Attempts of workers to connect that failed", status.attempts_failed)?;
+    let broken = status.lost.saturating_sub(status.lost_idle);
+    let closed = [("broken", broken), ("idle", status.lost_idle), ("retired", status.retired)];
+    let help = "Connections of workers that ended: broken with requests in flight, while idle, or in order";
+    page.counters("connections_closed", help, "reason", closed)
+}
+
+/// What is held against each bound, and the bound.
+fn memory(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (pool, sessions) = (&context.operator.pool, context.operator.sessions());
+    let status = pool.status();
+    let held = [
+        ("queue", status.queued_bytes as u64),
+        ("input", context.input_bytes.used() as u64),
+        ("replies", status.reply_bytes as u64),
+    ];
+    let help = "Bytes held: requests queued and in flight, unfinished requests, replies not read";
+    page.gauges("held_bytes", help, "what", held)?;
+    let bounds = [
+        ("queue", pool.settings().queue_bytes_max as u64),
+        ("input", sessions.input_bytes_max as u64),
+        ("replies", sessions.replies_bytes_max as u64),
+    ];
+    page.gauges("held_bytes_max", "Bytes that may be held", "what", bounds)?;
+    page.gauge("resident_bytes", "Memory of the process", as_f64(resident_bytes().unwrap_or(0)))
+}
+
+fn process(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let generation = context.operator.generation();
+    page.gauge("config_generation", "Configurations in force since the start", as_f64(generation))?;
+    let refused = context.counts.reloads_refused.get();
+    page.counter("config_refused", "Configurations that were refused", refused)?;
+    let version = [(env!("CARGO_PKG_VERSION"), 1)];
+    page.gauges("build_info", "Always 1; the version is the label", "version", version)?;
+    page.gauge("draining", "1 once the gateway is ending", as_f64(context.registry.is_draining().into()))
+}
+
+/// As Linux counts it.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,36 @@
+//! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile. The spans that
+//! are exported take the same way in.
+
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt,
+    layer::SubscriberExt,
+    reload::{self, Handle},
+    util::SubscriberInitExt,
+};
+
+use crate::{config::log_settings::LogSettings, observe::export::Export};
+
+/// Changes what is logged.
+#[derive(Debug, Clone)]
+pub(crate) struct Logs(Handle<EnvFilter, Registry>);
+
+impl Logs {
+    /// Starts logging for the whole process.
+    pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> Self {
+        let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.filter));
+        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
+        // The filter is that of the lines: what is exported does not depend on it.
+        let mut layers = vec![lines.with_filter(filter).boxed()];
+        layers.extend(export.map(Export::layer));
+        tracing_subscriber::registry().with(layers).init();
+        Self(handle)
+    }
+
+    /// Puts another filter in force.
+    pub(crate) fn refilter(&self, settings: &LogSettings) {
+        if let Err(error) = self.0.reload(EnvFilter::new(&settings.filter)) {
+            tracing::error!(%error, "log filter stays as it was");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What sessions publish for those who look on, and what is logged and exported. Written by the rooms above,
+//! read by `console` and `metrics`.
+
+pub(crate) mod counts;
+pub(crate) mod export;
+pub(crate) mod logs;
+pub(crate) mod registry;
+pub(crate) mod slow_args;
+pub(crate) mod slow_log;
+pub(crate) mod spans;

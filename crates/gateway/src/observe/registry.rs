@@ -1,0 +1,174 @@
+//! The sessions that there are: who they are, and how to end them from outside.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
+    },
+    task::Context,
+    time::Instant,
+};
+
+use atomic_waker::AtomicWaker;
+use pool::Progress;
+use resp::Protocol;
+
+use crate::command::class::Reason;
+
+/// What a session is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asked {
+    /// Go on.
+    Nothing,
+    /// Finish what has come and close.
+    Drain,
+    /// Close at once.
+    Kill,
+}
+
+/// One session, as others see it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// As `CLIENT ID` says it.
+    pub(crate) id: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) since: Instant,
+    /// The upstream's id of the connection on which the session is blocked, or 0.
+    pub(crate) blocked_on: AtomicI64,
+    /// The upstream's id of the exclusive connection that the session borrowed last, or 0.
+    pub(crate) lent_id: AtomicI64,
+    /// How far its job has come.
+    pub(crate) progress: Arc<Progress>,
+    details: Mutex<Details>,
+    asked: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// What changes about a session, as `CLIENT LIST` shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Details {
+    pub(crate) name: Vec<u8>,
+    pub(crate) user: Option<String>,
+    /// Why it borrows an exclusive connection, if it does.
+    pub(crate) exclusive: Option<Reason>,
+    pub(crate) db: u32,
+    pub(crate) protocol: Protocol,
+    pub(crate) multi: bool,
+    /// Channels, patterns, sharded channels.
+    pub(crate) subscriptions: [usize; 3],
+}
+
+impl Entry {
+    /// What the session is asked to do. The task is woken when that changes.
+    pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Asked {
+        self.waker.register(cx.waker());
+        self.asked()
+    }
+
+    pub(crate) fn details(&self) -> Details {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the session borrows an exclusive connection, if it does.
+    pub(crate) fn exclusive(&self) -> Option<Reason> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).exclusive
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Details)) {
+        change(&mut self.details.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn renamed(&self, name: &[u8]) {
+        self.update(|details| details.name = name.to_vec());
+    }
+
+    /// Has the session look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        match self.asked.load(Ordering::Acquire) {
+            0 => Asked::Nothing,
+            1 => Asked::Drain,
+            _ => Asked::Kill,
+        }
+    }
+
+    pub(crate) fn ask(&self, asked: Asked) {
+        self.asked.fetch_max(asked as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+}
+
+/// All sessions by id.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    sessions: Mutex<HashMap<u64, Arc<Entry>>>,
+    last_id: AtomicU64,
+    draining: AtomicU8,
+}
+
+impl Registry {
+    /// A new session, with an id that increases and is never used twice.
+    pub(crate) fn enter(&self, address: SocketAddr, progress: Arc<Progress>) -> Arc<Entry> {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let asked = AtomicU8::new(self.draining.load(Ordering::Acquire));
+        let entry = Arc::new(Entry {
+            id,
+            address,
+            since: Instant::now(),
+            blocked_on: AtomicI64::new(0),
+            lent_id: AtomicI64::new(0),
+            progress,
+            details: Mutex::default(),
+            asked,
+            waker: AtomicWaker::new(),
+        });
+        self.lock().insert(id, Arc::clone(&entry));
+        entry
+    }
+
+    pub(crate) fn leave(&self, entry: &Entry) {
+        self.lock().remove(&entry.id);
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Entry>> {
+        self.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// All sessions, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        // Ids beside the entries, so that sorting does not have to look into each.
+        let mut all: Vec<_> = self.lock().iter().map(|(id, entry)| (*id, Arc::clone(entry))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// Asks all sessions, and those still to come, to drain.
+    pub(crate) fn drain(&self) {
+        self.draining.store(Asked::Drain as u8, Ordering::Release);
+        for session in self.all() {
+            session.ask(Asked::Drain);
+        }
+    }
+
+    /// Has all sessions look around.
+    pub(crate) fn wake_all(&self) {
+        self.lock().values().for_each(|session| session.waker.wake());
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) != Asked::Nothing as u8
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

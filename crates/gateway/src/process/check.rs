@@ -1,0 +1,82 @@
+//! `respool --check`: the configuration in effect, as a file, and what its bounds may cost in memory.
+
+use std::fmt::Write;
+
+use pool::REPLY_FREE_BYTES;
+
+use crate::{
+    config::{file::Config, settings::GatewaySettings},
+    process::descriptors,
+};
+
+/// An idle session, in bytes: task, entry, buffers.
+const IDLE_CLIENT_BYTES: usize = 3 * 1024;
+
+/// What a session may keep of an unfinished request without asking.
+const FREE_INPUT_BYTES: usize = 64 * 1024;
+
+/// A place in the queue, in bytes.
+const JOB_BYTES: usize = 200;
+
+/// An entry of the slow log with as many and as long arguments as it may have.
+const SLOW_ENTRY_BYTES: usize = 5 * 1024;
+
+/// A worker's read buffer and a little more, in bytes.
+const WORKER_BYTES: usize = 80 * 1024;
+
+/// The report, itself a configuration file.
+pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
+    let mut report = toml::to_string(&config.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"));
+    let clients = settings.session.clients_max;
+    let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
+    let rows = [
+        ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
+        ("clients_max, 64 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
+        ("input_bytes_max, unfinished requests beyond", settings.session.input_bytes_max),
+        ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES)),
+        ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),
+        ("clients_max, 64 KiB of replies each", clients * REPLY_FREE_BYTES),
+        ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
+        ("pubsub.backlog_bytes_max, messages not read yet", backlog),
+        ("slowlog.entries_max, a full log", settings.session.slow_log.entries_max.saturating_mul(SLOW_ENTRY_BYTES)),
+        ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES)),
+    ];
+    report.push_str("\n# Memory that each bound allows, all of them at their worst at the same time:\n");
+    let mut total: usize = 0;
+    for (what, bytes) in rows {
+        total = total.saturating_add(bytes);
+        // Writing to a string cannot fail.
+        let _ = writeln!(report, "# {:>10} MiB  {what}", bytes.div_ceil(1 << 20));
+    }
+    let _ = writeln!(report, "# {:>10} MiB  together", total.div_ceil(1 << 20));
+    let single = settings.pool.reply_bytes_max.div_ceil(1 << 20);
+    let _ = writeln!(report, "# Beyond that: a burst for each client that waits for its place in queue_bytes_max,");
+    let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
+    let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
+    let shortage = descriptors::shortage(settings, descriptors::raise());
+    for warning in shortage.into_iter().chain(settings.idle_threads()) {
+        let _ = writeln!(report, "# WARNING: {warning}");
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_is_the_configuration_it_reports() {
+        let config = Config::default();
+        let settings = GatewaySettings::new(&config).unwrap();
+        let report = report(&config, &settings);
+        assert_eq!(toml::from_str::<Config>(&report).unwrap(), config);
+        assert!(report.contains("together") && !report.contains("runtime.threads ="), "{report}");
+    }
+
+    #[test]
+    fn threads_without_a_worker_are_warned_of() {
+        let config = toml::from_str("[runtime]\nthreads = 3\n[pool]\nworkers = 2").unwrap();
+        let report = report(&config, &GatewaySettings::new(&config).unwrap());
+        assert!(report.contains("# WARNING: pool.workers = 2 leaves 1 of runtime.threads = 3 without"), "{report}");
+    }
+}

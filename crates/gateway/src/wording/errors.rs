@@ -1,0 +1,129 @@
+//! Every error reply that the gateway makes itself, beside those it has from Redis's own sources.
+//! Errors of its own begin with `ERR respool: ` and name the bound or wait that ran out.
+
+use pool::JobError;
+use resp::RequestError;
+
+use crate::config::settings::SessionSettings;
+
+/// How an error reply of the gateway's own begins, on the wire.
+pub(crate) const OWN: &[u8] = b"-ERR respool: ";
+
+/// Why a request was not executed, or why its reply is not there.
+pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
+    match error {
+        // The upstream's own words about a database.
+        JobError::StateRefused(text) => text.to_string(),
+        JobError::UpstreamDown(_)
+        | JobError::ConnectionLost { .. }
+        | JobError::QueueTimeout(_)
+        | JobError::PauseTimeout(_)
+        | JobError::ReplyTimeout(_)
+        | JobError::RepliesTooLarge(_)
+        | JobError::RepliesFull(_)
+        | JobError::ExclusiveTimeout { .. }
+        | JobError::Closed
+        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", settings.upstream),
+    }
+}
+
+/// What cannot be framed; the connection is closed after it.
+pub(crate) fn request(error: &RequestError) -> Vec<u8> {
+    match error {
+        // Any byte may have stood there, and Redis repeats it as it is.
+        RequestError::ExpectedBulk(byte) => [&b"ERR Protocol error: expected '$', got '"[..], &[*byte], b"'"].concat(),
+        other => format!("ERR {other}").into_bytes(),
+    }
+}
+
+/// As in Redis, for a command of our own or one answered here.
+pub(crate) fn wrong_arity(command: &str) -> String {
+    format!("ERR wrong number of arguments for '{}' command", command.to_ascii_lowercase())
+}
+
+/// As in Redis.
+pub(crate) fn unknown_subcommand(command: &str, subcommand: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
+    format!("ERR unknown subcommand '{shown}'. Try {command} HELP.")
+}
+
+/// A command that no client of a gateway may use.
+pub(crate) fn refused(reason: &str) -> String {
+    format!("ERR respool: {reason}")
+}
+
+/// Replies wait for their clients to read them, and there is no room for more.
+pub(crate) fn replies_full(settings: &SessionSettings) -> String {
+    let max = settings.replies_bytes_max;
+    format!(
+        "ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies, the request was not sent"
+    )
+}
+
+/// Unfinished requests fill the memory set aside for them.
+pub(crate) fn input_full(max: usize) -> String {
+    format!("ERR respool: input_bytes_max ran out: unfinished requests fill {max} bytes")
+}
+
+/// Redis's own, for a subscriber that speaks RESP2. Names a subcommand as `command|subcommand`.
+pub(crate) fn restricted(command: &str) -> String {
+    format!(
+        "ERR Can't execute '{command}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+         this context"
+    )
+}
+
+/// All clients together have as many subscriptions as there may be.
+pub(crate) fn subscriptions_full(max: usize) -> String {
+    format!("ERR respool: subscriptions_max ran out: {max} channels and patterns are subscribed")
+}
+
+/// A subscriber that is too slow; the connection is closed after it.
+pub(crate) fn overrun(bound: usize, missed: u64) -> String {
+    format!("ERR respool: backlog_messages ran out: more than {bound} messages behind, {missed} were not sent")
+}
+
+/// Subscribers have too much to read, and this one has the oldest of it; the connection is closed after it.
+pub(crate) fn backlog_full(max: usize) -> String {
+    format!("ERR respool: backlog_bytes_max ran out: messages that subscribers have not read fill {max} bytes")
+}
+
+/// A subscription that the upstream took back; the connection is closed after it.
+pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a subscription";
+
+/// With shared pub/sub there is no connection on which a transaction could change subscriptions.
+pub(crate) const SUBSCRIBE_IN_MULTI: &str =
+    "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
+
+/// With more names, or none, what `EXEC` replies has not as many items as it says.
+pub(crate) const SUBSCRIBE_MANY_IN_MULTI: &str = "ERR respool: within MULTI, subscriptions change one name at a time";
+
+/// Redis's own.
+pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";
+
+/// Redis's own.
+pub(crate) const NO_LOGIN: &str = "NOAUTH Authentication required.";
+
+/// Redis's own, for an `EXEC`.
+pub(crate) const EXEC_NO_LOGIN: &str = "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
+
+/// Redis's own.
+pub(crate) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// Redis's own.
+pub(crate) const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+    protocol version at the same time";
+
+/// Redis's own, for a transaction that holds a request that could not be queued.
+pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// Redis's own, for an `EXEC` with arguments.
+pub(crate) const EXEC_ARITY: &str =
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+
+/// What follows a `MULTI` that was refused.
+pub(crate) const DOOMED: &str = "ERR respool: not executed, because the MULTI before it was refused";
+
+/// `[commands] deny`.
+pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

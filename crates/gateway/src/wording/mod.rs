@@ -1,0 +1,3 @@
+//! Every error reply of the gateway's own. Used by all rooms.
+
+pub(crate) mod errors;

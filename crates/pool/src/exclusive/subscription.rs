@@ -1,0 +1,102 @@
+//! A connection that one task of the program keeps for itself, as long as it likes: neither a worker's
+//! nor of the exclusive set, and not counted with either. Used for the gateway's shared subscriptions.
+//! Its owner decides when to open another.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use resp::{Protocol, ReplyKind};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    Caller, JobError, Needs,
+    exclusive::lent::{Line, Unprepared, lost},
+    shared::Shared,
+    upstream::backoff::Backoff,
+};
+
+/// How often opening has failed in a row: what the pause before the next attempt depends on.
+#[derive(Debug, Default)]
+pub struct Attempts(Backoff);
+
+impl Attempts {
+    /// The connection has proved to be of use: the next one may be opened at once.
+    pub fn succeeded(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// See the module's documentation. Dropping it closes it.
+#[derive(Debug)]
+pub struct Standing {
+    line: Line,
+    shared: Arc<Shared>,
+    keepalive: Duration,
+}
+
+impl Caller {
+    /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
+    /// that grows with the attempts that failed before.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached or refused the login.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was being opened.
+    pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
+        let shared = Arc::clone(self.shared());
+        let settings = shared.settings();
+        let (min, max) = (settings.reconnect_delay_min, settings.reconnect_delay_max);
+        sleep(attempts.0.pause(min, max, fastrand::f64())).await;
+        // Counts as failed until the owner says otherwise: an upstream that accepts and then closes is down too.
+        attempts.0.failed();
+        // The pause may have been long: what is in force now counts.
+        let settings = shared.settings();
+        let (mut line, facts) = Line::open(&settings, name.to_owned()).await?;
+        if facts.speaks(Protocol::Resp3) {
+            let needs = Needs { protocol: Protocol::Resp3, ..Needs::default() };
+            match timeout(settings.connect_timeout, line.prepare(0, needs)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
+                Ok(Err(Unprepared::Io(error))) => return Err(lost(&error)),
+                Err(_) => return Err(lost(&io::ErrorKind::TimedOut.into())),
+            }
+        }
+        Ok(Standing { line, keepalive: settings.keepalive.min(facts.half_idle_timeout()), shared })
+    }
+}
+
+impl Standing {
+    /// How long it may be quiet before its owner should ask the upstream for a sign of life.
+    pub fn keepalive(&self) -> Duration {
+        self.keepalive
+    }
+
+    /// How long the upstream may take to answer, by the settings in force.
+    pub fn reply_timeout(&self) -> Duration {
+        self.shared.settings.borrow().reply_timeout
+    }
+
+    /// Whether the pool's upstream is another by now.
+    pub fn is_outdated(&self) -> bool {
+        !self.line.endpoint().leads_where(&self.shared.settings().endpoint)
+    }
+
+    /// Writes requests; gives up when the upstream takes nothing of them for `reply_timeout`.
+    ///
+    /// # Errors
+    /// The connection broke; drop it.
+    pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        let reply_timeout = self.shared.settings().reply_timeout;
+        timeout(reply_timeout, self.line.send(requests)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Appends the next whole reply or push message to `out`.
+    pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        self.line.poll_message(cx, out)
+    }
+}

@@ -1,0 +1,178 @@
+//! A branch of the queue: what the callers and workers of one runtime thread share, so that a job and its reply
+//! stay on one thread. Waking a task of another one costs a system call, and with it what a second thread brings.
+//! The branches have one bound together. A job goes to the branch of its caller; to another if no worker of that
+//! one is connected, or if it is full. What lies in a branch when its last worker leaves goes back to its callers
+//! as not sent, who send it again to where there is one.
+
+use std::{
+    ops::Index,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_channel::{Receiver, Sender, TrySendError};
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use crate::{JobError, Sent, queue::job::Job, shared::Shared, stats::totals::Stats};
+
+/// See the module's documentation. Alone in its cache lines, because other threads write to the next one.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Branch {
+    /// Where its workers run.
+    pub(crate) runtime: Handle,
+    pub(crate) jobs: Receiver<Job>,
+    /// The right to draw from it. One worker at a time has it, until it has no room left: so that a further
+    /// connection is used only when the load needs it, and batches stay whole.
+    pub(crate) turn: Arc<Semaphore>,
+    /// Workers that draw from it, or will as soon as they have their turn.
+    serving: AtomicUsize,
+    /// What its callers and workers count.
+    pub(crate) stats: Stats,
+}
+
+/// The sending ends of all branches. The queue ends when the last holder is gone.
+pub(crate) type Entrances = Arc<[Sender<Job>]>;
+
+/// All branches of a queue.
+#[derive(Debug)]
+pub(crate) struct Branches(Box<[Branch]>);
+
+impl Index<usize> for Branches {
+    type Output = Branch;
+
+    fn index(&self, branch: usize) -> &Branch {
+        &self.0[branch]
+    }
+}
+
+impl Branches {
+    /// A branch for each of `runtimes`, with room for `capacity` jobs together, but one at least in each.
+    pub(crate) fn new(runtimes: &[Handle], capacity: usize) -> (Self, Entrances) {
+        let capacity = (capacity / runtimes.len()).max(1);
+        let (mut branches, mut entrances) = (Vec::new(), Vec::new());
+        for runtime in runtimes {
+            let (entrance, jobs) = async_channel::bounded(capacity);
+            branches.push(Branch {
+                runtime: runtime.clone(),
+                jobs,
+                turn: Arc::new(Semaphore::new(1)),
+                serving: AtomicUsize::new(0),
+                stats: Stats::default(),
+            });
+            entrances.push(entrance);
+        }
+        (Self(branches.into()), entrances.into())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Branch> {
+        self.0.iter()
+    }
+
+    /// The branch of a worker.
+    pub(crate) fn of_worker(&self, index: usize) -> usize {
+        index % self.0.len()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.iter().all(|branch| branch.jobs.is_closed())
+    }
+
+    /// Jobs in the queue.
+    pub(crate) fn jobs(&self) -> usize {
+        self.0.iter().map(|branch| branch.jobs.len()).sum()
+    }
+
+    fn is_served(&self, branch: usize) -> bool {
+        self.0[branch].serving.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_any_served(&self) -> bool {
+        (0..self.0.len()).any(|branch| self.is_served(branch))
+    }
+
+    /// The branches in which a worker will find a job, the nearest to `home` first; all while there is no worker.
+    fn from(&self, home: usize) -> impl Iterator<Item = usize> {
+        let (count, any) = (self.0.len(), self.is_any_served());
+        (home..home + count).map(move |number| number % count).filter(move |branch| !any || self.is_served(*branch))
+    }
+
+    /// Puts a job where a worker will find it, nearest to `home`; where all is full, it comes back. Once the queue
+    /// is closed it is answered.
+    pub(crate) fn try_send(&self, entrances: &Entrances, home: usize, mut job: Job) -> Option<Job> {
+        for branch in self.from(home) {
+            match entrances[branch].try_send(job) {
+                Ok(()) => {
+                    self.sent_to(branch);
+                    return None;
+                }
+                Err(TrySendError::Full(full)) => job = full,
+                Err(TrySendError::Closed(job)) => {
+                    job.fail(JobError::Closed);
+                    return None;
+                }
+            }
+        }
+        Some(job)
+    }
+
+    /// The same once there is room where the job belongs.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops a job that has not been sent.
+    pub(crate) async fn send(&self, entrances: &Entrances, home: usize, job: Job) {
+        let branch = self.from(home).next().unwrap_or(home);
+        match entrances[branch].send(job).await {
+            Ok(()) => self.sent_to(branch),
+            Err(closed) => closed.0.fail(JobError::Closed),
+        }
+    }
+
+    fn sent_to(&self, branch: usize) {
+        if !self.is_served(branch) {
+            // Its last worker may have left meanwhile, and missed the job.
+            self.send_back();
+        }
+    }
+
+    /// Sends back what lies where no worker will find it while other branches have one. In a closed queue it is
+    /// left to the workers that come, because it could not be sent again.
+    fn send_back(&self) {
+        if !self.is_any_served() {
+            return;
+        }
+        for branch in self.0.iter().filter(|branch| branch.serving.load(Ordering::SeqCst) == 0) {
+            while !branch.jobs.is_closed()
+                && let Ok(job) = branch.jobs.try_recv()
+            {
+                let reason = "no worker of the thread is connected".into();
+                job.fail(JobError::ConnectionLost { reason, sent: Sent::No });
+            }
+        }
+    }
+}
+
+/// A worker serves its branch while it holds this.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    shared: Arc<Shared>,
+    branch: usize,
+}
+
+impl Serving {
+    pub(crate) fn new(shared: Arc<Shared>, branch: usize) -> Self {
+        shared.branches[branch].serving.fetch_add(1, Ordering::SeqCst);
+        // It may be the first of all.
+        shared.branches.send_back();
+        Self { shared, branch }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.shared.branches[self.branch].serving.fetch_sub(1, Ordering::SeqCst);
+        self.shared.branches.send_back();
+    }
+}

@@ -1,0 +1,279 @@
+//! A caller: one party that has at most one job in the pool at a time, which is what keeps its
+//! requests in order on a shared queue. Owns the deadlines of its job and the decision to try again.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    Answer, Budget, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, Spent,
+    queue::{branch::Entrances, job::Job, ticket::Ticket},
+    shared::Shared,
+    stats::totals::Stats,
+    time::{alarm::Alarm, timestamp::Moment},
+};
+
+/// A ticket that no job has is held by its caller and by those who look on.
+const TICKET_HOLDERS: usize = 2;
+
+/// What one attempt goes by, read at its beginning.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    queue_timeout: Duration,
+    reply_timeout: Duration,
+    queue_bytes_max: usize,
+}
+
+impl Limits {
+    fn of(settings: &Settings) -> Self {
+        let Settings { queue_timeout, reply_timeout, queue_bytes_max, .. } = *settings;
+        Self { queue_timeout, reply_timeout, queue_bytes_max }
+    }
+}
+
+/// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
+#[derive(Debug)]
+pub struct Caller {
+    entrances: Entrances,
+    /// The one that is nearest.
+    branch: usize,
+    shared: Arc<Shared>,
+    ticket: Arc<Ticket>,
+    progress: Arc<Progress>,
+    spent: Spent,
+    alarm: Alarm,
+    /// What the call at hand is counted as, until it is over.
+    under_way: Option<(BurstClass, u32)>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.call_was_dropped();
+    }
+}
+
+impl Clone for Caller {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.entrances), self.branch, Arc::clone(&self.shared))
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(entrances: Entrances, branch: usize, shared: Arc<Shared>) -> Self {
+        let ticket = Arc::new(Ticket::new());
+        let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
+        let (alarm, spent) = (Alarm::default(), Spent::default());
+        Self { entrances, branch, shared, ticket, progress, spent, alarm, under_way: None }
+    }
+
+    /// What the upstream said about itself at the last login.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.shared.facts()
+    }
+
+    /// How far this caller's jobs come.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// What callers hold of replies, each beyond [`REPLY_FREE_BYTES`](crate::REPLY_FREE_BYTES); bounded by
+    /// `replies_bytes_max`.
+    pub fn reply_bytes(&self) -> &Arc<Budget> {
+        &self.shared.reply_bytes
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.shared.branches[self.branch].stats
+    }
+
+    /// The time that the last call took, a pause not counted.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
+    pub fn taken_at(&self) -> Option<Instant> {
+        self.ticket.taken_at().map(Moment::instant)
+    }
+
+    /// Executes a burst and returns it with its replies; otherwise as [`execute`](Self::execute).
+    ///
+    /// # Errors
+    /// The answer says why replies are missing; those that came are in the burst.
+    ///
+    /// # Cancel safety
+    /// As with [`execute`](Self::execute).
+    pub async fn call(&mut self, mut burst: Burst) -> Answer {
+        let failure = self.execute(&mut burst).await.err();
+        Answer { burst, failure }
+    }
+
+    /// Executes a burst, which has its replies then. Waits for a place in the queue and for a worker at most
+    /// `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly not sent is tried again
+    /// until `queue_timeout`; a read-only burst once more even if it was.
+    ///
+    /// # Errors
+    /// Says why replies are missing; those that came are in the burst. It is empty if it is still under way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped; `burst`
+    /// is empty then, and as it was if it had not been queued. The next call of this caller may overtake it.
+    pub async fn execute(&mut self, burst: &mut Burst) -> Result<(), JobError> {
+        let mut started = Instant::now();
+        self.waits(started.into());
+        self.call_was_dropped();
+        let (class, due) = (burst.class(), burst.replies_due);
+        self.stats().began(class, burst);
+        self.under_way = Some((class, due));
+        let result = self.execute_until_answered(burst, &mut started).await;
+        self.under_way = None;
+        let stats = self.stats();
+        match &result {
+            Ok(()) => self.spent = stats.replied(class, burst, started.into(), self.ticket.taken_at()),
+            Err(failure) => {
+                stats.failed(class, due, burst.replies_done, failure, started.into());
+                self.spent = Spent::without_reply(started.into(), self.ticket.taken_at(), failure);
+            }
+        }
+        self.progress.ended();
+        result
+    }
+
+    /// Requests of a call whose future was dropped will never get a reply.
+    fn call_was_dropped(&mut self) {
+        if let Some((class, due)) = self.under_way.take() {
+            self.stats().class(class).failed(due);
+        }
+    }
+
+    /// Counts a burst to which its owner makes up an error instead of calling.
+    pub fn count_refused(&self, burst: &Burst) {
+        let tally = self.stats().class(burst.class());
+        tally.began(burst.replies_due);
+        tally.failed(burst.replies_due);
+    }
+
+    /// Counts a failure of what was borrowed; jobs and borrowing itself are counted anyway.
+    pub fn count_failure(&self, failure: &JobError) {
+        self.stats().failure(failure);
+    }
+
+    /// Others see this caller waiting, until its progress has ended.
+    pub(crate) fn waits(&self, since: Moment) {
+        self.ticket.reset();
+        self.progress.began(since);
+    }
+
+    async fn execute_until_answered(&mut self, burst: &mut Burst, started: &mut Instant) -> Result<(), JobError> {
+        let mut repeated = false;
+        loop {
+            if !self.shared.health.is_open() {
+                Box::pin(self.held_back(started)).await?;
+            }
+            let limits = Limits::of(&self.shared.settings.borrow());
+            let result = self.attempt(burst, *started, limits).await;
+            let again = match &result {
+                Err(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
+                Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
+                    burst.read_only && !std::mem::replace(&mut repeated, true)
+                }
+                _ => false,
+            };
+            if !again || started.elapsed() >= limits.queue_timeout {
+                return result;
+            }
+            Stats::count(&self.stats().retried);
+            burst.replies.clear();
+            burst.replies_done = 0;
+        }
+    }
+
+    /// Waits out a pause, which does not count as waiting for a worker; then tells if the upstream is down.
+    pub(crate) async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
+        let health = &self.shared.health;
+        if health.is_paused() {
+            let limit = self.shared.settings.borrow().pause_timeout;
+            timeout(limit, health.resumed()).await.map_err(|_| JobError::PauseTimeout(limit))?;
+            *started = Instant::now();
+        }
+        match health.down_reason() {
+            Some(reason) => Err(JobError::UpstreamDown(reason)),
+            None => Ok(()),
+        }
+    }
+
+    async fn attempt(&mut self, burst: &mut Burst, started: Instant, limits: Limits) -> Result<(), JobError> {
+        let Limits { queue_timeout, queue_bytes_max: bytes_max, .. } = limits;
+        let deadline = started + queue_timeout;
+        let (budget, bytes) = (&self.shared.queued_bytes, burst.requests.len());
+        let share = match budget.try_take(bytes, bytes_max) {
+            Some(share) => share,
+            // Boxed, like the other wait below: rare, and large.
+            None => match Box::pin(timeout_at(deadline, budget.take(bytes, bytes_max))).await {
+                Ok(share) => share,
+                Err(_) => return Err(JobError::QueueTimeout(queue_timeout)),
+            },
+        };
+        let (sender, receiver) = oneshot::channel();
+        if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
+            // A job of a call that was dropped is still on its way, and keeps the ticket.
+            self.ticket = Arc::new(Ticket::new());
+            self.progress.follows(Arc::clone(&self.ticket));
+        } else {
+            self.ticket.reset();
+        }
+        let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
+        let (branches, entrances) = (&self.shared.branches, &self.entrances);
+        if let Some(job) = branches.try_send(entrances, self.branch, job) {
+            let sent = Box::pin(timeout_at(deadline, branches.send(entrances, self.branch, job))).await;
+            sent.map_err(|_| JobError::QueueTimeout(queue_timeout))?;
+        }
+        let answer = self.wait(receiver, started, limits).await?;
+        *burst = answer.burst;
+        answer.failure.map_or(Ok(()), Err)
+    }
+
+    async fn wait(
+        &mut self,
+        mut receiver: oneshot::Receiver<Answer>,
+        started: Instant,
+        limits: Limits,
+    ) -> Result<Answer, JobError> {
+        let Limits { queue_timeout, reply_timeout, .. } = limits;
+        let queue_deadline = started + queue_timeout;
+        let mut check = queue_deadline.min(started + reply_timeout);
+        let failure = loop {
+            let answer = poll_fn(|cx| match Pin::new(&mut receiver).poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => self.alarm.poll_until(cx, check).map(|()| None),
+            });
+            match answer.await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(_)) => break JobError::WorkerGone(Sent::Maybe),
+                None => {}
+            }
+            let now = Instant::now();
+            match self.ticket.taken_at().map(Moment::instant) {
+                Some(taken) if now >= taken + reply_timeout => break JobError::ReplyTimeout(reply_timeout),
+                Some(taken) => check = taken + reply_timeout,
+                None if now < queue_deadline => {
+                    // A job taken between two looks is noticed well before its own deadline.
+                    check = queue_deadline.min(now + (reply_timeout / 8).max(Duration::from_millis(1)));
+                }
+                None if self.ticket.expire() => break JobError::QueueTimeout(queue_timeout),
+                None => {}
+            }
+        };
+        // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
+        self.ticket = Arc::new(Ticket::new());
+        self.progress.follows(Arc::clone(&self.ticket));
+        Err(failure)
+    }
+}

@@ -1,0 +1,192 @@
+//! A job: the requests of one burst of one caller, and where to answer. It is answered exactly once,
+//! at the latest when it is dropped.
+
+use std::{fmt, sync::Arc};
+
+use resp::Protocol;
+use tokio::sync::oneshot;
+
+use crate::{JobError, Sent, bounds::budget::Share, queue::ticket::Ticket, time::timestamp::Moment};
+
+/// The state a connection has to be in before a burst is written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// The database, by number.
+    pub db: u32,
+    /// The protocol version in which the replies have to come.
+    pub protocol: Protocol,
+}
+
+/// Complete requests to be written in one piece, and the replies once they are there. The buffers
+/// travel with the job and come back with its answer, so that a caller can use them again.
+#[derive(Default)]
+pub struct Burst {
+    /// Requests, back to back, as arrays of bulk strings.
+    pub requests: Vec<u8>,
+    /// How many replies they will get. With 0 the job only brings a connection into the state it
+    /// [`needs`](Self::needs).
+    pub replies_due: u32,
+    /// The state the connection has to be in.
+    pub needs: Needs,
+    /// Nothing but requests that change nothing: may be sent twice.
+    pub read_only: bool,
+    /// Holds a whole transaction.
+    pub transaction: bool,
+    /// The replies received, back to back, in the upstream's own bytes; whole replies only.
+    pub replies: Vec<u8>,
+    /// How many replies these are.
+    pub replies_done: u32,
+    /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
+    /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
+    pub room: Option<Share>,
+}
+
+/// What bursts are counted as. A burst is of one class, with all of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BurstClass {
+    /// Nothing but requests that change nothing.
+    Read,
+    /// Any other without a transaction in it.
+    Write,
+    /// With at least one transaction.
+    Transaction,
+}
+
+impl BurstClass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Transaction];
+
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Transaction => "transaction",
+        }
+    }
+}
+
+impl Burst {
+    /// What it is counted as.
+    pub fn class(&self) -> BurstClass {
+        match (self.transaction, self.read_only) {
+            (true, _) => BurstClass::Transaction,
+            (false, true) => BurstClass::Read,
+            (false, false) => BurstClass::Write,
+        }
+    }
+}
+
+impl fmt::Debug for Burst {
+    /// Sizes only: what clients send and get has no place in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Burst")
+            .field("request_bytes", &self.requests.len())
+            .field("replies_due", &self.replies_due)
+            .field("needs", &self.needs)
+            .field("read_only", &self.read_only)
+            .field("reply_bytes", &self.replies.len())
+            .field("replies_done", &self.replies_done)
+            .finish()
+    }
+}
+
+/// The outcome of a job: its burst, and why replies are missing if they are.
+#[derive(Debug)]
+pub struct Answer {
+    /// The burst, with the replies that came.
+    pub burst: Burst,
+    /// Set when not all replies came.
+    pub failure: Option<JobError>,
+}
+
+/// A burst on its way through queue and worker.
+#[derive(Debug)]
+pub(crate) struct Job {
+    burst: Burst,
+    ticket: Arc<Ticket>,
+    /// `None` once answered.
+    answer: Option<oneshot::Sender<Answer>>,
+    /// The bytes of the requests, counted against `queue_bytes_max` until the answer.
+    _share: Share,
+}
+
+impl Job {
+    pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Answer>, share: Share) -> Self {
+        Self { burst, ticket, answer: Some(answer), _share: share }
+    }
+
+    /// Claims the job for a worker; false if its caller has given it up, and it must not be sent.
+    pub(crate) fn take(&self, now: Moment) -> bool {
+        self.ticket.take(now)
+    }
+
+    pub(crate) fn burst(&self) -> &Burst {
+        &self.burst
+    }
+
+    pub(crate) fn burst_mut(&mut self) -> &mut Burst {
+        &mut self.burst
+    }
+
+    /// Nobody waits for the replies any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Answers with the replies gathered in the burst.
+    pub(crate) fn finish(mut self) {
+        self.reply(None);
+    }
+
+    /// Answers that replies are missing.
+    pub(crate) fn fail(mut self, error: JobError) {
+        self.reply(Some(error));
+    }
+
+    fn reply(&mut self, failure: Option<JobError>) {
+        if let Some(answer) = self.answer.take() {
+            // A caller that has gone away is no error.
+            let _ = answer.send(Answer { burst: std::mem::take(&mut self.burst), failure });
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            let sent = if self.ticket.taken_at().is_some() { Sent::Maybe } else { Sent::No };
+            self.reply(Some(JobError::WorkerGone(sent)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::budget::Budget;
+
+    #[test]
+    fn debug_output_holds_nothing_of_what_clients_sent_and_got() {
+        let burst = Burst { requests: b"GET key".to_vec(), replies: b"+value".to_vec(), ..Burst::default() };
+        let shown = format!("{:?}", Answer { burst, failure: None });
+        for bytes in [&b"key"[..], b"value"] {
+            let numbers = format!("{bytes:?}").replace(['[', ']'], "");
+            assert!(!shown.contains(&numbers) && shown.contains("reply_bytes: 6"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_job_is_answered() {
+        for (taken, sent) in [(false, Sent::No), (true, Sent::Maybe)] {
+            let (sender, receiver) = oneshot::channel();
+            let share = Arc::new(Budget::default()).charge(1);
+            let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, share);
+            if taken {
+                assert!(job.take(Moment::now()));
+            }
+            drop(job);
+            assert_eq!(receiver.await.expect("answered").failure, Some(JobError::WorkerGone(sent)));
+        }
+    }
+}

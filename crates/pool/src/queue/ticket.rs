@@ -1,0 +1,62 @@
+//! Who has a job: the queue, a worker, or nobody any more. The one place where a caller that gives
+//! up and a worker that begins meet, so that "not sent" is never said of what is being sent.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::time::timestamp::Moment;
+
+const QUEUED: u64 = 0;
+const EXPIRED: u64 = 1;
+/// Taken states hold the moment, plus this.
+const TAKEN: u64 = 2;
+
+/// A caller's ticket, used again for each of its jobs; replaced when the caller abandons one.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    state: AtomicU64,
+}
+
+impl Ticket {
+    pub(crate) fn new() -> Self {
+        Self { state: AtomicU64::new(QUEUED) }
+    }
+
+    /// Makes the ticket good for a further job. Only the caller, and only when the last job was answered.
+    pub(crate) fn reset(&self) {
+        self.state.store(QUEUED, Ordering::Release);
+    }
+
+    /// A worker takes the job; false if the caller gave it up before.
+    pub(crate) fn take(&self, now: Moment) -> bool {
+        self.state.compare_exchange(QUEUED, TAKEN + now.micros(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The caller gives the job up; false if a worker has taken it.
+    pub(crate) fn expire(&self) -> bool {
+        self.state.compare_exchange(QUEUED, EXPIRED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// When a worker took the job, if one did.
+    pub(crate) fn taken_at(&self) -> Option<Moment> {
+        self.state.load(Ordering::Acquire).checked_sub(TAKEN).map(Moment::from_micros)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn either_the_worker_or_the_caller_has_it() {
+        let ticket = Ticket::new();
+        assert!(ticket.expire());
+        assert!(!ticket.take(Moment::now()));
+        assert_eq!(ticket.taken_at(), None);
+        ticket.reset();
+        tokio::time::advance(std::time::Duration::from_millis(7)).await;
+        let now = Moment::now();
+        assert!(ticket.take(now));
+        assert!(!ticket.expire());
+        assert_eq!(ticket.taken_at(), Some(now));
+    }
+}

@@ -1,0 +1,6 @@
+//! What is counted and shown of all this.
+
+pub(crate) mod gauge;
+pub(crate) mod histogram;
+pub(crate) mod tally;
+pub(crate) mod totals;

@@ -1,0 +1,364 @@
+//! What has been given to one connection and is not answered yet, in the order of the wire: unwritten
+//! bytes at the end, the reply being read at the front. Knows for each job whether any of it was sent.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use resp::{Protocol, ReplyError, ReplyKind, ReplyScanner};
+use tokio::io::AsyncWrite;
+
+use crate::{
+    Burst, JobError, Sent, Share,
+    bounds::reply_memory::{Room, Short},
+    queue::job::Job,
+    stats::totals::Writes,
+};
+
+/// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
+/// costs.
+const SLICES_MAX: usize = 128;
+
+/// A front reply larger than this, in bytes, makes others wait: the connection takes nothing further.
+const BULKY_BYTES: usize = 256 * 1024;
+
+/// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
+const OWN_REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a worker sends a request of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Into the database that the next job needs.
+    Select,
+    /// The same where it is not known yet whether that database exists; the job waits for the reply.
+    TrySelect,
+    /// Into the protocol version that the next job needs.
+    Hello(Protocol),
+    /// A sign of life.
+    Ping,
+}
+
+#[derive(Debug)]
+enum Owner {
+    Job(Job),
+    Worker(Purpose, Burst),
+}
+
+/// What becomes of the replies to a job. Those that are not kept are thrown away as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    /// They passed `reply_bytes_max`.
+    TooLarge,
+    /// They passed what was left of `replies_bytes_max`.
+    NoRoom,
+}
+
+#[derive(Debug)]
+struct Slot {
+    owner: Owner,
+    left: u32,
+    /// Bytes of replies that are whole.
+    whole: usize,
+    fate: Fate,
+}
+
+impl Slot {
+    fn burst(&self) -> &Burst {
+        match &self.owner {
+            Owner::Job(job) => job.burst(),
+            Owner::Worker(_, burst) => burst,
+        }
+    }
+
+    fn burst_mut(&mut self) -> &mut Burst {
+        match &mut self.owner {
+            Owner::Job(job) => job.burst_mut(),
+            Owner::Worker(_, burst) => burst,
+        }
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.fate != Fate::Kept || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
+    }
+
+    /// Makes room for further replies like the first, of `bytes`, as far as there are `ready` bytes of them.
+    fn expect_alike(&mut self, bytes: usize, ready: usize) {
+        let left = self.left as usize;
+        let replies = &mut self.burst_mut().replies;
+        if replies.is_empty() {
+            replies.reserve(bytes + (bytes * (left - 1)).min(ready));
+        }
+    }
+
+    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow. Fails when there is no room for
+    /// it and them.
+    fn take_in(&mut self, piece: &[u8], bulk_left: usize, room: &Room) -> Result<(), Short> {
+        if self.is_unwanted() {
+            return Ok(());
+        }
+        let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
+        let claimed = if wanted > room.unasked() { self.claim(wanted, room) } else { Ok(()) };
+        if self.fate == Fate::Kept {
+            let replies = &mut self.burst_mut().replies;
+            if bulk_left > piece.len() && claimed.is_ok() {
+                replies.reserve(piece.len() + bulk_left);
+            }
+            replies.extend_from_slice(piece);
+        }
+        claimed
+    }
+
+    fn claim(&mut self, wanted: usize, room: &Room) -> Result<(), Short> {
+        match &mut self.owner {
+            // What the worker asked itself is short, and has to be read whatever callers may get.
+            Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
+            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted),
+            Owner::Worker(..) | Owner::Job(_) => {
+                self.give_up(Fate::TooLarge);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the replies that are whole, and nothing more.
+    fn give_up(&mut self, fate: Fate) {
+        self.fate = fate;
+        let whole = self.whole;
+        let replies = &mut self.burst_mut().replies;
+        replies.truncate(whole);
+        replies.shrink_to_fit();
+    }
+}
+
+/// A request of the worker's own has been answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) purpose: Purpose,
+    pub(crate) reply: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    slots: VecDeque<Slot>,
+    /// Slots that are wholly written.
+    written: usize,
+    /// Bytes written of the slot after these.
+    written_part: usize,
+    requests: usize,
+    answered: VecDeque<Answered>,
+    saw_readonly: bool,
+    /// The front reply has no room; with its kind if it is complete.
+    short: Option<(Short, Option<ReplyKind>)>,
+}
+
+impl InFlight {
+    /// Replies still due.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// There is something to write, and none of it has been written.
+    pub(crate) fn is_unbegun(&self) -> bool {
+        !self.slots.is_empty() && self.written == 0 && self.written_part == 0
+    }
+
+    /// Slots that are not wholly written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.slots.len() - self.written
+    }
+
+    /// Slots that are, and are not wholly answered.
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
+    /// The front reply is so large that what comes behind it should go elsewhere.
+    pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
+        self.short.is_some()
+            || scanner.bulk_left() > BULKY_BYTES
+            || self.slots.front().is_some_and(|slot| slot.burst().replies.len() > BULKY_BYTES)
+    }
+
+    /// An error reply said that the upstream has become a replica.
+    pub(crate) fn saw_readonly(&self) -> bool {
+        self.saw_readonly
+    }
+
+    pub(crate) fn push_job(&mut self, job: Job) {
+        let left = job.burst().replies_due;
+        self.push(Slot { owner: Owner::Job(job), left, whole: 0, fate: Fate::Kept });
+    }
+
+    pub(crate) fn push_own(&mut self, purpose: Purpose, requests: Vec<u8>) {
+        let burst = Burst { requests, replies_due: 1, ..Default::default() };
+        self.push(Slot { owner: Owner::Worker(purpose, burst), left: 1, whole: 0, fate: Fate::Kept });
+    }
+
+    fn push(&mut self, slot: Slot) {
+        self.requests += slot.left as usize;
+        self.slots.push_back(slot);
+    }
+
+    pub(crate) fn next_answered(&mut self) -> Option<Answered> {
+        self.answered.pop_front()
+    }
+
+    /// Writes as much as the stream takes, all that is queued in one call where it can.
+    pub(crate) fn poll_write<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        writes: &Writes,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        while self.unwritten() > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            for (slice, slot) in slices.iter_mut().zip(self.slots.range(self.written..)) {
+                let skip = if count == 0 { self.written_part } else { 0 };
+                *slice = IoSlice::new(&slot.burst().requests[skip..]);
+                count += 1;
+            }
+            let bytes = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]))?;
+            if bytes == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(bytes, writes);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut bytes: usize, writes: &Writes) {
+        let (mut jobs, mut requests) = (0, 0);
+        while bytes > 0 {
+            let left = self.slots[self.written].burst().requests.len() - self.written_part;
+            if bytes < left {
+                self.written_part += bytes;
+                break;
+            }
+            if let Owner::Job(job) = &self.slots[self.written].owner {
+                jobs += 1;
+                requests += job.burst().replies_due;
+            }
+            bytes -= left;
+            self.written += 1;
+            self.written_part = 0;
+        }
+        if jobs > 0 {
+            writes.wrote(jobs, requests);
+        }
+    }
+
+    /// Distributes bytes that the upstream sent; answers every job whose last reply is whole. How many bytes it
+    /// took: all of them, unless a reply is [`short`](Self::short) of room.
+    pub(crate) fn read(&mut self, chunk: &[u8], scanner: &mut ReplyScanner, room: &Room) -> Result<usize, ReadError> {
+        let mut used = 0;
+        while used < chunk.len() && self.short.is_none() {
+            let progress = scanner.scan(&chunk[used..])?;
+            let piece = &chunk[used..used + progress.consumed];
+            used += progress.consumed;
+            if progress.complete.or(scanner.kind()) == Some(ReplyKind::Push) {
+                // No shared connection asks for pushes; what comes all the same answers nobody.
+                continue;
+            }
+            // Replies answer what was written: anything else is no reply of ours. Of a burst that is partly
+            // written all but the last request may have been answered.
+            let (whole, begun) = (self.written > 0, self.written_part > 0);
+            let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
+                return Err(ReadError::Unasked);
+            };
+            if slot.left > 1 && slot.whole == 0 {
+                slot.expect_alike(piece.len(), chunk.len() - used);
+            }
+            match slot.take_in(piece, scanner.bulk_left(), room) {
+                Err(short) => self.short = Some((short, progress.complete)),
+                Ok(()) => {
+                    if let Some(kind) = progress.complete {
+                        self.reply_done(kind, room);
+                    }
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    /// What the front reply lacks before anything further can be read.
+    pub(crate) fn short(&self) -> Option<Short> {
+        self.short.map(|(short, _)| short)
+    }
+
+    /// Ends that with the share that was lacking, or without.
+    pub(crate) fn settle(&mut self, share: Option<Share>, room: &Room) {
+        let (Some((_, complete)), Some(slot)) = (self.short.take(), self.slots.front_mut()) else { return };
+        match (share, &mut slot.burst_mut().room) {
+            (Some(share), Some(held)) => held.join(share),
+            (Some(share), none) => *none = Some(share),
+            (None, _) => slot.give_up(Fate::NoRoom),
+        }
+        if let Some(kind) = complete {
+            self.reply_done(kind, room);
+        }
+    }
+
+    fn reply_done(&mut self, kind: ReplyKind, room: &Room) {
+        self.requests -= 1;
+        let Some(slot) = self.slots.front_mut() else { return };
+        slot.left -= 1;
+        let whole = slot.whole;
+        if !slot.is_unwanted() {
+            let burst = slot.burst_mut();
+            burst.replies_done += 1;
+            self.saw_readonly |= kind == ReplyKind::Error && burst.replies[whole..].starts_with(b"-READONLY");
+            slot.whole = slot.burst().replies.len();
+        }
+        if slot.left > 0 {
+            return;
+        }
+        self.written -= 1;
+        match self.slots.pop_front() {
+            Some(Slot { owner: Owner::Job(job), fate, .. }) => match fate {
+                Fate::Kept => job.finish(),
+                Fate::TooLarge => job.fail(JobError::RepliesTooLarge(room.job_max)),
+                Fate::NoRoom => job.fail(JobError::RepliesFull(room.all_max)),
+            },
+            Some(Slot { owner: Owner::Worker(purpose, burst), .. }) => {
+                self.answered.push_back(Answered { purpose, reply: burst.replies });
+            }
+            None => {}
+        }
+    }
+
+    /// Fails all that is left because the connection is of no further use.
+    pub(crate) fn fail(&mut self, reason: &Arc<str>) {
+        let (written, part) = (self.written, self.written_part);
+        for (index, mut slot) in self.slots.drain(..).enumerate() {
+            let sent = if index < written || (index == written && part > 0) { Sent::Maybe } else { Sent::No };
+            let whole = slot.whole;
+            slot.burst_mut().replies.truncate(whole);
+            if let Owner::Job(job) = slot.owner {
+                job.fail(JobError::ConnectionLost { reason: Arc::clone(reason), sent });
+            }
+        }
+        *self = Self::default();
+    }
+}
+
+/// Why nothing further can be read from a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Framing(#[from] ReplyError),
+    #[error("a reply that nothing had asked for")]
+    Unasked,
+}

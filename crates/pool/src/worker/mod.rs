@@ -1,0 +1,5 @@
+//! What drains the queue: a worker, its connection, and what is in flight on it.
+
+pub(crate) mod connection;
+pub(crate) mod in_flight;
+pub(crate) mod worker;
