@@ -1,6 +1,9 @@
-//! The README names tests for what it promises: they are there, and they are tests.
+//! The page of guarantees names tests for what it promises: they are there, and they are tests.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
+
+/// Where the promises stand.
+const PAGE: &str = "crates/gateway/docs/guarantees.md";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -30,20 +33,19 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn every_test_that_the_readme_names_is_there() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README is there");
-    let named = named(&readme);
+fn every_test_that_the_page_names_is_there() {
+    let page = fs::read_to_string(root().join(PAGE)).expect("the page is there");
+    let named = named(&page);
     let missing: Vec<_> =
         named.iter().filter(|path| !is_test(path) && **path != "module::test" && **path != "pool::").collect();
-    assert!(missing.is_empty(), "the README names tests that are not there: {missing:?}");
+    assert!(missing.is_empty(), "the page names tests that are not there: {missing:?}");
     assert!(named.len() >= 18, "{} tests cannot be all: {named:?}", named.len());
 }
 
 #[test]
 fn every_promise_has_tests_and_limits() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README is there");
-    let section = readme.split("\n## ").find(|section| section.starts_with("Guarantees")).expect("a section");
-    let promises: Vec<&str> = section.split("\n**").skip(1).collect();
+    let page = fs::read_to_string(root().join(PAGE)).expect("the page is there");
+    let promises: Vec<&str> = page.split("\n**").skip(1).collect();
     let titles: Vec<&str> = promises.iter().filter_map(|promise| promise.split(".**").next()).collect();
     let due = ["Order", "Exactly one answer", "At-most-once writes", "Bounded memory", "Isolation", "Drain"];
     assert_eq!(titles, due);

@@ -75,7 +75,7 @@ class Commands:
     def spoil(self, args):
         """Now and then the same with an argument too few or too many, no such name, or other letters."""
         rng = self.rng
-        # Up to Redis 7.0 the name counts although what comes after it is wrong: a difference that the README names.
+        # Up to Redis 7.0 the name counts although what comes after it is wrong: a difference that the page on commands names.
         if "SETNAME" in args and args[0] == "HELLO":
             return args
         # COMMAND and COMMAND DOCS list everything, in the order of a hash seed.

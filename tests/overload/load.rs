@@ -1,5 +1,5 @@
 //! Twice as many requests as the upstream can serve, due on a schedule that waits for nobody; and many short
-//! connections. The long forms are commands of the README.
+//! connections. The long forms are commands of the load test's page.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
