@@ -1,6 +1,6 @@
 """Random command sequences, sent to Redis directly and through respool, compared byte for byte.
 
-Owns the comparison and the command line: what is sent is diff_sequences.py's. Starts its
+Owns the comparison and the command line: what is sent is diff/sequences.py's. Starts its
 own two Redis and the gateway unless it is given URLs. Ends with `N passed, N failed`.
 """
 
@@ -10,7 +10,7 @@ import sys
 import time
 
 import processes
-from diff_sequences import CLIENTS, Sequence, Step
+from diff.sequences import CLIENTS, Sequence, Step
 from wire import Missing, Wire, encode
 
 # The number of a connection is its own; HELLO tells it.

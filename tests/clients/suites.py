@@ -75,7 +75,7 @@ def node_suite(url, classes, report, subject):
     good = run(
         [
             "node", "--test", *names, "--test-reporter=dot", "--test-reporter-destination=stdout",
-            "--test-reporter=junit", f"--test-reporter-destination={report}", "test_node.mjs",
+            "--test-reporter=junit", f"--test-reporter-destination={report}", "node/test_node.mjs",
         ],
         RESPOOL_TEST_URL=url, RESPOOL_TEST_SUBJECT=subject, NODE_NO_WARNINGS="1",
         RESPOOL_TEST_NODE=os.environ.get("RESPOOL_TEST_NODE", processes.ROOT + "/target/clients/node"),

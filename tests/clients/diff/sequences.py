@@ -8,7 +8,7 @@ in the same order. Used by differential.py; sends nothing itself.
 import random
 from dataclasses import dataclass, field
 
-from diff_commands import BINARY, Commands
+from diff.commands import BINARY, Commands
 from wire import encode
 
 CLIENTS = ("A", "B")

@@ -2,7 +2,7 @@
 
 Every request is drawn from a seeded generator, over a few keys, and its reply is the
 same on any Redis of one version: no clock, no random pick, no order that depends on
-a hash seed (sets hold integers only, hashes stay small). Used by diff_sequences.py.
+a hash seed (sets hold integers only, hashes stay small). Used by sequences.py.
 """
 
 import hashlib

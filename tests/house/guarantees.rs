@@ -12,10 +12,10 @@ fn root() -> PathBuf {
 /// Whether `module::…::test` is the path of a test.
 fn is_test(path: &str) -> bool {
     let Some((modules, name)) = path.rsplit_once("::") else { return false };
-    let file = format!("{}.rs", modules.replace("::", "/"));
-    let found =
-        ["tests", "crates/pool/tests"].iter().find_map(|top| fs::read_to_string(root().join(top).join(&file)).ok());
-    let Some(text) = found else { return false };
+    let module = modules.replace("::", "/");
+    let files =
+        [format!("tests/{module}.rs"), format!("tests/{module}/mod.rs"), format!("crates/pool/tests/{module}.rs")];
+    let Some(text) = files.iter().find_map(|file| fs::read_to_string(root().join(file)).ok()) else { return false };
     let lines: Vec<&str> = text.lines().collect();
     let wanted = format!("fn {name}(");
     let at = lines.iter().position(|line| line.contains(&wanted));
@@ -56,6 +56,7 @@ fn every_promise_has_tests_and_limits() {
 
 #[test]
 fn a_test_that_is_not_there_is_missed() {
-    assert!(is_test("guarantees::a_test_that_is_not_there_is_missed"));
-    assert!(!is_test("guarantees::is_test") && !is_test("guarantees::nosuch") && !is_test("nosuch::nosuch"));
+    assert!(is_test("house::guarantees::a_test_that_is_not_there_is_missed"));
+    assert!(!is_test("house::guarantees::is_test") && !is_test("house::guarantees::nosuch"));
+    assert!(!is_test("guarantees::a_test_that_is_not_there_is_missed") && !is_test("nosuch::nosuch"));
 }

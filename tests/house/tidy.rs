@@ -8,6 +8,8 @@ use std::{
 
 const LINES_MAX: usize = 400;
 const BANNED_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"];
+/// Entries of a room beside its face.
+const ENTRIES_MAX: usize = 12;
 /// Spelled in two halves, so that this file may stay.
 const BANNED_MACROS: [(&str, &str); 3] = [("to", "do!"), ("db", "g!"), ("unimpl", "emented!")];
 
@@ -92,10 +94,31 @@ fn nothing_is_unfinished() {
 fn tests_sleep_in_one_place_only() {
     let sleepers = offenders(|path, text| {
         let is_integration_test = path.starts_with(root().join("tests"));
-        let excepted = path.ends_with("support/wait.rs") || path.ends_with("tests/tidy.rs");
+        let excepted = path.ends_with("support/wait.rs") || path.ends_with("house/tidy.rs");
         (is_integration_test && !excepted && text.contains("sleep(")).then(|| "sleeps".to_owned())
     });
     assert_none(&sleepers, "tests that sleep instead of waiting for a condition");
+}
+
+fn rooms(directory: &Path, found: &mut Vec<(PathBuf, usize)>) {
+    let entries = fs::read_dir(directory).expect("readable").map(|entry| entry.expect("readable").path());
+    let counted: Vec<PathBuf> = entries
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            !(name.starts_with('.') || name.starts_with("__") || name == "main.rs" || name == "mod.rs")
+        })
+        .collect();
+    counted.iter().filter(|path| path.is_dir()).for_each(|path| rooms(path, found));
+    found.push((directory.to_owned(), counted.len()));
+}
+
+#[test]
+fn no_room_of_the_tests_holds_more_than_a_dozen_entries() {
+    let mut found = Vec::new();
+    rooms(&root().join("tests"), &mut found);
+    let full = found.iter().filter(|(_, entries)| *entries > ENTRIES_MAX);
+    let full: Vec<String> = full.map(|(path, entries)| format!("{}: {entries}", path.display())).collect();
+    assert_none(&full, "rooms of more than 12 entries");
 }
 
 #[test]

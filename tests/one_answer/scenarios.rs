@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::stateful::{ask, number};
+use super::faults::stateful::{ask, number};
 use crate::support::{Client, DEADLINE, Gateway, Redis, Relay, assert_own_error, pass, requests, seeded, wait};
 
 fn gateway_before(url: &str) -> Gateway {

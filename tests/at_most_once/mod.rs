@@ -1,0 +1,5 @@
+//! The promise about writes: a request that may have been sent is not sent again, and a request that a client
+//! had sent whole is executed even if the client goes.
+
+mod cancellation;
+mod killed;

@@ -1,0 +1,5 @@
+//! The promise of the drain: after SIGTERM every request that was accepted is answered within the grace period,
+//! and a new process can take over meanwhile.
+
+mod shutdown;
+mod takeover;

@@ -1,0 +1,7 @@
+//! The promise of isolation: what one client sends, borrows or does not read costs another no reply and no
+//! connection.
+
+mod hostile;
+mod lendings;
+mod logins;
+mod waiting;

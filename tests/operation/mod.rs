@@ -1,0 +1,11 @@
+//! What operators rely on: the configuration, its reload, the console, logs, metrics and spans.
+
+mod config;
+mod observe;
+mod operate;
+#[cfg(feature = "otel")]
+mod otel;
+mod reload_watch;
+mod secrets;
+mod slow_log;
+mod spans;

@@ -1,0 +1,3 @@
+//! The promise of order: a client's requests are executed, and answered, in the order in which it sent them.
+
+mod pipelining;

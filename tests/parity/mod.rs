@@ -1,0 +1,7 @@
+//! The promise of parity: commands do, and replies are, what a client gets from Redis itself.
+
+mod commands;
+mod embedded;
+mod info;
+mod replies;
+mod shared_pubsub;
