@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use loadtest::{
-    compare::round::median,
-    drive::{Moment, drive},
-    fill::fill,
-    interrupt::Interrupt,
-    load::{Load, Until},
-    mix::{Mix, Operation},
-    redis_benchmark::RedisBenchmark,
+    compare::{redis_benchmark::RedisBenchmark, round::median},
+    drive::{Moment, drive, interrupt::Interrupt},
+    load::{
+        Load, Until,
+        mix::{Mix, Operation},
+    },
     report::table::{columns, rate},
     system::{
         peers,
         usage::{raise_file_limit, usage},
     },
+    traffic::fill::fill,
 };
 
 const PIPELINES: [usize; 3] = [1, 16, 100];

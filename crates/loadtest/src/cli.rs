@@ -6,12 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     compare::CompareArgs,
-    in_process::PoolArgs,
-    keys::KeyChoice,
-    load::{Load, Pace, Until},
-    mix::Mix,
-    relay::RelayArgs,
-    size::ValueSize,
+    load::{Load, Pace, Until, keys::KeyChoice, mix::Mix, size::ValueSize},
+    run::in_process::PoolArgs,
+    serve::relay::RelayArgs,
     target::Target,
     tune::TuneArgs,
 };

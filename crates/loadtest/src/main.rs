@@ -7,10 +7,10 @@ use clap::Parser;
 use loadtest::{
     cli::{Cli, Command},
     compare,
-    failure::Failure,
-    in_process,
-    interrupt::Interrupt,
-    relay, run,
+    drive::interrupt::Interrupt,
+    report::failure::Failure,
+    run::{self, in_process},
+    serve::relay,
     system::usage::raise_file_limit,
     tune,
 };
@@ -39,7 +39,7 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
     runtime.block_on(async {
         let (interrupt, _listening) = Interrupt::listen().context("cannot listen for signals")?;
         Ok(match cli.command {
-            Command::Run(args) => run::run(&args, &interrupt).await?,
+            Command::Run(args) => run::endpoint::run(&args, &interrupt).await?,
             Command::Pool(args) => in_process::in_process(&args, &interrupt).await?,
             Command::Compare(args) => compare::compare(&args, &interrupt).await?,
             Command::Tune(args) => tune::tune(&args, &interrupt).await?,

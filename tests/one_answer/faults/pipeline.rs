@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use loadtest::stamp::{Family, STAMP_BYTES, Stamp};
+use loadtest::traffic::stamp::{Family, STAMP_BYTES, Stamp};
 use resp::Value;
 
 use super::{

@@ -1,7 +1,7 @@
 //! What a verified client does with state at its connection: transactions in one piece and piece by piece,
 //! WATCH, and a blocking queue; and what its keys have to hold in the end.
 
-use loadtest::stamp::{Family, Stamp};
+use loadtest::traffic::stamp::{Family, Stamp};
 use resp::Value;
 
 use super::{

@@ -6,20 +6,17 @@ use std::time::Duration;
 use crate::{
     compare::{
         CompareArgs, Generator, OpenRate, Row, Table,
+        redis_benchmark::RedisBenchmark,
         round::{Loader, round},
         workload::Workload,
     },
-    drive::drive,
-    failure::Failure,
-    fill::fill,
-    interrupt::Interrupt,
-    load::{Load, LoadError, Until},
-    mix::Operation,
-    outcome::Ended,
-    progress::Progress,
-    redis_benchmark::RedisBenchmark,
+    drive::{drive, interrupt::Interrupt},
+    load::{Load, LoadError, Until, mix::Operation},
+    measure::outcome::Ended,
+    report::{failure::Failure, progress::Progress},
     system::System,
     target::Target,
+    traffic::fill::fill,
 };
 
 /// One table to be.

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, path::Path};
 
 use crate::{
     compare::{CompareArgs, Peer},
-    failure::Failure,
+    report::failure::Failure,
     system::{
         System, SystemError, peers,
         respool::{Respool, Trial},

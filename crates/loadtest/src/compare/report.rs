@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     compare::{Comparison, Row, Table},
-    counts::Counts,
-    outcome::Ended,
+    measure::{counts::Counts, outcome::Ended},
     report::{
         page::{page, preformatted, quantiles, section},
         table::{columns, ms, rate},

@@ -4,12 +4,10 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::{
-    drive::{Moment, drive},
-    interrupt::Interrupt,
-    load::{Load, LoadError, Until},
-    mix::Operation,
-    outcome::Outcome,
-    redis_benchmark::RedisBenchmark,
+    compare::redis_benchmark::RedisBenchmark,
+    drive::{Moment, drive, interrupt::Interrupt},
+    load::{Load, LoadError, Until, mix::Operation},
+    measure::outcome::Outcome,
     system::{
         System,
         process::Process,

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cli::WorkArgs,
-    load::{Load, Pace, Until},
-    size::ValueSize,
+    load::{Load, Pace, Until, size::ValueSize},
     target::Target,
 };
 

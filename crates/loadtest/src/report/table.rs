@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::outcome::{Ended, Outcome, Times};
+use crate::measure::outcome::{Ended, Outcome, Times};
 
 /// Lines up columns: the first to the left, the others to the right.
 pub fn columns(rows: &[Vec<String>]) -> String {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::system::{System, SystemError, find, start_on_port, write};
+use crate::system::start::{System, SystemError, find, free_port, start_on_port, write};
 
 /// Clients that every system is set up for: a gateway of one connection upstream for each needs twice as
 /// many files, which a usual limit of 20,000 allows.
@@ -41,7 +41,7 @@ pub async fn nutcracker(directory: &Path, upstream: &str) -> Result<System, Syst
             ),
         )?;
         let mut command = Command::new(&program);
-        let statistics = crate::system::free_port()?.to_string();
+        let statistics = free_port()?.to_string();
         command.args(["--stats-addr", "127.0.0.1", "--stats-port", &statistics, "--conf-file"]).arg(file);
         Ok(command)
     })

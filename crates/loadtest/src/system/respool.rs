@@ -13,7 +13,10 @@ use serde::Serialize;
 use toml_edit::{DocumentMut, value};
 
 use crate::{
-    system::{System, SystemError, find, process::Process, started, write},
+    system::{
+        process::Process,
+        start::{System, SystemError, find, started, write},
+    },
     target::Target,
 };
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use resp::Value;
 
 use crate::{
-    failure::Failure,
-    load::LoadError,
-    mix::{Mix, Operation},
+    load::{
+        LoadError,
+        mix::{Mix, Operation},
+    },
+    report::failure::Failure,
     target::Target,
 };
 

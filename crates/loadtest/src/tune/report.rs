@@ -8,7 +8,7 @@ use crate::{
         plot::{Axis, Line, Scale, plot},
         table::{columns, rate},
     },
-    tune::{Tuned, point::Point, verdict::Certainty},
+    tune::{Measured, Tuned, point::Point, verdict::Certainty},
 };
 
 /// The widest bar of the curve, in characters.
@@ -67,7 +67,7 @@ fn answer(tuned: &Tuned) -> String {
 /// The page: the text, and plots of rate and p99 by workers and by depth.
 pub fn html(tuned: &Tuned) -> String {
     let chosen = tuned.choice.point;
-    let line = |name: &str, keep: &dyn Fn(Point) -> bool, x: fn(Point) -> u32, y: fn(&super::Measured) -> f64| {
+    let line = |name: &str, keep: &dyn Fn(Point) -> bool, x: fn(Point) -> u32, y: fn(&Measured) -> f64| {
         let points = tuned.curve.iter().filter(|measured| keep(measured.point));
         let mut points: Vec<_> = points.map(|measured| (f64::from(x(measured.point)), y(measured))).collect();
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -75,7 +75,7 @@ pub fn html(tuned: &Tuned) -> String {
     };
     let mut body = preformatted(&text(tuned));
     let axis = |name| Axis { name, scale: Scale::Log };
-    for (name, y) in [("rate/s", (|m| m.rate) as fn(&super::Measured) -> f64), ("p99, ms", |m| m.p99_ms)] {
+    for (name, y) in [("rate/s", (|m| m.rate) as fn(&Measured) -> f64), ("p99, ms", |m| m.p99_ms)] {
         let up = Axis { name, scale: Scale::Linear };
         let mut depths: Vec<_> = tuned.curve.iter().map(|measured| measured.point.depth).collect();
         depths.sort_unstable();

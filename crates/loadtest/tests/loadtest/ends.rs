@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use loadtest::{
-    drive::drive,
-    interrupt::Interrupt,
+    drive::{drive, interrupt::Interrupt},
     load::{LoadError, Until},
-    outcome::Ended,
+    measure::outcome::Ended,
     target::Target,
 };
 

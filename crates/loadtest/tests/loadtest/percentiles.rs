@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use loadtest::{
-    drive::drive,
-    interrupt::Interrupt,
+    drive::{drive, interrupt::Interrupt},
     load::{Pace, Until},
-    outcome::Outcome,
+    measure::outcome::Outcome,
 };
 
 use crate::{

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use loadtest::{alarm::Alarm, load::Load, target::Target};
+use loadtest::{drive::alarm::Alarm, load::Load, target::Target};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_bulk, write_error, write_integer, write_simple};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

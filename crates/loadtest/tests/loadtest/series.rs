@@ -2,7 +2,11 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use loadtest::{drive::drive, interrupt::Interrupt, load::Until, relay::Relay};
+use loadtest::{
+    drive::{drive, interrupt::Interrupt},
+    load::Until,
+    serve::relay::Relay,
+};
 
 use crate::{
     compare::processes_of,

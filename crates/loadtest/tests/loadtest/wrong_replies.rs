@@ -2,7 +2,12 @@
 
 use std::sync::Mutex;
 
-use loadtest::{check::Wrong, drive::drive, interrupt::Interrupt, load::Until, outcome::Outcome};
+use loadtest::{
+    drive::{drive, interrupt::Interrupt},
+    load::Until,
+    measure::outcome::Outcome,
+    traffic::check::Wrong,
+};
 
 use crate::scripted::{Act, Scripted};
 

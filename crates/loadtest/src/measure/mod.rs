@@ -1,0 +1,6 @@
+//! What was measured: counts, latencies, their course over time, and the outcome of a load.
+
+pub mod counts;
+pub mod outcome;
+pub mod tally;
+pub mod timeline;

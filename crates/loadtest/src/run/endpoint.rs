@@ -1,0 +1,25 @@
+//! The command `run`: one load, one report.
+
+use crate::{
+    cli::RunArgs,
+    drive::{Moment, drive, interrupt::Interrupt},
+    report::{deliver, failure::Failure, page, progress::Progress, table},
+};
+
+/// Runs it and returns the exit code.
+///
+/// # Errors
+/// Nothing could be measured, or the report not delivered.
+pub async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
+    let load = args.load();
+    let progress = Progress::of(&load);
+    let outcome = drive(&load, interrupt, |moment| {
+        if let Moment::Sample(sample) = moment {
+            progress.show(sample);
+        }
+    })
+    .await?;
+    drop(progress);
+    deliver(&args.report, &outcome, || table::outcome(&outcome), || page::outcome(&outcome))?;
+    Ok(outcome.exit_code())
+}

@@ -1,0 +1,9 @@
+//! What goes over a connection: requests, what each reply has to be, and whether it is that. No sockets
+//! but for filling, and no pace. Called by the room `drive` and by the in-process form.
+
+pub mod check;
+pub mod fill;
+pub mod ledger;
+pub mod replies;
+pub mod requests;
+pub mod stamp;

@@ -1,0 +1,309 @@
+//! Writes the requests of an operation, and says of each reply what it has to be. Without
+//! verification nothing is allocated: keys and values are written into buffers that are kept.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use resp::{write_array, write_bulk};
+
+use crate::{
+    load::{
+        Load,
+        keys::Keys,
+        mix::{Mix, Operation},
+        size::ValueSize,
+    },
+    traffic::{
+        ledger::Ledger,
+        stamp::{Family, Stamp},
+    },
+};
+
+/// Keys of one `MGET`.
+const MGET_KEYS: usize = 10;
+
+/// What a reply has to be, if it is looked at.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Expected {
+    /// Anything: replies are not verified.
+    Anything,
+    /// A simple string.
+    Text(&'static str),
+    /// The answer to a `SET` of this version.
+    Stored { key: u64, version: u64 },
+    /// The value of a key, no older than the floor.
+    Value { key: u64, floor: u64 },
+    /// The values of keys, each with its floor.
+    Values(Box<[(u64, u64)]>),
+    /// The next value of a counter.
+    Count { key: u64 },
+    /// The answer to an `LPUSH` of this version: a length.
+    Pushed { key: u64, version: u64 },
+    /// Items of a list, newest first.
+    Items { key: u64, floor: u64 },
+    /// The answers to an `INCR` and to a `SET` of this version.
+    Executed { key: u64, version: u64 },
+    /// A length.
+    Length,
+    /// The name of the connection's own list, and the item of this version.
+    Popped { version: u64 },
+}
+
+/// A reply that is due.
+#[derive(Debug)]
+pub struct Awaited {
+    /// When it was sent or, in an open loop, should have been.
+    pub since: Instant,
+    /// Whether it counts.
+    pub measured: bool,
+    /// What it is part of.
+    pub operation: Operation,
+    /// Whether the operation is done when it is here.
+    pub last: bool,
+    /// What it has to be.
+    pub expected: Expected,
+}
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub struct Requests {
+    writer: u32,
+    mix: Mix,
+    keys: Keys,
+    sizes: ValueSize,
+    ledger: Option<Arc<Ledger>>,
+    rng: fastrand::Rng,
+    /// `loadtest:`, whatever was given.
+    prefix: Vec<u8>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    popped: u64,
+}
+
+impl Requests {
+    /// The requests of connection number `writer`.
+    pub fn new(load: &Load, writer: u32, ledger: Option<Arc<Ledger>>) -> Self {
+        Self {
+            writer,
+            mix: load.mix.clone(),
+            keys: Keys::new(load.key_choice, load.keys),
+            sizes: load.sizes,
+            value: if ledger.is_some() { Vec::new() } else { vec![b'x'; load.sizes.max] },
+            ledger,
+            rng: fastrand::Rng::with_seed(load.seed.wrapping_add(u64::from(writer))),
+            prefix: load.key_prefix.clone().into_bytes(),
+            key: Vec::new(),
+            popped: 0,
+        }
+    }
+
+    /// The name of this connection's own list, for its blocking operations.
+    pub fn own_list(&self) -> Vec<u8> {
+        let mut name = Vec::new();
+        write_name(&mut name, &self.prefix, b"queue:", u64::from(self.writer));
+        name
+    }
+
+    /// Appends the requests of the next operation to `out` and their replies to `awaited`.
+    pub fn push(&mut self, out: &mut Vec<u8>, awaited: &mut VecDeque<Awaited>, since: Instant, measured: bool) {
+        let operation = self.mix.pick(&mut self.rng);
+        let mut expect = |expected, last| awaited.push_back(Awaited { since, measured, operation, last, expected });
+        match operation {
+            Operation::Ping => {
+                write_array(out, 1);
+                write_bulk(out, b"PING");
+                expect(self.checked(Expected::Text("PONG")), true);
+            }
+            Operation::Get => expect(self.get(out), true),
+            Operation::Set => {
+                let (key, version) = self.set(out);
+                expect(self.checked(Expected::Stored { key, version }), true);
+            }
+            Operation::Incr => {
+                let key = self.incr(out);
+                expect(self.checked(Expected::Count { key }), true);
+            }
+            Operation::Mget => expect(self.mget(out), true),
+            Operation::Lpush => {
+                expect(self.lpush(out), false);
+                self.ltrim(out);
+                expect(self.checked(Expected::Text("OK")), true);
+            }
+            Operation::Lrange => expect(self.lrange(out), true),
+            Operation::Transaction => {
+                write_array(out, 1);
+                write_bulk(out, b"MULTI");
+                expect(self.checked(Expected::Text("OK")), false);
+                self.incr_of_transaction(out);
+                expect(self.checked(Expected::Text("QUEUED")), false);
+                let (key, version) = self.set(out);
+                expect(self.checked(Expected::Text("QUEUED")), false);
+                write_array(out, 1);
+                write_bulk(out, b"EXEC");
+                expect(self.checked(Expected::Executed { key, version }), true);
+            }
+            Operation::Blocking => {
+                self.rpush(out);
+                expect(self.checked(Expected::Length), false);
+                self.blpop(out);
+                expect(self.checked(Expected::Popped { version: self.popped }), true);
+            }
+        }
+    }
+
+    /// Appends a `SET` of this key, without a stamp.
+    pub fn fill(&mut self, out: &mut Vec<u8>, key: u64) {
+        self.name(b"text:", key);
+        write_array(out, 3);
+        write_bulk(out, b"SET");
+        write_bulk(out, &self.key);
+        self.write_value(out, Family::Text, key, 0);
+    }
+
+    fn checked(&self, expected: Expected) -> Expected {
+        if self.ledger.is_some() { expected } else { Expected::Anything }
+    }
+
+    fn name(&mut self, family: &[u8], key: u64) {
+        self.key.clear();
+        write_name(&mut self.key, &self.prefix, family, key);
+    }
+
+    /// A key that this connection may write.
+    fn own_key(&mut self) -> u64 {
+        let key = self.keys.pick(&mut self.rng);
+        self.ledger.as_ref().map_or(key, |ledger| ledger.owned(key, self.writer))
+    }
+
+    fn get(&mut self, out: &mut Vec<u8>) -> Expected {
+        let key = self.keys.pick(&mut self.rng);
+        self.name(b"text:", key);
+        write_array(out, 2);
+        write_bulk(out, b"GET");
+        write_bulk(out, &self.key);
+        self.ledger.as_ref().map_or(Expected::Anything, |ledger| {
+            let floor = ledger.texts[at(key)].floor(ledger.is_own(key, self.writer));
+            Expected::Value { key, floor }
+        })
+    }
+
+    fn mget(&mut self, out: &mut Vec<u8>) -> Expected {
+        write_array(out, 1 + MGET_KEYS);
+        write_bulk(out, b"MGET");
+        let mut keys = [0; MGET_KEYS];
+        for slot in &mut keys {
+            *slot = self.keys.pick(&mut self.rng);
+            self.name(b"text:", *slot);
+            write_bulk(out, &self.key);
+        }
+        self.ledger.as_ref().map_or(Expected::Anything, |ledger| {
+            let floor = |key| ledger.texts[at(key)].floor(ledger.is_own(key, self.writer));
+            Expected::Values(keys.iter().map(|key| (*key, floor(*key))).collect())
+        })
+    }
+
+    /// Returns key and version.
+    fn set(&mut self, out: &mut Vec<u8>) -> (u64, u64) {
+        let key = self.own_key();
+        let version = self.ledger.as_ref().map_or(0, |ledger| ledger.texts[at(key)].next_version());
+        self.name(b"text:", key);
+        write_array(out, 3);
+        write_bulk(out, b"SET");
+        write_bulk(out, &self.key);
+        self.write_value(out, Family::Text, key, version);
+        (key, version)
+    }
+
+    fn incr(&mut self, out: &mut Vec<u8>) -> u64 {
+        let key = self.own_key();
+        self.name(b"count:", key);
+        write_array(out, 2);
+        write_bulk(out, b"INCR");
+        write_bulk(out, &self.key);
+        key
+    }
+
+    /// A counter of its own for each connection, so that its answer needs no further key.
+    fn incr_of_transaction(&mut self, out: &mut Vec<u8>) {
+        self.name(b"executed:", u64::from(self.writer));
+        write_array(out, 2);
+        write_bulk(out, b"INCR");
+        write_bulk(out, &self.key);
+    }
+
+    fn lpush(&mut self, out: &mut Vec<u8>) -> Expected {
+        let key = self.own_key();
+        let version = self.ledger.as_ref().map_or(0, |ledger| ledger.lists[at(key)].next_version());
+        self.name(b"list:", key);
+        write_array(out, 3);
+        write_bulk(out, b"LPUSH");
+        write_bulk(out, &self.key);
+        self.write_value(out, Family::Item, key, version);
+        self.checked(Expected::Pushed { key, version })
+    }
+
+    /// Trims the list that was named last.
+    fn ltrim(&mut self, out: &mut Vec<u8>) {
+        write_array(out, 4);
+        for arg in [&b"LTRIM"[..], &self.key, b"0", b"99"] {
+            write_bulk(out, arg);
+        }
+    }
+
+    fn lrange(&mut self, out: &mut Vec<u8>) -> Expected {
+        let key = self.keys.pick(&mut self.rng);
+        self.name(b"list:", key);
+        write_array(out, 4);
+        for arg in [&b"LRANGE"[..], &self.key, b"0", b"9"] {
+            write_bulk(out, arg);
+        }
+        self.ledger.as_ref().map_or(Expected::Anything, |ledger| {
+            let floor = ledger.lists[at(key)].floor(ledger.is_own(key, self.writer));
+            Expected::Items { key, floor }
+        })
+    }
+
+    fn rpush(&mut self, out: &mut Vec<u8>) {
+        self.popped += 1;
+        self.name(b"queue:", u64::from(self.writer));
+        write_array(out, 3);
+        write_bulk(out, b"RPUSH");
+        write_bulk(out, &self.key);
+        self.write_value(out, Family::Queued, u64::from(self.writer), self.popped);
+    }
+
+    /// Pops from the list that was named last, waiting for at most a second.
+    fn blpop(&mut self, out: &mut Vec<u8>) {
+        write_array(out, 3);
+        for arg in [&b"BLPOP"[..], &self.key, b"1"] {
+            write_bulk(out, arg);
+        }
+    }
+
+    fn write_value(&mut self, out: &mut Vec<u8>, family: Family, key: u64, version: u64) {
+        let size = self.sizes.pick(&mut self.rng);
+        match &self.ledger {
+            Some(ledger) => {
+                Stamp { family, run: ledger.run, key, writer: self.writer, version }.write(&mut self.value, size);
+                write_bulk(out, &self.value);
+            }
+            None => write_bulk(out, &self.value[..size]),
+        }
+    }
+}
+
+/// Keys index the ledger's vectors, which are no longer than memory.
+pub fn at(key: u64) -> usize {
+    usize::try_from(key).unwrap_or(usize::MAX)
+}
+
+fn write_name(out: &mut Vec<u8>, prefix: &[u8], family: &[u8], key: u64) {
+    out.extend_from_slice(prefix);
+    out.extend_from_slice(family);
+    let (mut digits, mut left) = ([b'0'; 12], key);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    out.extend_from_slice(&digits);
+}

@@ -1,0 +1,215 @@
+//! The command `tune`: measures respool with one pool after another in front of the given upstream,
+//! and writes the smallest that is as good as the best.
+
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde::Serialize;
+use toml_edit::DocumentMut;
+
+use crate::{
+    cli::{ReportArgs, WorkArgs, seconds},
+    drive::{drive, interrupt::Interrupt},
+    load::{Load, LoadError, Until},
+    measure::outcome::Ended,
+    report::{deliver, failure::Failure, progress::Progress},
+    system::{
+        SystemError,
+        respool::{Respool, RespoolArgs, Trial, read},
+    },
+    target::Target,
+    traffic::fill::fill,
+    tune::{point::Point, readings::Found, recorded::recorded_mix, report, search::Search, verdict::Choice},
+};
+
+/// The configuration that is written when there is no file yet.
+const NEW_FILE: &str = "# respool: a pool size found by measuring. Keys that are not here have their defaults.\n";
+/// The most threads that are tried.
+const THREADS_MAX: usize = 4;
+
+/// Measurements one after the other in which nothing is answered that are too many.
+const SILENT_MAX: u32 = 3;
+
+/// `tune`
+#[derive(Debug, Clone, Args)]
+pub struct TuneArgs {
+    /// The Redis to put respool in front of.
+    #[arg(long, value_name = "URL")]
+    pub upstream: Target,
+    /// Write the found values into this configuration file; its comments and other keys stay.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Only pools that keep this p99, in milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub p99_ms: Option<f64>,
+    /// Clients during the measurements.
+    #[arg(short, long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub connections: u32,
+    /// Operations that a client sends together.
+    #[arg(short, long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub pipeline: u32,
+    /// How long one measurement takes, in seconds, a quarter of it before for warm-up.
+    #[arg(short, long, value_name = "S", default_value_t = 0.4, value_parser = seconds)]
+    pub seconds: f64,
+    /// After this many seconds no further measurement begins.
+    #[arg(long, value_name = "S", default_value_t = 115.0, value_parser = seconds)]
+    pub budget: f64,
+    /// Take the mix from what the upstream has executed so far (INFO commandstats), instead of --mix.
+    #[arg(long, conflicts_with = "mix")]
+    pub recorded_mix: bool,
+    /// Which respool. Without a configuration it gets the file to write, if that is there.
+    #[command(flatten)]
+    pub program: RespoolArgs,
+    /// What to send.
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// One pool with its medians.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measured {
+    /// The pool.
+    pub point: Point,
+    /// Rounds it was measured.
+    pub rounds: usize,
+    /// Operations a second.
+    pub rate: f64,
+    /// Latency that 99 % kept, in milliseconds.
+    pub p99_ms: f64,
+}
+
+/// The result.
+#[derive(Debug, Serialize)]
+pub struct Tuned {
+    /// The upstream, without its password.
+    pub upstream: String,
+    /// The load in words.
+    pub load: String,
+    /// The answer.
+    pub choice: Choice,
+    /// The target, if there is one.
+    pub p99_ms_max: Option<f64>,
+    /// Every pool that was measured, by size.
+    pub curve: Vec<Measured>,
+    /// Why the search ended before it was through.
+    pub ended_early: Option<String>,
+}
+
+/// Runs it and returns the exit code.
+///
+/// # Errors
+/// respool or the upstream is not there, nothing could be measured, or the file not be written.
+pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
+    let directory = tempfile::tempdir().map_err(|error| SystemError::Io("make a directory".to_owned(), error))?;
+    let mut program = args.program.clone();
+    program.config = program.config.or(args.write.clone().filter(|file| file.exists()));
+    let mut document: DocumentMut = match args.write.as_deref().filter(|file| file.exists()) {
+        Some(file) => read(file)?,
+        None => NEW_FILE.parse().unwrap_or_default(),
+    };
+    let respool = Respool::new(&program, args.upstream.clone())?;
+    let load = load(args).await?;
+    fill(&Load { fill: true, ..load.clone() }).await?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let mut search = Search::new(u32::try_from(threads).unwrap_or(1), args.p99_ms, args.work.seed);
+    let ended_early = measure(args, &respool, &load, directory.path(), &mut search, interrupt).await?;
+    search.close();
+    let Some(choice) = search.choice() else { return Err(LoadError::Interrupted.into()) };
+    if let Some(file) = &args.write {
+        trial(choice.point).apply(&mut document);
+        replace(file, &document.to_string())?;
+    }
+    let readings = search.readings();
+    let found = readings.points().map(|point| Measured {
+        point,
+        rounds: readings.rounds(point),
+        rate: readings.rate(point),
+        p99_ms: readings.p99_ms(point),
+    });
+    let tuned = Tuned {
+        upstream: args.upstream.to_string(),
+        load: load.to_string(),
+        choice,
+        p99_ms_max: args.p99_ms,
+        curve: found.collect(),
+        ended_early,
+    };
+    let written = args.write.as_ref().map(|file| format!("\nwritten to {}\n", file.display())).unwrap_or_default();
+    deliver(&args.report, &tuned, || report::text(&tuned) + &written, || report::html(&tuned))?;
+    Ok(if interrupt.has_come() { 130 } else { 0 })
+}
+
+/// The load of every measurement, on a target that is still to come.
+async fn load(args: &TuneArgs) -> Result<Load, Failure> {
+    let mut load = Load::new(args.upstream.clone());
+    args.work.apply(&mut load);
+    if args.recorded_mix {
+        load.mix = recorded_mix(&args.upstream, load.connect_timeout).await?;
+    }
+    load.fill = false;
+    load.connections = args.connections as usize;
+    load.pipeline = args.pipeline as usize;
+    load.until = Until::Time(Duration::from_secs_f64(args.seconds));
+    load.warmup = Duration::from_secs_f64(args.seconds / 4.0);
+    Ok(load)
+}
+
+/// Searches until it is through, the time is over, or Ctrl-C; tells which of the latter.
+async fn measure(
+    args: &TuneArgs,
+    respool: &Respool,
+    load: &Load,
+    directory: &Path,
+    search: &mut Search,
+    interrupt: &Interrupt,
+) -> Result<Option<String>, Failure> {
+    let (begun, budget) = (Instant::now(), Duration::from_secs_f64(args.budget));
+    let progress = Progress::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX));
+    let mut silent = 0;
+    while let Some(point) = search.due() {
+        if begun.elapsed() > budget {
+            return Ok(Some(format!("the budget of {} s is spent", args.budget)));
+        }
+        progress.step(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), point.to_string());
+        let system = respool.start("respool", directory, trial(point)).await?;
+        let load = Load { target: system.target.clone(), ..load.clone() };
+        let outcome = match drive(&load, interrupt, |_| {}).await {
+            Err(LoadError::Interrupted) => return Ok(Some("interrupted".to_owned())),
+            outcome => outcome?,
+        };
+        if outcome.ended == Ended::Interrupted {
+            return Ok(Some("interrupted".to_owned()));
+        }
+        // Somebody else may have had the machine for once, but not again and again.
+        silent = if outcome.operations == 0 { silent + 1 } else { 0 };
+        if outcome.counts.wrong_total() > 0 || outcome.counts.has_failures() || silent >= SILENT_MAX {
+            let text = outcome.counts.example().map_or("no replies", String::as_str);
+            return Err(Failure::Measurement(format!("{point}: {text}")));
+        }
+        search.record(Found { rate: outcome.rate, p99_ms: outcome.latency.p99_us / 1e3 });
+    }
+    Ok(None)
+}
+
+fn trial(point: Point) -> Trial {
+    Trial {
+        workers: NonZeroU32::new(point.workers),
+        pipeline_depth: NonZeroU32::new(point.depth),
+        threads: NonZeroU32::new(point.threads),
+    }
+}
+
+/// Replaces a file at once, so that nobody ever reads half of it.
+fn replace(file: &Path, text: &str) -> Result<(), SystemError> {
+    let failed = |error| SystemError::Io(format!("write {}", file.display()), error);
+    let beside = file.with_extension("toml.new");
+    std::fs::write(&beside, text).map_err(failed)?;
+    std::fs::rename(&beside, file).map_err(failed)
+}
