@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use loadtest::{
-    compare::{redis_benchmark::RedisBenchmark, round::median},
+    compare::redis_benchmark::RedisBenchmark,
     drive::{Moment, drive, interrupt::Interrupt},
     load::{
         Load, Until,
         mix::{Mix, Operation},
     },
+    measure::median::median,
     report::table::{columns, rate},
     system::{
         peers,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::{
     compare::{
-        CompareArgs, Generator, OpenRate, Row, Table,
+        arguments::{CompareArgs, Generator, OpenRate},
+        comparison::{Row, Table},
         redis_benchmark::RedisBenchmark,
         round::{Loader, round},
         workload::Workload,

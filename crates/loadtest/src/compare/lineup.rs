@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, path::Path};
 
 use crate::{
-    compare::{CompareArgs, Peer},
+    compare::arguments::{CompareArgs, Peer},
     report::failure::Failure,
     system::{
         System, SystemError, peers,
@@ -85,14 +85,16 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: CompareArgs,
+    }
 
     fn names(typed: &str) -> Vec<String> {
-        let typed = format!("respool-loadtest compare {typed}");
-        let Command::Compare(args) = Cli::try_parse_from(typed.split_whitespace()).unwrap().command else {
-            panic!("not compare")
-        };
-        trials(&args).into_iter().map(|(name, _)| name).collect()
+        let typed = Typed::try_parse_from(["compare"].into_iter().chain(typed.split_whitespace())).unwrap();
+        trials(&typed.args).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]

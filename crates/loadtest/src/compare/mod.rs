@@ -1,6 +1,8 @@
 //! The command `compare`: several systems under the same loads, side by side. Called by the command line.
 
+pub mod arguments;
 pub mod command;
+pub mod comparison;
 pub mod course;
 pub mod lineup;
 pub mod redis_benchmark;
@@ -8,4 +10,5 @@ pub mod report;
 pub mod round;
 pub mod workload;
 
-pub use command::{CompareArgs, Comparison, Generator, OpenRate, Peer, Row, Table, compare};
+pub use arguments::CompareArgs;
+pub use command::compare;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    compare::{Comparison, Row, Table},
+    compare::comparison::{Comparison, Row, Table},
     measure::{counts::Counts, outcome::Ended},
     report::{
         page::{page, preformatted, quantiles, section},

@@ -7,7 +7,7 @@ use crate::{
     compare::redis_benchmark::RedisBenchmark,
     drive::{Moment, drive, interrupt::Interrupt},
     load::{Load, LoadError, Until, mix::Operation},
-    measure::outcome::Outcome,
+    measure::{median::median, outcome::Outcome},
     system::{
         System,
         process::Process,
@@ -217,28 +217,5 @@ pub fn medians(rounds: &[Round]) -> Figures {
         lag_p99_us: some(|figures| figures.lag_p99_us),
         peak_bytes: some(|figures| figures.peak_bytes),
         upstream_connections: some(|figures| figures.upstream_connections),
-    }
-}
-
-/// The figure in the middle, or between the two there; 0 of none.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    match figures.len() {
-        0 => 0.0,
-        length if length % 2 == 1 => figures[middle],
-        _ => f64::midpoint(figures[middle - 1], figures[middle]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_are_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
-        assert_eq!(median(vec![]).to_bits(), 0.0_f64.to_bits());
     }
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    cli::WorkArgs,
-    load::{Load, Pace, Until, size::ValueSize},
+    load::{Load, Pace, Until, arguments::WorkArgs, size::ValueSize},
     target::Target,
 };
 

@@ -15,14 +15,16 @@ use tokio::{
 
 use crate::{
     drive::{
+        budget::Budget,
         interrupt::Interrupt,
-        shard::{Budget, Order, Shard, Shared},
+        shard::{Order, Shard},
+        shared::Shared,
     },
     load::{Load, LoadError, Pace, Until},
     measure::{
-        outcome::{Ended, Outcome, Sample},
+        outcome::{Ended, Outcome},
         tally::Tally,
-        timeline::Timeline,
+        timeline::{Sample, Timeline},
     },
     traffic::{fill::fill, ledger::Ledger},
 };

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    drive::{pacer::Arrival, shard::Shared},
+    drive::{pacer::Arrival, shared::Shared},
     measure::tally::{as_nanos, nanoseconds},
     target::stream::Stream,
     traffic::{replies::Replies, requests::Requests},

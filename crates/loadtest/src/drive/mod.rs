@@ -2,10 +2,12 @@
 //! measures; the requests and replies themselves are of the room `traffic`.
 
 pub mod alarm;
+pub mod budget;
 pub mod driver;
 pub mod interrupt;
 pub mod lane;
 pub mod pacer;
 pub mod shard;
+pub mod shared;
 
 pub use driver::{Moment, drive};

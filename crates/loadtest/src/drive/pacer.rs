@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::mpsc, task::yield_now};
 
 use crate::{
-    drive::{alarm::Alarm, shard::Shared},
+    drive::{alarm::Alarm, shared::Shared},
     measure::tally::{as_nanos, nanoseconds},
 };
 
@@ -25,7 +25,7 @@ const WAKE_PAUSE: Duration = Duration::from_micros(50);
 pub struct Arrival {
     /// When.
     pub at: Instant,
-    /// Whether it counts: see [`crate::drive::shard::Grant`].
+    /// Whether it counts: see [`crate::drive::budget::Grant`].
     pub measured: bool,
 }
 

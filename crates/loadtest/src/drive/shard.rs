@@ -1,11 +1,8 @@
 //! One thread of a load with its share of the connections: connects them all, waits for the word to
-//! go, and runs their lanes to the end. Nothing is shared between threads but the budget and the ledger.
+//! go, and runs their lanes to the end.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,88 +15,17 @@ use crate::{
     drive::{
         lane::Lane,
         pacer::{Schedule, pace},
+        shared::Shared,
     },
-    load::{Load, LoadError, Pace},
-    measure::tally::{Tally, as_nanos, nanoseconds},
+    load::{LoadError, Pace},
+    measure::tally::{as_nanos, nanoseconds},
     target::stream::Stream,
-    traffic::ledger::Ledger,
 };
 
 /// Connections that are being made at a time, well below any listen backlog.
 const CONNECTING_MAX: usize = 64;
 /// Scheduled operations that may wait for one connection.
 const ARRIVALS_MAX: usize = 1 << 20;
-
-/// How much more may be sent.
-#[derive(Debug)]
-pub struct Budget {
-    left: AtomicU64,
-    stopped: AtomicBool,
-    by_count: bool,
-}
-
-/// Operations that a lane may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
-    /// How many; 0 means that the load is over.
-    pub count: u64,
-    /// Whether they count: those of the warm-up of a load by count do not, so that its count is exact.
-    pub measured: bool,
-}
-
-impl Budget {
-    /// No limit yet. If the load is `by_count`, what is taken before there is one is not measured.
-    pub fn new(by_count: bool) -> Self {
-        Self { left: AtomicU64::new(u64::MAX), stopped: AtomicBool::new(false), by_count }
-    }
-
-    /// Takes up to `wanted` operations.
-    pub fn take(&self, wanted: u64) -> Grant {
-        if self.is_stopped() {
-            return Grant { count: 0, measured: true };
-        }
-        let take = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(wanted));
-        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(left) => Grant { count: left.min(wanted), measured: true },
-            Err(_) => Grant { count: wanted, measured: !self.by_count },
-        }
-    }
-
-    /// From now on only `count` operations may be sent.
-    pub fn limit(&self, count: u64) {
-        self.left.store(count, Ordering::Relaxed);
-    }
-
-    /// Nothing more is to be sent.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nothing more is to be sent.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-}
-
-/// What the lanes of one thread share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What to do.
-    pub load: Load,
-    /// How much more of it.
-    pub budget: Arc<Budget>,
-    /// The truth about the keys, with `--verify`.
-    pub ledger: Option<Arc<Ledger>>,
-    /// What was counted.
-    pub tally: Arc<Mutex<Tally>>,
-}
-
-impl Shared {
-    /// The counts, for a short look. A panic elsewhere does not make them less true.
-    pub fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The word of the control.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -211,22 +137,5 @@ impl Shard {
             });
         }
         tasks
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_gives_no_more_than_it_has() {
-        let budget = Budget::new(true);
-        assert_eq!(budget.take(7), Grant { count: 7, measured: false });
-        budget.limit(10);
-        assert_eq!([7, 7, 7].map(|wanted| budget.take(wanted).count), [7, 3, 0]);
-        budget.limit(10);
-        budget.stop();
-        assert_eq!(budget.take(1).count, 0);
-        assert!(Budget::new(false).take(1).measured);
     }
 }

@@ -6,9 +6,12 @@ use std::{fmt, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    load::{keys::KeyChoice, mix::Mix, size::ValueSize},
+    load::{
+        keys::KeyChoice,
+        mix::Mix,
+        size::{STAMP_BYTES, ValueSize},
+    },
     target::{Target, TargetError},
-    traffic::stamp::STAMP_BYTES,
 };
 
 /// When requests are sent.
@@ -29,7 +32,7 @@ pub enum Until {
     Count(u64),
 }
 
-/// A load. The fields are as documented at the arguments in [`crate::cli`].
+/// A load. The fields are as documented at the arguments in `run`.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "documented once, at the arguments")]
 pub struct Load {

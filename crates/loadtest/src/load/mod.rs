@@ -1,5 +1,6 @@
 //! What is to be done to a target: the settled form of a command's arguments. Used by all that measure.
 
+pub mod arguments;
 pub mod definition;
 pub mod keys;
 pub mod mix;

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+/// The smallest verified value, in bytes: a stamp takes as many.
+pub const STAMP_BYTES: usize = 44;
 /// The largest value that Redis takes by default, in bytes.
 const VALUE_BYTES_MAX: usize = 512 << 20;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::traffic::check::Wrong;
+use crate::measure::wrong::Wrong;
 
 /// Distinct error replies that are kept.
 const TEXTS_MAX: usize = 8;

@@ -7,21 +7,12 @@ use serde::Serialize;
 
 use crate::{
     load::{Load, Pace, mix::Operation},
-    measure::{counts::Counts, tally::Tally, timeline::Timeline},
+    measure::{
+        counts::Counts,
+        tally::Tally,
+        timeline::{Sample, Timeline},
+    },
 };
-
-/// One slice of the measured time.
-#[derive(Debug, Clone, Serialize)]
-pub struct Sample {
-    /// The end of the slice, in seconds from the end of the warm-up.
-    pub at_s: f64,
-    /// Operations a second.
-    pub rate: f64,
-    /// Latency that 99 % of the slice's operations kept, in microseconds.
-    pub p99_us: f64,
-    /// Error replies, missing and wrong replies so far.
-    pub errors: u64,
-}
 
 /// Why the measured time ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

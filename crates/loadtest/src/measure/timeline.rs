@@ -3,17 +3,28 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 use crate::{
     load::{Load, Until},
-    measure::{
-        outcome::Sample,
-        tally::{Tally, nanoseconds},
-    },
+    measure::tally::{Tally, nanoseconds},
 };
 
 /// Slices of a load of known length, about.
 const SLICES: u32 = 50;
+
+/// One slice of the measured time.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sample {
+    /// The end of the slice, in seconds from the end of the warm-up.
+    pub at_s: f64,
+    /// Operations a second.
+    pub rate: f64,
+    /// Latency that 99 % of the slice's operations kept, in microseconds.
+    pub p99_us: f64,
+    /// Error replies, missing and wrong replies so far.
+    pub errors: u64,
+}
 
 /// Samples of the measured time.
 #[derive(Debug)]

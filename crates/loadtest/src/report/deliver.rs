@@ -2,10 +2,20 @@
 
 use std::{fs, io, io::Write, path::Path, path::PathBuf};
 
+use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::cli::ReportArgs;
+/// Where the result goes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReportArgs {
+    /// Print JSON instead of tables, or write it to a file with --json=FILE.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub json: Option<PathBuf>,
+    /// Write one self-contained page with plots.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
 
 /// A report could not be delivered.
 #[derive(Debug, Error)]

@@ -8,4 +8,4 @@ pub mod plot;
 pub mod progress;
 pub mod table;
 
-pub use deliver::{ReportError, deliver};
+pub use deliver::{ReportArgs, ReportError, deliver};

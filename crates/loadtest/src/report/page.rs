@@ -58,7 +58,7 @@ pub fn quantiles(outcomes: &[(String, &Outcome)]) -> String {
 /// The page of one load.
 pub fn outcome(outcome: &Outcome) -> String {
     let seconds = Axis { name: "seconds", scale: Scale::Linear };
-    let over_time = |name: &str, figure: fn(&crate::measure::outcome::Sample) -> f64| {
+    let over_time = |name: &str, figure: fn(&crate::measure::timeline::Sample) -> f64| {
         let points = outcome.timeline.iter().map(|sample| (sample.at_s, figure(sample))).collect();
         plot(seconds, Axis { name, scale: Scale::Linear }, &[Line { name: name.to_owned(), points }])
     };

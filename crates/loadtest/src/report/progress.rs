@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     load::{Load, Until},
-    measure::outcome::Sample,
+    measure::timeline::Sample,
 };
 
 /// The line; it is wiped when dropped.

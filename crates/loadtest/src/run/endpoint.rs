@@ -1,9 +1,9 @@
 //! The command `run`: one load, one report.
 
 use crate::{
-    cli::RunArgs,
     drive::{Moment, drive, interrupt::Interrupt},
     report::{deliver, failure::Failure, page, progress::Progress, table},
+    run::arguments::RunArgs,
 };
 
 /// Runs it and returns the exit code.

@@ -18,18 +18,18 @@ use tokio::{
 };
 
 use crate::{
-    cli::{ReportArgs, WorkArgs, seconds, seconds_or_none},
-    drive::{
-        interrupt::Interrupt,
-        shard::{Budget, Shared},
+    drive::{budget::Budget, interrupt::Interrupt, shared::Shared},
+    load::{
+        Load, LoadError, Until,
+        arguments::{WorkArgs, seconds, seconds_or_none},
+        mix::Operation,
     },
-    load::{Load, LoadError, Until, mix::Operation},
     measure::{
         outcome::{Ended, Outcome},
         tally::{Tally, as_nanos, nanoseconds},
         timeline::Timeline,
     },
-    report::{deliver, failure::Failure, page, progress::Progress, table},
+    report::{ReportArgs, deliver, failure::Failure, page, progress::Progress, table},
     target::Target,
     traffic::{fill::fill, ledger::Ledger, replies::Replies, requests::Requests},
 };

@@ -17,9 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    cli::within,
     drive::{alarm::Alarm, interrupt::Interrupt},
-    load::LoadError,
+    load::{LoadError, arguments::within},
     report::failure::Failure,
     system::SystemError,
     target::{Target, stream::Stream},

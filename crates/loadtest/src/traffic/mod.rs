@@ -2,6 +2,7 @@
 //! but for filling, and no pace. Called by the room `drive` and by the in-process form.
 
 pub mod check;
+pub mod expected;
 pub mod fill;
 pub mod ledger;
 pub mod replies;

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use resp::{ReplyError, ReplyKind, ReplyScanner, Value};
 
 use crate::{
-    measure::tally::Tally,
+    measure::{tally::Tally, wrong::Wrong},
     target::DEPTH_MAX,
     traffic::{
-        check::{Checker, Wrong},
+        check::Checker,
+        expected::Awaited,
         ledger::{Counter, Ledger},
-        requests::Awaited,
     },
 };
 

@@ -1,8 +1,7 @@
 //! What a verified value carries: which run, key and writer made it, and the version of it. Text, so
 //! that a wrong reply can be read by eye: `s:0badcafe:00000000002a:000003:00000000000f:ppp…`.
 
-/// The smallest verified value, in bytes.
-pub const STAMP_BYTES: usize = 44;
+pub use crate::load::size::STAMP_BYTES;
 
 /// Which of the harness's families of keys a value belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,27 +3,31 @@
 
 use std::{
     num::NonZeroU32,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use clap::Args;
-use serde::Serialize;
 use toml_edit::DocumentMut;
 
 use crate::{
-    cli::{ReportArgs, WorkArgs, seconds},
     drive::{drive, interrupt::Interrupt},
     load::{Load, LoadError, Until},
     measure::outcome::Ended,
     report::{deliver, failure::Failure, progress::Progress},
     system::{
         SystemError,
-        respool::{Respool, RespoolArgs, Trial, read},
+        respool::{Respool, Trial, read},
     },
-    target::Target,
     traffic::fill::fill,
-    tune::{point::Point, readings::Found, recorded::recorded_mix, report, search::Search, verdict::Choice},
+    tune::{
+        arguments::TuneArgs,
+        point::Point,
+        readings::Found,
+        recorded::recorded_mix,
+        report,
+        search::Search,
+        tuned::{Measured, Tuned},
+    },
 };
 
 /// The configuration that is written when there is no file yet.
@@ -33,74 +37,6 @@ const THREADS_MAX: usize = 4;
 
 /// Measurements one after the other in which nothing is answered that are too many.
 const SILENT_MAX: u32 = 3;
-
-/// `tune`
-#[derive(Debug, Clone, Args)]
-pub struct TuneArgs {
-    /// The Redis to put respool in front of.
-    #[arg(long, value_name = "URL")]
-    pub upstream: Target,
-    /// Write the found values into this configuration file; its comments and other keys stay.
-    #[arg(long, value_name = "FILE")]
-    pub write: Option<PathBuf>,
-    /// Only pools that keep this p99, in milliseconds.
-    #[arg(long, value_name = "MS")]
-    pub p99_ms: Option<f64>,
-    /// Clients during the measurements.
-    #[arg(short, long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    pub connections: u32,
-    /// Operations that a client sends together.
-    #[arg(short, long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub pipeline: u32,
-    /// How long one measurement takes, in seconds, a quarter of it before for warm-up.
-    #[arg(short, long, value_name = "S", default_value_t = 0.4, value_parser = seconds)]
-    pub seconds: f64,
-    /// After this many seconds no further measurement begins.
-    #[arg(long, value_name = "S", default_value_t = 115.0, value_parser = seconds)]
-    pub budget: f64,
-    /// Take the mix from what the upstream has executed so far (INFO commandstats), instead of --mix.
-    #[arg(long, conflicts_with = "mix")]
-    pub recorded_mix: bool,
-    /// Which respool. Without a configuration it gets the file to write, if that is there.
-    #[command(flatten)]
-    pub program: RespoolArgs,
-    /// What to send.
-    #[command(flatten)]
-    pub work: WorkArgs,
-    /// Where the result goes.
-    #[command(flatten)]
-    pub report: ReportArgs,
-}
-
-/// One pool with its medians.
-#[derive(Debug, Clone, Serialize)]
-pub struct Measured {
-    /// The pool.
-    pub point: Point,
-    /// Rounds it was measured.
-    pub rounds: usize,
-    /// Operations a second.
-    pub rate: f64,
-    /// Latency that 99 % kept, in milliseconds.
-    pub p99_ms: f64,
-}
-
-/// The result.
-#[derive(Debug, Serialize)]
-pub struct Tuned {
-    /// The upstream, without its password.
-    pub upstream: String,
-    /// The load in words.
-    pub load: String,
-    /// The answer.
-    pub choice: Choice,
-    /// The target, if there is one.
-    pub p99_ms_max: Option<f64>,
-    /// Every pool that was measured, by size.
-    pub curve: Vec<Measured>,
-    /// Why the search ended before it was through.
-    pub ended_early: Option<String>,
-}
 
 /// Runs it and returns the exit code.
 ///

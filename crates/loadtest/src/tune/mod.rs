@@ -1,5 +1,6 @@
 //! The command `tune`: finds the pool for an upstream by measuring. Called by the command line.
 
+pub mod arguments;
 pub mod command;
 pub mod point;
 pub mod readings;
@@ -8,6 +9,8 @@ pub mod report;
 pub mod search;
 #[cfg(test)]
 mod simulation;
+pub mod tuned;
 pub mod verdict;
 
-pub use command::{Measured, TuneArgs, Tuned, tune};
+pub use arguments::TuneArgs;
+pub use command::tune;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{compare::round::median, tune::point::Point};
+use crate::{measure::median::median, tune::point::Point};
 
 /// Measurements before and after one that tell how fast the machine was then.
 const BESIDE: usize = 4;

@@ -8,7 +8,11 @@ use crate::{
         plot::{Axis, Line, Scale, plot},
         table::{columns, rate},
     },
-    tune::{Measured, Tuned, point::Point, verdict::Certainty},
+    tune::{
+        point::Point,
+        tuned::{Measured, Tuned},
+        verdict::Certainty,
+    },
 };
 
 /// The widest bar of the curve, in characters.
@@ -99,7 +103,7 @@ pub fn html(tuned: &Tuned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::{Measured, verdict::Choice};
+    use crate::tune::{tuned::Measured, verdict::Choice};
 
     #[test]
     fn the_answer_is_marked_and_says_how_sure_it_is() {

@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use loadtest::{
     drive::{drive, interrupt::Interrupt},
     load::Until,
-    measure::outcome::Outcome,
-    traffic::check::Wrong,
+    measure::{outcome::Outcome, wrong::Wrong},
 };
 
 use crate::scripted::{Act, Scripted};
