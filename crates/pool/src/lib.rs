@@ -25,9 +25,10 @@
 //! # }
 //! ```
 
+// Rooms, each of which uses only those below it in this order: pool, worker, caller, shared, exclusive, queue,
+// stats, upstream, bounds, settings, time, error.
 mod bounds;
-mod client;
-mod control;
+mod caller;
 mod error;
 mod exclusive;
 mod pool;
@@ -41,22 +42,24 @@ mod worker;
 
 pub use bounds::budget::{Budget, Share};
 pub use bounds::reply_memory::REPLY_FREE_BYTES;
-pub use client::{BlockingClient, Client, ClientError};
-pub use control::{Control, Status};
+pub use caller::Caller;
 pub use error::{JobError, Sent};
 pub use exclusive::lent::Lent;
-pub use exclusive::subscription::{Attempts, Standing};
-pub use pool::{Drained, Pool};
-pub use queue::caller::Caller;
-pub use queue::job::{Answer, Burst, BurstClass, Needs};
+pub use exclusive::standing::{Attempts, Standing};
+pub use pool::client::{BlockingClient, Client, ClientError};
+pub use pool::control::{Control, Status};
+pub use pool::pool::{Drained, Pool};
+pub use queue::job::{Answer, Burst};
 pub use queue::progress::{Progress, Stage};
 pub use resp::{Protocol, ReplyKind, Value};
-pub use settings::Settings;
+pub use settings::endpoint::{Endpoint, EndpointError};
+pub use settings::settings::Settings;
+pub use stats::class::BurstClass;
 pub use stats::gauge::{WorkerState, WorkerStatus};
 pub use stats::histogram::Distribution;
 pub use stats::tally::{ClassTotals, Tally, micros};
 pub use stats::totals::{Spent, Totals};
 pub use time::alarm::Alarm;
-pub use upstream::endpoint::{Endpoint, EndpointError};
 pub use upstream::facts::Facts;
 pub use upstream::health::Upstream;
+pub use upstream::needs::Needs;

@@ -6,14 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Facts, Settings, bounds::budget::Budget, exclusive::lent::Exclusives, queue::branch::Branches,
-    stats::gauge::Gauges, upstream::health::Health,
+    bounds::budget::Budget,
+    exclusive::exclusives::Exclusives,
+    queue::branch::Branches,
+    settings::settings::Settings,
+    stats::gauge::Gauges,
+    upstream::{facts::Facts, health::Health},
 };
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
-    pub(crate) branches: Branches,
+    pub(crate) branches: Arc<Branches>,
     pub(crate) health: Health,
     /// Bytes of requests queued and in flight.
     pub(crate) queued_bytes: Arc<Budget>,
@@ -21,21 +25,21 @@ pub(crate) struct Shared {
     pub(crate) reply_bytes: Arc<Budget>,
     /// The right to try the upstream while it is down.
     pub(crate) probe: Semaphore,
-    pub(crate) exclusives: Exclusives,
+    pub(crate) exclusives: Arc<Exclusives>,
     facts: Mutex<Arc<Facts>>,
     pub(crate) workers: Gauges,
 }
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches) -> Self {
-        let exclusives = Exclusives::new(settings.borrow().exclusive_max);
+        let reply_bytes = Arc::new(Budget::default());
         Self {
+            exclusives: Arc::new(Exclusives::new(settings.clone(), Arc::clone(&reply_bytes))),
             settings,
-            branches,
-            exclusives,
+            branches: Arc::new(branches),
             health: Health::new(),
             queued_bytes: Arc::new(Budget::default()),
-            reply_bytes: Arc::new(Budget::default()),
+            reply_bytes,
             probe: Semaphore::new(1),
             facts: Mutex::default(),
             workers: Gauges::default(),

@@ -14,8 +14,9 @@ use std::{
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    JobError, Settings,
     bounds::budget::{Budget, Share},
+    error::JobError,
+    settings::settings::Settings,
 };
 
 /// Bytes that the replies to a job may hold without a share of the bound that all have in common.

@@ -5,24 +5,24 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::shared::Shared;
+use crate::exclusive::exclusives::Exclusives;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) set: Arc<Exclusives>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
-    pub(crate) fn new(shared: Arc<Shared>, permit: OwnedSemaphorePermit) -> Self {
-        Self { shared, permit: Some(permit) }
+    pub(crate) fn new(set: Arc<Exclusives>, permit: OwnedSemaphorePermit) -> Self {
+        Self { set, permit: Some(permit) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.shared.exclusives.withdraw()
+        if self.set.withdraw()
             && let Some(permit) = self.permit.take()
         {
             permit.forget();

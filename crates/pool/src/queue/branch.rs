@@ -15,7 +15,11 @@ use std::{
 use async_channel::{Receiver, Sender, TrySendError};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use crate::{JobError, Sent, queue::job::Job, shared::Shared, stats::totals::Stats};
+use crate::{
+    error::{JobError, Sent},
+    queue::job::Job,
+    stats::totals::Stats,
+};
 
 /// See the module's documentation. Alone in its cache lines, because other threads write to the next one.
 #[derive(Debug)]
@@ -157,22 +161,22 @@ impl Branches {
 /// A worker serves its branch while it holds this.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    shared: Arc<Shared>,
+    branches: Arc<Branches>,
     branch: usize,
 }
 
 impl Serving {
-    pub(crate) fn new(shared: Arc<Shared>, branch: usize) -> Self {
-        shared.branches[branch].serving.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn new(branches: Arc<Branches>, branch: usize) -> Self {
+        branches[branch].serving.fetch_add(1, Ordering::SeqCst);
         // It may be the first of all.
-        shared.branches.send_back();
-        Self { shared, branch }
+        branches.send_back();
+        Self { branches, branch }
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.shared.branches[self.branch].serving.fetch_sub(1, Ordering::SeqCst);
-        self.shared.branches.send_back();
+        self.branches[self.branch].serving.fetch_sub(1, Ordering::SeqCst);
+        self.branches.send_back();
     }
 }

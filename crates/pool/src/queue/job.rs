@@ -3,19 +3,16 @@
 
 use std::{fmt, sync::Arc};
 
-use resp::Protocol;
 use tokio::sync::oneshot;
 
-use crate::{JobError, Sent, bounds::budget::Share, queue::ticket::Ticket, time::timestamp::Moment};
-
-/// The state a connection has to be in before a burst is written to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// The database, by number.
-    pub db: u32,
-    /// The protocol version in which the replies have to come.
-    pub protocol: Protocol,
-}
+use crate::{
+    bounds::budget::Share,
+    error::{JobError, Sent},
+    queue::ticket::Ticket,
+    stats::class::BurstClass,
+    time::timestamp::Moment,
+    upstream::needs::Needs,
+};
 
 /// Complete requests to be written in one piece, and the replies once they are there. The buffers
 /// travel with the job and come back with its answer, so that a caller can use them again.
@@ -39,31 +36,6 @@ pub struct Burst {
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
     /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
     pub room: Option<Share>,
-}
-
-/// What bursts are counted as. A burst is of one class, with all of its requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BurstClass {
-    /// Nothing but requests that change nothing.
-    Read,
-    /// Any other without a transaction in it.
-    Write,
-    /// With at least one transaction.
-    Transaction,
-}
-
-impl BurstClass {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Transaction];
-
-    /// In lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Transaction => "transaction",
-        }
-    }
 }
 
 impl Burst {

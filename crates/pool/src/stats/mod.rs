@@ -1,5 +1,6 @@
 //! What is counted and shown of all this.
 
+pub(crate) mod class;
 pub(crate) mod gauge;
 pub(crate) mod histogram;
 pub(crate) mod tally;

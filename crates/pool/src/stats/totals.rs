@@ -6,10 +6,11 @@ use std::sync::{
 };
 
 use crate::{
-    Burst, BurstClass, ClassTotals, JobError, Tally, micros,
+    error::JobError,
     stats::{
+        class::BurstClass,
         histogram::{Distribution, Histogram},
-        tally::{COUNTED, add},
+        tally::{COUNTED, ClassTotals, Tally, add, micros},
     },
     time::timestamp::Moment,
 };
@@ -23,7 +24,6 @@ pub(crate) struct Stats {
     pub(crate) retired: AtomicU64,
     pub(crate) attempts_failed: AtomicU64,
     pub(crate) retried: AtomicU64,
-    pub(crate) exclusive_opened: AtomicU64,
     request_bytes: AtomicU64,
     reply_bytes: AtomicU64,
     failures: [AtomicU64; JobError::KINDS.len()],
@@ -43,7 +43,8 @@ pub struct Spent {
 }
 
 impl Spent {
-    fn since(started: Moment, taken: Option<Moment>) -> Self {
+    /// Of a job that has been answered: begun at `started` and taken by a worker at `taken`.
+    pub(crate) fn since(started: Moment, taken: Option<Moment>) -> Self {
         let now = Moment::now();
         Self { queue_us: taken.unwrap_or(now).since(started), total_us: now.since(started) }
     }
@@ -127,7 +128,6 @@ impl Default for Stats {
             retired: AtomicU64::default(),
             attempts_failed: AtomicU64::default(),
             retried: AtomicU64::default(),
-            exclusive_opened: AtomicU64::default(),
             request_bytes: AtomicU64::default(),
             reply_bytes: AtomicU64::default(),
             failures: [const { AtomicU64::new(0) }; JobError::KINDS.len()],
@@ -161,27 +161,25 @@ impl Stats {
         &self.classes[class as usize]
     }
 
-    /// A caller hands a burst over.
-    pub(crate) fn began(&self, class: BurstClass, burst: &Burst) {
-        if burst.replies_due == 0 {
-            // It only brings a connection into a state.
+    /// A caller hands over so many requests, of so many bytes.
+    pub(crate) fn began(&self, class: BurstClass, requests: u32, bytes: usize) {
+        if requests == 0 {
+            // They only bring a connection into a state.
             return;
         }
-        self.class(class).began(burst.replies_due);
-        add(&self.request_bytes, burst.requests.len() as u64);
-        self.job_requests.record(u64::from(burst.replies_due));
+        self.class(class).began(requests);
+        add(&self.request_bytes, bytes as u64);
+        self.job_requests.record(u64::from(requests));
     }
 
-    /// It has got it back, answered: begun at `started` and taken by a worker at `taken`.
-    pub(crate) fn replied(&self, class: BurstClass, burst: &Burst, started: Moment, taken: Option<Moment>) -> Spent {
-        let spent = Spent::since(started, taken);
-        if COUNTED && burst.replies_done > 0 {
+    /// It has got so many replies, of so many bytes, to all of them, in the time spent.
+    pub(crate) fn replied(&self, class: BurstClass, replies: u32, bytes: usize, spent: Spent) {
+        if COUNTED && replies > 0 {
             let tally = self.class(class);
-            tally.replied(burst.replies_done);
-            add(&self.reply_bytes, burst.replies.len() as u64);
+            tally.replied(replies);
+            add(&self.reply_bytes, bytes as u64);
             tally.took(spent.queue_us, spent.upstream_us());
         }
-        spent
     }
 
     /// Or it has got `done` replies to `due` requests, and why there are no more.

@@ -11,7 +11,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Endpoint, Facts, upstream::stream::Stream};
+use crate::{
+    settings::endpoint::Endpoint,
+    upstream::{facts::Facts, stream::Stream},
+};
 
 /// The largest reply that a login reads, in bytes.
 const REPLY_BYTES_MAX: usize = 1 << 20;

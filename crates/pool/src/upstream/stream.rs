@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::upstream::endpoint::Address;
+use crate::settings::endpoint::Address;
 
 /// The kernel asks a silent peer this often whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);

@@ -19,11 +19,15 @@ use tokio::{
 };
 
 use crate::{
-    Budget, Endpoint, Facts, JobError, Needs, Sent, Settings,
-    bounds::reply_memory::{Room, Wait},
+    bounds::{
+        budget::Budget,
+        reply_memory::{Room, Wait},
+    },
+    error::{JobError, Sent},
     queue::job::Job,
+    settings::{endpoint::Endpoint, settings::Settings},
     stats::totals::Writes,
-    upstream::stream::Stream,
+    upstream::{facts::Facts, needs::Needs, stream::Stream},
     worker::in_flight::{Answered, InFlight, Purpose, ReadError},
 };
 

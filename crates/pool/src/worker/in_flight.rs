@@ -13,9 +13,12 @@ use resp::{Protocol, ReplyError, ReplyKind, ReplyScanner};
 use tokio::io::AsyncWrite;
 
 use crate::{
-    Burst, JobError, Sent, Share,
-    bounds::reply_memory::{Room, Short},
-    queue::job::Job,
+    bounds::{
+        budget::Share,
+        reply_memory::{Room, Short},
+    },
+    error::{JobError, Sent},
+    queue::job::{Burst, Job},
     stats::totals::Writes,
 };
 

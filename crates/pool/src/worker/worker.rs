@@ -13,11 +13,12 @@ use tokio::{
 };
 
 use crate::{
-    JobError, Settings,
+    error::JobError,
     queue::{
         branch::{Branch, Serving},
         job::Job,
     },
+    settings::settings::Settings,
     shared::Shared,
     stats::{gauge::Gauge, totals::Stats},
     time::{alarm::Alarm, timestamp::Moment},
@@ -75,7 +76,7 @@ impl Worker {
             let connected = shared.health.connected();
             let opened = Instant::now();
             self.gauge.connected(Some(opened));
-            self.serving = Some(Serving::new(Arc::clone(&shared), self.branch));
+            self.serving = Some(Serving::new(Arc::clone(&shared.branches), self.branch));
             let end = self.serve(&mut connection).await;
             self.gauge.connected(None);
             // Others go on drawing, and callers learn of it, before the answers are out.

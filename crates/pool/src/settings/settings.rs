@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::Endpoint;
+use crate::settings::endpoint::Endpoint;
 
 /// All that a pool can be told, at its start and, by [`Pool::reconfigure`](crate::Pool::reconfigure),
 /// while it runs.

@@ -11,10 +11,16 @@ use tokio::{
 };
 
 use crate::{
-    Caller, Client, Control, Facts, JobError, Settings, Status,
+    caller::Caller,
+    error::JobError,
+    pool::{
+        client::Client,
+        control::{Control, Status},
+    },
     queue::branch::{Branches, Entrances},
+    settings::settings::Settings,
     shared::Shared,
-    upstream::health::Upstream,
+    upstream::{facts::Facts, health::Upstream},
     worker::worker::Worker,
 };
 

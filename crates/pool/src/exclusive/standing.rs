@@ -10,13 +10,16 @@ use std::{
 };
 
 use resp::{Protocol, ReplyKind};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
-    Caller, JobError, Needs,
-    exclusive::lent::{Line, Unprepared, lost},
-    shared::Shared,
-    upstream::backoff::Backoff,
+    error::JobError,
+    exclusive::line::{Line, Unprepared, lost},
+    settings::settings::Settings,
+    upstream::{backoff::Backoff, needs::Needs},
 };
 
 /// How often opening has failed in a row: what the pause before the next attempt depends on.
@@ -34,28 +37,25 @@ impl Attempts {
 #[derive(Debug)]
 pub struct Standing {
     line: Line,
-    shared: Arc<Shared>,
+    settings: watch::Receiver<Arc<Settings>>,
     keepalive: Duration,
 }
 
-impl Caller {
+impl Standing {
     /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
     /// that grows with the attempts that failed before.
-    ///
-    /// # Errors
-    /// The upstream cannot be reached or refused the login.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes what was being opened.
-    pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
-        let shared = Arc::clone(self.shared());
-        let settings = shared.settings();
+    pub(crate) async fn open(
+        in_force: watch::Receiver<Arc<Settings>>,
+        name: &str,
+        attempts: &mut Attempts,
+    ) -> Result<Self, JobError> {
+        let settings = Arc::clone(&in_force.borrow());
         let (min, max) = (settings.reconnect_delay_min, settings.reconnect_delay_max);
         sleep(attempts.0.pause(min, max, fastrand::f64())).await;
         // Counts as failed until the owner says otherwise: an upstream that accepts and then closes is down too.
         attempts.0.failed();
         // The pause may have been long: what is in force now counts.
-        let settings = shared.settings();
+        let settings = Arc::clone(&in_force.borrow());
         let (mut line, facts) = Line::open(&settings, name.to_owned()).await?;
         if facts.speaks(Protocol::Resp3) {
             let needs = Needs { protocol: Protocol::Resp3, ..Needs::default() };
@@ -66,11 +66,9 @@ impl Caller {
                 Err(_) => return Err(lost(&io::ErrorKind::TimedOut.into())),
             }
         }
-        Ok(Standing { line, keepalive: settings.keepalive.min(facts.half_idle_timeout()), shared })
+        Ok(Self { line, keepalive: settings.keepalive.min(facts.half_idle_timeout()), settings: in_force })
     }
-}
 
-impl Standing {
     /// How long it may be quiet before its owner should ask the upstream for a sign of life.
     pub fn keepalive(&self) -> Duration {
         self.keepalive
@@ -78,12 +76,12 @@ impl Standing {
 
     /// How long the upstream may take to answer, by the settings in force.
     pub fn reply_timeout(&self) -> Duration {
-        self.shared.settings.borrow().reply_timeout
+        self.settings.borrow().reply_timeout
     }
 
     /// Whether the pool's upstream is another by now.
     pub fn is_outdated(&self) -> bool {
-        !self.line.endpoint().leads_where(&self.shared.settings().endpoint)
+        !self.line.endpoint().leads_where(&self.settings.borrow().endpoint)
     }
 
     /// Writes requests; gives up when the upstream takes nothing of them for `reply_timeout`.
@@ -91,7 +89,7 @@ impl Standing {
     /// # Errors
     /// The connection broke; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        let reply_timeout = self.shared.settings().reply_timeout;
+        let reply_timeout = self.settings.borrow().reply_timeout;
         timeout(reply_timeout, self.line.send(requests)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 

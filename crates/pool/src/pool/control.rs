@@ -12,7 +12,15 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{Facts, Settings, Totals, WorkerStatus, shared::Shared, stats::totals::Stats, upstream::health::Upstream};
+use crate::{
+    settings::settings::Settings,
+    shared::Shared,
+    stats::{
+        gauge::WorkerStatus,
+        totals::{Stats, Totals},
+    },
+    upstream::{facts::Facts, health::Upstream},
+};
 
 /// A handle to a running pool. Clones are cheap and equal.
 #[derive(Debug, Clone)]
@@ -131,7 +139,7 @@ impl Control {
         Status {
             exclusive_lent,
             exclusive_idle,
-            exclusive_opened: sum(|stats| &stats.exclusive_opened),
+            exclusive_opened: self.shared.exclusives.opened(),
             upstream: self.shared.health.watch().borrow().clone(),
             paused: self.shared.health.is_paused(),
             queued_jobs: self.shared.branches.jobs(),

@@ -9,11 +9,26 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Budget, Burst, BurstClass, Facts, JobError, Progress, Sent, Settings, Spent,
-    queue::{branch::Entrances, job::Job, ticket::Ticket},
+    bounds::budget::Budget,
+    error::{JobError, Sent},
+    exclusive::{
+        lent::Lent,
+        standing::{Attempts, Standing},
+    },
+    queue::{
+        branch::Entrances,
+        job::{Answer, Burst, Job},
+        progress::Progress,
+        ticket::Ticket,
+    },
+    settings::settings::Settings,
     shared::Shared,
-    stats::totals::Stats,
+    stats::{
+        class::BurstClass,
+        totals::{Spent, Stats},
+    },
     time::{alarm::Alarm, timestamp::Moment},
+    upstream::{facts::Facts, needs::Needs},
 };
 
 /// A ticket that no job has is held by its caller and by those who look on.
@@ -89,7 +104,7 @@ impl Caller {
         &self.shared
     }
 
-    pub(crate) fn stats(&self) -> &Stats {
+    fn stats(&self) -> &Stats {
         &self.shared.branches[self.branch].stats
     }
 
@@ -130,13 +145,17 @@ impl Caller {
         self.waits(started.into());
         self.call_was_dropped();
         let (class, due) = (burst.class(), burst.replies_due);
-        self.stats().began(class, burst);
+        self.stats().began(class, due, burst.requests.len());
         self.under_way = Some((class, due));
         let result = self.execute_until_answered(burst, &mut started).await;
         self.under_way = None;
         let stats = self.stats();
         match &result {
-            Ok(()) => self.spent = stats.replied(class, burst, started.into(), self.ticket.taken_at()),
+            Ok(()) => {
+                let spent = Spent::since(started.into(), self.ticket.taken_at());
+                stats.replied(class, burst.replies_done, burst.replies.len(), spent);
+                self.spent = spent;
+            }
             Err(failure) => {
                 stats.failed(class, due, burst.replies_done, failure, started.into());
                 self.spent = Spent::without_reply(started.into(), self.ticket.taken_at(), failure);
@@ -166,9 +185,41 @@ impl Caller {
     }
 
     /// Others see this caller waiting, until its progress has ended.
-    pub(crate) fn waits(&self, since: Moment) {
+    fn waits(&self, since: Moment) {
         self.ticket.reset();
         self.progress.began(since);
+    }
+
+    /// Borrows an exclusive connection in the state that `needs` says, waiting at most `queue_timeout` for
+    /// one to be free.
+    ///
+    /// # Errors
+    /// None came free, or the upstream cannot be reached or refuses the state.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the place in line and closes what was being prepared.
+    pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
+        let mut started = Instant::now();
+        self.waits(started.into());
+        let held_back = if self.shared.health.is_open() { Ok(()) } else { self.held_back(&mut started).await };
+        let lent = match held_back {
+            Ok(()) => self.shared.exclusives.lend(started, needs).await,
+            Err(failure) => Err(failure),
+        };
+        self.progress.ended();
+        lent.inspect_err(|failure| self.stats().failure(failure))
+    }
+
+    /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
+    /// that grows with the attempts that failed before.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached or refused the login.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was being opened.
+    pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
+        Standing::open(self.shared.settings.clone(), name, attempts).await
     }
 
     async fn execute_until_answered(&mut self, burst: &mut Burst, started: &mut Instant) -> Result<(), JobError> {
@@ -196,7 +247,7 @@ impl Caller {
     }
 
     /// Waits out a pause, which does not count as waiting for a worker; then tells if the upstream is down.
-    pub(crate) async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
+    async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
         let health = &self.shared.health;
         if health.is_paused() {
             let limit = self.shared.settings.borrow().pause_timeout;

@@ -1,0 +1,5 @@
+//! Those who have a pool: what starts and ends it, a handle to run it, and a typed handle to use it.
+
+pub(crate) mod client;
+pub(crate) mod control;
+pub(crate) mod pool;

@@ -1,0 +1,4 @@
+//! What a pool is told: where its upstream is, and what tunes and bounds it. Read by all rooms above.
+
+pub(crate) mod endpoint;
+pub(crate) mod settings;
