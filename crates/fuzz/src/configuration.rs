@@ -3,13 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    config::{
-        file::{Config, ConfigError},
-        settings::GatewaySettings,
-    },
-    process::check::report,
-};
+use settings::{Config, ConfigError, GatewaySettings, report};
 
 /// A text of a configuration file.
 ///
@@ -29,7 +23,7 @@ pub fn check(data: &[u8]) {
     match GatewaySettings::new(&config) {
         Ok(settings) => {
             assert_bounds(&settings);
-            let report = report(&config, &settings);
+            let report = report(&config, &settings, None);
             assert!(Config::parse(&report).is_ok(), "a report is a configuration:\n{report}");
             for digest in config.auth.users.values() {
                 assert!(!report.contains(digest.as_str()), "a secret is shown");

@@ -9,24 +9,6 @@ pub mod inline;
 pub mod reply;
 pub mod request;
 
-// The gateway is a program and no library: what its configuration is made of is compiled in here.
-#[path = "../../gateway/src/config"]
-#[allow(dead_code, reason = "the gateway's own files, of which not all is called here")]
-mod config {
-    pub(crate) mod failed_logins;
-    pub(crate) mod file;
-    pub(crate) mod log_settings;
-    pub(crate) mod settings;
-    pub(crate) mod users;
-}
-
-#[path = "../../gateway/src/process"]
-#[allow(dead_code, reason = "the gateway's own files, of which not all is called here")]
-mod process {
-    pub(crate) mod check;
-    pub(crate) mod descriptors;
-}
-
 /// A target's name and its check.
 pub type Target = (&'static str, fn(&[u8]));
 

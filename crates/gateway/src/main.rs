@@ -1,6 +1,6 @@
 //! The `respool` binary: reads the command line, starts the gateway, turns its end into an exit code.
 //!
-//! The way of a command, one file a step: `main` → `config` → `gateway` → `listener` → `session` →
+//! The way of a command, one file a step: `main` → `settings` → `gateway` → `listener` → `session` →
 //! `input` → `command` → the pool's queue and workers → `session`.
 
 mod command;
@@ -20,9 +20,9 @@ use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
+use settings::{Config, GatewaySettings};
 
 use crate::{
-    config::{file::Config, settings::GatewaySettings},
     observe::{export::Export, logs::Logs},
     process::{args::Args, threads::Threads},
 };
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         }
     };
     if args.check {
-        print!("{}", process::check::report(&config, &settings));
+        print!("{}", settings::report(&config, &settings, process::descriptors::raise()));
         return ExitCode::SUCCESS;
     }
     match run(args, config, settings, inherited) {

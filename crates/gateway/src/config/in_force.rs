@@ -3,9 +3,8 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use settings::SessionSettings;
 use tokio::sync::watch;
-
-use crate::config::settings::SessionSettings;
 
 /// A session's view of the settings; new ones count from [`refresh`](Self::refresh) on.
 #[derive(Debug)]

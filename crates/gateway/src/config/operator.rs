@@ -7,18 +7,11 @@ use std::{
 };
 
 use pool::{Control, Endpoint};
+use settings::{Config, ConfigError, GatewaySettings, SessionSettings, without_values};
 use tokio::sync::{Notify, watch};
 use toml::{Table, Value};
 
-use crate::{
-    config::{
-        file::{Config, ConfigError, without_values},
-        in_force::InForce,
-        settings::{GatewaySettings, SessionSettings},
-    },
-    observe::logs::Logs,
-    process::args::Args,
-};
+use crate::{config::in_force::InForce, observe::logs::Logs, process::args::Args};
 
 /// Keys that count only at the start.
 const AT_START: [&str; 16] = [

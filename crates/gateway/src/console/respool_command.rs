@@ -3,13 +3,14 @@
 
 use pool::{Protocol, Stage};
 use resp::{Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_map, write_simple};
+use settings::ConfigError;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
 };
 
 use crate::{
-    config::{file::ConfigError, operator::Outcome},
+    config::operator::Outcome,
     console::{
         glob::matches,
         rows::{number, text, write_row, write_rows},

@@ -4,11 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use pool::{BurstClass, ClassTotals, Distribution, Stage, Status, Upstream, WorkerState};
+use settings::DEFAULT_USER;
 use tokio::task::yield_now;
 
 use crate::{
     command::class::Reason,
-    config::{operator::Outcome, users::DEFAULT_USER},
+    config::operator::Outcome,
     console::rows::{Cell, Row, number, text},
     observe::registry::Entry,
     session::context::Context,

@@ -6,10 +6,10 @@ use pool::Needs;
 use resp::{
     Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple, write_text,
 };
+use settings::DEFAULT_USER;
 
 use crate::{
     command::class::Here,
-    config::users::DEFAULT_USER,
     local_reply::session_commands::{After, Who},
     observe::registry::{Asked, Entry},
     session::client_state::Replies,

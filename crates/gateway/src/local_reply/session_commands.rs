@@ -6,10 +6,10 @@ use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
 };
+use settings::SessionSettings;
 
 use crate::{
     command::{class::Here, embedded_limits},
-    config::{settings::SessionSettings, users},
     console::respool_command::{self, Ask},
     local_reply::{client_commands, info},
     observe::registry::Entry,
@@ -153,7 +153,7 @@ fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
         _ => return write_error(out, "ERR syntax error"),
     };
     if users.admit(name, password.unwrap_or_default()) {
-        who.state.log_in(users::user_name(name));
+        who.state.log_in(settings::user_name(name));
         write_simple(out, "OK");
     } else {
         write_error(out, login_failed(who));
@@ -190,7 +190,7 @@ fn hello(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
             if !who.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
                 return fail(login_failed(who));
             }
-            hello.user = Some(users::user_name(request.arg(at + 1)));
+            hello.user = Some(settings::user_name(request.arg(at + 1)));
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {
             let name = request.arg(at + 1).unwrap_or_default();

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pool::Upstream;
+use settings::HttpSettings;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -14,7 +15,6 @@ use tokio::{
 };
 
 use crate::{
-    config::settings::HttpSettings,
     console::{
         rows::{Cell, Row},
         views::{self, Clients},

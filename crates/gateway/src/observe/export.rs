@@ -4,9 +4,8 @@
 
 use std::io;
 
+use settings::ExportSettings;
 use tracing_subscriber::{Layer, Registry};
-
-use crate::config::log_settings::ExportSettings;
 
 /// The running export.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile. The spans that
 //! are exported take the same way in.
 
+use settings::LogSettings;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt,
     layer::SubscriberExt,
@@ -8,7 +9,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{config::log_settings::LogSettings, observe::export::Export};
+use crate::observe::export::Export;
 
 /// Changes what is logged.
 #[derive(Debug, Clone)]

@@ -11,10 +11,10 @@ use std::{
 };
 
 use pool::{Spent, micros};
+use settings::SlowLogSettings;
 use tokio::time::Instant;
 
 use crate::{
-    config::settings::SlowLogSettings,
     console::rows::{Cell, Row, number, text},
     exclusive::request::Single,
     observe::slow_args,

@@ -7,8 +7,7 @@ use std::{
 };
 
 use clap::Parser;
-
-use crate::config::file::{Config, ConfigError};
+use settings::{Config, ConfigError};
 
 /// A pooled multi-connection gateway for Redis and Valkey.
 #[derive(Clone, Parser)]

@@ -2,7 +2,6 @@
 //! Called by `main`. May use every other room.
 
 pub(crate) mod args;
-pub(crate) mod check;
 pub(crate) mod descriptors;
 pub(crate) mod embedded;
 pub(crate) mod file_watch;

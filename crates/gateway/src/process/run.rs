@@ -6,10 +6,11 @@ use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Endpoint, Pool};
+use settings::{Config, GatewaySettings};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    config::{file::Config, operator::Operator, settings::GatewaySettings},
+    config::operator::Operator,
     listener::accept::Listener,
     metrics::server::Http,
     observe::logs::Logs,
@@ -68,7 +69,7 @@ pub(crate) async fn run(
         http.spawn(bound.run());
     }
     let listen = listener.local_addr().context("cannot listen")?;
-    if let Some(shortage) = descriptors::shortage(&settings, descriptors::raise()) {
+    if let Some(shortage) = settings::shortage(&settings, descriptors::raise()) {
         tracing::warn!(shortage, "too few file descriptors for the configuration");
     }
     if let Some(idle) = settings.idle_threads() {

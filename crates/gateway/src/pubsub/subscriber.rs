@@ -160,7 +160,9 @@ impl Subscriber {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::settings::PubSubSettings, observe::registry::Registry, pubsub::subscriptions::Asked};
+    use settings::PubSubSettings;
+
+    use crate::{observe::registry::Registry, pubsub::subscriptions::Asked};
 
     const BACKLOG: usize = 4;
 

@@ -14,10 +14,10 @@ use std::{
 };
 
 use resp::write_request;
+use settings::PubSubSettings;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
-    config::settings::PubSubSettings,
     observe::registry::Entry,
     pubsub::{
         backlog::{Backlog, Gone},

@@ -1,8 +1,7 @@
 //! What a session knows of its client: the state that Redis would keep for a connection.
 
 use pool::Needs;
-
-use crate::config::failed_logins::FailedLogins;
+use settings::FailedLogins;
 
 /// `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

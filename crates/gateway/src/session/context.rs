@@ -3,12 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use pool::Budget;
+use settings::ConfigError;
 
 use crate::{
-    config::{
-        file::ConfigError,
-        operator::{Operator, Outcome},
-    },
+    config::operator::{Operator, Outcome},
     observe::{counts::Counts, registry::Registry, slow_log::SlowLog},
     pubsub::subscriptions::Feeds,
 };

@@ -16,13 +16,14 @@ use std::{
 
 use pool::{Alarm, Burst, Caller, JobError, REPLY_FREE_BYTES, Share};
 use resp::{RequestLimits, write_error};
+use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
 
 use crate::{
-    config::{in_force::InForce, settings::SessionSettings},
+    config::in_force::InForce,
     exclusive::lending::Lending,
     observe::{
         counts::Fault,

@@ -3,8 +3,7 @@
 
 use pool::JobError;
 use resp::RequestError;
-
-use crate::config::settings::SessionSettings;
+use settings::SessionSettings;
 
 /// How an error reply of the gateway's own begins, on the wire.
 pub(crate) const OWN: &[u8] = b"-ERR respool: ";

@@ -2,20 +2,18 @@
 //! checked; everything behind it trusts them.
 
 use std::{
-    collections::HashSet,
     net::{SocketAddr, ToSocketAddrs},
     num::NonZeroUsize,
     time::Duration,
 };
 
 use pool::{Endpoint, Settings};
-use resp::RequestLimits;
 
-use crate::config::{
-    failed_logins::LoginBounds,
-    file::{Config, ConfigError},
+use crate::{
+    Config, ConfigError,
     log_settings::{ExportSettings, LogSettings, export_settings, log_settings},
-    users::{Digest32, User, Users},
+    ranges::{at_least_one, count, millis, millis_or_zero, value, within},
+    session::{SessionSettings, session_settings},
 };
 
 /// The most connections that mini-redis accepts.
@@ -24,129 +22,61 @@ const EMBEDDED_WORKERS_MAX: usize = 250;
 /// More threads than that are a mistake.
 const THREADS_MAX: usize = 1024;
 
-/// More of anything than that is a mistake, and could not be set aside.
-const COUNT_MAX: usize = 1 << 24;
-
-/// More bytes than that no machine has; sums of a few such bounds are numbers still.
-const BYTES_MAX: usize = 1 << 48;
-
-/// More entries of the slow log, of about 5 KiB each, are a mistake.
-const SLOW_ENTRIES_MAX: usize = 1 << 20;
-
-/// A year: longer waits are mistakes.
-const MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
-
 /// All that the gateway needs to know to start.
 #[derive(Debug, Clone)]
-pub(crate) struct GatewaySettings {
-    pub(crate) listen: Vec<SocketAddr>,
-    pub(crate) reuse_port: bool,
+pub struct GatewaySettings {
+    /// Where clients come; several addresses where a name has several.
+    pub listen: Vec<SocketAddr>,
+    /// A second process may listen on the same address.
+    pub reuse_port: bool,
     /// Changes of the configuration file count as they come.
-    pub(crate) watch: bool,
-    pub(crate) threads: NonZeroUsize,
+    pub watch: bool,
+    /// Threads that serve clients.
+    pub threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
-    pub(crate) embedded: bool,
-    pub(crate) pool: Settings,
-    pub(crate) session: SessionSettings,
+    pub embedded: bool,
+    /// What the pool goes by.
+    pub pool: Settings,
+    /// What sessions go by.
+    pub session: SessionSettings,
     /// `None`: each subscriber has a connection of its own.
-    pub(crate) shared_pubsub: Option<PubSubSettings>,
-    pub(crate) grace_period: Duration,
-    pub(crate) log: LogSettings,
+    pub shared_pubsub: Option<PubSubSettings>,
+    /// How long a drain may take.
+    pub grace_period: Duration,
+    /// What is logged and how.
+    pub log: LogSettings,
     /// Where spans are exported to, if anywhere.
-    pub(crate) export: Option<ExportSettings>,
+    pub export: Option<ExportSettings>,
     /// Where metrics are shown, if anywhere.
-    pub(crate) http: Option<(SocketAddr, HttpSettings)>,
+    pub http: Option<(SocketAddr, HttpSettings)>,
 }
 
 /// What those who ask for metrics are bound by.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpSettings {
-    pub(crate) connections_max: usize,
-    pub(crate) timeout: Duration,
-}
-
-/// What sessions go by.
-#[derive(Debug, Clone)]
-pub(crate) struct SessionSettings {
-    /// The upstream as error texts name it, without credentials.
-    pub(crate) upstream: String,
-    /// It is the one in this process.
-    pub(crate) embedded: bool,
-    pub(crate) clients_max: usize,
-    pub(crate) limits: RequestLimits,
-    pub(crate) input_bytes_max: usize,
-    pub(crate) backlog_bytes_max: usize,
-    pub(crate) replies_bytes_max: usize,
-    pub(crate) batch_max: usize,
-    pub(crate) batch_bytes_max: usize,
-    pub(crate) batch_reply_bytes: usize,
-    pub(crate) queue_timeout: Duration,
-    pub(crate) reply_timeout: Duration,
-    pub(crate) write_timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) db: u32,
-    pub(crate) users: Users,
-    /// Users who may use the console.
-    pub(crate) admins: Vec<String>,
-    pub(crate) login_timeout: Duration,
-    pub(crate) slow_log: SlowLogSettings,
-    pub(crate) logins: LoginBounds,
-    /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
-    pub(crate) denied: HashSet<Vec<u8>>,
-}
-
-/// What the slow log goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SlowLogSettings {
-    /// What takes as long is slow; without a slow log nothing is.
-    pub(crate) threshold_us: u64,
-    pub(crate) entries_max: usize,
+pub struct HttpSettings {
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// How long one may last.
+    pub timeout: Duration,
 }
 
 /// What shared pub/sub goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PubSubSettings {
-    pub(crate) backlog_messages: usize,
-    pub(crate) backlog_bytes_max: usize,
-    pub(crate) subscriptions_max: usize,
-}
-
-pub(crate) fn value<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Value { key, problem: problem.into() })
-}
-
-fn within(key: &'static str, number: usize, max: usize) -> Result<usize, ConfigError> {
-    match number {
-        0 => value(key, "must be at least 1"),
-        number if number > max => value(key, format!("must be at most {max}")),
-        number => Ok(number),
-    }
-}
-
-/// A number of things of which each costs memory.
-fn count(key: &'static str, number: usize) -> Result<usize, ConfigError> {
-    within(key, number, COUNT_MAX)
-}
-
-/// A number of bytes, or of what else costs nothing before it is there.
-fn at_least_one(key: &'static str, number: usize) -> Result<usize, ConfigError> {
-    within(key, number, BYTES_MAX)
-}
-
-fn millis(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
-    match number {
-        0 => value(key, "must be at least 1 ms"),
-        1..=MILLIS_MAX => Ok(Duration::from_millis(number)),
-        _ => value(key, format!("must be at most {MILLIS_MAX} ms")),
-    }
-}
-
-fn millis_or_zero(key: &'static str, number: u64) -> Result<Duration, ConfigError> {
-    if number == 0 { Ok(Duration::ZERO) } else { millis(key, number) }
+pub struct PubSubSettings {
+    /// Messages of a channel that a subscriber may be behind.
+    pub backlog_messages: usize,
+    /// Bytes of messages that are kept for subscribers.
+    pub backlog_bytes_max: usize,
+    /// Channels and patterns, all clients together.
+    pub subscriptions_max: usize,
 }
 
 impl GatewaySettings {
-    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+    /// What `config` means.
+    ///
+    /// # Errors
+    /// A value is out of range, contradicts another, or names nothing. The error names the key.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let threads = within("runtime.threads", config.runtime.threads, THREADS_MAX)?;
         let (embedded, endpoint) = endpoint(config)?;
         let pool = pool_settings(config, endpoint)?;
@@ -170,7 +100,7 @@ impl GatewaySettings {
     }
 
     /// What to say if some threads have no worker.
-    pub(crate) fn idle_threads(&self) -> Option<String> {
+    pub fn idle_threads(&self) -> Option<String> {
         let (threads, workers) = (self.threads.get(), self.pool.workers);
         let idle = threads.checked_sub(workers).filter(|idle| *idle > 0)?;
         Some(format!(
@@ -247,45 +177,6 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
     })
 }
 
-fn session_settings(config: &Config, pool: &Settings, embedded: bool) -> Result<SessionSettings, ConfigError> {
-    let clients = &config.clients;
-    let login_timeout = millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?;
-    let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
-    Ok(SessionSettings {
-        upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
-        embedded,
-        clients_max: count("clients.clients_max", clients.clients_max)?,
-        limits: RequestLimits {
-            request_bytes_max,
-            args_max: count("clients.args_max", clients.args_max)?,
-            bulk_bytes_max: RequestLimits::default().bulk_bytes_max,
-            unauthenticated: false,
-        },
-        input_bytes_max: clients.input_bytes_max.min(BYTES_MAX),
-        backlog_bytes_max: clients.backlog_bytes_max.min(BYTES_MAX),
-        replies_bytes_max: pool.replies_bytes_max,
-        batch_max: count("pool.batch_max", config.pool.batch_max)?,
-        batch_bytes_max: at_least_one("pool.batch_bytes_max", config.pool.batch_bytes_max)?,
-        batch_reply_bytes: at_least_one("pool.batch_reply_bytes", config.pool.batch_reply_bytes)?,
-        queue_timeout: pool.queue_timeout,
-        reply_timeout: pool.reply_timeout,
-        write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
-        idle_timeout: Some(millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms)?)
-            .filter(|timeout| !timeout.is_zero()),
-        db: pool.endpoint.db,
-        users: users(config)?,
-        admins: admins(config)?,
-        login_timeout,
-        logins: LoginBounds {
-            delay_min: millis_or_zero("auth.failure_delay_ms", config.auth.failure_delay_ms)?,
-            delay_max: login_timeout,
-            failures_max: count("auth.failures_max", config.auth.failures_max)?.try_into().unwrap_or(u32::MAX),
-        },
-        slow_log: slow_log_settings(config)?,
-        denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
-    })
-}
-
 fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigError> {
     let pubsub = &config.pubsub;
     let settings = PubSubSettings {
@@ -300,32 +191,6 @@ fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigErro
     }
 }
 
-fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
-    let threshold_us = match config.slowlog.threshold_us {
-        0 => u64::MAX,
-        micros => micros,
-    };
-    let entries_max = at_least_one("slowlog.entries_max", config.slowlog.entries_max)?;
-    if entries_max > SLOW_ENTRIES_MAX {
-        return value("slowlog.entries_max", format!("must be at most {SLOW_ENTRIES_MAX}"));
-    }
-    Ok(SlowLogSettings { threshold_us, entries_max })
-}
-
-fn users(config: &Config) -> Result<Users, ConfigError> {
-    let mut users = Vec::new();
-    for (name, digest) in &config.auth.users {
-        let Some(digest) = Digest32::parse(digest) else {
-            return value(
-                "auth.users",
-                format!("the password of \"{name}\" is not 64 hexadecimal digits of a SHA-256"),
-            );
-        };
-        users.push(User { name: name.clone(), digest });
-    }
-    Ok(Users(users))
-}
-
 fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, ConfigError> {
     let metrics = &config.metrics;
     let settings = HttpSettings {
@@ -338,13 +203,6 @@ fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, 
     match metrics.listen.to_socket_addrs().map(|mut addresses| addresses.next()) {
         Ok(Some(address)) => Ok(Some((address, settings))),
         _ => value("metrics.listen", format!("\"{}\" is no address and port", metrics.listen)),
-    }
-}
-
-fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
-    match config.auth.admins.iter().find(|name| !config.auth.users.contains_key(*name)) {
-        Some(name) => value("auth.admins", format!("\"{name}\" is not in auth.users")),
-        None => Ok(config.auth.admins.clone()),
     }
 }
 

@@ -5,18 +5,20 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 /// The user that `AUTH password` and no login at all stand for.
-pub(crate) const DEFAULT_USER: &str = "default";
+pub const DEFAULT_USER: &str = "default";
 
 /// One who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) name: String,
-    pub(crate) digest: Digest32,
+pub struct User {
+    /// As `AUTH` gives it.
+    pub name: String,
+    /// Of the password.
+    pub digest: Digest32,
 }
 
 /// A SHA-256 digest that does not show in logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Digest32(pub(crate) [u8; 32]);
+pub struct Digest32(pub [u8; 32]);
 
 impl std::fmt::Debug for Digest32 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,7 +28,7 @@ impl std::fmt::Debug for Digest32 {
 
 impl Digest32 {
     /// From 64 hexadecimal digits.
-    pub(crate) fn parse(hex: &str) -> Option<Self> {
+    pub fn parse(hex: &str) -> Option<Self> {
         let mut digest = [0; 32];
         if hex.len() != 64 || !hex.is_ascii() {
             return None;
@@ -39,28 +41,28 @@ impl Digest32 {
 }
 
 /// The name under which a client has logged in that gave `name`, or none.
-pub(crate) fn user_name(name: Option<&[u8]>) -> String {
+pub fn user_name(name: Option<&[u8]>) -> String {
     name.map_or_else(|| DEFAULT_USER.to_owned(), |name| String::from_utf8_lossy(name).into_owned())
 }
 
 /// All who may log in; nobody has to if there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Users(pub(crate) Vec<User>);
+pub struct Users(pub Vec<User>);
 
 impl Users {
     /// Whether clients have to log in.
-    pub(crate) fn are_required(&self) -> bool {
+    pub fn are_required(&self) -> bool {
         !self.0.is_empty()
     }
 
     /// Whether there is a user of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|user| user.name == name)
     }
 
     /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a
     /// wrong name as for a wrong password.
-    pub(crate) fn admit(&self, name: Option<&[u8]>, password: &[u8]) -> bool {
+    pub fn admit(&self, name: Option<&[u8]>, password: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(password).into();
         let name = name.unwrap_or(DEFAULT_USER.as_bytes());
         if !self.are_required() {

@@ -1,25 +1,24 @@
 //! What the configuration means for what is told to the outside: log lines and exported spans. A part of
 //! `settings`, which calls it.
 
-use crate::config::{
-    file::{Config, ConfigError},
-    settings::value,
-};
+use crate::{Config, ConfigError, ranges::value};
 
 /// Where logs go and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogSettings {
-    pub(crate) filter: String,
-    pub(crate) json: bool,
+pub struct LogSettings {
+    /// Directives, as `tracing` has them.
+    pub filter: String,
+    /// One JSON object a line, rather than text.
+    pub json: bool,
 }
 
 /// Where spans go and how many.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ExportSettings {
+pub struct ExportSettings {
     /// With the path.
-    pub(crate) endpoint: String,
+    pub endpoint: String,
     /// The share of them, at most 1.
-    pub(crate) sample_ratio: f64,
+    pub sample_ratio: f64,
 }
 
 pub(crate) fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 /// What one connection may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LoginBounds {
+pub struct LoginBounds {
     /// Before the answer to the first wrong password.
-    pub(crate) delay_min: Duration,
+    pub delay_min: Duration,
     /// Before any answer.
-    pub(crate) delay_max: Duration,
+    pub delay_max: Duration,
     /// With this many wrong passwords the connection is closed.
-    pub(crate) failures_max: u32,
+    pub failures_max: u32,
 }
 
 /// The wrong passwords of one connection. Neither a right one nor `RESET` makes them forgotten, or whoever can
 /// log in could go on guessing other users' passwords.
 #[derive(Debug, Default)]
-pub(crate) struct FailedLogins {
+pub struct FailedLogins {
     count: u32,
     /// So many have been waited for.
     settled: u32,
@@ -26,19 +26,21 @@ pub(crate) struct FailedLogins {
 
 /// What is due for wrong passwords.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Penalty {
-    pub(crate) delay: Duration,
-    pub(crate) close: bool,
+pub struct Penalty {
+    /// Before the answer.
+    pub delay: Duration,
+    /// With the answer the connection ends.
+    pub close: bool,
 }
 
 impl FailedLogins {
     /// Takes note of a wrong password.
-    pub(crate) fn add(&mut self) {
+    pub fn add(&mut self) {
         self.count = self.count.saturating_add(1);
     }
 
     /// What is due for those that came since this was last asked, if any did.
-    pub(crate) fn settle(&mut self, bounds: LoginBounds) -> Option<Penalty> {
+    pub fn settle(&mut self, bounds: LoginBounds) -> Option<Penalty> {
         if self.settled == self.count {
             return None;
         }

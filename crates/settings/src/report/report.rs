@@ -4,10 +4,7 @@ use std::fmt::Write;
 
 use pool::REPLY_FREE_BYTES;
 
-use crate::{
-    config::{file::Config, settings::GatewaySettings},
-    process::descriptors,
-};
+use crate::{Config, GatewaySettings, report::descriptors};
 
 /// An idle session, in bytes: task, entry, buffers.
 const IDLE_CLIENT_BYTES: usize = 3 * 1024;
@@ -24,8 +21,8 @@ const SLOW_ENTRY_BYTES: usize = 5 * 1024;
 /// A worker's read buffer and a little more, in bytes.
 const WORKER_BYTES: usize = 80 * 1024;
 
-/// The report, itself a configuration file.
-pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
+/// The report, itself a configuration file. The system allows `descriptors_max`, if it has a limit.
+pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Option<usize>) -> String {
     let mut report = toml::to_string(&config.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"));
     let clients = settings.session.clients_max;
     let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
@@ -53,7 +50,7 @@ pub(crate) fn report(config: &Config, settings: &GatewaySettings) -> String {
     let _ = writeln!(report, "# Beyond that: a burst for each client that waits for its place in queue_bytes_max,");
     let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
-    let shortage = descriptors::shortage(settings, descriptors::raise());
+    let shortage = descriptors::shortage(settings, descriptors_max);
     for warning in shortage.into_iter().chain(settings.idle_threads()) {
         let _ = writeln!(report, "# WARNING: {warning}");
     }
@@ -68,7 +65,7 @@ mod tests {
     fn the_report_is_the_configuration_it_reports() {
         let config = Config::default();
         let settings = GatewaySettings::new(&config).unwrap();
-        let report = report(&config, &settings);
+        let report = report(&config, &settings, None);
         assert_eq!(toml::from_str::<Config>(&report).unwrap(), config);
         assert!(report.contains("together") && !report.contains("runtime.threads ="), "{report}");
     }
@@ -76,7 +73,7 @@ mod tests {
     #[test]
     fn threads_without_a_worker_are_warned_of() {
         let config = toml::from_str("[runtime]\nthreads = 3\n[pool]\nworkers = 2").unwrap();
-        let report = report(&config, &GatewaySettings::new(&config).unwrap());
+        let report = report(&config, &GatewaySettings::new(&config).unwrap(), None);
         assert!(report.contains("# WARNING: pool.workers = 2 leaves 1 of runtime.threads = 3 without"), "{report}");
     }
 }

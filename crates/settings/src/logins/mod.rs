@@ -1,0 +1,4 @@
+//! Who may log in, and what a wrong password costs.
+
+pub(crate) mod failed_logins;
+pub(crate) mod users;

@@ -1,0 +1,4 @@
+//! What `--check` tells of a configuration: its keys, and what its bounds may cost in memory and descriptors.
+
+pub(crate) mod descriptors;
+pub(crate) mod report;

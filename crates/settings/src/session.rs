@@ -1,0 +1,150 @@
+//! What the configuration means for sessions. A part of `settings`, which calls it.
+
+use std::{collections::HashSet, time::Duration};
+
+use pool::Settings;
+use resp::RequestLimits;
+
+use crate::{
+    Config, ConfigError,
+    logins::{
+        failed_logins::LoginBounds,
+        users::{Digest32, User, Users},
+    },
+    ranges::{BYTES_MAX, at_least_one, count, millis, millis_or_zero, value},
+};
+
+/// More entries of the slow log, of about 5 KiB each, are a mistake.
+const SLOW_ENTRIES_MAX: usize = 1 << 20;
+
+/// What sessions go by.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// The upstream as error texts name it, without credentials.
+    pub upstream: String,
+    /// It is the one in this process.
+    pub embedded: bool,
+    /// Connected clients.
+    pub clients_max: usize,
+    /// What one request may be.
+    pub limits: RequestLimits,
+    /// Bytes of unfinished requests, all clients together, beyond 64 KiB each.
+    pub input_bytes_max: usize,
+    /// Bytes of requests that are read ahead of a client that does not take its replies.
+    pub backlog_bytes_max: usize,
+    /// Bytes of replies that all clients together have not read, beyond 64 KiB each.
+    pub replies_bytes_max: usize,
+    /// Requests in one burst.
+    pub batch_max: usize,
+    /// Bytes of one burst.
+    pub batch_bytes_max: usize,
+    /// Bytes that the replies to one burst should have.
+    pub batch_reply_bytes: usize,
+    /// How long a request may wait for a worker.
+    pub queue_timeout: Duration,
+    /// How long a reply may take.
+    pub reply_timeout: Duration,
+    /// A client that takes nothing for this long is closed.
+    pub write_timeout: Duration,
+    /// A client that sends nothing for this long is closed, if any.
+    pub idle_timeout: Option<Duration>,
+    /// The database that a session begins in.
+    pub db: u32,
+    /// Who may log in.
+    pub users: Users,
+    /// Users who may use the console.
+    pub admins: Vec<String>,
+    /// How long a client may take to log in.
+    pub login_timeout: Duration,
+    /// What the slow log goes by.
+    pub slow_log: SlowLogSettings,
+    /// What a wrong password costs.
+    pub logins: LoginBounds,
+    /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
+    pub denied: HashSet<Vec<u8>>,
+}
+
+/// What the slow log goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowLogSettings {
+    /// What takes as long is slow; without a slow log nothing is.
+    pub threshold_us: u64,
+    /// How many are kept.
+    pub entries_max: usize,
+}
+
+pub(crate) fn session_settings(
+    config: &Config,
+    pool: &Settings,
+    embedded: bool,
+) -> Result<SessionSettings, ConfigError> {
+    let clients = &config.clients;
+    let login_timeout = millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?;
+    let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
+    Ok(SessionSettings {
+        upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
+        embedded,
+        clients_max: count("clients.clients_max", clients.clients_max)?,
+        limits: RequestLimits {
+            request_bytes_max,
+            args_max: count("clients.args_max", clients.args_max)?,
+            bulk_bytes_max: RequestLimits::default().bulk_bytes_max,
+            unauthenticated: false,
+        },
+        input_bytes_max: clients.input_bytes_max.min(BYTES_MAX),
+        backlog_bytes_max: clients.backlog_bytes_max.min(BYTES_MAX),
+        replies_bytes_max: pool.replies_bytes_max,
+        batch_max: count("pool.batch_max", config.pool.batch_max)?,
+        batch_bytes_max: at_least_one("pool.batch_bytes_max", config.pool.batch_bytes_max)?,
+        batch_reply_bytes: at_least_one("pool.batch_reply_bytes", config.pool.batch_reply_bytes)?,
+        queue_timeout: pool.queue_timeout,
+        reply_timeout: pool.reply_timeout,
+        write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
+        idle_timeout: Some(millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms)?)
+            .filter(|timeout| !timeout.is_zero()),
+        db: pool.endpoint.db,
+        users: users(config)?,
+        admins: admins(config)?,
+        login_timeout,
+        logins: LoginBounds {
+            delay_min: millis_or_zero("auth.failure_delay_ms", config.auth.failure_delay_ms)?,
+            delay_max: login_timeout,
+            failures_max: count("auth.failures_max", config.auth.failures_max)?.try_into().unwrap_or(u32::MAX),
+        },
+        slow_log: slow_log_settings(config)?,
+        denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
+    })
+}
+
+fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
+    let threshold_us = match config.slowlog.threshold_us {
+        0 => u64::MAX,
+        micros => micros,
+    };
+    let entries_max = at_least_one("slowlog.entries_max", config.slowlog.entries_max)?;
+    if entries_max > SLOW_ENTRIES_MAX {
+        return value("slowlog.entries_max", format!("must be at most {SLOW_ENTRIES_MAX}"));
+    }
+    Ok(SlowLogSettings { threshold_us, entries_max })
+}
+
+fn users(config: &Config) -> Result<Users, ConfigError> {
+    let mut users = Vec::new();
+    for (name, digest) in &config.auth.users {
+        let Some(digest) = Digest32::parse(digest) else {
+            return value(
+                "auth.users",
+                format!("the password of \"{name}\" is not 64 hexadecimal digits of a SHA-256"),
+            );
+        };
+        users.push(User { name: name.clone(), digest });
+    }
+    Ok(Users(users))
+}
+
+fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
+    match config.auth.admins.iter().find(|name| !config.auth.users.contains_key(*name)) {
+        Some(name) => value("auth.admins", format!("\"{name}\" is not in auth.users")),
+        None => Ok(config.auth.admins.clone()),
+    }
+}
