@@ -21,13 +21,14 @@ pub struct Cli {
 /// The things it can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Load one endpoint and report rate, latency and wrong replies.
+    /// Load one endpoint and report rate, latency and wrong replies. Writes keys there; --clean removes them.
     Run(Box<RunArgs>),
     /// Push commands into the queue of the pool library, in this process.
     Pool(Box<PoolArgs>),
     /// Start several systems in front of one Redis, load them in turns, and set them side by side.
     Compare(Box<CompareArgs>),
-    /// Find pool.workers, pool.pipeline_depth and runtime.threads for an upstream by measuring.
+    /// Find pool.workers, pool.pipeline_depth and runtime.threads for an upstream by measuring. Writes keys
+    /// there; --clean removes them.
     Tune(Box<TuneArgs>),
     /// Pass connections on to an upstream and hold its replies back, to have a far one at hand.
     Relay(RelayArgs),

@@ -32,9 +32,11 @@ pub async fn compare(args: &CompareArgs, interrupt: &Interrupt) -> Result<u8, Fa
         skipped,
         tables: Vec::new(),
         ended: Ended::Done,
+        keys: Vec::new(),
     };
     let measured =
         course::measure(args, &courses, &systems, &redis, interrupt, &progress, &mut comparison.tables).await;
+    comparison.keys = course::clean_strangers(args, &courses).await;
     drop(progress);
     comparison.tables.iter_mut().for_each(Table::settle);
     match measured {

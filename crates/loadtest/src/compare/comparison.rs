@@ -7,6 +7,7 @@ use crate::{
     measure::{
         median::median,
         outcome::{Ended, Outcome},
+        written_keys::WrittenKeys,
     },
 };
 
@@ -21,6 +22,8 @@ pub struct Comparison {
     pub tables: Vec<Table>,
     /// How it ended.
     pub ended: Ended,
+    /// Of each system that somebody else has started, what became of the keys that were written there.
+    pub keys: Vec<(String, WrittenKeys)>,
 }
 
 /// The systems under one workload.
@@ -87,7 +90,8 @@ impl Comparison {
         } else if self.ended == Ended::Interrupted {
             130
         } else {
-            u8::from(outcomes().any(Outcome::is_target_failing)) * 2
+            let is_left = self.keys.iter().any(|(_, keys)| keys.not_removed.is_some());
+            u8::from(is_left || outcomes().any(Outcome::is_target_failing)) * 2
         }
     }
 }

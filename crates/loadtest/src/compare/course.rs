@@ -1,7 +1,7 @@
 //! The way through a comparison: every workload in turn, and in each as many rounds as asked for, in which
 //! every system has its turn.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     compare::{
@@ -13,11 +13,11 @@ use crate::{
     },
     drive::{drive, interrupt::Interrupt},
     load::{Load, LoadError, Until, mix::Operation},
-    measure::outcome::Ended,
+    measure::{outcome::Ended, written_keys::WrittenKeys},
     report::{failure::Failure, progress::Progress},
     system::System,
     target::Target,
-    traffic::fill::fill,
+    traffic::{clean::clean, fill::fill},
 };
 
 /// One table to be.
@@ -94,6 +94,27 @@ pub async fn measure(
         }
     }
     Ok(())
+}
+
+/// Removes from the systems that somebody else has started what the loads have written there, if that is
+/// asked for, and tells what became of it.
+pub async fn clean_strangers(args: &CompareArgs, courses: &[Course]) -> Vec<(String, WrittenKeys)> {
+    let mut found = Vec::new();
+    for (name, target) in &args.with {
+        let mut by_prefix: BTreeMap<String, Load> = BTreeMap::new();
+        for course in courses {
+            let load = course.workload.load(target.clone(), &args.work, Duration::ZERO, 1.0);
+            let widest = by_prefix.entry(load.key_prefix.clone()).or_insert_with(|| load.clone());
+            widest.connections = widest.connections.max(load.connections);
+        }
+        for load in by_prefix.into_values() {
+            let load = Load { fill: true, clean: args.work.clean, ..load };
+            let mut keys = WrittenKeys::of(&load);
+            clean(&load, &mut keys).await;
+            found.push((name.clone(), keys));
+        }
+    }
+    found
 }
 
 /// The rate of the open loop; measured, if it is to be a third of direct's.

@@ -7,7 +7,7 @@ use crate::{
     measure::{counts::Counts, outcome::Ended},
     report::{
         page::{page, preformatted, quantiles, section},
-        table::{columns, ms, rate},
+        table::{self, columns, ms, rate},
     },
 };
 
@@ -27,6 +27,9 @@ pub fn text(comparison: &Comparison) -> String {
     }
     for table in &comparison.tables {
         text += &format!("\n{}\n({})\n{}", table.title, table.load, table_text(table));
+    }
+    for (name, keys) in &comparison.keys {
+        text += &table::keys(keys).map(|keys| format!("\n{name}: {keys}\n")).unwrap_or_default();
     }
     if comparison.ended == Ended::Interrupted {
         text += "\ninterrupted: this is what there was until then\n";
@@ -117,6 +120,7 @@ pub fn html(comparison: &Comparison) -> String {
         skipped: comparison.skipped.clone(),
         tables: Vec::new(),
         ended: comparison.ended,
+        keys: Vec::new(),
     });
     page("Systems compared", &format!("{}{}", preformatted(&systems), plots.collect::<String>()))
 }

@@ -52,7 +52,7 @@ impl Workload {
         work.apply(&mut load);
         load.until = Until::Time(time);
         load.warmup = time / 5;
-        load.fill = false;
+        (load.fill, load.clean) = (false, false);
         match self {
             Self::C1 => load.connections = 1,
             Self::C50 => {}

@@ -26,7 +26,7 @@ use crate::{
         tally::Tally,
         timeline::{Sample, Timeline},
     },
-    traffic::{fill::fill, ledger::Ledger},
+    traffic::{clean::clean, fill::fill, ledger::Ledger},
 };
 
 /// After this time without a single connection the target counts as dead.
@@ -110,7 +110,9 @@ pub async fn drive(load: &Load, interrupt: &Interrupt, mut told: impl FnMut(Mome
     told(Moment::End);
     let ended = ended.unwrap_or(Ended::Done);
     driver.finish(ended, interrupt).await;
-    Ok(Outcome::new(load, &driver.tally(), &timeline, ended))
+    let mut outcome = Outcome::new(load, &driver.tally(), &timeline, ended);
+    clean(load, &mut outcome.keys).await;
+    Ok(outcome)
 }
 
 impl Driver {

@@ -26,6 +26,9 @@ pub struct WorkArgs {
     /// Write all keys once before the load, so that no `get` finds nothing.
     #[arg(long)]
     pub fill: bool,
+    /// Remove the keys that the load has written, when it is over. Without it they stay.
+    #[arg(long)]
+    pub clean: bool,
     /// RESP version: 2 or 3.
     #[arg(long, value_name = "VERSION", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
     pub protocol: u8,
@@ -47,6 +50,7 @@ impl WorkArgs {
         load.key_choice = self.key_choice;
         load.key_prefix.clone_from(&self.key_prefix);
         load.fill = self.fill;
+        load.clean = self.clean;
         load.protocol = self.protocol;
         load.verify = self.verify;
         load.seed = self.seed;

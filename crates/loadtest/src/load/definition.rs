@@ -7,12 +7,16 @@ use thiserror::Error;
 
 use crate::{
     load::{
+        key_kind::KeyKind,
         keys::KeyChoice,
         mix::Mix,
         size::{STAMP_BYTES, ValueSize},
     },
     target::{Target, TargetError},
 };
+
+/// More keys would take longer to remove than anybody waits.
+const KEYS_CLEANED_MAX: u64 = 20_000_000;
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +51,7 @@ pub struct Load {
     pub keys: u64,
     pub key_choice: KeyChoice,
     pub fill: bool,
+    pub clean: bool,
     pub key_prefix: String,
     pub protocol: u8,
     pub verify: bool,
@@ -96,6 +101,7 @@ impl Load {
             keys: 10_000,
             key_choice: KeyChoice::Uniform,
             fill: false,
+            clean: false,
             key_prefix: "loadtest:".to_owned(),
             protocol: 2,
             verify: false,
@@ -105,6 +111,11 @@ impl Load {
             connect_timeout: Duration::from_secs(5),
             seed: 1,
         }
+    }
+
+    /// How many keys it may write.
+    pub fn keys_written_max(&self) -> u64 {
+        KeyKind::ALL.iter().map(|kind| kind.written_by(self)).sum()
     }
 
     /// Holds the fields against each other.
@@ -127,6 +138,9 @@ impl Load {
         }
         if self.verify && self.keys > 20_000_000 {
             return refuse("--verify keeps a record of every key and takes up to 20000000 --keys".to_owned());
+        }
+        if self.clean && self.keys > KEYS_CLEANED_MAX {
+            return refuse(format!("--clean removes keys by their names and takes up to {KEYS_CLEANED_MAX} --keys"));
         }
         if self.threads > self.connections {
             return refuse(format!("{} threads cannot share {} connections", self.threads, self.connections));

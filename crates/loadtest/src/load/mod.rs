@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod definition;
+pub mod key_kind;
 pub mod keys;
 pub mod mix;
 pub mod size;

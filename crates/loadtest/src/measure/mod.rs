@@ -5,4 +5,5 @@ pub mod median;
 pub mod outcome;
 pub mod tally;
 pub mod timeline;
+pub mod written_keys;
 pub mod wrong;

@@ -11,6 +11,7 @@ use crate::{
         counts::Counts,
         tally::Tally,
         timeline::{Sample, Timeline},
+        written_keys::WrittenKeys,
     },
 };
 
@@ -79,6 +80,10 @@ pub struct Outcome {
     pub operations: u64,
     /// The same by the second.
     pub rate: f64,
+    /// Operations that were answered without an error after it; they count for latency, not for the rate.
+    pub operations_late: u64,
+    /// Operations that were answered without an error in the warm-up; they count for nothing.
+    pub operations_warmup: u64,
     /// The rate that an open loop was to keep.
     pub rate_wanted: Option<f64>,
     /// Latency of all operations.
@@ -97,6 +102,8 @@ pub struct Outcome {
     pub timeline: Vec<Sample>,
     /// Bytes received within the measured time, by the second.
     pub received_per_s: f64,
+    /// What happened to the keys that the load has written.
+    pub keys: WrittenKeys,
     /// Whether replies were verified.
     pub verify: bool,
     /// What went wrong, the warm-up included.
@@ -120,6 +127,8 @@ impl Outcome {
             seconds: timeline.seconds,
             operations: timeline.operations,
             rate: per_second(timeline.operations),
+            operations_late: latency.len().saturating_sub(timeline.operations),
+            operations_warmup: tally.operations_warmup,
             rate_wanted: match load.pace {
                 Pace::Closed => None,
                 Pace::Open(rate) => Some(rate),
@@ -136,14 +145,18 @@ impl Outcome {
             lag: tally.lag.as_ref().map(Times::new),
             timeline: timeline.samples.clone(),
             received_per_s: per_second(timeline.received),
+            keys: WrittenKeys::of(load),
             verify: load.verify,
             counts: tally.counts.clone(),
         }
     }
 
-    /// Whether the target failed: errors, losses, or an end before time.
+    /// Whether the target failed: errors, losses, keys that it did not let be removed, or an end before time.
     pub fn is_target_failing(&self) -> bool {
-        self.ended == Ended::Dead || self.counts.has_failures() || (self.operations == 0 && self.ended == Ended::Done)
+        self.ended == Ended::Dead
+            || self.counts.has_failures()
+            || self.keys.not_removed.is_some()
+            || (self.operations == 0 && self.ended == Ended::Done)
     }
 
     /// The exit code: see the README's table.

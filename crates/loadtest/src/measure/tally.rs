@@ -34,6 +34,8 @@ pub struct Tally {
     pub connects: Option<Histogram<u64>>,
     /// Operations answered without an error.
     pub operations: u64,
+    /// The same in the warm-up.
+    pub operations_warmup: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Connections open at this moment.
@@ -56,7 +58,7 @@ impl Tally {
         self.latencies.iter_mut().flatten().for_each(Histogram::reset);
         self.queued.iter_mut().for_each(Histogram::reset);
         self.lag.iter_mut().for_each(Histogram::reset);
-        self.operations = 0;
+        self.operations_warmup += std::mem::take(&mut self.operations);
         self.bytes_received = 0;
     }
 
@@ -85,6 +87,7 @@ impl Tally {
         merge_histograms(&mut self.queued, other.queued.as_ref());
         merge_histograms(&mut self.connects, other.connects.as_ref());
         self.operations += other.operations;
+        self.operations_warmup += other.operations_warmup;
         self.bytes_received += other.bytes_received;
         self.connected += other.connected;
         self.last_reply = self.last_reply.max(other.last_reply);
@@ -129,7 +132,7 @@ mod tests {
         tally.record(Operation::Get, Duration::from_millis(1));
         tally.counts.record_error("ERR no");
         tally.clear_measured();
-        assert_eq!((tally.operations, tally.latency().len()), (0, 0));
+        assert_eq!((tally.operations, tally.operations_warmup, tally.latency().len()), (0, 1, 0));
         assert_eq!(tally.counts.error_replies, 1);
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::measure::outcome::{Ended, Outcome, Times};
+use crate::measure::{
+    outcome::{Ended, Outcome, Times},
+    written_keys::WrittenKeys,
+};
 
 /// Lines up columns: the first to the left, the others to the right.
 pub fn columns(rows: &[Vec<String>]) -> String {
@@ -80,12 +83,16 @@ pub fn outcome(outcome: &Outcome) -> String {
     let mut line = |line: String| writeln!(text, "{line}").expect("a String takes all");
     let wanted = outcome.rate_wanted.map(|wanted| format!(" of {} wanted", rate(wanted))).unwrap_or_default();
     line(format!(
-        "{} operations/s{wanted}   ({} in {:.2} s, {:.1} MB/s received)\n",
+        "{} operations/s{wanted}   ({} answered in {:.2} s, {:.1} MB/s received)",
         rate(outcome.rate),
         count(outcome.operations),
         outcome.seconds,
         outcome.received_per_s / 1e6
     ));
+    if outcome.operations_late > 0 {
+        line(format!("{} more were answered after that; they count for latency only", count(outcome.operations_late)));
+    }
+    line(String::new());
     let mut rows = vec![times_head("latency, ms"), times("all", &outcome.latency)];
     if outcome.by_operation.len() > 1 {
         rows.extend(outcome.by_operation.iter().map(|(operation, found)| times(operation.name(), found)));
@@ -95,7 +102,24 @@ pub fn outcome(outcome: &Outcome) -> String {
     rows.extend(outcome.lag.as_ref().map(|found| times("harness lag", found)));
     line(columns(&rows));
     failures(outcome, &mut line);
+    keys(&outcome.keys).into_iter().for_each(line);
     text
+}
+
+/// What became of the keys that a command has written.
+pub fn keys(keys: &WrittenKeys) -> Option<String> {
+    if let Some(reason) = &keys.not_removed {
+        return Some(format!("KEYS NOT REMOVED: {reason}"));
+    }
+    match keys.removed {
+        Some(removed) => Some(format!("{} keys that begin with `{}` removed again", count(removed), keys.prefix)),
+        None if keys.at_most == 0 => None,
+        None => Some(format!(
+            "up to {} keys that begin with `{}` stay in the target; --clean removes them",
+            count(keys.at_most),
+            keys.prefix
+        )),
+    }
 }
 
 fn failures(outcome: &Outcome, line: &mut impl FnMut(String)) {
@@ -127,7 +151,11 @@ fn failures(outcome: &Outcome, line: &mut impl FnMut(String)) {
         line(format!("{} connections made again", count(outcome.counts.reconnects)));
     }
     if outcome.verify && outcome.counts.wrong.is_empty() {
-        line(format!("{} replies verified, none wrong", count(outcome.counts.verified)));
+        let with_warmup = match outcome.operations_warmup {
+            0 => String::new(),
+            warmup => format!(" ({} operations of the warm-up included)", count(warmup)),
+        };
+        line(format!("{} replies verified, none wrong{with_warmup}", count(outcome.counts.verified)));
     } else if !outcome.counts.wrong.is_empty() {
         let kinds: Vec<_> =
             outcome.counts.wrong.iter().map(|(wrong, times)| format!("{} {wrong}", count(*times))).collect();

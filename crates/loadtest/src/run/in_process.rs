@@ -28,10 +28,11 @@ use crate::{
         outcome::{Ended, Outcome},
         tally::{Tally, as_nanos, nanoseconds},
         timeline::Timeline,
+        written_keys::WrittenKeys,
     },
     report::{ReportArgs, deliver, failure::Failure, page, progress::Progress, table},
     target::Target,
-    traffic::{fill::fill, ledger::Ledger, replies::Replies, requests::Requests},
+    traffic::{clean::clean, fill::fill, ledger::Ledger, replies::Replies, requests::Requests},
 };
 
 /// How long the producers may take to get their last replies, beyond the pool's own limits.
@@ -111,6 +112,12 @@ pub async fn in_process(args: &PoolArgs, interrupt: &Interrupt) -> Result<u8, Fa
     settings.queue_capacity = args.queue as usize;
     settings.pipeline_depth = args.pipeline_depth.map_or(settings.pipeline_depth, |depth| depth.get() as usize);
     let mut outcome = measure(&load, Pool::start(settings), interrupt).await?;
+    if embedded.is_some() {
+        // They go with their upstream.
+        outcome.keys = WrittenKeys::default();
+    } else {
+        clean(&load, &mut outcome.keys).await;
+    }
     let (text, queue) = (outcome.load.replacen("connections", "producers", 1), args.queue);
     outcome.load = format!("{} workers, queue {queue}, {text}", args.workers);
     deliver(&args.report, &outcome, || table::outcome(&outcome), || page::outcome(&outcome))?;

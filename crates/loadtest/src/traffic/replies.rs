@@ -148,8 +148,12 @@ impl Replies {
             self.check(&awaited, bytes, tally);
         }
         self.answered += u64::from(awaited.last);
-        if awaited.last && !std::mem::take(&mut self.failed) && awaited.measured {
-            tally.record(awaited.operation, now.saturating_duration_since(awaited.since));
+        if awaited.last && !std::mem::take(&mut self.failed) {
+            if awaited.measured {
+                tally.record(awaited.operation, now.saturating_duration_since(awaited.since));
+            } else {
+                tally.operations_warmup += 1;
+            }
         }
     }
 

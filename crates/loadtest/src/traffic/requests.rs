@@ -8,6 +8,7 @@ use resp::{write_array, write_bulk};
 use crate::{
     load::{
         Load,
+        key_kind::KeyKind,
         keys::Keys,
         mix::{Mix, Operation},
         size::ValueSize,
@@ -58,7 +59,7 @@ impl Requests {
     /// The name of this connection's own list, for its blocking operations.
     pub fn own_list(&self) -> Vec<u8> {
         let mut name = Vec::new();
-        write_name(&mut name, &self.prefix, b"queue:", u64::from(self.writer));
+        KeyKind::Queue.write_name(&mut name, &self.prefix, u64::from(self.writer));
         name
     }
 
@@ -111,7 +112,7 @@ impl Requests {
 
     /// Appends a `SET` of this key, without a stamp.
     pub fn fill(&mut self, out: &mut Vec<u8>, key: u64) {
-        self.name(b"text:", key);
+        self.name(KeyKind::Text, key);
         write_array(out, 3);
         write_bulk(out, b"SET");
         write_bulk(out, &self.key);
@@ -122,9 +123,9 @@ impl Requests {
         if self.ledger.is_some() { expected } else { Expected::Anything }
     }
 
-    fn name(&mut self, family: &[u8], key: u64) {
+    fn name(&mut self, kind: KeyKind, key: u64) {
         self.key.clear();
-        write_name(&mut self.key, &self.prefix, family, key);
+        kind.write_name(&mut self.key, &self.prefix, key);
     }
 
     /// A key that this connection may write.
@@ -135,7 +136,7 @@ impl Requests {
 
     fn get(&mut self, out: &mut Vec<u8>) -> Expected {
         let key = self.keys.pick(&mut self.rng);
-        self.name(b"text:", key);
+        self.name(KeyKind::Text, key);
         write_array(out, 2);
         write_bulk(out, b"GET");
         write_bulk(out, &self.key);
@@ -151,7 +152,7 @@ impl Requests {
         let mut keys = [0; MGET_KEYS];
         for slot in &mut keys {
             *slot = self.keys.pick(&mut self.rng);
-            self.name(b"text:", *slot);
+            self.name(KeyKind::Text, *slot);
             write_bulk(out, &self.key);
         }
         self.ledger.as_ref().map_or(Expected::Anything, |ledger| {
@@ -164,7 +165,7 @@ impl Requests {
     fn set(&mut self, out: &mut Vec<u8>) -> (u64, u64) {
         let key = self.own_key();
         let version = self.ledger.as_ref().map_or(0, |ledger| ledger.texts[at(key)].next_version());
-        self.name(b"text:", key);
+        self.name(KeyKind::Text, key);
         write_array(out, 3);
         write_bulk(out, b"SET");
         write_bulk(out, &self.key);
@@ -174,7 +175,7 @@ impl Requests {
 
     fn incr(&mut self, out: &mut Vec<u8>) -> u64 {
         let key = self.own_key();
-        self.name(b"count:", key);
+        self.name(KeyKind::Count, key);
         write_array(out, 2);
         write_bulk(out, b"INCR");
         write_bulk(out, &self.key);
@@ -183,7 +184,7 @@ impl Requests {
 
     /// A counter of its own for each connection, so that its answer needs no further key.
     fn incr_of_transaction(&mut self, out: &mut Vec<u8>) {
-        self.name(b"executed:", u64::from(self.writer));
+        self.name(KeyKind::Executed, u64::from(self.writer));
         write_array(out, 2);
         write_bulk(out, b"INCR");
         write_bulk(out, &self.key);
@@ -192,7 +193,7 @@ impl Requests {
     fn lpush(&mut self, out: &mut Vec<u8>) -> Expected {
         let key = self.own_key();
         let version = self.ledger.as_ref().map_or(0, |ledger| ledger.lists[at(key)].next_version());
-        self.name(b"list:", key);
+        self.name(KeyKind::List, key);
         write_array(out, 3);
         write_bulk(out, b"LPUSH");
         write_bulk(out, &self.key);
@@ -210,7 +211,7 @@ impl Requests {
 
     fn lrange(&mut self, out: &mut Vec<u8>) -> Expected {
         let key = self.keys.pick(&mut self.rng);
-        self.name(b"list:", key);
+        self.name(KeyKind::List, key);
         write_array(out, 4);
         for arg in [&b"LRANGE"[..], &self.key, b"0", b"9"] {
             write_bulk(out, arg);
@@ -223,7 +224,7 @@ impl Requests {
 
     fn rpush(&mut self, out: &mut Vec<u8>) {
         self.popped += 1;
-        self.name(b"queue:", u64::from(self.writer));
+        self.name(KeyKind::Queue, u64::from(self.writer));
         write_array(out, 3);
         write_bulk(out, b"RPUSH");
         write_bulk(out, &self.key);
@@ -248,15 +249,4 @@ impl Requests {
             None => write_bulk(out, &self.value[..size]),
         }
     }
-}
-
-fn write_name(out: &mut Vec<u8>, prefix: &[u8], family: &[u8], key: u64) {
-    out.extend_from_slice(prefix);
-    out.extend_from_slice(family);
-    let (mut digits, mut left) = ([b'0'; 12], key);
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (left % 10) as u8;
-        left /= 10;
-    }
-    out.extend_from_slice(&digits);
 }

@@ -17,9 +17,13 @@ pub struct TuneArgs {
     /// The Redis to put respool in front of.
     #[arg(long, value_name = "URL")]
     pub upstream: Target,
-    /// Write the found values into this configuration file; its comments and other keys stay.
+    /// Write the found values into this configuration file; its comments and other keys stay. Nothing is
+    /// written if the answer is not sure: then the exit code is 3.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Write them even if the answer is not sure, or if no pool keeps the p99 that was asked for.
+    #[arg(long, requires = "write")]
+    pub force: bool,
     /// Only pools that keep this p99, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub p99_ms: Option<f64>,

@@ -12,13 +12,13 @@ use toml_edit::DocumentMut;
 use crate::{
     drive::{drive, interrupt::Interrupt},
     load::{Load, LoadError, Until},
-    measure::outcome::Ended,
+    measure::{outcome::Ended, written_keys::WrittenKeys},
     report::{deliver, failure::Failure, progress::Progress},
     system::{
         SystemError,
         respool::{Respool, Trial, read},
     },
-    traffic::fill::fill,
+    traffic::{clean::clean, fill::fill},
     tune::{
         arguments::TuneArgs,
         point::Point,
@@ -26,7 +26,7 @@ use crate::{
         recorded::recorded_mix,
         report,
         search::Search,
-        tuned::{Measured, Tuned},
+        tuned::{Measured, Tuned, Written},
     },
 };
 
@@ -34,6 +34,9 @@ use crate::{
 const NEW_FILE: &str = "# respool: a pool size found by measuring. Keys that are not here have their defaults.\n";
 /// The most threads that are tried.
 const THREADS_MAX: usize = 4;
+
+/// The exit code of an answer that nobody should rely on.
+const NOT_SURE: u8 = 3;
 
 /// Measurements one after the other in which nothing is answered that are too many.
 const SILENT_MAX: u32 = 3;
@@ -52,16 +55,16 @@ pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure>
     };
     let respool = Respool::new(&program, args.upstream.clone())?;
     let load = load(args).await?;
-    fill(&Load { fill: true, ..load.clone() }).await?;
+    let all = Load { fill: true, clean: args.work.clean, ..load.clone() };
+    fill(&all).await?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let mut search = Search::new(u32::try_from(threads).unwrap_or(1), args.p99_ms, args.work.seed);
-    let ended_early = measure(args, &respool, &load, directory.path(), &mut search, interrupt).await?;
+    let ended_early = measure(args, &respool, &load, directory.path(), &mut search, interrupt).await;
+    let mut keys = WrittenKeys::of(&all);
+    clean(&all, &mut keys).await;
+    let ended_early = ended_early?;
     search.close();
     let Some(choice) = search.choice() else { return Err(LoadError::Interrupted.into()) };
-    if let Some(file) = &args.write {
-        trial(choice.point).apply(&mut document);
-        replace(file, &document.to_string())?;
-    }
     let readings = search.readings();
     let found = readings.points().map(|point| Measured {
         point,
@@ -69,17 +72,44 @@ pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure>
         rate: readings.rate(point),
         p99_ms: readings.p99_ms(point),
     });
-    let tuned = Tuned {
+    let mut tuned = Tuned {
         upstream: args.upstream.to_string(),
         load: load.to_string(),
         choice,
         p99_ms_max: args.p99_ms,
         curve: found.collect(),
         ended_early,
+        written: Written::NotAsked,
+        keys,
     };
-    let written = args.write.as_ref().map(|file| format!("\nwritten to {}\n", file.display())).unwrap_or_default();
-    deliver(&args.report, &tuned, || report::text(&tuned) + &written, || report::html(&tuned))?;
-    Ok(if interrupt.has_come() { 130 } else { 0 })
+    if let Some(file) = &args.write {
+        tuned.written = write(args.force, interrupt, file, &mut document, &tuned)?;
+    }
+    deliver(&args.report, &tuned, || report::text(&tuned), || report::html(&tuned))?;
+    Ok(match tuned.doubt() {
+        _ if interrupt.has_come() => 130,
+        Some(_) if !matches!(tuned.written, Written::To(_)) => NOT_SURE,
+        _ => u8::from(tuned.keys.not_removed.is_some()) * 2,
+    })
+}
+
+/// Writes the answer to `file`, unless there is a reason not to.
+fn write(
+    force: bool,
+    interrupt: &Interrupt,
+    file: &Path,
+    document: &mut DocumentMut,
+    tuned: &Tuned,
+) -> Result<Written, SystemError> {
+    if interrupt.has_come() {
+        return Ok(Written::Refused("the search was interrupted".to_owned()));
+    }
+    if let Some(doubt) = tuned.doubt().filter(|_| !force) {
+        return Ok(Written::Refused(format!("{doubt}; --force writes it nevertheless")));
+    }
+    trial(tuned.choice.point).apply(document);
+    replace(file, &document.to_string())?;
+    Ok(Written::To(file.to_owned()))
 }
 
 /// The load of every measurement, on a target that is still to come.
@@ -89,7 +119,7 @@ async fn load(args: &TuneArgs) -> Result<Load, Failure> {
     if args.recorded_mix {
         load.mix = recorded_mix(&args.upstream, load.connect_timeout).await?;
     }
-    load.fill = false;
+    (load.fill, load.clean) = (false, false);
     load.connections = args.connections as usize;
     load.pipeline = args.pipeline as usize;
     load.until = Until::Time(Duration::from_secs_f64(args.seconds));
@@ -142,10 +172,14 @@ fn trial(point: Point) -> Trial {
     }
 }
 
-/// Replaces a file at once, so that nobody ever reads half of it.
+/// Replaces a file at once, so that nobody ever reads half of it. Its mode stays, and a link to it stays a link.
 fn replace(file: &Path, text: &str) -> Result<(), SystemError> {
     let failed = |error| SystemError::Io(format!("write {}", file.display()), error);
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let beside = file.with_extension("toml.new");
     std::fs::write(&beside, text).map_err(failed)?;
-    std::fs::rename(&beside, file).map_err(failed)
+    if let Ok(before) = file.metadata() {
+        std::fs::set_permissions(&beside, before.permissions()).map_err(failed)?;
+    }
+    std::fs::rename(&beside, &file).map_err(failed)
 }

@@ -6,11 +6,11 @@ use crate::{
     report::{
         page::{page, preformatted, section},
         plot::{Axis, Line, Scale, plot},
-        table::{columns, rate},
+        table::{self, columns, rate},
     },
     tune::{
         point::Point,
-        tuned::{Measured, Tuned},
+        tuned::{Measured, Tuned, Written},
         verdict::Certainty,
     },
 };
@@ -65,6 +65,12 @@ fn answer(tuned: &Tuned) -> String {
     if let Some(early) = &tuned.ended_early {
         line(format!("ended by: {early}; what was measured until then decided"));
     }
+    table::keys(&tuned.keys).into_iter().for_each(&mut line);
+    match &tuned.written {
+        Written::NotAsked => {}
+        Written::To(file) => line(format!("written to {}", file.display())),
+        Written::Refused(why) => line(format!("NOT WRITTEN: {why}")),
+    }
     text
 }
 
@@ -103,7 +109,7 @@ pub fn html(tuned: &Tuned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::{tuned::Measured, verdict::Choice};
+    use crate::{measure::written_keys::WrittenKeys, tune::verdict::Choice};
 
     #[test]
     fn the_answer_is_marked_and_says_how_sure_it_is() {
@@ -126,6 +132,8 @@ mod tests {
             p99_ms_max: Some(1.0),
             curve: vec![measured(point, 90_000.0), measured(best, 100_000.0)],
             ended_early: None,
+            written: Written::NotAsked,
+            keys: WrittenKeys::default(),
         };
         let found = text(&tuned);
         let bars: Vec<_> = found.lines().filter(|line| line.contains('#')).collect();
