@@ -136,7 +136,9 @@ class Respool:
             "--upstream", upstream_url,
         ])
         try:
+            # The address for metrics, where there is one, is told before the other.
             self.url = "redis://" + self.process.wait_for_line(_listening)
+            self.metrics_url = next(("http://" + metrics for metrics in map(_metrics, self.process.lines) if metrics), None)
         except StartError:
             self.end()
             raise
@@ -148,10 +150,18 @@ class Respool:
         return None if code == 0 else f"respool ended with {code}: {self.process.tail()}"
 
 
-def _listening(line):
+def _fields(line):
     try:
         entry = json.loads(line)
     except ValueError:
-        return None
-    fields = {**entry, **entry.get("fields", {})}
+        return {}
+    return {**entry, **entry.get("fields", {})}
+
+
+def _listening(line):
+    fields = _fields(line)
     return fields.get("listen") if fields.get("message") == "listening" else None
+
+
+def _metrics(line):
+    return _fields(line).get("metrics")

@@ -115,12 +115,33 @@ def busy(entry):
     return subscribed or int(entry["multi"]) >= 0 or set(entry["flags"]) & set("xbtO")
 
 
+def console_suite():
+    """The web console in a browser, on a gateway and a Redis of its own, which the suite kills."""
+    upstream = processes.Redis()
+    try:
+        gateway = processes.Respool(upstream.url, '[metrics]\nlisten = "127.0.0.1:0"\n')
+        try:
+            return run(
+                ["node", "--test", "node/test_console.mjs"], NODE_NO_WARNINGS="1",
+                RESPOOL_TEST_URL=gateway.url, RESPOOL_TEST_CONSOLE=gateway.metrics_url,
+                RESPOOL_TEST_UPSTREAM_PID=str(upstream.process.child.pid),
+                RESPOOL_TEST_NODE=os.environ.get("RESPOOL_TEST_NODE", processes.ROOT + "/target/clients/node"),
+            )
+        finally:
+            gateway.end()
+    finally:
+        upstream.end()
+
+
 def suites(count, classes, direct, upstream, gateway):
     with tempfile.TemporaryDirectory(prefix="respool-clients-") as reports:
         for name, url in [("direct", direct.url), ("respool", gateway.url)]:
             for kind, suite in [("python", python_suite), ("node", node_suite)]:
                 print(f"=== {kind} clients, {name}", flush=True)
                 count.add(f"{kind} clients, {name}", *suite(url, classes, f"{reports}/{kind}-{name}.xml", name))
+    print("=== the web console in a browser", flush=True)
+    good = console_suite()
+    count.add("the web console in a browser", int(good), int(not good))
     print("=== random sequences, respool against Redis", flush=True)
     count.add("random sequences", *differential(direct.url, gateway.url, upstream.url, classes))
     stale = left_behind(upstream.url)

@@ -14,7 +14,7 @@ use super::DEADLINE;
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("connects");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("sends");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sends");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("a whole answer");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");

@@ -94,7 +94,8 @@ impl Config {
     /// As it may be shown: without passwords and their digests.
     pub fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
-        shown.auth.users.values_mut().for_each(|digest| *digest = "(set)".into());
+        let digests = shown.auth.users.values_mut().chain(shown.metrics.users.values_mut());
+        digests.for_each(|digest| *digest = "(set)".into());
         if let Some((before, address)) = self.upstream.url.rsplit_once('@')
             && let Some((scheme, _)) = before.split_once("://")
         {

@@ -1,6 +1,9 @@
 //! What the configuration means for sessions. A part of `settings`, which calls it.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use pool::Settings;
 use resp::RequestLimits;
@@ -103,7 +106,7 @@ pub(crate) fn session_settings(
         idle_timeout: Some(millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms)?)
             .filter(|timeout| !timeout.is_zero()),
         db: pool.endpoint.db,
-        users: users(config)?,
+        users: users("auth.users", &config.auth.users)?,
         admins: admins(config)?,
         login_timeout,
         logins: LoginBounds {
@@ -128,14 +131,12 @@ fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
     Ok(SlowLogSettings { threshold_us, entries_max })
 }
 
-fn users(config: &Config) -> Result<Users, ConfigError> {
+/// The users of `key`, with the digests of their passwords.
+pub(crate) fn users(key: &'static str, listed: &BTreeMap<String, String>) -> Result<Users, ConfigError> {
     let mut users = Vec::new();
-    for (name, digest) in &config.auth.users {
+    for (name, digest) in listed {
         let Some(digest) = Digest32::parse(digest) else {
-            return value(
-                "auth.users",
-                format!("the password of \"{name}\" is not 64 hexadecimal digits of a SHA-256"),
-            );
+            return value(key, format!("the password of \"{name}\" is not 64 hexadecimal digits of a SHA-256"));
         };
         users.push(User { name: name.clone(), digest });
     }

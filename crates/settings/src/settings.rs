@@ -12,8 +12,9 @@ use pool::{Endpoint, Settings};
 use crate::{
     Config, ConfigError,
     log_settings::{ExportSettings, LogSettings, export_settings, log_settings},
+    logins::users::Users,
     ranges::{at_least_one, count, millis, millis_or_zero, value, within},
-    session::{SessionSettings, session_settings},
+    session::{SessionSettings, session_settings, users},
 };
 
 /// The most connections that mini-redis accepts.
@@ -54,9 +55,13 @@ pub struct GatewaySettings {
 /// What those who ask for metrics are bound by.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// Connections at a time.
+    /// Who may see the web console and the status; anybody who reaches a loopback address if there are none.
+    pub users: Users,
+    /// Connections at a time, web consoles not counted.
     pub connections_max: usize,
-    /// How long one may last.
+    /// Web consoles at a time.
+    pub consoles_max: usize,
+    /// How long a request and its reply may take.
     pub timeout: Duration,
 }
 
@@ -194,6 +199,8 @@ fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigErro
 fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, ConfigError> {
     let metrics = &config.metrics;
     let settings = HttpSettings {
+        users: users("metrics.users", &metrics.users)?,
+        consoles_max: metrics.consoles_max,
         connections_max: count("metrics.connections_max", metrics.connections_max)?,
         timeout: millis("metrics.timeout_ms", metrics.timeout_ms)?,
     };

@@ -59,7 +59,7 @@ fn idle_connections_over_http_are_bounded_and_closed_in_time() {
     assert!(slowest(&mut bystander) < UNDISTURBED);
     let more = gateway.process().descriptors().saturating_sub(before);
     assert!(more <= 4, "{more} further descriptors for 4 connections at a time");
-    // Each has its time, then comes the next in line, and in the end one that asks for something.
+    // Each that came ended the oldest, and so does one that asks for something.
     assert_eq!(get(address, "/healthz").0, 200);
     assert_eq!(read_to_end(&mut idle[0]), "");
 }

@@ -6,3 +6,4 @@ mod config_files;
 mod lookers_on;
 mod shown;
 mod totals;
+mod web_console;

@@ -1,6 +1,12 @@
-//! What others than Redis clients are told over HTTP: metrics, health, status. Reads what the rooms below
-//! publish, and never a session.
+//! What others than Redis clients are told over HTTP: metrics, health, status, the web console. Reads what the
+//! rooms below publish, and never a session. Started by `process`.
 
-pub(crate) mod families;
+mod families;
+mod guard;
+mod live;
 mod page;
+mod routes;
 pub(crate) mod server;
+mod snapshot;
+mod visitors;
+mod web;

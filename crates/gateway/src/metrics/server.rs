@@ -1,25 +1,33 @@
-//! Metrics and health over HTTP, on an address of their own. A client that is slow or asks too much is
-//! closed; none can reach the clients of Redis from here, nor keep them waiting.
+//! Metrics, health and the web console over HTTP, on an address of their own. A visitor that is slow or asks too
+//! much is closed; none can reach the clients of Redis from here, nor keep them or a health check waiting.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use http_body_util::Full;
-use hyper::{Method, Request, Response, StatusCode, body::Bytes, header, server::conn::http1, service::service_fn};
+use http_body_util::channel::Sender;
+use hyper::{Request, Response, body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pool::Upstream;
 use settings::HttpSettings;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    sync::oneshot,
     time::{sleep, timeout},
 };
 
 use crate::{
-    console::{
-        rows::{Cell, Row},
-        views::{self, Clients},
+    metrics::{
+        live,
+        routes::{self, Body, Site},
+        visitors::{Place, Visitors},
     },
-    metrics::families,
     session::context::Context,
 };
 
@@ -33,15 +41,19 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Http {
     socket: TcpListener,
-    context: Arc<Context>,
-    settings: HttpSettings,
-    clients: JoinSet<()>,
+    site: Arc<Site>,
+    visitors: Visitors,
+    /// Web consoles that are open.
+    consoles: Arc<AtomicUsize>,
 }
 
 impl Http {
     pub(crate) async fn bind(address: SocketAddr, settings: HttpSettings, context: Arc<Context>) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
-        Ok(Self { socket, context, settings, clients: JoinSet::new() })
+        let is_local = socket.local_addr()?.ip().to_canonical().is_loopback();
+        let visitors = Visitors::new(settings.connections_max);
+        let site = Arc::new(Site { context, settings, is_local });
+        Ok(Self { socket, site, visitors, consoles: Arc::default() })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -51,102 +63,86 @@ impl Http {
     /// Answers until it is dropped.
     pub(crate) async fn run(mut self) {
         loop {
-            let room = self.clients.len() < self.settings.connections_max;
             tokio::select! {
-                accepted = self.socket.accept(), if room => match accepted {
-                    Ok((stream, _)) => drop(self.clients.spawn(serve(stream, Arc::clone(&self.context), self.settings.timeout))),
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, _)) => self.admit(stream),
                     Err(error) => {
                         tracing::debug!(%error, "accept failed");
                         sleep(PAUSE).await;
                     }
                 },
-                Some(ended) = self.clients.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "answering over HTTP ended unexpectedly");
-                    }
-                }
+                () = self.visitors.ended() => {}
             }
         }
     }
+
+    fn admit(&mut self, stream: TcpStream) {
+        let (site, consoles) = (Arc::clone(&self.site), Arc::clone(&self.consoles));
+        self.visitors.admit(|place| serve(stream, place, site, consoles));
+    }
 }
 
-async fn serve(stream: TcpStream, context: Arc<Context>, limit: Duration) {
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let context = Arc::clone(&context);
-        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &context).await) }
-    });
+/// Serves one connection: one request, with a time for it and its reply, unless it is a web console's.
+async fn serve(stream: TcpStream, place: Place, site: Arc<Site>, consoles: Arc<AtomicUsize>) {
+    let limit = site.settings.timeout;
+    let (opened, opens) = oneshot::channel();
+    let opened = Mutex::new(Some(opened));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| respond(request, &site, &opened));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limit)
         .keep_alive(false)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(limit, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "answering over HTTP failed"),
-        Err(_) => tracing::debug!("client over HTTP took too long"),
-    }
-}
-
-async fn answer(method: &Method, path: &str, context: &Arc<Context>) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-    }
-    match path {
-        "/metrics" => match families::text(context).await {
-            Ok(text) => response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
-            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(%error, "answering over HTTP failed");
         },
-        "/healthz" => plain(StatusCode::OK, "ok\n"),
-        "/readyz" => match unready(context) {
-            None => plain(StatusCode::OK, "ready\n"),
-            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
-        },
-        "/status" => response(StatusCode::OK, "application/json", status(context).await.to_string()),
-        _ => plain(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and /status\n"),
+        () = watch_over(opens, &place, &site, &consoles) => tracing::debug!("client over HTTP took too long"),
     }
 }
 
-/// Why no client should be sent here, if so.
-fn unready(context: &Context) -> Option<String> {
-    if context.registry.is_draining() {
-        return Some("draining".to_owned());
+/// Where a web console is opened, the other end of its body goes.
+type Opened = Mutex<Option<oneshot::Sender<Sender<Bytes>>>>;
+
+async fn respond(
+    request: Request<hyper::body::Incoming>,
+    site: &Site,
+    opened: &Opened,
+) -> Result<Response<Body>, Infallible> {
+    let (response, live) = routes::answer(site, request.method(), request.uri().path(), request.headers()).await;
+    let opened = live.and_then(|live| Some((opened.lock().unwrap_or_else(PoisonError::into_inner).take()?, live)));
+    if let Some((opened, live)) = opened {
+        // The connection that waits for it is this one.
+        let _ = opened.send(live);
     }
-    match context.operator.pool.status().upstream {
-        Upstream::Up(_) => None,
-        Upstream::Connecting => Some("connecting to the upstream".to_owned()),
-        Upstream::Down(reason) => Some(format!("upstream is down: {reason}")),
+    Ok(response)
+}
+
+/// Ends when the connection has had its time, having fed a web console meanwhile.
+async fn watch_over(opens: oneshot::Receiver<Sender<Bytes>>, place: &Place, site: &Site, consoles: &AtomicUsize) {
+    let limit = site.settings.timeout;
+    // It was none, or it is one too many: its body ends at once, and the browser tries again later.
+    let Ok(Ok(live)) = timeout(limit, opens).await else { return };
+    let _open = Open::new(consoles);
+    if consoles.load(Ordering::Relaxed) <= site.settings.consoles_max {
+        place.give_up();
+        live::feed(&site.context, live, limit).await;
     }
 }
 
-async fn status(context: &Context) -> serde_json::Value {
-    let clients = Clients::of(context).await;
-    let rows = |rows: Vec<Row>| rows.into_iter().map(object).collect::<Vec<_>>();
-    serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "ready": unready(context).is_none(),
-        "pools": rows(views::pools(context, &clients)),
-        "workers": rows(views::workers(context)),
-        "stats": object(views::stats(context)),
-    })
+/// Counts a web console while it is open.
+struct Open<'c>(&'c AtomicUsize);
+
+impl<'c> Open<'c> {
+    fn new(consoles: &'c AtomicUsize) -> Self {
+        consoles.fetch_add(1, Ordering::Relaxed);
+        Self(consoles)
+    }
 }
 
-fn object(row: Row) -> serde_json::Value {
-    let value = |cell| match cell {
-        Cell::Number(number) => number.into(),
-        Cell::Text(text) => text.into(),
-        Cell::List(items) => items.into(),
-    };
-    row.into_iter().map(|(name, cell)| (name.to_owned(), value(cell))).collect::<serde_json::Map<_, _>>().into()
-}
-
-fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    response(status, "text/plain; charset=utf-8", text.to_owned())
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
-    response
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -10,7 +10,7 @@ pub fn needed(settings: &GatewaySettings) -> usize {
     let upstream = settings.pool.workers + settings.pool.exclusive_max;
     // Both ends of these are ours.
     let embedded = if settings.embedded { upstream } else { 0 };
-    let http = settings.http.as_ref().map_or(0, |(_, http)| http.connections_max);
+    let http = settings.http.as_ref().map_or(0, |(_, http)| http.connections_max + http.consoles_max);
     settings.session.clients_max + upstream + embedded + http + OTHERS
 }
 

@@ -1,0 +1,123 @@
+//! Which path is answered with what, and to whom.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::BoxBody};
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::Bytes,
+    header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
+};
+use pool::Upstream;
+use settings::HttpSettings;
+
+use crate::{
+    metrics::{
+        families,
+        guard::{self, Refusal},
+        snapshot, web,
+    },
+    session::context::Context,
+};
+
+/// A body that is there at once, or one that goes on.
+pub(super) type Body = BoxBody<Bytes, Infallible>;
+
+/// Snapshots that are under way to a web console.
+const LIVE_FRAMES: usize = 1;
+
+/// What is wanted of the gateway, beside the path.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub(super) context: Arc<Context>,
+    pub(super) settings: HttpSettings,
+    /// Only this machine reaches the address.
+    pub(super) is_local: bool,
+}
+
+/// The answer, and the other end of its body if that goes on.
+pub(super) async fn answer(
+    site: &Site,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> (Response<Body>, Option<http_body_util::channel::Sender<Bytes>>) {
+    if method != Method::GET && method != Method::HEAD {
+        return (plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"), None);
+    }
+    let guarded = || guard::check(&site.settings.users, site.is_local, headers);
+    if path == "/events" {
+        return match guarded() {
+            Ok(()) if method == Method::GET => {
+                let (sender, body) = Channel::new(LIVE_FRAMES);
+                (page(StatusCode::OK, "text/event-stream", body.boxed()), Some(sender))
+            }
+            Ok(()) => (plain(StatusCode::OK, ""), None),
+            Err(refusal) => (refused(refusal), None),
+        };
+    }
+    let response = match path {
+        "/metrics" => metrics(&site.context).await,
+        "/healthz" => plain(StatusCode::OK, "ok\n"),
+        "/readyz" => match unready(&site.context) {
+            None => plain(StatusCode::OK, "ready\n"),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
+        },
+        "/status" => match guarded() {
+            Ok(()) => text(StatusCode::OK, "application/json", snapshot::status(&site.context).await.to_string()),
+            Err(refusal) => refused(refusal),
+        },
+        path => match (web::file(path), guarded()) {
+            (Some((file, kind)), Ok(())) => page(StatusCode::OK, kind, Full::from(file).boxed()),
+            (Some(_), Err(refusal)) => refused(refusal),
+            (None, _) => plain(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz, /readyz and /status\n"),
+        },
+    };
+    (response, None)
+}
+
+async fn metrics(context: &Arc<Context>) -> Response<Body> {
+    match families::text(context).await {
+        Ok(page) => text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
+}
+
+/// Why no client should be sent here, if so.
+pub(super) fn unready(context: &Context) -> Option<String> {
+    if context.registry.is_draining() {
+        return Some("draining".to_owned());
+    }
+    match context.operator.pool.status().upstream {
+        Upstream::Up(_) => None,
+        Upstream::Connecting => Some("connecting to the upstream".to_owned()),
+        Upstream::Down(reason) => Some(format!("upstream is down: {reason}")),
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Body> {
+    let status = if refusal == Refusal::Login { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+    let mut response = plain(status, refusal.text());
+    if refusal == Refusal::Login {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"respool\""));
+    }
+    response
+}
+
+fn plain(status: StatusCode, body: &str) -> Response<Body> {
+    text(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {
+    page(status, kind, Full::from(body).boxed())
+}
+
+fn page(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in web::HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
