@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) {
     for (end, kind) in ends {
         let reply = &input[start..end];
         assert_eq!(Reading(reply).item(), Some(&[][..]), "{:?}", String::from_utf8_lossy(reply));
-        assert_eq!(kind, kind_of(reply[0]));
+        assert_eq!(kind, Reading(reply).kind());
         look_inside(&Bytes::copy_from_slice(&input[start..]), reply.len());
         start = end;
     }
@@ -55,14 +55,6 @@ fn scan(pieces: &[&[u8]]) -> (Vec<(usize, ReplyKind)>, Option<ReplyError>) {
     (ends, None)
 }
 
-fn kind_of(mark: u8) -> ReplyKind {
-    match mark {
-        b'-' | b'!' => ReplyKind::Error,
-        b'>' => ReplyKind::Push,
-        _ => ReplyKind::Answer,
-    }
-}
-
 /// Reads the first reply of `input`, which is `len` bytes long, as a tree: with nothing behind it, it is the same.
 fn look_inside(input: &Bytes, len: usize) {
     match (Value::decode(input), Value::decode(&input.slice(..len))) {
@@ -73,32 +65,75 @@ fn look_inside(input: &Bytes, len: usize) {
         }
         (with_more, alone) => {
             assert_eq!(with_more, alone);
-            assert_eq!(alone, Err(ValueError::Scalar), "framed, so only a scalar can be wrong");
+            let framed = matches!(alone, Err(ValueError::Scalar | ValueError::Unpaired));
+            assert!(framed, "framed, so only what is inside can be wrong: {alone:?}");
         }
     }
 }
 
 /// What is left to read.
+#[derive(Clone, Copy)]
 struct Reading<'r>(&'r [u8]);
 
 impl<'r> Reading<'r> {
-    /// Steps over one item; what follows it.
+    /// Steps over one item, with the attributes before it; what follows it.
     fn item(mut self) -> Option<&'r [u8]> {
-        let (mark, rest) = self.0.split_first()?;
-        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
-        let (line, rest) = (std::str::from_utf8(&rest[..end]), &rest[end + 2..]);
-        self.0 = rest;
+        let (mark, line) = self.line()?;
         if matches!(mark, b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(') {
-            return Some(rest);
+            return Some(self.0);
         }
-        let count = line.ok()?.parse::<i64>().ok()?;
-        let Ok(count) = usize::try_from(count) else { return Some(rest) };
+        if line == "?" {
+            return self.streamed(mark);
+        }
+        let count = line.parse::<i64>().ok()?;
+        let Ok(count) = usize::try_from(count) else { return Some(self.0) };
         let items = match mark {
-            b'$' | b'!' | b'=' => return rest.get(count + 2..),
+            b'$' | b'!' | b'=' => return self.0.get(count + 2..),
             b'%' => count * 2,
             b'|' => count * 2 + 1,
             _ => count,
         };
         (0..items).try_fold(self.0, |rest, _| Reading(rest).item())
+    }
+
+    fn line(&mut self) -> Option<(u8, &'r str)> {
+        let (mark, rest) = self.0.split_first()?;
+        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        self.0 = &rest[end + 2..];
+        // Only the text of lines whose content counts is ever looked at, which is ASCII.
+        Some((*mark, std::str::from_utf8(&rest[..end]).unwrap_or_default()))
+    }
+
+    /// Steps over what a streamed string or aggregate holds.
+    fn streamed(mut self, mark: u8) -> Option<&'r [u8]> {
+        loop {
+            match (mark, self.0.first()?) {
+                (b'$', _) => {
+                    let length: usize = self.line()?.1.parse().ok()?;
+                    if length == 0 {
+                        return Some(self.0);
+                    }
+                    self.0 = self.0.get(length + 2..)?;
+                }
+                (_, b'.') => {
+                    self.line()?;
+                    return Some(self.0);
+                }
+                _ => self.0 = self.item()?,
+            }
+        }
+    }
+
+    /// Of the reply that is read, without the attributes before it.
+    fn kind(mut self) -> ReplyKind {
+        while self.0.starts_with(b"|") {
+            let pairs = self.line().map_or(0, |(_, line)| line.parse::<usize>().unwrap_or(0));
+            self.0 = (0..2 * pairs).try_fold(self.0, |rest, _| Reading(rest).item()).unwrap_or_default();
+        }
+        match self.0.first() {
+            Some(b'-' | b'!') => ReplyKind::Error,
+            Some(b'>') => ReplyKind::Push,
+            _ => ReplyKind::Answer,
+        }
     }
 }

@@ -50,9 +50,6 @@ pub enum ReplyError {
     /// A line or a bulk string did not end with CR LF.
     #[error("reply without its line end")]
     LineEnd,
-    /// Streamed strings and aggregates (`$?`, `*?`), which no Redis sends.
-    #[error("streamed replies are not supported")]
-    Streamed,
     /// Aggregates inside aggregates past the limit; holds the limit.
     #[error("reply nested deeper than {0}")]
     TooDeep(usize),

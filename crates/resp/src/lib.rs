@@ -19,6 +19,7 @@ mod decoder;
 mod encode;
 mod error;
 mod inline;
+mod levels;
 mod number;
 mod reply;
 mod request;

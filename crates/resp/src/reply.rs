@@ -1,9 +1,11 @@
-//! Framing of replies: where one ends, in a stream of chunks of which none has to be kept.
+//! Framing of replies: where one ends, in a stream of chunks of which none has to be kept. Knows every type of
+//! RESP2 and RESP3, attributes and streamed types among them.
 
 use memchr::memchr;
 
 use crate::{
     ReplyError,
+    levels::{Level, Levels},
     number::{parse_integer, short_length},
 };
 
@@ -25,6 +27,8 @@ pub struct Progress {
     pub consumed: usize,
     /// Set when the last consumed byte ends the reply.
     pub complete: Option<ReplyKind>,
+    /// The most aggregates inside aggregates in the reply so far.
+    pub depth: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +43,13 @@ enum State {
     Bulk { left: usize },
 }
 
-/// Finds the ends of replies. It keeps a counter a level, never bytes of the reply, so that a reply
-/// of any size costs it nothing, and never looks at a byte twice.
+/// Finds the ends of replies. It keeps a counter of 8 bytes for each open level, never bytes of the reply, so
+/// that a reply of any size costs it nothing, and never looks at a byte twice.
 #[derive(Debug)]
 pub struct ReplyScanner {
-    depth_max: usize,
     state: State,
     kind: Option<ReplyKind>,
-    /// Items still missing on each open level.
-    levels: Vec<u64>,
+    levels: Levels,
     digits: [u8; 24],
     digits_len: usize,
 }
@@ -55,7 +57,7 @@ pub struct ReplyScanner {
 impl ReplyScanner {
     /// A scanner at the beginning of a stream that refuses aggregates nested deeper than `depth_max`.
     pub fn new(depth_max: usize) -> Self {
-        Self { depth_max, state: State::Type, kind: None, levels: Vec::new(), digits: [0; 24], digits_len: 0 }
+        Self { state: State::Type, kind: None, levels: Levels::new(depth_max), digits: [0; 24], digits_len: 0 }
     }
 
     /// Whether a reply has been begun and not finished.
@@ -76,6 +78,11 @@ impl ReplyScanner {
         }
     }
 
+    /// Bytes of memory that the open levels take.
+    pub fn level_bytes(&self) -> usize {
+        self.levels.bytes()
+    }
+
     /// Goes through `chunk` to the end of the current reply, or to the end of the chunk.
     ///
     /// # Errors
@@ -84,7 +91,7 @@ impl ReplyScanner {
         if self.kind.is_none()
             && let Some(consumed) = whole_bulk(chunk)
         {
-            return Ok(Progress { consumed, complete: Some(ReplyKind::Answer) });
+            return Ok(Progress { consumed, complete: Some(ReplyKind::Answer), depth: 0 });
         }
         let mut at = 0;
         while at < chunk.len() {
@@ -98,30 +105,39 @@ impl ReplyScanner {
                 State::Length { kind } => self.length(chunk, &mut at, kind)?,
                 State::Bulk { left } => self.bulk(chunk, &mut at, left)?,
             };
-            if item_done && self.item_done() {
-                return Ok(Progress { consumed: at, complete: self.kind.take() });
+            if item_done && self.levels.item_done() {
+                return Ok(Progress { consumed: at, complete: self.kind.take(), depth: self.levels.finish() });
             }
         }
-        Ok(Progress { consumed: at, complete: None })
+        Ok(Progress { consumed: at, complete: None, depth: self.levels.deepest() })
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
-        if self.kind.is_none() {
-            self.kind = Some(match kind {
-                b'-' | b'!' => ReplyKind::Error,
-                b'>' => ReplyKind::Push,
-                _ => ReplyKind::Answer,
-            });
+        match self.levels.innermost() {
+            // Decided anew by what follows attributes.
+            None => {
+                self.kind = Some(match kind {
+                    b'-' | b'!' => ReplyKind::Error,
+                    b'>' => ReplyKind::Push,
+                    _ => ReplyKind::Answer,
+                });
+            }
+            Some(Level::Chunks) if kind != b';' => return Err(ReplyError::UnknownType(kind)),
+            Some(Level::Chunks) => return Ok(self.begin_length(kind)),
+            Some(Level::Streamed) if kind == b'.' => return Ok(self.begin_length(kind)),
+            Some(Level::Streamed | Level::Counted) => {}
         }
         self.state = match kind {
             b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => State::Line { cr: false },
-            b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => {
-                self.digits_len = 0;
-                State::Length { kind }
-            }
+            b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => return Ok(self.begin_length(kind)),
             other => return Err(ReplyError::UnknownType(other)),
         };
         Ok(())
+    }
+
+    fn begin_length(&mut self, kind: u8) {
+        self.digits_len = 0;
+        self.state = State::Length { kind };
     }
 
     fn line(&mut self, chunk: &[u8], at: &mut usize, cr: bool) -> Result<bool, ReplyError> {
@@ -158,39 +174,29 @@ impl ReplyScanner {
 
     fn length_known(&mut self, kind: u8) -> Result<bool, ReplyError> {
         let digits = self.digits[..self.digits_len].strip_suffix(b"\r").ok_or(ReplyError::LineEnd)?;
-        if digits == b"?" {
-            return Err(ReplyError::Streamed);
+        self.state = State::Type;
+        match (kind, digits) {
+            (b'.', b"") => return Ok(self.levels.close()),
+            (b'$', b"?") => return self.levels.open_chunks(),
+            (b'*' | b'~' | b'%', b"?") => return self.levels.open_streamed(),
+            _ => {}
         }
         let length = parse_integer(digits).ok_or(ReplyError::Length)?;
-        self.state = State::Type;
-        match (kind, u64::try_from(length)) {
-            (b'$' | b'*', Err(_)) if length == -1 => Ok(true),
-            (_, Err(_)) => Err(ReplyError::Length),
-            (b'$' | b'!' | b'=', Ok(length)) => {
-                let left =
-                    usize::try_from(length).ok().and_then(|left| left.checked_add(2)).ok_or(ReplyError::Length)?;
-                self.state = State::Bulk { left };
-                Ok(false)
-            }
-            (b'|', Ok(pairs)) => {
-                // Attributes go before the item they describe, which therefore is still missing.
-                let items = pairs.checked_mul(2).and_then(|items| items.checked_add(1)).ok_or(ReplyError::Length)?;
-                self.open(items)
-            }
-            (b'%', Ok(pairs)) => self.open(pairs.checked_mul(2).ok_or(ReplyError::Length)?),
-            (_, Ok(items)) => self.open(items),
-        }
-    }
-
-    fn open(&mut self, items: u64) -> Result<bool, ReplyError> {
-        if items == 0 {
+        if length == -1 && matches!(kind, b'$' | b'*') {
             return Ok(true);
         }
-        if self.levels.len() >= self.depth_max {
-            return Err(ReplyError::TooDeep(self.depth_max));
+        let length = u64::try_from(length).map_err(|_| ReplyError::Length)?;
+        match kind {
+            b';' if length == 0 => Ok(self.levels.close()),
+            b'$' | b'!' | b'=' | b';' => {
+                let left = usize::try_from(length).ok().and_then(|left| left.checked_add(2));
+                self.state = State::Bulk { left: left.ok_or(ReplyError::Length)? };
+                Ok(false)
+            }
+            b'|' => self.levels.open_attributes(length),
+            b'%' => self.levels.open(length.saturating_mul(2)),
+            _ => self.levels.open(length),
         }
-        self.levels.push(items);
-        Ok(false)
     }
 
     fn bulk(&mut self, chunk: &[u8], at: &mut usize, left: usize) -> Result<bool, ReplyError> {
@@ -204,18 +210,6 @@ impl ReplyScanner {
         *at += take;
         self.state = if take == left { State::Type } else { State::Bulk { left: left - take } };
         Ok(take == left)
-    }
-
-    /// Counts a finished item on every level it finishes; true when the reply is complete.
-    fn item_done(&mut self) -> bool {
-        while let Some(left) = self.levels.last_mut() {
-            *left -= 1;
-            if *left > 0 {
-                return false;
-            }
-            self.levels.pop();
-        }
-        true
     }
 }
 
@@ -268,7 +262,23 @@ mod tests {
         b"|1\r\n+ttl\r\n:3\r\n:7\r\n",
         b"*1\r\n|1\r\n+ttl\r\n:3\r\n:7\r\n",
         b"%0\r\n",
+        b"|0\r\n|1\r\n+ttl\r\n|0\r\n:3\r\n*1\r\n:7\r\n",
+        b"|1\r\n+ttl\r\n:3\r\n-ERR no\r\n",
+        b"$?\r\n;4\r\n\r\n;0\r\n;1\r\nx\r\n;0\r\n",
+        b"$?\r\n;0\r\n",
+        b"*?\r\n:1\r\n~?\r\n.\r\n|1\r\n+ttl\r\n:3\r\n$?\r\n;1\r\n.\r\n;0\r\n.\r\n",
+        b"%?\r\n+a\r\n*2\r\n:1\r\n*?\r\n.\r\n.\r\n",
     ];
+
+    /// What its first item is that is no attribute.
+    fn kind_of(sample: &[u8]) -> ReplyKind {
+        match sample[0] {
+            b'|' if sample.ends_with(b"-ERR no\r\n") => ReplyKind::Error,
+            b'-' | b'!' => ReplyKind::Error,
+            b'>' => ReplyKind::Push,
+            _ => ReplyKind::Answer,
+        }
+    }
 
     #[test]
     fn every_type_ends_where_it_ends() {
@@ -276,12 +286,7 @@ mod tests {
             let found = ends([*sample]).expect("valid");
             assert_eq!(found.len(), 1, "{sample:?}");
             assert_eq!(found[0].0, sample.len());
-            let kind = match sample[0] {
-                b'-' | b'!' => ReplyKind::Error,
-                b'>' => ReplyKind::Push,
-                _ => ReplyKind::Answer,
-            };
-            assert_eq!(found[0].1, kind);
+            assert_eq!(found[0].1, kind_of(sample), "{sample:?}");
         }
     }
 
@@ -292,14 +297,36 @@ mod tests {
             (b"+OK\n", ReplyError::LineEnd),
             (b"$1\r\nabc", ReplyError::LineEnd),
             (b"$-2\r\n", ReplyError::Length),
-            (b"$?\r\n", ReplyError::Streamed),
-            (b"*?\r\n", ReplyError::Streamed),
             (b"*99999999999999999999\r\n", ReplyError::Length),
-            (b"%9223372036854775807\r\n%9223372036854775807\r\n|9223372036854775807\r\n+", ReplyError::Length),
+            (b"*4611686018427387904\r\n", ReplyError::Length),
+            (b"%2305843009213693952\r\n", ReplyError::Length),
+            (b"|9223372036854775807\r\n", ReplyError::Length),
+            (b"=?\r\n", ReplyError::Length),
+            (b">?\r\n", ReplyError::Length),
+            (b"$?\r\n;-1\r\n", ReplyError::Length),
+            (b"*?\r\n.x\r\n", ReplyError::Length),
+            (b"$?\r\n+x\r\n", ReplyError::UnknownType(b'+')),
+            (b"*1\r\n.\r\n", ReplyError::UnknownType(b'.')),
+            (b";1\r\n", ReplyError::UnknownType(b';')),
         ] {
-            assert!(matches!(ends([input]), Err(found) if found == error) || ends([input]) == Ok(vec![]), "{input:?}");
+            assert_eq!(ends([input]), Err(error), "{input:?}");
         }
         assert_eq!(ends([&b"*1\r\n".repeat(9)[..]]), Err(ReplyError::TooDeep(8)));
+    }
+
+    #[test]
+    fn depth_is_told_of_each_reply_and_its_levels_are_given_back() {
+        let mut scanner = ReplyScanner::new(10_000);
+        for depth in [1, 7_995, 0, 2] {
+            let reply = [&b"*1\r\n".repeat(depth)[..], b"$1\r\nx\r\n"].concat();
+            let whole = scanner.scan(&reply).expect("valid");
+            assert_eq!((whole.consumed, whole.depth), (reply.len(), depth));
+            assert!(scanner.level_bytes() <= 32 * 8);
+            let (head, tail) = reply.split_at(reply.len() - 1);
+            assert_eq!(scanner.scan(head).expect("valid").depth, depth);
+            assert!(scanner.level_bytes() >= depth * 8);
+            assert_eq!(scanner.scan(tail).expect("valid").depth, depth);
+        }
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::{ReplyError, ReplyKind, ReplyScanner, number::parse_integer};
 
-/// Deepest nesting of a [`Value`]; deeper replies are refused.
+/// Deepest nesting of a [`Value`]; deeper replies are refused, because a tree is read, and dropped, by recursion.
 const DEPTH_MAX: usize = 64;
 
 /// A reply of RESP2 or RESP3.
@@ -51,6 +51,9 @@ pub enum ValueError {
     /// A boolean, double or integer is not written as one.
     #[error("the reply holds a malformed scalar")]
     Scalar,
+    /// A streamed map ends after a key.
+    #[error("the reply holds a key without a value")]
+    Unpaired,
 }
 
 impl Value {
@@ -80,6 +83,13 @@ impl Value {
     }
 }
 
+/// What the beginning of a string or an aggregate says of its length.
+enum Length {
+    Null,
+    Known(usize),
+    Streamed,
+}
+
 struct Reader<'i> {
     input: &'i Bytes,
     at: usize,
@@ -101,21 +111,77 @@ impl Reader<'_> {
         parse_integer(&self.line()?).ok_or(ValueError::Scalar)
     }
 
-    fn bulk(&mut self) -> Result<Option<Bytes>, ValueError> {
-        let Ok(length) = usize::try_from(self.integer()?) else { return Ok(None) };
+    fn length(&mut self) -> Result<Length, ValueError> {
+        let line = self.line()?;
+        if line == "?" {
+            return Ok(Length::Streamed);
+        }
+        let length = parse_integer(&line).ok_or(ValueError::Scalar)?;
+        Ok(usize::try_from(length).map_or(Length::Null, Length::Known))
+    }
+
+    fn bytes(&mut self, length: usize) -> Bytes {
         let from = self.at;
         self.at = from + length + 2;
-        Ok(Some(self.input.slice(from..from + length)))
+        self.input.slice(from..from + length)
+    }
+
+    fn bulk(&mut self) -> Result<Option<Bytes>, ValueError> {
+        match self.length()? {
+            Length::Null => Ok(None),
+            Length::Known(length) => Ok(Some(self.bytes(length))),
+            Length::Streamed => {
+                let mut whole = Vec::new();
+                while let Length::Known(length @ 1..) = self.chunk_length()? {
+                    whole.extend_from_slice(&self.bytes(length));
+                }
+                Ok(Some(whole.into()))
+            }
+        }
+    }
+
+    fn chunk_length(&mut self) -> Result<Length, ValueError> {
+        // Over its mark.
+        self.at += 1;
+        self.length()
     }
 
     fn items(&mut self) -> Result<Option<Vec<Value>>, ValueError> {
-        let Ok(count) = usize::try_from(self.integer()?) else { return Ok(None) };
-        (0..count).map(|_| self.value()).collect::<Result<_, _>>().map(Some)
+        match self.length()? {
+            Length::Null => Ok(None),
+            Length::Known(count) => (0..count).map(|_| self.value()).collect::<Result<_, _>>().map(Some),
+            Length::Streamed => {
+                let mut items = Vec::new();
+                while !self.is_closed()? {
+                    items.push(self.value()?);
+                }
+                Ok(Some(items))
+            }
+        }
     }
 
+    /// Whether a streamed aggregate ends here.
+    fn is_closed(&mut self) -> Result<bool, ValueError> {
+        let closed = self.input.get(self.at) == Some(&b'.');
+        if closed {
+            self.line()?;
+        }
+        Ok(closed)
+    }
+
+    /// The next item, without the attributes before it.
     fn value(&mut self) -> Result<Value, ValueError> {
-        let kind = *self.input.get(self.at).ok_or(ValueError::Incomplete)?;
-        self.at += 1;
+        loop {
+            let kind = *self.input.get(self.at).ok_or(ValueError::Incomplete)?;
+            self.at += 1;
+            if kind != b'|' {
+                return self.value_of(kind);
+            }
+            self.pairs()?;
+        }
+    }
+
+    fn value_of(&mut self, kind: u8) -> Result<Value, ValueError> {
         Ok(match kind {
             b'+' => Value::Simple(self.text()?),
             b'-' => Value::Error(self.text()?),
@@ -142,17 +208,26 @@ impl Reader<'_> {
             b'~' => Value::Set(self.items()?.unwrap_or_default()),
             b'>' => Value::Push(self.items()?.unwrap_or_default()),
             b'%' => Value::Map(self.pairs()?),
-            b'|' => {
-                self.pairs()?;
-                self.value()?
-            }
             other => return Err(ReplyError::UnknownType(other).into()),
         })
     }
 
     fn pairs(&mut self) -> Result<Vec<(Value, Value)>, ValueError> {
-        let count = usize::try_from(self.integer()?).map_err(|_| ValueError::Scalar)?;
-        (0..count).map(|_| Ok((self.value()?, self.value()?))).collect()
+        match self.length()? {
+            Length::Null => Err(ValueError::Scalar),
+            Length::Known(count) => (0..count).map(|_| Ok((self.value()?, self.value()?))).collect(),
+            Length::Streamed => {
+                let mut pairs = Vec::new();
+                while !self.is_closed()? {
+                    let key = self.value()?;
+                    if self.is_closed()? {
+                        return Err(ValueError::Unpaired);
+                    }
+                    pairs.push((key, self.value()?));
+                }
+                Ok(pairs)
+            }
+        }
     }
 }
 
@@ -178,6 +253,22 @@ mod tests {
             )]))
         );
         assert_eq!(decode(b"|1\r\n+a\r\n:1\r\n:2\r\n"), Ok(Value::Integer(2)));
+        assert_eq!(decode(b"$?\r\n;2\r\nab\r\n;1\r\nc\r\n;0\r\n"), Ok(Value::Bulk(Bytes::from_static(b"abc"))));
+        assert_eq!(
+            decode(b"*?\r\n:1\r\n~?\r\n.\r\n.\r\n"),
+            Ok(Value::Array(vec![Value::Integer(1), Value::Set(vec![])]))
+        );
+        assert_eq!(decode(b"%?\r\n:1\r\n:2\r\n.\r\n"), Ok(Value::Map(vec![(Value::Integer(1), Value::Integer(2))])));
+    }
+
+    #[test]
+    fn no_reply_makes_it_recurse_further_than_it_may() {
+        let attributes = [&b"|0\r\n".repeat(100_000)[..], b":1\r\n"].concat();
+        assert_eq!(Value::decode(&attributes.into()).map(|(value, _)| value), Ok(Value::Integer(1)));
+        for head in ["*1\r\n", "*?\r\n", "|1\r\n", "%1\r\n+a\r\n"] {
+            let deep = head.repeat(DEPTH_MAX + 1);
+            assert_eq!(Value::decode(&deep.into()), Err(ValueError::Framing(ReplyError::TooDeep(DEPTH_MAX))), "{head}");
+        }
     }
 
     #[test]
@@ -185,6 +276,7 @@ mod tests {
         assert_eq!(decode(b"$3\r\nab"), Err(ValueError::Incomplete));
         assert_eq!(decode(b"#x\r\n"), Err(ValueError::Scalar));
         assert_eq!(decode(b"=1\r\na\r\n"), Err(ValueError::Scalar));
+        assert_eq!(decode(b"%?\r\n:1\r\n.\r\n"), Err(ValueError::Unpaired));
         assert_eq!(decode(b"?"), Err(ValueError::Framing(ReplyError::UnknownType(b'?'))));
     }
 }
