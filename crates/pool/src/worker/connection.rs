@@ -28,7 +28,10 @@ use crate::{
     settings::{endpoint::Endpoint, settings::Settings},
     stats::totals::Writes,
     upstream::{facts::Facts, needs::Needs, stream::Stream},
-    worker::in_flight::{Answered, InFlight, Purpose, ReadError},
+    worker::{
+        in_flight::{InFlight, ReadError},
+        own_request::{Answered, Purpose},
+    },
 };
 
 /// Bytes of one read.

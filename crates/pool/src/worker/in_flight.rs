@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use resp::{Protocol, ReplyError, ReplyKind, ReplyScanner};
+use resp::{ReplyError, ReplyKind, ReplyScanner};
 use tokio::io::AsyncWrite;
 
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
     error::{JobError, Sent},
     queue::job::{Burst, Job},
     stats::totals::Writes,
+    worker::{
+        own_request::{Answered, Purpose},
+        slot::{Fate, Owner, Slot},
+    },
 };
 
 /// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
@@ -28,122 +32,6 @@ const SLICES_MAX: usize = 128;
 
 /// A front reply larger than this, in bytes, makes others wait: the connection takes nothing further.
 const BULKY_BYTES: usize = 256 * 1024;
-
-/// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
-const OWN_REPLY_BYTES_MAX: usize = 64 * 1024;
-
-/// Why a worker sends a request of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Into the database that the next job needs.
-    Select,
-    /// The same where it is not known yet whether that database exists; the job waits for the reply.
-    TrySelect,
-    /// Into the protocol version that the next job needs.
-    Hello(Protocol),
-    /// A sign of life.
-    Ping,
-}
-
-#[derive(Debug)]
-enum Owner {
-    Job(Job),
-    Worker(Purpose, Burst),
-}
-
-/// What becomes of the replies to a job. Those that are not kept are thrown away as they come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Kept,
-    /// They passed `reply_bytes_max`.
-    TooLarge,
-    /// They passed what was left of `replies_bytes_max`.
-    NoRoom,
-}
-
-#[derive(Debug)]
-struct Slot {
-    owner: Owner,
-    left: u32,
-    /// Bytes of replies that are whole.
-    whole: usize,
-    fate: Fate,
-}
-
-impl Slot {
-    fn burst(&self) -> &Burst {
-        match &self.owner {
-            Owner::Job(job) => job.burst(),
-            Owner::Worker(_, burst) => burst,
-        }
-    }
-
-    fn burst_mut(&mut self) -> &mut Burst {
-        match &mut self.owner {
-            Owner::Job(job) => job.burst_mut(),
-            Owner::Worker(_, burst) => burst,
-        }
-    }
-
-    fn is_unwanted(&self) -> bool {
-        self.fate != Fate::Kept || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
-    }
-
-    /// Makes room for further replies like the first, of `bytes`, as far as there are `ready` bytes of them.
-    fn expect_alike(&mut self, bytes: usize, ready: usize) {
-        let left = self.left as usize;
-        let replies = &mut self.burst_mut().replies;
-        if replies.is_empty() {
-            replies.reserve(bytes + (bytes * (left - 1)).min(ready));
-        }
-    }
-
-    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow. Fails when there is no room for
-    /// it and them.
-    fn take_in(&mut self, piece: &[u8], bulk_left: usize, room: &Room) -> Result<(), Short> {
-        if self.is_unwanted() {
-            return Ok(());
-        }
-        let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
-        let claimed = if wanted > room.unasked() { self.claim(wanted, room) } else { Ok(()) };
-        if self.fate == Fate::Kept {
-            let replies = &mut self.burst_mut().replies;
-            if bulk_left > piece.len() && claimed.is_ok() {
-                replies.reserve(piece.len() + bulk_left);
-            }
-            replies.extend_from_slice(piece);
-        }
-        claimed
-    }
-
-    fn claim(&mut self, wanted: usize, room: &Room) -> Result<(), Short> {
-        match &mut self.owner {
-            // What the worker asked itself is short, and has to be read whatever callers may get.
-            Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
-            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted),
-            Owner::Worker(..) | Owner::Job(_) => {
-                self.give_up(Fate::TooLarge);
-                Ok(())
-            }
-        }
-    }
-
-    /// Keeps the replies that are whole, and nothing more.
-    fn give_up(&mut self, fate: Fate) {
-        self.fate = fate;
-        let whole = self.whole;
-        let replies = &mut self.burst_mut().replies;
-        replies.truncate(whole);
-        replies.shrink_to_fit();
-    }
-}
-
-/// A request of the worker's own has been answered.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) purpose: Purpose,
-    pub(crate) reply: Vec<u8>,
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {

@@ -2,4 +2,6 @@
 
 pub(crate) mod connection;
 pub(crate) mod in_flight;
+pub(crate) mod own_request;
+mod slot;
 pub(crate) mod worker;

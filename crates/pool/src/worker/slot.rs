@@ -1,0 +1,105 @@
+//! A place in what is in flight on a connection: whose it is, how many replies are still due, and what becomes of
+//! them. Takes in replies, within the room there is.
+
+use crate::{
+    bounds::reply_memory::{Room, Short},
+    queue::job::{Burst, Job},
+    worker::own_request::Purpose,
+};
+
+/// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
+const OWN_REPLY_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) enum Owner {
+    Job(Job),
+    Worker(Purpose, Burst),
+}
+
+/// What becomes of the replies to a job. Those that are not kept are thrown away as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Kept,
+    /// They passed `reply_bytes_max`.
+    TooLarge,
+    /// They passed what was left of `replies_bytes_max`.
+    NoRoom,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) owner: Owner,
+    /// Replies still due.
+    pub(super) left: u32,
+    /// Bytes of replies that are whole.
+    pub(super) whole: usize,
+    pub(super) fate: Fate,
+}
+
+impl Slot {
+    pub(super) fn burst(&self) -> &Burst {
+        match &self.owner {
+            Owner::Job(job) => job.burst(),
+            Owner::Worker(_, burst) => burst,
+        }
+    }
+
+    pub(super) fn burst_mut(&mut self) -> &mut Burst {
+        match &mut self.owner {
+            Owner::Job(job) => job.burst_mut(),
+            Owner::Worker(_, burst) => burst,
+        }
+    }
+
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.fate != Fate::Kept || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
+    }
+
+    /// Makes room for further replies like the first, of `bytes`, as far as there are `ready` bytes of them.
+    pub(super) fn expect_alike(&mut self, bytes: usize, ready: usize) {
+        let left = self.left as usize;
+        let replies = &mut self.burst_mut().replies;
+        if replies.is_empty() {
+            replies.reserve(bytes + (bytes * (left - 1)).min(ready));
+        }
+    }
+
+    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow. Fails when there is no room for
+    /// it and them.
+    pub(super) fn take_in(&mut self, piece: &[u8], bulk_left: usize, room: &Room) -> Result<(), Short> {
+        if self.is_unwanted() {
+            return Ok(());
+        }
+        let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
+        let claimed = if wanted > room.unasked() { self.claim(wanted, room) } else { Ok(()) };
+        if self.fate == Fate::Kept {
+            let replies = &mut self.burst_mut().replies;
+            if bulk_left > piece.len() && claimed.is_ok() {
+                replies.reserve(piece.len() + bulk_left);
+            }
+            replies.extend_from_slice(piece);
+        }
+        claimed
+    }
+
+    fn claim(&mut self, wanted: usize, room: &Room) -> Result<(), Short> {
+        match &mut self.owner {
+            // What the worker asked itself is short, and has to be read whatever callers may get.
+            Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
+            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted),
+            Owner::Worker(..) | Owner::Job(_) => {
+                self.give_up(Fate::TooLarge);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the replies that are whole, and nothing more.
+    pub(super) fn give_up(&mut self, fate: Fate) {
+        self.fate = fate;
+        let whole = self.whole;
+        let replies = &mut self.burst_mut().replies;
+        replies.truncate(whole);
+        replies.shrink_to_fit();
+    }
+}
