@@ -4,4 +4,5 @@
 mod hostile;
 mod lendings;
 mod logins;
+mod neighbours;
 mod waiting;

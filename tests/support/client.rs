@@ -12,6 +12,9 @@ use socket2::SockRef;
 
 use super::DEADLINE;
 
+/// As deep as scripts of Redis nest, and deeper.
+const DEPTH_MAX: usize = 10_000;
+
 /// A connection to a gateway or to a Redis.
 pub struct Client {
     stream: TcpStream,
@@ -96,7 +99,7 @@ impl Client {
 
     /// One reply; `None` if the connection ends before it begins.
     pub fn try_read_reply(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut scanner = ReplyScanner::new(128);
+        let mut scanner = ReplyScanner::new(DEPTH_MAX);
         let mut scanned = 0;
         loop {
             let progress = scanner

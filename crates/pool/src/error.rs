@@ -43,6 +43,9 @@ pub enum JobError {
     /// The replies of the job are larger than `reply_bytes_max`, in bytes.
     #[error("reply_bytes_max ran out: the replies are larger than {0} bytes, the request was executed")]
     RepliesTooLarge(usize),
+    /// A reply of the job has more than `reply_depth_max` aggregates inside each other.
+    #[error("reply_depth_max ran out: a reply is nested deeper than {0} levels, the request was executed")]
+    ReplyTooDeep(usize),
     /// Callers hold so many bytes of replies that these found no room; the bound, in bytes.
     #[error("replies_bytes_max ran out: clients have not read {0} bytes of replies, the request was executed")]
     RepliesFull(usize),
@@ -71,7 +74,7 @@ fn executed(sent: Sent) -> &'static str {
 
 impl JobError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 11] = [
+    pub(crate) const KINDS: [&str; 12] = [
         "queue_timeout",
         "pause_timeout",
         "reply_timeout",
@@ -79,6 +82,7 @@ impl JobError {
         "connection_lost",
         "state_refused",
         "replies_too_large",
+        "reply_too_deep",
         "replies_full",
         "exclusive_timeout",
         "closed",
@@ -95,6 +99,7 @@ impl JobError {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::StateRefused(_) => "state_refused",
             Self::RepliesTooLarge(_) => "replies_too_large",
+            Self::ReplyTooDeep(_) => "reply_too_deep",
             Self::RepliesFull(_) => "replies_full",
             Self::ExclusiveTimeout { .. } => "exclusive_timeout",
             Self::Closed => "closed",
@@ -111,7 +116,9 @@ impl JobError {
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }
             | Self::Closed => Sent::No,
-            Self::ReplyTimeout(_) | Self::RepliesTooLarge(_) | Self::RepliesFull(_) => Sent::Maybe,
+            Self::ReplyTimeout(_) | Self::RepliesTooLarge(_) | Self::ReplyTooDeep(_) | Self::RepliesFull(_) => {
+                Sent::Maybe
+            }
             Self::ConnectionLost { sent, .. } | Self::WorkerGone(sent) => *sent,
         }
     }

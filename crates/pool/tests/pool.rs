@@ -29,6 +29,8 @@ mod processes;
 mod regressions;
 #[path = "pool/retry.rs"]
 mod retry;
+#[path = "pool/silence.rs"]
+mod silence;
 #[path = "pool/state.rs"]
 mod state;
 #[path = "pool/typed_client.rs"]

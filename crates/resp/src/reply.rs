@@ -113,31 +113,28 @@ impl ReplyScanner {
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
-        match self.levels.innermost() {
+        let level = self.levels.innermost();
+        if level.is_none() {
             // Decided anew by what follows attributes.
-            None => {
-                self.kind = Some(match kind {
-                    b'-' | b'!' => ReplyKind::Error,
-                    b'>' => ReplyKind::Push,
-                    _ => ReplyKind::Answer,
-                });
-            }
-            Some(Level::Chunks) if kind != b';' => return Err(ReplyError::UnknownType(kind)),
-            Some(Level::Chunks) => return Ok(self.begin_length(kind)),
-            Some(Level::Streamed) if kind == b'.' => return Ok(self.begin_length(kind)),
-            Some(Level::Streamed | Level::Counted) => {}
+            self.kind = Some(match kind {
+                b'-' | b'!' => ReplyKind::Error,
+                b'>' => ReplyKind::Push,
+                _ => ReplyKind::Answer,
+            });
         }
-        self.state = match kind {
-            b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => State::Line { cr: false },
-            b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => return Ok(self.begin_length(kind)),
-            other => return Err(ReplyError::UnknownType(other)),
+        self.state = match (level, kind) {
+            (Some(Level::Chunks), b';') | (Some(Level::Streamed), b'.') => self.length_line(kind),
+            (Some(Level::Chunks), other) => return Err(ReplyError::UnknownType(other)),
+            (_, b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(') => State::Line { cr: false },
+            (_, b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|') => self.length_line(kind),
+            (_, other) => return Err(ReplyError::UnknownType(other)),
         };
         Ok(())
     }
 
-    fn begin_length(&mut self, kind: u8) {
+    fn length_line(&mut self, kind: u8) -> State {
         self.digits_len = 0;
-        self.state = State::Length { kind };
+        State::Length { kind }
     }
 
     fn line(&mut self, chunk: &[u8], at: &mut usize, cr: bool) -> Result<bool, ReplyError> {

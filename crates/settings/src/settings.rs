@@ -20,6 +20,9 @@ use crate::{
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
 
+/// Levels of a reply up to which a connection looks for its end.
+const DEPTH_MAX: usize = 64 * 1024;
+
 /// More threads than that are a mistake.
 const THREADS_MAX: usize = 1024;
 
@@ -170,7 +173,7 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
         reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms)?,
         reply_bytes_max: at_least_one("pool.reply_bytes_max", pool.reply_bytes_max)?,
         replies_bytes_max: at_least_one("pool.replies_bytes_max", pool.replies_bytes_max)?,
-        reply_depth_max: count("pool.reply_depth_max", pool.reply_depth_max)?,
+        reply_depth_max: within("pool.reply_depth_max", pool.reply_depth_max, DEPTH_MAX)?,
         connect_timeout: millis("upstream.connect_timeout_ms", upstream.connect_timeout_ms)?,
         reconnect_delay_min,
         reconnect_delay_max,

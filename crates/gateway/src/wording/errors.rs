@@ -19,6 +19,7 @@ pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
         | JobError::PauseTimeout(_)
         | JobError::ReplyTimeout(_)
         | JobError::RepliesTooLarge(_)
+        | JobError::ReplyTooDeep(_)
         | JobError::RepliesFull(_)
         | JobError::ExclusiveTimeout { .. }
         | JobError::Closed

@@ -38,13 +38,20 @@ pub(crate) struct Room {
     pub(crate) job_max: usize,
     /// Those to all jobs, beyond what is free for each, until clients have taken them.
     pub(crate) all_max: usize,
+    /// Aggregates inside aggregates in one of them.
+    pub(crate) depth_max: usize,
     pub(crate) budget: Arc<Budget>,
 }
 
 impl Room {
     pub(crate) fn new(settings: &Settings, budget: &Arc<Budget>) -> Self {
-        let (job_max, all_max) = (settings.reply_bytes_max, settings.replies_bytes_max);
-        Self { job_max, all_max, budget: Arc::clone(budget) }
+        let Settings { reply_bytes_max, replies_bytes_max, reply_depth_max, .. } = *settings;
+        Self {
+            job_max: reply_bytes_max,
+            all_max: replies_bytes_max,
+            depth_max: reply_depth_max,
+            budget: Arc::clone(budget),
+        }
     }
 
     /// What a job's replies may hold without asking.

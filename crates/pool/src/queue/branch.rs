@@ -13,7 +13,10 @@ use std::{
 };
 
 use async_channel::{Receiver, Sender, TrySendError};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 
 use crate::{
     error::{JobError, Sent},
@@ -31,8 +34,11 @@ pub(crate) struct Branch {
     /// The right to draw from it. One worker at a time has it, until it has no room left: so that a further
     /// connection is used only when the load needs it, and batches stay whole.
     pub(crate) turn: Arc<Semaphore>,
-    /// Workers that draw from it, or will as soon as they have their turn.
+    /// Workers that draw from it, or will as soon as they have their turn. Those whose connection is silent do so only
+    /// while nobody else does, and do not count.
     serving: AtomicUsize,
+    /// Told when there is a first one: others, whose connections are silent, let it have the turn.
+    pub(crate) served: Notify,
     /// What its callers and workers count.
     pub(crate) stats: Stats,
 }
@@ -64,6 +70,7 @@ impl Branches {
                 jobs,
                 turn: Arc::new(Semaphore::new(1)),
                 serving: AtomicUsize::new(0),
+                served: Notify::new(),
                 stats: Stats::default(),
             });
             entrances.push(entrance);
@@ -93,7 +100,8 @@ impl Branches {
         self.0[branch].serving.load(Ordering::SeqCst) > 0
     }
 
-    fn is_any_served(&self) -> bool {
+    /// Whether a worker of any branch will find a job.
+    pub(crate) fn is_any_served(&self) -> bool {
         (0..self.0.len()).any(|branch| self.is_served(branch))
     }
 
@@ -167,7 +175,9 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn new(branches: Arc<Branches>, branch: usize) -> Self {
-        branches[branch].serving.fetch_add(1, Ordering::SeqCst);
+        if branches[branch].serving.fetch_add(1, Ordering::SeqCst) == 0 {
+            branches[branch].served.notify_waiters();
+        }
         // It may be the first of all.
         branches.send_back();
         Self { branches, branch }

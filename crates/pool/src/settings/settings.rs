@@ -29,7 +29,7 @@ pub struct Settings {
     pub reply_bytes_max: usize,
     /// Bytes of replies that callers hold beyond [`REPLY_FREE_BYTES`](crate::REPLY_FREE_BYTES) each.
     pub replies_bytes_max: usize,
-    /// Aggregates inside aggregates in one reply.
+    /// Aggregates inside aggregates in one reply; a job with a deeper one fails.
     pub reply_depth_max: usize,
     /// Connecting and logging in, together.
     pub connect_timeout: Duration,
@@ -62,7 +62,7 @@ impl Settings {
             reply_timeout: Duration::from_secs(10),
             reply_bytes_max: 1 << 30,
             replies_bytes_max: 256 << 20,
-            reply_depth_max: 32,
+            reply_depth_max: 10_000,
             connect_timeout: Duration::from_secs(2),
             reconnect_delay_min: Duration::from_millis(5),
             reconnect_delay_max: Duration::from_millis(50),

@@ -197,6 +197,7 @@ impl Stats {
             | JobError::ConnectionLost { .. }
             | JobError::StateRefused(_)
             | JobError::RepliesTooLarge(_)
+            | JobError::ReplyTooDeep(_)
             | JobError::RepliesFull(_)
             | JobError::ExclusiveTimeout { .. }
             | JobError::Closed

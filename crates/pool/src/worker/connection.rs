@@ -27,18 +27,21 @@ use crate::{
     queue::job::Job,
     settings::{endpoint::Endpoint, settings::Settings},
     stats::totals::Writes,
-    upstream::{facts::Facts, needs::Needs, stream::Stream},
+    upstream::{facts::Facts, stream::Stream},
     worker::{
         in_flight::{InFlight, ReadError},
-        own_request::{Answered, Purpose},
+        own_request::Purpose,
+        patience::Patience,
+        preparation::Preparation,
     },
 };
 
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Databases that a connection remembers to exist; beyond, it asks again.
-const KNOWN_DBS_MAX: usize = 256;
+/// Levels of a reply up to which its end is looked for, whatever becomes of the reply: eight times what scripts of
+/// Redis nest. At 8 bytes each.
+const LEVELS_MAX: usize = 64 * 1024;
 
 /// Why a connection is of no further use.
 #[derive(Debug, Error)]
@@ -49,9 +52,7 @@ pub(crate) enum Lost {
     Io(#[from] io::Error),
     #[error("protocol error from the upstream: {0}")]
     Malformed(#[from] ReadError),
-    #[error("upstream refused {0:?}, which it had accepted before")]
-    StateRefused(Purpose),
-    #[error("upstream sent nothing for {} ms with requests in flight", .0.as_millis())]
+    #[error("upstream completed no reply for {} ms with requests in flight", .0.as_millis())]
     Silent(Duration),
 }
 
@@ -61,18 +62,17 @@ pub(crate) struct Connection {
     scanner: ReplyScanner,
     read_buffer: Box<[u8]>,
     in_flight: InFlight,
-    state: Needs,
+    preparation: Preparation,
     /// As its login found out: what was refused then is not asked for again.
     speaks_resp3: bool,
-    /// Databases known to exist, because a `SELECT` of them has succeeded here.
-    known_dbs: Vec<u32>,
-    /// A job that waits for the reply to the `SELECT` of a database not known yet, and the database
-    /// to go back to if there is none.
-    held: Option<(Job, u32)>,
     /// When something was last sent or received.
     pub(crate) last_used: Instant,
-    /// When something was last received, or the first of what is in flight was submitted.
-    pub(crate) last_heard: Instant,
+    /// When a reply last came on: became whole, or grew by as much as one read takes. With nothing in flight, when
+    /// there last was something. A byte now and then is no sign of life.
+    pub(crate) last_progress: Instant,
+    /// Bytes read since then.
+    unfinished: usize,
+    patience: Patience,
     pub(crate) renew_at: Instant,
     pub(crate) keepalive: Duration,
     /// No further jobs: it is replaced or retired once nothing is in flight.
@@ -99,15 +99,15 @@ impl Connection {
         let mut connection = Self {
             endpoint: settings.endpoint.clone(),
             stream,
-            scanner: ReplyScanner::new(settings.reply_depth_max),
+            scanner: ReplyScanner::new(LEVELS_MAX.max(settings.reply_depth_max)),
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             in_flight: InFlight::default(),
-            state: Needs::default(),
+            preparation: Preparation::default(),
             speaks_resp3: facts.speaks(Protocol::Resp3),
-            known_dbs: vec![0],
-            held: None,
             last_used: now,
-            last_heard: now,
+            last_progress: now,
+            unfinished: 0,
+            patience: Patience::default(),
             renew_at: now + settings.lifetime.mul_f64(0.9 + lifetime_chance / 5.0),
             keepalive: settings.keepalive,
             leaving: false,
@@ -131,20 +131,23 @@ impl Connection {
         self.keepalive = settings.keepalive.min(facts.half_idle_timeout());
         self.room.job_max = settings.reply_bytes_max;
         self.room.all_max = settings.replies_bytes_max;
+        self.room.depth_max = settings.reply_depth_max;
         self.pipeline_depth = settings.pipeline_depth;
     }
 
     /// Whether a further job may be given to it.
     pub(crate) fn has_room(&self) -> bool {
-        !self.leaving
-            && self.held.is_none()
-            && self.in_flight.requests() < self.pipeline_depth
-            && !self.in_flight.is_bulky(&self.scanner)
+        !self.leaving && self.in_flight() < self.pipeline_depth && !self.in_flight.is_bulky(&self.scanner)
     }
 
     /// Replies due.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.requests()
+        self.in_flight.requests() + self.preparation.requests()
+    }
+
+    /// Jobs wait for the connection to be in another state.
+    pub(crate) fn is_switching(&self) -> bool {
+        !self.preparation.is_idle()
     }
 
     /// Jobs that are not wholly written yet.
@@ -159,7 +162,7 @@ impl Connection {
 
     /// Nothing waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.held.is_none()
+        self.in_flight.is_empty() && self.preparation.is_idle()
     }
 
     /// An error reply said that this is a replica now: the master is to be found elsewhere.
@@ -167,56 +170,34 @@ impl Connection {
         self.in_flight.saw_readonly()
     }
 
-    /// Queues a job for writing, behind what brings the connection into the state it needs.
+    /// Queues a job for writing, once the connection is in the state it needs.
     pub(crate) fn submit(&mut self, job: Job, now: Instant) {
-        let needs = job.burst().needs;
-        if needs.protocol == Protocol::Resp3 && !self.speaks_resp3 {
+        if job.burst().needs.protocol == Protocol::Resp3 && !self.speaks_resp3 {
             return job.fail(JobError::StateRefused("NOPROTO the upstream does not speak RESP3".into()));
         }
         self.touch(now);
-        if needs.protocol != self.state.protocol {
-            self.push_own(Purpose::Hello(needs.protocol), &["HELLO", &needs.protocol.version().to_string()]);
-            self.state.protocol = needs.protocol;
-        }
-        if needs.db != self.state.db {
-            let known = self.known_dbs.contains(&needs.db);
-            let purpose = if known { Purpose::Select } else { Purpose::TrySelect };
-            self.push_own(purpose, &["SELECT", &needs.db.to_string()]);
-            let before = std::mem::replace(&mut self.state.db, needs.db);
-            if !known {
-                // Written behind a SELECT that fails, the job would run in another database.
-                self.held = Some((job, before));
-                return;
-            }
-        }
-        self.push(job);
+        self.preparation.submit(job, &mut self.in_flight);
     }
 
     fn touch(&mut self, now: Instant) {
         self.last_used = now;
         if self.is_idle() {
-            self.last_heard = self.last_used;
+            self.last_progress = now;
+            self.unfinished = 0;
         }
     }
 
-    fn push(&mut self, job: Job) {
-        if job.burst().replies_due == 0 {
-            job.finish();
-        } else {
-            self.in_flight.push_job(job);
-        }
-    }
-
-    fn push_own(&mut self, purpose: Purpose, request: &[&str]) {
-        let mut bytes = Vec::new();
-        write_request(&mut bytes, request);
-        self.in_flight.push_own(purpose, bytes);
+    /// How long it may be silent, with requests in flight, before that is unusual; never more than `max`.
+    pub(crate) fn patience(&self, max: Duration) -> Duration {
+        self.patience.limit(max)
     }
 
     /// Asks the upstream for a sign of life.
     pub(crate) fn ping(&mut self, now: Instant) {
         self.touch(now);
-        self.push_own(Purpose::Ping, &["PING"]);
+        let mut bytes = Vec::new();
+        write_request(&mut bytes, &["PING"]);
+        self.in_flight.push_own(Purpose::Ping, bytes);
     }
 
     /// Writes what is queued, reads what has come and answers what is complete; returns when anything
@@ -229,6 +210,7 @@ impl Connection {
     }
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.preparation.begin_switch(&mut self.in_flight);
         if self.in_flight.is_unbegun() && self.poll_read(cx)?.is_ready() {
             // The news may have been that it was closed while idle: nothing is lost then.
             return Poll::Ready(Ok(()));
@@ -260,9 +242,8 @@ impl Connection {
                 return Err(Lost::Closed);
             }
             came = true;
-            self.last_used = Instant::now();
-            self.last_heard = self.last_used;
             self.unread = 0..bytes;
+            self.unfinished += bytes;
             self.distribute()?;
             if bytes < READ_BYTES || self.in_flight.short().is_some() {
                 return Ok(Poll::Ready(()));
@@ -271,10 +252,18 @@ impl Connection {
     }
 
     fn distribute(&mut self) -> Result<(), Lost> {
+        let due = self.in_flight.requests();
         let chunk = &self.read_buffer[self.unread.clone()];
         self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room)?;
+        let now = Instant::now();
+        self.last_used = now;
+        if self.in_flight.requests() < due || self.unfinished >= READ_BYTES {
+            self.patience.learn(now.saturating_duration_since(self.last_progress));
+            self.last_progress = now;
+            self.unfinished = 0;
+        }
         while let Some(answered) = self.in_flight.next_answered() {
-            self.own_answered(answered)?;
+            self.preparation.answered(&answered, &mut self.in_flight);
         }
         Ok(())
     }
@@ -289,34 +278,16 @@ impl Connection {
         Ok(Poll::Ready(()))
     }
 
-    fn own_answered(&mut self, answered: Answered) -> Result<(), Lost> {
-        let refused = answered.reply.starts_with(b"-");
-        match (answered.purpose, refused) {
-            (Purpose::Ping, _) | (Purpose::Hello(_) | Purpose::Select, false) => {}
-            (Purpose::Hello(_) | Purpose::Select, true) => return Err(Lost::StateRefused(answered.purpose)),
-            (Purpose::TrySelect, _) => self.select_tried(&answered.reply, refused),
-        }
-        Ok(())
-    }
-
-    fn select_tried(&mut self, reply: &[u8], refused: bool) {
-        let Some((job, before)) = self.held.take() else { return };
-        if refused {
-            self.state.db = before;
-            let text = String::from_utf8_lossy(&reply[1..]);
-            return job.fail(JobError::StateRefused(text.trim_end().into()));
-        }
-        if self.known_dbs.len() >= KNOWN_DBS_MAX {
-            self.known_dbs.clear();
-        }
-        self.known_dbs.push(self.state.db);
-        self.push(job);
+    /// Takes back the jobs of which nothing has been written.
+    pub(crate) fn take_unsent(&mut self) -> Vec<Job> {
+        let unwritten = self.in_flight.take_unwritten();
+        unwritten.into_iter().chain(self.preparation.take_waiting()).collect()
     }
 
     /// Fails all that is in flight and closes.
     pub(crate) fn fail(mut self, lost: &Lost) {
         let reason: Arc<str> = lost.to_string().into();
-        if let Some((job, _)) = self.held.take() {
+        for job in self.preparation.take_waiting() {
             job.fail(JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::No });
         }
         self.in_flight.fail(&reason);

@@ -172,7 +172,10 @@ impl InFlight {
             if slot.left > 1 && slot.whole == 0 {
                 slot.expect_alike(piece.len(), chunk.len() - used);
             }
-            match slot.take_in(piece, scanner.bulk_left(), room) {
+            if progress.depth > room.depth_max && slot.fate == Fate::Kept {
+                slot.give_up(Fate::TooDeep);
+            }
+            match slot.take_in(piece, scanner.bulk_left(), scanner.level_bytes(), room) {
                 Err(short) => self.short = Some((short, progress.complete)),
                 Ok(()) => {
                     if let Some(kind) = progress.complete {
@@ -182,6 +185,22 @@ impl InFlight {
             }
         }
         Ok(used)
+    }
+
+    /// Takes out the jobs of which nothing has been written; the worker's own requests stay.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<Job> {
+        let begun = self.written + usize::from(self.written_part > 0);
+        let mut jobs = Vec::new();
+        for slot in self.slots.split_off(begun.min(self.slots.len())) {
+            match slot.owner {
+                Owner::Job(job) => {
+                    self.requests -= slot.left as usize;
+                    jobs.push(job);
+                }
+                Owner::Worker(..) => self.slots.push_back(slot),
+            }
+        }
+        jobs
     }
 
     /// What the front reply lacks before anything further can be read.
@@ -221,10 +240,11 @@ impl InFlight {
             Some(Slot { owner: Owner::Job(job), fate, .. }) => match fate {
                 Fate::Kept => job.finish(),
                 Fate::TooLarge => job.fail(JobError::RepliesTooLarge(room.job_max)),
+                Fate::TooDeep => job.fail(JobError::ReplyTooDeep(room.depth_max)),
                 Fate::NoRoom => job.fail(JobError::RepliesFull(room.all_max)),
             },
             Some(Slot { owner: Owner::Worker(purpose, burst), .. }) => {
-                self.answered.push_back(Answered { purpose, reply: burst.replies });
+                self.answered.push_back(Answered { purpose, kind, reply: burst.replies });
             }
             None => {}
         }

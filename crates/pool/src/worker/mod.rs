@@ -3,5 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod in_flight;
 pub(crate) mod own_request;
+mod patience;
+mod preparation;
 mod slot;
 pub(crate) mod worker;

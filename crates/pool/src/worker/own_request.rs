@@ -1,15 +1,15 @@
 //! Requests that a worker sends for itself, beside those of its jobs.
 
-use resp::Protocol;
+use std::sync::Arc;
+
+use resp::{Protocol, ReplyKind};
 
 /// Why a worker sends a request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Into the database that the next job needs.
-    Select,
-    /// The same where it is not known yet whether that database exists; the job waits for the reply.
-    TrySelect,
-    /// Into the protocol version that the next job needs.
+    /// Into the database that jobs need.
+    Select(u32),
+    /// Into the protocol version that jobs need.
     Hello(Protocol),
     /// A sign of life.
     Ping,
@@ -19,5 +19,14 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) purpose: Purpose,
+    pub(crate) kind: ReplyKind,
     pub(crate) reply: Vec<u8>,
+}
+
+impl Answered {
+    /// The error that the reply is, without its mark.
+    pub(crate) fn error_text(&self) -> Arc<str> {
+        let text = String::from_utf8_lossy(self.reply.strip_prefix(b"-").unwrap_or(&self.reply));
+        text.trim_end().into()
+    }
 }

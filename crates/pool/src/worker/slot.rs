@@ -22,6 +22,8 @@ pub(super) enum Fate {
     Kept,
     /// They passed `reply_bytes_max`.
     TooLarge,
+    /// One of them passed `reply_depth_max`.
+    TooDeep,
     /// They passed what was left of `replies_bytes_max`.
     NoRoom,
 }
@@ -64,14 +66,21 @@ impl Slot {
         }
     }
 
-    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow. Fails when there is no room for
-    /// it and them.
-    pub(super) fn take_in(&mut self, piece: &[u8], bulk_left: usize, room: &Room) -> Result<(), Short> {
+    /// Takes in a piece of a reply, of which `bulk_left` bytes are known to follow while its scanner needs
+    /// `level_bytes`. Fails when there is no room for all of them.
+    pub(super) fn take_in(
+        &mut self,
+        piece: &[u8],
+        bulk_left: usize,
+        level_bytes: usize,
+        room: &Room,
+    ) -> Result<(), Short> {
         if self.is_unwanted() {
             return Ok(());
         }
         let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
-        let claimed = if wanted > room.unasked() { self.claim(wanted, room) } else { Ok(()) };
+        let asks = wanted + level_bytes > room.unasked();
+        let claimed = if asks { self.claim(wanted, level_bytes, room) } else { Ok(()) };
         if self.fate == Fate::Kept {
             let replies = &mut self.burst_mut().replies;
             if bulk_left > piece.len() && claimed.is_ok() {
@@ -82,11 +91,11 @@ impl Slot {
         claimed
     }
 
-    fn claim(&mut self, wanted: usize, room: &Room) -> Result<(), Short> {
+    fn claim(&mut self, wanted: usize, level_bytes: usize, room: &Room) -> Result<(), Short> {
         match &mut self.owner {
             // What the worker asked itself is short, and has to be read whatever callers may get.
             Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
-            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted),
+            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted + level_bytes),
             Owner::Worker(..) | Owner::Job(_) => {
                 self.give_up(Fate::TooLarge);
                 Ok(())

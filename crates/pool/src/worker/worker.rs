@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    error::JobError,
+    error::{JobError, Sent},
     queue::{
         branch::{Branch, Serving},
         job::Job,
@@ -34,9 +34,8 @@ const SHORT_LIFE: Duration = Duration::from_millis(100);
 /// costs a system call, which larger batches do not earn back.
 const GATHER_BELOW: (usize, usize) = (24, 128);
 
-/// How often a worker whose connection is silent lets others have its turn until it gives the connection up.
-/// Seldom enough that a slow upstream keeps its batches whole.
-const YIELDS: u32 = 32;
+/// A worker whose connection is silent lets others have its turn at least so often until it gives the connection up.
+const YIELDS_MIN: u32 = 32;
 
 pub(crate) struct Worker {
     index: usize,
@@ -44,8 +43,8 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     settings: watch::Receiver<Arc<Settings>>,
     turn: Option<OwnedSemaphorePermit>,
-    /// Set while its connection is silent with requests in flight: when it last let others have its turn. It
-    /// does not wait for the turn then, and takes it only where nobody else wants it.
+    /// Set while its connection is silent with requests in flight: when it last let others have its turn. It does
+    /// not serve its branch then, does not wait for the turn, and takes it only where nobody else wants it.
     silent: Option<Instant>,
     backoff: Backoff,
     alarm: Alarm,
@@ -214,7 +213,8 @@ impl Worker {
             }
             self.gauge.update(connection.in_flight(), connection.leaving);
             let has_room = connection.has_room();
-            if !has_room {
+            if !has_room || connection.is_switching() {
+                // Whoever else has nothing to wait for goes first.
                 self.turn = None;
             }
             let may_draw = has_room && (self.silent.is_none() || self.turn.is_some());
@@ -223,7 +223,7 @@ impl Worker {
                 biased;
                 driven = connection.drive() => {
                     driven?;
-                    self.silent = None;
+                    self.heard(connection);
                 }
                 job = next_job(&self.shared.branches[self.branch], &mut self.turn), if may_draw => {
                     if let Some(job) = job {
@@ -232,6 +232,7 @@ impl Worker {
                         connection.leaving = true;
                     }
                 }
+                () = self.shared.branches[self.branch].served.notified(), if self.silent.is_some() => self.turn = None,
                 () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
                 () = changed(&mut self.settings) => self.retune(connection),
             }
@@ -275,22 +276,20 @@ impl Worker {
     /// When the connection next needs attention although nothing happens on it.
     fn deadline(&self, connection: &Connection) -> Instant {
         if connection.is_idle() {
-            connection.renew_at.min(connection.last_used + connection.keepalive)
-        } else if connection.leaving {
-            connection.last_heard + self.silence_max()
-        } else {
-            connection.renew_at.min(self.yields_at(connection))
+            return connection.renew_at.min(connection.last_used + connection.keepalive);
         }
+        let attention = self.yields_at(connection).min(connection.last_progress + self.silence_max());
+        if connection.leaving { attention } else { attention.min(connection.renew_at) }
     }
 
     /// When a connection with requests in flight has been silent for so long that another should have the turn,
-    /// if one is ready for it: this one may be dead.
+    /// if one is ready for it: this one may be dead, or busy for long.
     fn yields_at(&self, connection: &Connection) -> Instant {
-        self.silent.unwrap_or(connection.last_heard) + self.silence_max() / YIELDS
+        self.silent.unwrap_or(connection.last_progress) + connection.patience(self.silence_max() / YIELDS_MIN)
     }
 
-    /// How long an upstream may be silent with requests in flight: after the callers have been told,
-    /// it gets as long again before the connection is given up.
+    /// How long a reply may take once it is its turn: after the callers have been told, it gets as long again before
+    /// the connection is given up.
     fn silence_max(&self) -> Duration {
         self.shared.settings.borrow().reply_timeout.saturating_mul(2)
     }
@@ -299,17 +298,42 @@ impl Worker {
         let now = Instant::now();
         if !connection.is_idle() {
             let silence = self.silence_max();
-            if now >= connection.last_heard + silence {
+            if now >= connection.last_progress + silence {
                 return Err(Lost::Silent(silence));
             }
             if now >= self.yields_at(connection) {
-                self.silent = Some(now);
-                self.turn = None;
+                self.falls_silent(connection, now);
             }
         } else if now >= connection.last_used + connection.keepalive {
             connection.ping(now);
         }
         Ok(())
+    }
+
+    /// Leaves the work to others as long as its connection is silent, if there are any: also the jobs that have not
+    /// been sent, which go back to their callers and from there to another worker.
+    fn falls_silent(&mut self, connection: &mut Connection, now: Instant) {
+        self.silent = Some(now);
+        self.turn = None;
+        self.serving = None;
+        // In a pause, or once the queue is closed, they would not come back.
+        let may_return = self.shared.health.is_open() && !self.branch().jobs.is_closed();
+        if may_return && self.shared.branches.is_any_served() {
+            let reason: Arc<str> = "silent for longer than usual".into();
+            for job in connection.take_unsent() {
+                job.fail(JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::No });
+            }
+        }
+    }
+
+    /// Something came on the connection.
+    fn heard(&mut self, connection: &Connection) {
+        if self.silent.is_some_and(|since| connection.last_progress > since) {
+            self.silent = None;
+            if !connection.leaving {
+                self.serving = Some(Serving::new(Arc::clone(&self.shared.branches), self.branch));
+            }
+        }
     }
 
     fn retune(&self, connection: &mut Connection) {

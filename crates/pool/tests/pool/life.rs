@@ -136,8 +136,7 @@ async fn a_silent_connection_lets_a_healthy_one_have_the_jobs() {
             answer => assert_eq!(replies(answer), format!("+INCR {number}\r\n")),
         }
     }
-    // A sixteenth of reply_timeout is a second.
-    assert!(lost.len() <= 11 && lost.iter().all(|number| *number <= 10), "{lost:?}");
+    assert_eq!(lost, [0], "the next came when it had been silent for a tenth of a second");
     assert_eq!(healthy.seen().len() + lost.len(), 100);
     drop(dead);
 }
@@ -148,13 +147,16 @@ async fn an_upstream_that_is_slow_to_answer_gets_its_jobs_on_one_connection() {
     let pool = Pool::start(Settings { workers: 3, reply_timeout: 16 * SECOND, ..settings(endpoint) });
     let upstream = Upstream::start(arrivals, |_| Act::EchoAfter(SECOND * 9 / 10));
     settle().await;
-    for number in 0..20 {
+    for number in 0..40 {
         let mut calls = crate::upstream::calls(&pool, [number, number + 100]).await;
         assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {number}\r\n"));
         assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {}\r\n", number + 100));
     }
-    let first = upstream.seen()[0].connection;
-    assert!(upstream.seen().iter().all(|seen| seen.connection == first), "batches were split");
+    let connections: Vec<usize> = upstream.seen().iter().map(|seen| seen.connection).collect();
+    assert!(connections.chunks(2).all(|pair| pair[0] == pair[1]), "batches were split: {connections:?}");
+    // Until that is what its silences usually last, another connection is tried.
+    let known = &connections[connections.len() / 2..];
+    assert!(known.iter().all(|connection| *connection == known[0]), "{connections:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,8 +36,9 @@ section! {
         /// Bytes of replies on their way or not read by their clients yet, all clients together, beyond 64 KiB
         /// each. Beyond, requests with large replies wait, and large replies nobody expected become an error.
         replies_bytes_max: usize = 268_435_456,
-        /// Aggregates inside aggregates in one reply; an upstream that nests deeper is disconnected.
-        reply_depth_max: usize = 32,
+        /// Aggregates inside aggregates in one reply, at 8 bytes of memory each while the reply comes. A request whose
+        /// reply is nested deeper gets an error. Scripts of Redis nest up to 7,995 levels.
+        reply_depth_max: usize = 10_000,
         /// Exclusive connections, for transactions sent piece by piece, WATCH, blocking commands and subscribers:
         /// the most that there may be beside the workers' own. A client beyond waits for `queue_timeout_ms`.
         exclusive_max: usize = 1_024,
