@@ -34,13 +34,38 @@ pub(crate) struct Branch {
     /// The right to draw from it. One worker at a time has it, until it has no room left: so that a further
     /// connection is used only when the load needs it, and batches stay whole.
     pub(crate) turn: Arc<Semaphore>,
-    /// Workers that draw from it, or will as soon as they have their turn. Those whose connection is silent do so only
-    /// while nobody else does, and do not count.
+    /// Workers that draw from it, or will as soon as they have their turn.
     serving: AtomicUsize,
+    /// Workers that do so only while nobody else does, because their connections are silent.
+    silent: AtomicUsize,
     /// Told when there is a first one: others, whose connections are silent, let it have the turn.
     pub(crate) served: Notify,
     /// What its callers and workers count.
     pub(crate) stats: Stats,
+}
+
+impl Branch {
+    fn is_served(&self) -> bool {
+        self.serving.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_manned(&self) -> bool {
+        self.is_served() || self.silent.load(Ordering::SeqCst) > 0
+    }
+
+    fn workers(&self, are_silent: bool) -> &AtomicUsize {
+        if are_silent { &self.silent } else { &self.serving }
+    }
+
+    fn enter(&self, is_silent: bool) {
+        if self.workers(is_silent).fetch_add(1, Ordering::SeqCst) == 0 && !is_silent {
+            self.served.notify_waiters();
+        }
+    }
+
+    fn leave(&self, is_silent: bool) {
+        self.workers(is_silent).fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The sending ends of all branches. The queue ends when the last holder is gone.
@@ -70,6 +95,7 @@ impl Branches {
                 jobs,
                 turn: Arc::new(Semaphore::new(1)),
                 serving: AtomicUsize::new(0),
+                silent: AtomicUsize::new(0),
                 served: Notify::new(),
                 stats: Stats::default(),
             });
@@ -96,19 +122,27 @@ impl Branches {
         self.0.iter().map(|branch| branch.jobs.len()).sum()
     }
 
-    fn is_served(&self, branch: usize) -> bool {
-        self.0[branch].serving.load(Ordering::SeqCst) > 0
-    }
-
-    /// Whether a worker of any branch will find a job.
+    /// Whether any worker serves that is not silent.
     pub(crate) fn is_any_served(&self) -> bool {
-        (0..self.0.len()).any(|branch| self.is_served(branch))
+        self.0.iter().any(Branch::is_served)
     }
 
-    /// The branches in which a worker will find a job, the nearest to `home` first; all while there is no worker.
+    /// Tells the branches in which a worker will find a job: those that are served; where none is, those whose
+    /// workers are silent; all while there is no worker.
+    fn reached(&self) -> fn(&Branch) -> bool {
+        if self.is_any_served() {
+            Branch::is_served
+        } else if self.0.iter().any(Branch::is_manned) {
+            Branch::is_manned
+        } else {
+            |_| true
+        }
+    }
+
+    /// The branches in which a worker will find a job, the nearest to `home` first.
     fn from(&self, home: usize) -> impl Iterator<Item = usize> {
-        let (count, any) = (self.0.len(), self.is_any_served());
-        (home..home + count).map(move |number| number % count).filter(move |branch| !any || self.is_served(*branch))
+        let (count, is_reached) = (self.0.len(), self.reached());
+        (home..home + count).map(move |number| number % count).filter(move |branch| is_reached(&self.0[*branch]))
     }
 
     /// Puts a job where a worker will find it, nearest to `home`; where all is full, it comes back. Once the queue
@@ -143,7 +177,7 @@ impl Branches {
     }
 
     fn sent_to(&self, branch: usize) {
-        if !self.is_served(branch) {
+        if !self.0[branch].is_served() {
             // Its last worker may have left meanwhile, and missed the job.
             self.send_back();
         }
@@ -152,10 +186,8 @@ impl Branches {
     /// Sends back what lies where no worker will find it while other branches have one. In a closed queue it is
     /// left to the workers that come, because it could not be sent again.
     fn send_back(&self) {
-        if !self.is_any_served() {
-            return;
-        }
-        for branch in self.0.iter().filter(|branch| branch.serving.load(Ordering::SeqCst) == 0) {
+        let is_reached = self.reached();
+        for branch in self.0.iter().filter(|branch| !is_reached(branch)) {
             while !branch.jobs.is_closed()
                 && let Ok(job) = branch.jobs.try_recv()
             {
@@ -171,22 +203,31 @@ impl Branches {
 pub(crate) struct Serving {
     branches: Arc<Branches>,
     branch: usize,
+    is_silent: bool,
 }
 
 impl Serving {
     pub(crate) fn new(branches: Arc<Branches>, branch: usize) -> Self {
-        if branches[branch].serving.fetch_add(1, Ordering::SeqCst) == 0 {
-            branches[branch].served.notify_waiters();
-        }
+        branches[branch].enter(false);
         // It may be the first of all.
         branches.send_back();
-        Self { branches, branch }
+        Self { branches, branch, is_silent: false }
+    }
+
+    /// From now on it serves only where nobody else does, or as any other again.
+    pub(crate) fn set_silent(&mut self, is_silent: bool) {
+        let before = std::mem::replace(&mut self.is_silent, is_silent);
+        let branch = &self.branches[self.branch];
+        // In this order, so that at no time nobody seems to be there.
+        branch.enter(is_silent);
+        branch.leave(before);
+        self.branches.send_back();
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.branches[self.branch].serving.fetch_sub(1, Ordering::SeqCst);
+        self.branches[self.branch].leave(self.is_silent);
         self.branches.send_back();
     }
 }

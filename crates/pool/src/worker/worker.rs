@@ -199,6 +199,7 @@ impl Worker {
     /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
+            self.end_silence(connection);
             // Before anything further is drawn: on a replica, say, it would only fail.
             if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
                 connection.leaving = true;
@@ -221,10 +222,7 @@ impl Worker {
             let deadline = self.deadline(connection);
             tokio::select! {
                 biased;
-                driven = connection.drive() => {
-                    driven?;
-                    self.heard(connection);
-                }
+                driven = connection.drive() => driven?,
                 job = next_job(&self.shared.branches[self.branch], &mut self.turn), if may_draw => {
                     if let Some(job) = job {
                         self.submit(connection, job, Instant::now());
@@ -315,7 +313,9 @@ impl Worker {
     fn falls_silent(&mut self, connection: &mut Connection, now: Instant) {
         self.silent = Some(now);
         self.turn = None;
-        self.serving = None;
+        if let Some(serving) = &mut self.serving {
+            serving.set_silent(true);
+        }
         // In a pause, or once the queue is closed, they would not come back.
         let may_return = self.shared.health.is_open() && !self.branch().jobs.is_closed();
         if may_return && self.shared.branches.is_any_served() {
@@ -326,12 +326,12 @@ impl Worker {
         }
     }
 
-    /// Something came on the connection.
-    fn heard(&mut self, connection: &Connection) {
-        if self.silent.is_some_and(|since| connection.last_progress > since) {
+    /// Serves its branch again if the connection has been heard, or has nothing left to be silent about.
+    fn end_silence(&mut self, connection: &Connection) {
+        if self.silent.is_some_and(|since| connection.last_progress >= since || connection.is_idle()) {
             self.silent = None;
-            if !connection.leaving {
-                self.serving = Some(Serving::new(Arc::clone(&self.shared.branches), self.branch));
+            if let Some(serving) = &mut self.serving {
+                serving.set_silent(false);
             }
         }
     }

@@ -1,8 +1,10 @@
 //! A queue with two branches, as two runtime threads have it. Here both runtimes are that of the test, so that
 //! its clock counts for both.
 
+use std::time::Duration;
+
 use pool::{Endpoint, Pool, Settings};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
 use crate::upstream::{Arrivals, Peer, burst, echo, replies, settings, settle};
 
@@ -48,6 +50,33 @@ async fn a_branch_without_a_connected_worker_sends_to_another() {
     let called = call(&pool, 1, "back");
     assert_eq!(second.echo_next().await, ["INCR", "back"]);
     assert_eq!(called.await.unwrap(), "+INCR back\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_whose_workers_are_silent_sends_to_another_and_keeps_its_jobs_where_all_are() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let settings = Settings { workers: 2, ..settings(endpoint) };
+    let (pool, [mut first, mut second]) = start(settings.clone(), &arrivals).await;
+    let silent = call(&pool, 0, "silent");
+    assert_eq!(first.next().await.unwrap(), ["INCR", "silent"]);
+    sleep(Duration::from_millis(50)).await;
+    let called = call(&pool, 0, "elsewhere");
+    assert_eq!(second.next().await.unwrap(), ["INCR", "elsewhere"]);
+    sleep(Duration::from_millis(50)).await;
+    let at_home = call(&pool, 0, "at home");
+    settle().await;
+    assert_eq!(first.next().await.unwrap(), ["INCR", "at home"], "all are silent");
+    // Where a branch has no worker at all, those who are silent have to do.
+    pool.reconfigure(Settings { workers: 1, ..settings });
+    second.reply(echo(&["INCR", "elsewhere"])).await;
+    assert_eq!(called.await.unwrap(), "+INCR elsewhere\r\n");
+    assert!(second.is_closed().await);
+    let homeless = call(&pool, 1, "homeless");
+    assert_eq!(first.next().await.unwrap(), ["INCR", "homeless"]);
+    for (name, call) in [("silent", silent), ("at home", at_home), ("homeless", homeless)] {
+        first.reply(echo(&["INCR", name])).await;
+        assert_eq!(call.await.unwrap(), format!("+INCR {name}\r\n"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
