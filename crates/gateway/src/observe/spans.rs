@@ -7,15 +7,19 @@ use std::net::SocketAddr;
 use pool::{Burst, Caller, JobError};
 use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
 
+/// What a log filter calls them, wherever this file stands.
+const TARGET: &str = "respool::spans";
+
 /// From a client's coming to its going.
 pub(crate) fn session(client: u64, address: SocketAddr) -> Span {
-    debug_span!("session", client, %address)
+    debug_span!(target: TARGET, "session", client, %address)
 }
 
 /// One job of a client, if anybody wants to see it. No part of the session's span, which may last for weeks.
 pub(crate) fn job(client: u64, burst: &Burst) -> Option<Span> {
     let (requests, bytes) = (burst.replies_due, burst.requests.len());
     let span = trace_span!(
+        target: TARGET,
         parent: None,
         "job",
         client,
@@ -36,6 +40,6 @@ pub(crate) async fn execute(caller: &mut Caller, burst: &mut Burst, span: Span) 
     if let Err(failure) = &result {
         span.record("failure", failure.kind());
     }
-    tracing::trace!(parent: &span, "job done");
+    tracing::trace!(target: TARGET, parent: &span, "job done");
     result
 }
