@@ -1,9 +1,9 @@
 //! Clients that go away: at once, in the middle of a request, while their replies are due. What they had
 //! sent whole is executed, and nobody else gets what was theirs.
 
-use std::{thread, time::Duration};
+use std::thread;
 
-use crate::support::{Client, Gateway, Redis, raise_descriptor_limit, requests, seeded, wait, within};
+use crate::support::{Client, Gateway, Redis, raise_descriptor_limit, requests, seeded, wait};
 
 #[test]
 fn ten_thousand_sets_of_clients_that_close_at_once_are_all_executed() {
@@ -25,7 +25,7 @@ fn ten_thousand_sets_of_clients_that_close_at_once_are_all_executed() {
     });
     let mut direct = redis.client();
     let all = format!(":{}\r\n", THREADS * EACH).into_bytes();
-    within(Duration::from_secs(20), "ten thousand keys", || (direct.line("DBSIZE") == all).then_some(()));
+    wait("ten thousand keys", || (direct.line("DBSIZE") == all).then_some(()));
 }
 
 #[test]

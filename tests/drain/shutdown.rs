@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, pass, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Machine, Redis, assert_own_error, pass, requests, wait};
 
 /// What one client pushed: ids that were answered, in order.
 fn push_until_the_end(client: &mut Client, own: &str, rounds: &AtomicUsize) -> Vec<String> {
@@ -83,6 +83,23 @@ fn what_is_in_flight_at_sigterm_is_answered_when_the_upstream_resumes() {
     gateway.wait_end(DEADLINE);
 }
 
+/// The end that was asked for comes without waiting for anything.
+#[track_caller]
+fn assert_ends_at_once(gateway: &mut Gateway) {
+    let machine = Machine::watch();
+    let took = gateway.wait_end(DEADLINE);
+    machine.assert_within(Duration::from_secs(2), took, "to end with nothing to do");
+}
+
+/// Waits until the gateway has read the requests of so many clients, whose replies are due.
+fn wait_under_way(operator: &mut Client, count: usize) {
+    wait("the requests to be under way", || {
+        let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+        let figures = pools.split("cl_active\r\n:").nth(1)?.split_once("\r\n")?.0.parse();
+        (figures == Ok(count)).then_some(())
+    });
+}
+
 #[test]
 fn an_idle_gateway_ends_at_once_on_either_signal() {
     let redis = Redis::start(&[]);
@@ -91,8 +108,7 @@ fn an_idle_gateway_ends_at_once_on_either_signal() {
         let mut idle: Vec<Client> = (0..20).map(|_| gateway.client()).collect();
         idle.iter_mut().for_each(|client| client.expect("PING", "+PONG\r\n"));
         signal(&gateway);
-        let took = gateway.wait_end(DEADLINE);
-        assert!(took < Duration::from_secs(2), "{took:?} to end with nothing to do");
+        assert_ends_at_once(&mut gateway);
         idle.iter_mut().for_each(Client::expect_closed);
     }
 }
@@ -105,7 +121,7 @@ fn a_client_in_the_middle_of_a_request_does_not_hold_the_end_up() {
     client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100\r\nhalf of it");
     gateway.client().expect("PING", "+PONG\r\n");
     gateway.terminate();
-    assert!(gateway.wait_end(DEADLINE) < Duration::from_secs(2));
+    assert_ends_at_once(&mut gateway);
     client.expect_closed();
 }
 
@@ -113,12 +129,11 @@ fn a_client_in_the_middle_of_a_request_does_not_hold_the_end_up() {
 fn while_it_drains_nobody_is_accepted() {
     let redis = Redis::start(&[]);
     let mut gateway = Gateway::start(&redis.url());
-    let mut client = gateway.client();
+    let (mut client, mut operator) = (gateway.client(), gateway.client());
     client.expect("PING", "+PONG\r\n");
     redis.freeze();
     client.send(&["INCR", "n"]);
-    // The gateway has the request once it has read it, which the empty socket of the client shows.
-    pass(Duration::from_millis(200));
+    wait_under_way(&mut operator, 1);
     gateway.terminate();
     gateway.logs().wait_for("draining", DEADLINE);
     wait("connections to be refused", || Client::try_connect(gateway.address()).is_err().then_some(()));
@@ -136,13 +151,14 @@ fn at_the_end_of_the_grace_period_it_gives_up_and_says_what() {
     clients.iter_mut().for_each(|client| client.expect("PING", "+PONG\r\n"));
     redis.freeze();
     clients.iter_mut().for_each(|client| client.send(&["INCR", "n"]));
-    pass(Duration::from_millis(200));
+    wait_under_way(&mut gateway.client(), 3);
     gateway.expect_exit_code(1);
-    let started = Instant::now();
+    let (machine, started) = (Machine::watch(), Instant::now());
     gateway.terminate();
     gateway.wait_end(DEADLINE);
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(3), "gave up after {took:?}");
+    assert!(took >= Duration::from_millis(700), "gave up after {took:?}");
+    machine.assert_within(Duration::from_secs(3), took, "to give up");
     let line = gateway.logs().wait_for("abandoned", DEADLINE);
     assert!(line.contains("\"abandoned\":3"), "{line}");
     for client in &mut clients {
@@ -160,7 +176,7 @@ fn an_upstream_that_is_down_does_not_hold_the_end_up() {
     redis.kill9();
     wait("the gateway to notice", || client.line("GET k").starts_with(b"-ERR respool: upstream is down").then_some(()));
     gateway.terminate();
-    assert!(gateway.wait_end(DEADLINE) < Duration::from_secs(2));
+    assert_ends_at_once(&mut gateway);
 }
 
 #[test]
@@ -182,6 +198,6 @@ fn the_embedded_upstream_ends_with_its_gateway() {
     let mut client = gateway.client();
     client.expect("SET k v", "+OK\r\n");
     gateway.terminate();
-    assert!(gateway.wait_end(DEADLINE) < Duration::from_secs(2));
+    assert_ends_at_once(&mut gateway);
     client.expect_closed();
 }

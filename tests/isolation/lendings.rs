@@ -225,7 +225,7 @@ fn an_idle_client_is_closed_and_what_it_borrowed_returns() {
     let redis = Redis::start(&[]);
     let gateway = Gateway::builder()
         .upstream(&redis.url())
-        .config("[pool]\nexclusive_max = 1\n[clients]\nidle_timeout_ms = 150")
+        .config("[pool]\nexclusive_max = 1\n[clients]\nidle_timeout_ms = 1000")
         .start();
     let mut direct = redis.client();
     for state in STATES.iter().filter(|state| !state.blocked && !state.name.contains("subscribed")) {
@@ -267,7 +267,7 @@ fn what_came_for_a_subscriber_who_went_is_no_reply_to_who_borrows_next() {
 #[test]
 fn an_exclusive_max_that_was_lowered_counts_those_that_are_closed_instead_of_given_back() {
     let redis = Redis::start(&[]);
-    let config = "[pool]\nexclusive_max = 6\nqueue_timeout_ms = 100";
+    let config = "[pool]\nexclusive_max = 6\nqueue_timeout_ms = 1000";
     let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
     let mut operator = gateway.client();
     let lent = |operator: &mut Client, count: usize| {

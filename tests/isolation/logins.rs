@@ -36,7 +36,8 @@ fn wrong_passwords_are_answered_ever_later_and_the_last_ends_the_connection() {
 #[test]
 fn nobody_waits_for_one_who_guesses_not_even_at_the_same_address() {
     let redis = Redis::start(&[]);
-    let gateway = gateway(&redis, "[auth]\nlogin_timeout_ms = 60_000\nfailure_delay_ms = 60_000\n[pool]\nworkers = 1");
+    let gateway =
+        gateway(&redis, "[auth]\nlogin_timeout_ms = 600_000\nfailure_delay_ms = 600_000\n[pool]\nworkers = 1");
     let mut known = gateway.client();
     known.expect("AUTH app also right", "-ERR syntax error\r\n");
     assert_eq!(known.call(&["AUTH", "app", "also right"]), b"+OK\r\n");
@@ -117,7 +118,7 @@ fn the_waiting_can_be_turned_off_and_nobody_waits_where_nobody_has_to_log_in() {
 #[test]
 fn a_drain_ends_the_waiting() {
     let redis = Redis::start(&[]);
-    let mut gateway = gateway(&redis, "[auth]\nlogin_timeout_ms = 60_000\nfailure_delay_ms = 60_000");
+    let mut gateway = gateway(&redis, "[auth]\nlogin_timeout_ms = 600_000\nfailure_delay_ms = 600_000");
     let mut client = gateway.client();
     client.send(&["AUTH", "wrong"]);
     gateway.logs().wait_for("login refused", DEADLINE);

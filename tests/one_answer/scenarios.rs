@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::faults::stateful::{ask, number};
-use crate::support::{Client, DEADLINE, Gateway, Redis, Relay, assert_own_error, pass, requests, seeded, wait};
+use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, pass, requests, seeded, wait};
 
 fn gateway_before(url: &str) -> Gateway {
     Gateway::builder().upstream(url).config("[pool]\nworkers = 2").allow_lost_upstream().start()
@@ -259,9 +259,7 @@ fn a_hundred_abandoned_blpops_lose_no_element() {
         } else {
             client.reset()
         }
-        let since = Instant::now();
         wait("the upstream to know that nobody waits", || blocked(0)(&mut direct));
-        assert!(since.elapsed() < DEADLINE / 2, "{:?}", since.elapsed());
         direct.expect("RPUSH queue x", ":1\r\n");
         // Who waits in earnest gets it.
         waiting.expect("BLPOP queue 0", "*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n");

@@ -1,12 +1,9 @@
 //! Upstreams that are not there, refuse the login, or answer with something that is no reply, half of one,
 //! or one too many.
 
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    time::{Duration, Instant},
-};
+use std::net::{Ipv4Addr, TcpListener};
 
-use crate::support::{Client, Gateway, Peer, Redis, Relay, Upstream, assert_own_error, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Peer, Redis, Relay, Upstream, assert_own_error, requests, wait};
 
 fn gateway_before(url: &str) -> Gateway {
     Gateway::builder().upstream(url).config("[pool]\nworkers = 1").allow_lost_upstream().start()
@@ -26,7 +23,7 @@ fn a_gateway_started_before_its_upstream_serves_errors_and_recovers_alone() {
     assert_own_error(&client.line("GET k"));
     redis.restart();
     recovers(&mut client);
-    gateway.logs().wait_for("upstream is up", Duration::from_secs(5));
+    gateway.logs().wait_for("upstream is up", DEADLINE);
 }
 
 #[test]
@@ -35,10 +32,11 @@ fn while_the_upstream_is_down_every_request_fails_at_once_and_says_so() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         format!("redis://user:hunter2@{}", listener.local_addr().expect("bound"))
     };
-    let gateway = gateway_before(&url);
+    // Whoever waited for the queue or for a reply would wait for longer than a test may take.
+    let config = "[pool]\nworkers = 1\nqueue_timeout_ms = 600000\nreply_timeout_ms = 600000";
+    let gateway = Gateway::builder().upstream(&url).config(config).allow_lost_upstream().start();
     let mut client = gateway.client();
     assert_own_error(&client.line("GET k"));
-    let started = Instant::now();
     for _ in 0..50 {
         client.send_raw(&requests(&["GET k", "SET k v", "SELECT 1", "HELLO 3"]));
         for reply in client.read_replies(4) {
@@ -47,7 +45,6 @@ fn while_the_upstream_is_down_every_request_fails_at_once_and_says_so() {
             assert!(text.contains("upstream is down") && !text.contains("hunter2"), "{text}");
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "200 requests took {:?}", started.elapsed());
     // What is the session's own business needs no upstream.
     client.expect("CLIENT SETNAME me", "+OK\r\n");
     client.expect("CLIENT GETNAME", "$2\r\nme\r\n");
@@ -89,12 +86,10 @@ fn an_upstream_that_wants_a_password_and_gets_none_is_down() {
 fn an_upstream_that_never_answers_the_login_is_down_at_connect_timeout() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let url = format!("redis://{}", silent.local_addr().expect("bound"));
-    let config = "[upstream]\nconnect_timeout_ms = 300";
+    let config = "[upstream]\nconnect_timeout_ms = 300\n[pool]\nqueue_timeout_ms = 600000\nreply_timeout_ms = 600000";
     let gateway = Gateway::builder().upstream(&url).config(config).allow_lost_upstream().start();
-    let started = Instant::now();
     let text = String::from_utf8_lossy(&gateway.client().line("GET k")).into_owned();
     assert!(text.starts_with("-ERR respool: ") && text.contains("connect_timeout_ms"), "{text}");
-    assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 /// Serves requests well, except that the first connection answers the first `GET bad` with `bad`.

@@ -4,6 +4,7 @@
 mod client;
 mod gateway;
 mod logs;
+mod machine;
 mod metrics;
 mod process;
 mod random;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use client::{Client, request, requests};
 pub use gateway::Gateway;
+pub use machine::Machine;
 pub use metrics::{Metrics, get};
 pub use process::{Process, raise_descriptor_limit};
 pub use random::seeded;

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::pools_figure;
-use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, raise_descriptor_limit, requests, wait};
+use crate::support::{
+    Client, DEADLINE, Gateway, Machine, Redis, assert_own_error, raise_descriptor_limit, requests, wait,
+};
 
 const MIB: u64 = 1 << 20;
 
-/// The longest that a bystander's request may take: far more than it does, far less than any time-out.
+/// The longest that a bystander's request may take on an idle machine: far more than it does, far less than any time-out.
 const UNDISTURBED: Duration = Duration::from_millis(1500);
 
 /// Calls `PING` until `done`, and a few times after; how long each took, the longest first.
@@ -17,7 +19,7 @@ fn pings(client: &mut Client, mut done: impl FnMut() -> bool) -> Vec<Duration> {
         let sent = Instant::now();
         client.expect("PING", "+PONG\r\n");
         took.push(sent.elapsed());
-        after = if done() || started.elapsed() > DEADLINE * 3 { after + 1 } else { 0 };
+        after = if done() || started.elapsed() > DEADLINE { after + 1 } else { 0 };
     }
     took.sort_by(|one, other| other.cmp(one));
     took
@@ -45,14 +47,14 @@ fn one_client_that_asks_for_2_gib_and_does_not_read_costs_neither_us_nor_redis_6
     let before = redis.process().rss_bytes();
     let mut deaf = gateway.client();
     deaf.send_raw(&requests(&["GET large"]).repeat(2000));
-    let mut direct = redis.client();
+    let (machine, mut direct) = (Machine::watch(), redis.client());
     let took = pings(&mut bystander, || gets(&mut direct) > 0);
     let (ours, of_redis) =
         (gateway.process().peak_rss_bytes(), redis.process().peak_rss_bytes().saturating_sub(before));
-    println!("{ours} bytes of memory, Redis {of_redis} more, a bystander waited {:?}", took[0]);
+    println!("{ours} bytes of memory, Redis {of_redis} more");
     assert!(ours < 64 * MIB, "{ours} bytes of memory");
     assert!(of_redis < 64 * MIB, "Redis took {of_redis} bytes more");
-    assert!(took[0] < UNDISTURBED, "a bystander waited {:?}", took[0]);
+    machine.assert_within(UNDISTURBED, took[0], "the longest that a bystander waited");
     // Whoever reads in the end gets all of it.
     for number in 0..2000 {
         assert_eq!(deaf.read_reply().len(), "$1048576\r\n\r\n".len() + (1 << 20), "reply {number}");
@@ -65,7 +67,8 @@ fn many_new_clients_that_ask_for_a_large_value_and_do_not_read_stay_within_the_b
     const BOUND: u64 = 32 * MIB;
     const LARGE: usize = 8 << 20;
     let redis = Redis::start(&[]);
-    let config = format!("[pool]\nreplies_bytes_max = {BOUND}");
+    // A reply behind all of those may take long on a busy machine.
+    let config = format!("[pool]\nreplies_bytes_max = {BOUND}\nreply_timeout_ms = 60000");
     let gateway = Gateway::builder().upstream(&redis.url()).config(&config).start();
     let mut bystander = gateway.client();
     set_large(&mut bystander, "large", LARGE);
@@ -73,7 +76,7 @@ fn many_new_clients_that_ask_for_a_large_value_and_do_not_read_stay_within_the_b
     let mut deaf: Vec<Client> = (0..CLIENTS).map(|_| gateway.client()).collect();
     deaf.iter().for_each(Client::small_buffers);
     deaf.iter_mut().for_each(|client| client.send(&["GET", "large"]));
-    let mut direct = redis.client();
+    let (machine, mut direct) = (Machine::watch(), redis.client());
     let mut operator = gateway.client();
     let took = pings(&mut bystander, || {
         let under_way = pools_figure(&mut operator, "cl_active") + pools_figure(&mut operator, "cl_waiting");
@@ -85,7 +88,7 @@ fn many_new_clients_that_ask_for_a_large_value_and_do_not_read_stay_within_the_b
     let allowed = BOUND + CLIENTS * 64 * 1024 + 8 * MIB;
     assert!(grown < allowed, "{grown} bytes more memory, {allowed} allowed");
     // A request that was in flight on the same connection came behind all of them; later ones go elsewhere.
-    assert!(took[4] < UNDISTURBED, "a bystander waited {:?}", &took[..6]);
+    machine.assert_within(UNDISTURBED, took[4], "the fifth longest that a bystander waited");
     // Each gets its value or is told why not.
     let (mut served, mut refused) = (0, 0);
     for client in &mut deaf {
@@ -144,7 +147,7 @@ fn a_thousand_clients_that_send_into_silence_are_told_so_and_cost_less_than_256_
     }
     let before = gateway.process().rss_bytes();
     redis.freeze();
-    let started = Instant::now();
+    let (machine, started) = (Machine::watch(), Instant::now());
     let sent: usize = clients.iter_mut().map(|client| client.send_available(&pipeline)).sum();
     let mut last = Duration::ZERO;
     for client in &mut clients {
@@ -158,7 +161,7 @@ fn a_thousand_clients_that_send_into_silence_are_told_so_and_cost_less_than_256_
     );
     assert!(memory < 256_000_000, "{memory} bytes of memory for {sent} bytes sent");
     // Reading from all of them takes its time too.
-    assert!(last < Duration::from_secs(9), "the last client was told after {last:?}");
+    machine.assert_within(Duration::from_secs(9), last, "until the last client was told");
     redis.thaw();
     wait("the gateway to serve again", || (gateway.client().line("PING") == b"+PONG\r\n").then_some(()));
 }

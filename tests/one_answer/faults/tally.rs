@@ -8,20 +8,18 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::history::{Finding, Flaw};
-use crate::support::{Process, pass};
+use crate::support::{Machine, Process};
 
 /// Findings that are kept in words.
 const SHOWN_MAX: usize = 10;
 
-/// How often the machine is looked at.
-const LOOK: Duration = Duration::from_millis(20);
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
+    machine: Machine,
     pub over: AtomicBool,
     /// The gateway has been asked to end: whatever it has not accepted it may leave.
     pub draining: AtomicBool,
@@ -35,8 +33,6 @@ pub struct Tally {
     pub vanished: AtomicU64,
     /// The longest that an operator held requests back, in milliseconds.
     held_ms: AtomicU64,
-    /// The longest that the machine let a thread wait, in milliseconds.
-    stall_ms: AtomicU64,
     /// The most memory that the gateway had, in bytes.
     memory_peak: AtomicU64,
     findings: Mutex<Vec<Finding>>,
@@ -48,6 +44,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Tally {
+    pub fn new() -> Self {
+        Self {
+            machine: Machine::watch(),
+            over: AtomicBool::default(),
+            draining: AtomicBool::default(),
+            verified: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            open: AtomicU64::default(),
+            vanished: AtomicU64::default(),
+            held_ms: AtomicU64::default(),
+            memory_peak: AtomicU64::default(),
+            findings: Mutex::default(),
+            faults: Mutex::default(),
+        }
+    }
+
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -81,20 +93,10 @@ impl Tally {
         self.memory_peak.fetch_max(gateway.peak_rss_bytes(), Ordering::Relaxed);
     }
 
-    /// What a reply may take beyond what the configuration gives it.
-    pub fn slack(&self) -> Duration {
-        let ms = self.held_ms.load(Ordering::Relaxed) + self.stall_ms.load(Ordering::Relaxed);
-        Duration::from_secs(1) + Duration::from_millis(ms)
-    }
-
-    /// Looks at the machine until it is over.
-    pub fn watch_machine(&self) {
-        while !self.is_over() {
-            let started = Instant::now();
-            pass(LOOK);
-            let stall = started.elapsed().saturating_sub(LOOK);
-            self.stall_ms.fetch_max(millis(stall), Ordering::Relaxed);
-        }
+    /// What a reply may take here and now that the configuration gives `limit`.
+    pub fn allowed(&self, limit: Duration) -> Duration {
+        let held = Duration::from_millis(self.held_ms.load(Ordering::Relaxed));
+        self.machine.stretch(limit + Duration::from_secs(1)) + held
     }
 }
 

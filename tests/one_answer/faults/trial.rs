@@ -77,7 +77,7 @@ fn stage(seed: u64) -> Stage {
 pub fn run(seed: u64, time: Duration) -> Report {
     raise_descriptor_limit();
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut stage, tally) = (stage(seed), Tally::default());
+    let (mut stage, tally) = (stage(seed), Tally::new());
     let memory_before = stage.gateway.process().rss_bytes();
     let run = u32::try_from(seed & 0xffff_ffff).expect("32 bits");
     let scene = Scene { address: stage.gateway.address(), tally: &tally, limits: limits(), run, clients: WRITERS };
@@ -95,7 +95,6 @@ pub fn run(seed: u64, time: Duration) -> Report {
             .collect();
         let vanishers: Vec<_> =
             chances.map(|mut rng| scope.spawn(move || vanishing::come_and_go(scene, &mut rng))).collect();
-        scope.spawn(|| scene.tally.watch_machine());
         scope.spawn(move || channel.publish(scene));
         let listeners = [(); LISTENERS].map(|()| scope.spawn(move || channel.listen(scene)));
         let over = Over(scene.tally);
@@ -148,7 +147,7 @@ fn drain_in_trouble(stage: &mut Stage, rng: &mut fastrand::Rng, tally: &Tally) {
         tally.draining.store(true, Ordering::Relaxed);
         stage.gateway.terminate();
     });
-    stage.gateway.wait_end(limits().exclusive + tally.slack());
+    stage.gateway.wait_end(tally.allowed(limits().exclusive));
     tally.injected("gateway ended in the midst of it");
 }
 

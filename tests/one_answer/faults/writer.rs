@@ -13,14 +13,12 @@ use super::{
     stateful::Pace,
     tally::Tally,
 };
-use crate::support::{Client, pass, requests};
+use crate::support::{Client, DEADLINE, pass, requests};
 
 /// Keys of `SET` and `GET` that each client has.
 pub const KEYS: u64 = 4;
 /// Clients are spread over so many databases.
 pub const DBS: u32 = 2;
-/// How long a reply is waited for beyond its limit, to learn whether it comes at all.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long replies may take by the gateway's configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -97,7 +95,7 @@ impl<'s> Writer<'s> {
         }
         let last = Instant::now();
         while !self.scene.tally.is_draining() && self.pipeline(8) == 0 {
-            assert!(last.elapsed() < PATIENCE * 2, "client {} is not served again", self.id);
+            assert!(last.elapsed() < DEADLINE, "client {} is not served again", self.id);
         }
         self
     }
@@ -164,10 +162,11 @@ impl<'s> Writer<'s> {
     /// One reply; errors are sorted by what they say of the request.
     pub fn read(&mut self, limit: Duration) -> Got {
         let Some(client) = &mut self.client else { return Got::Closed };
-        client.read_timeout(limit + self.scene.tally.slack() + PATIENCE);
+        // Longer than it may take, to learn whether it comes at all.
+        client.read_timeout(limit + DEADLINE);
         let started = Instant::now();
         let reply = client.try_read_reply();
-        let (waited, allowed) = (started.elapsed(), limit + self.scene.tally.slack());
+        let (waited, allowed) = (started.elapsed(), self.scene.tally.allowed(limit));
         if waited > allowed {
             let came = matches!(reply, Ok(Some(_)));
             self.flaw(Flaw::Hung, &format!("waited {waited:?}, allowed {allowed:?}, a reply came: {came}"));

@@ -60,8 +60,8 @@ fn a_silent_upstream_is_given_up_and_a_quiet_one_is_not() {
     let redis = Redis::start(&[]);
     let gateway = Gateway::builder()
         .upstream(&redis.url())
-        .config("[pubsub]\nmode = \"shared\"\n[upstream]\nkeepalive_ms = 20\n[pool]\nreply_timeout_ms = 200")
-        .allow("sent nothing for 200 ms")
+        .config("[pubsub]\nmode = \"shared\"\n[upstream]\nkeepalive_ms = 20\n[pool]\nreply_timeout_ms = 2000")
+        .allow("sent nothing for 2000 ms")
         .allow_lost_upstream()
         .start();
     let (mut subscriber, mut direct) = (gateway.client(), redis.client());
