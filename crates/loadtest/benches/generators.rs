@@ -15,7 +15,7 @@ use loadtest::{
     measure::median::median,
     report::table::{columns, rate},
     system::{
-        peers,
+        Wanted, peers,
         usage::{raise_file_limit, usage},
     },
     traffic::fill::fill,
@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn compare() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
-    let redis = peers::redis(directory.path()).await?;
+    let redis = peers::redis(directory.path(), &Wanted::default()).await?;
     let benchmark = RedisBenchmark::find()?;
     let mut load = Load::new(redis.target.clone());
     load.mix = Mix::new(vec![(Operation::Get, 1)]).map_err(anyhow::Error::msg)?;

@@ -31,7 +31,7 @@ pub enum Command {
     /// there; --clean removes them.
     Tune(Box<TuneArgs>),
     /// Pass connections on to an upstream and hold its replies back, to have a far one at hand.
-    Relay(RelayArgs),
+    Relay(Box<RelayArgs>),
 }
 
 #[cfg(test)]

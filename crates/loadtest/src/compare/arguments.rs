@@ -9,7 +9,7 @@ use crate::{
     load::arguments::{WorkArgs, rate, seconds},
     report::ReportArgs,
     system::respool::RespoolArgs,
-    target::Target,
+    target::{Target, TlsArgs, Transport},
 };
 
 /// `compare`
@@ -21,9 +21,16 @@ pub struct CompareArgs {
     /// A further system in front of any Redis: NAME=redis://…; may be repeated.
     #[arg(long = "with", value_name = "NAME=URL", value_parser = named)]
     pub with: Vec<(String, Target)>,
+    /// TLS to those.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Which workloads.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["c1", "c50", "c500", "c4000", "p16", "p100", "large", "open"])]
     pub workloads: Vec<Workload>,
+    /// What carries the bytes of the clients: a list makes a table of each workload for each. Systems that do
+    /// not speak it are left out of its tables.
+    #[arg(long, value_enum, value_name = "HOW", value_delimiter = ',', default_values = ["tcp"])]
+    pub transport: Vec<Transport>,
     /// Operations a second of the open loop, or `third` of what Redis takes directly.
     #[arg(long, value_name = "PER_SECOND", default_value = "10000")]
     pub open_rate: OpenRate,

@@ -16,7 +16,7 @@ use crate::{
     measure::{outcome::Ended, written_keys::WrittenKeys},
     report::{failure::Failure, progress::Progress},
     system::System,
-    target::Target,
+    target::{Target, Transport},
     traffic::{clean::clean, fill::fill},
 };
 
@@ -24,7 +24,18 @@ use crate::{
 #[derive(Debug)]
 pub struct Course {
     workload: Workload,
+    transport: Transport,
     loader: Loader,
+}
+
+impl Course {
+    /// What reports call it.
+    fn title(&self) -> String {
+        match self.transport {
+            Transport::Tcp => self.workload.title().to_owned(),
+            other => format!("{}, over {}", self.workload.title(), other.words()),
+        }
+    }
 }
 
 /// What is to be measured, and what cannot be.
@@ -32,23 +43,28 @@ pub struct Course {
 /// # Errors
 /// The generator is not installed.
 pub fn courses(args: &CompareArgs) -> Result<(Vec<Course>, Vec<String>), Failure> {
-    let workloads = args.workloads.iter().copied();
-    if args.generator == Generator::Own {
-        return Ok((workloads.map(|workload| Course { workload, loader: Loader::Own }).collect(), Vec::new()));
-    }
-    let benchmark = RedisBenchmark::find()?;
     let (mut courses, mut left_out) = (Vec::new(), Vec::new());
-    for workload in workloads {
-        if workload == Workload::Open {
-            left_out.push("open: redis-benchmark has no open loop".to_owned());
-            continue;
+    let benchmark = match args.generator {
+        Generator::Own => None,
+        Generator::RedisBenchmark => Some(RedisBenchmark::find()?),
+    };
+    for (transport, workload) in
+        args.transport.iter().flat_map(|transport| args.workloads.iter().map(|one| (*transport, *one)))
+    {
+        match &benchmark {
+            None => courses.push(Course { workload, transport, loader: Loader::Own }),
+            Some(_) if workload == Workload::Open => left_out.push("open: redis-benchmark has no open loop".to_owned()),
+            Some(_) if transport != Transport::Tcp => {
+                left_out.push(format!("{}: redis-benchmark is used over TCP only here", transport.words()));
+            }
+            // SET first, so that GET finds values.
+            Some(benchmark) => courses.extend([Operation::Set, Operation::Get].map(|operation| {
+                let loader = Loader::RedisBenchmark(benchmark.clone(), operation);
+                Course { workload, transport, loader }
+            })),
         }
-        // SET first, so that GET finds values.
-        courses.extend([Operation::Set, Operation::Get].map(|operation| {
-            let loader = Loader::RedisBenchmark(benchmark.clone(), operation);
-            Course { workload, loader }
-        }));
     }
+    left_out.dedup();
     Ok((courses, left_out))
 }
 
@@ -73,16 +89,19 @@ pub async fn measure(
         for target in [&redis.target].into_iter().chain(args.with.iter().map(|(_, target)| target)) {
             fill(&Load { fill: true, ..load_of(course, target) }).await?;
         }
-        let rows = systems.iter().map(|system| Row { system: system.name.clone(), ..Row::default() }).collect();
-        let (title, load) = course.loader.words(course.workload.title(), &load_of(course, &redis.target));
+        let taking_part: Vec<_> =
+            systems.iter().filter_map(|system| Some((system, system.over(course.transport)?))).collect();
+        let rows =
+            taking_part.iter().map(|(system, _)| Row { system: system.name.clone(), ..Row::default() }).collect();
+        let (title, load) = course.loader.words(&course.title(), &load_of(course, &redis.target));
         tables.push(Table { title, load, rows });
         for turn in 0..args.rounds as usize {
             // Each round begins with another system.
-            for index in (0..systems.len()).map(|index| (index + turn) % systems.len()) {
-                let system = &systems[index];
-                progress.step(step, format!("{}: {}", course.workload.title(), system.name));
+            for index in (0..taking_part.len()).map(|index| (index + turn) % taking_part.len()) {
+                let (system, target) = taking_part[index];
+                progress.step(step, format!("{}: {}", course.title(), system.name));
                 step += 1;
-                let done = round(&course.loader, &load_of(course, &system.target), system, redis, interrupt).await?;
+                let done = round(&course.loader, &load_of(course, target), system, redis, interrupt).await?;
                 let interrupted = done.outcome.as_ref().is_some_and(|outcome| outcome.ended == Ended::Interrupted);
                 if let Some(table) = tables.last_mut() {
                     table.rows[index].rounds.push(done);

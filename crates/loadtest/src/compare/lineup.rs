@@ -6,7 +6,7 @@ use crate::{
     compare::arguments::{CompareArgs, Peer},
     report::failure::Failure,
     system::{
-        System, SystemError, peers,
+        System, SystemError, Wanted, peers,
         respool::{Respool, Trial},
     },
 };
@@ -18,6 +18,7 @@ use crate::{
 pub async fn start(
     args: &CompareArgs,
     redis: &System,
+    wanted: &Wanted,
     directory: &Path,
 ) -> Result<(Vec<System>, Vec<String>), Failure> {
     let (mut systems, mut skipped) = (Vec::new(), Vec::new());
@@ -27,6 +28,7 @@ pub async fn start(
             Peer::Direct => Ok(System {
                 name: redis.name.clone(),
                 target: redis.target.clone(),
+                further: redis.further.clone(),
                 process: None,
                 settings: redis.settings.clone(),
             }),
@@ -37,8 +39,8 @@ pub async fn start(
                 }
                 continue;
             }
-            Peer::Nutcracker => peers::nutcracker(directory, &upstream).await,
-            Peer::Haproxy => peers::haproxy(directory, &upstream).await,
+            Peer::Nutcracker => peers::nutcracker(directory, wanted, &upstream).await,
+            Peer::Haproxy => peers::haproxy(directory, wanted, &upstream).await,
         };
         match system {
             Ok(system) => systems.push(system),
@@ -49,6 +51,7 @@ pub async fn start(
     systems.extend(args.with.iter().map(|(name, target)| System {
         name: name.clone(),
         target: target.clone(),
+        further: Vec::new(),
         process: None,
         settings: format!("at {target}"),
     }));

@@ -13,7 +13,6 @@ use crate::{
         process::Process,
         usage::{Usage, connections_to, reset_peak, usage},
     },
-    target::Target,
 };
 
 /// The figures of one round, or the median of each over several.
@@ -113,7 +112,8 @@ pub async fn round(
     let connected = if is_direct && matches!(loader, Loader::Own) { Some(std::process::id()) } else { pid };
     let watched = Watched { system: pid, redis: redis_pid };
     pid.into_iter().for_each(reset_peak);
-    let midway = connections_midway(load, connected, &redis.target, interrupt);
+    let port = if is_direct { load.target.port() } else { redis.target.port() };
+    let midway = connections_midway(load, connected, port, interrupt);
     let (loaded, upstream_connections) = tokio::join!(put_on(loader, load, &watched, interrupt), midway);
     let Loaded { figures, operations, before, after, outcome } = loaded?;
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -188,14 +188,14 @@ fn requests_first(load: &Load) -> u64 {
     (load.connections as u64 * load.pipeline as u64 * 20).max(2_000)
 }
 
-/// Counts in the middle of the load how many connections `pid` has to Redis.
-async fn connections_midway(load: &Load, pid: Option<u32>, redis: &Target, interrupt: &Interrupt) -> Option<f64> {
+/// Counts in the middle of the load how many connections `pid` has to Redis, which listens on `port`.
+async fn connections_midway(load: &Load, pid: Option<u32>, port: Option<u16>, interrupt: &Interrupt) -> Option<f64> {
     let Until::Time(time) = load.until else { return None };
     tokio::select! {
         () = sleep(load.warmup + time / 2) => {}
         () = interrupt.come() => return None,
     }
-    let count = connections_to(pid?, redis.port()?)?;
+    let count = connections_to(pid?, port?)?;
     u32::try_from(count).ok().map(f64::from)
 }
 

@@ -70,6 +70,8 @@ pub struct Lane {
     schedule_ended: bool,
     out: Vec<u8>,
     written: usize,
+    /// What was written may still be kept back by TLS.
+    unflushed: bool,
     /// Operations sent on this connection.
     carried: u64,
     buffer: Vec<u8>,
@@ -94,6 +96,7 @@ impl Lane {
             schedule_ended: false,
             out: Vec::new(),
             written: 0,
+            unflushed: false,
             carried: 0,
             buffer: vec![0; room],
             heard: Instant::now(),
@@ -189,8 +192,12 @@ impl Lane {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += length;
+            self.unflushed = true;
             self.heard = Instant::now();
             return Poll::Ready(Ok(Event::Wrote));
+        }
+        if self.unflushed && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
         }
         let mut buffer = ReadBuf::new(&mut self.buffer);
         if Pin::new(&mut self.stream).poll_read(cx, &mut buffer)?.is_ready() {
@@ -237,7 +244,7 @@ impl Lane {
     async fn reconnect(&mut self) -> bool {
         self.replies.restart();
         self.out.clear();
-        (self.written, self.carried) = (0, 0);
+        (self.written, self.unflushed, self.carried) = (0, false, 0);
         self.shared.tally().connected -= 1;
         let mut pause = RETRY_PAUSE;
         while !self.shared.budget.is_stopped() {

@@ -12,7 +12,7 @@ use crate::{
         mix::Mix,
         size::{STAMP_BYTES, ValueSize},
     },
-    target::{Target, TargetError},
+    target::{Target, TargetError, tls::TlsError},
 };
 
 /// More keys would take longer to remove than anybody waits.
@@ -68,6 +68,9 @@ pub enum LoadError {
     /// The arguments do not go together.
     #[error("{0}")]
     Arguments(String),
+    /// A file for TLS cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The connections could not be made.
     #[error(transparent)]
     Target(#[from] TargetError),

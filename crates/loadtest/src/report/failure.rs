@@ -26,7 +26,7 @@ impl Failure {
     /// written, 130 for an interruption, as in `sysexits.h` and shells.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Load(LoadError::Arguments(_)) => 64,
+            Self::Load(LoadError::Arguments(_) | LoadError::Tls(_)) => 64,
             Self::Load(LoadError::Interrupted) => 130,
             Self::Load(LoadError::Target(_) | LoadError::Generator(_)) => 69,
             Self::Load(LoadError::System(_) | LoadError::Driver) => 71,

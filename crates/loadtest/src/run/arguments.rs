@@ -10,15 +10,18 @@ use crate::{
         arguments::{WorkArgs, rate, seconds, seconds_or_none},
     },
     report::ReportArgs,
-    target::Target,
+    target::{Target, TlsArgs, tls::TlsError},
 };
 
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The endpoint: `redis://[user[:password]@]host[:port][/db]` or `unix:///path`.
+    /// The endpoint: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for TLS, or `unix:///path[?db=N]`.
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6380")]
     pub target: Target,
+    /// TLS to it.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// When to send, and how long.
     #[command(flatten)]
     pub extent: ExtentArgs,
@@ -68,8 +71,11 @@ pub struct ExtentArgs {
 
 impl RunArgs {
     /// The load that was asked for.
-    pub fn load(&self) -> Load {
-        let (mut load, extent) = (Load::new(self.target.clone()), &self.extent);
+    ///
+    /// # Errors
+    /// A file for TLS cannot be used.
+    pub fn load(&self) -> Result<Load, TlsError> {
+        let (mut load, extent) = (Load::new(self.target.clone().with_tls(&self.tls)?), &self.extent);
         self.work.apply(&mut load);
         load.connections = extent.connections as usize;
         load.pipeline = extent.pipeline as usize;
@@ -83,7 +89,7 @@ impl RunArgs {
         load.threads = extent.threads as usize;
         load.reply_timeout = Duration::from_millis(extent.reply_timeout_ms);
         load.connect_timeout = Duration::from_millis(extent.connect_timeout_ms);
-        load
+        Ok(load)
     }
 }
 
@@ -100,7 +106,7 @@ mod tests {
     }
 
     fn load(typed: &str) -> Load {
-        Typed::try_parse_from(typed.split(' ')).unwrap().args.load()
+        Typed::try_parse_from(typed.split(' ')).unwrap().args.load().unwrap()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     drive::{Moment, drive, interrupt::Interrupt},
+    load::LoadError,
     report::{deliver, failure::Failure, page, progress::Progress, table},
     run::arguments::RunArgs,
 };
@@ -11,7 +12,7 @@ use crate::{
 /// # Errors
 /// Nothing could be measured, or the report not delivered.
 pub async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
-    let load = args.load();
+    let load = args.load().map_err(LoadError::from)?;
     let progress = Progress::of(&load);
     let outcome = drive(&load, interrupt, |moment| {
         if let Moment::Sample(sample) = moment {

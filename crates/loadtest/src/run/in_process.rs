@@ -31,7 +31,7 @@ use crate::{
         written_keys::WrittenKeys,
     },
     report::{ReportArgs, deliver, failure::Failure, page, progress::Progress, table},
-    target::Target,
+    target::{Target, TlsArgs},
     traffic::{clean::clean, fill::fill, ledger::Ledger, replies::Replies, requests::Requests},
 };
 
@@ -59,6 +59,9 @@ pub struct PoolArgs {
     /// The upstream; without one a mini-redis in this process, which knows get and set only.
     #[arg(long, value_name = "URL")]
     pub upstream: Option<Target>,
+    /// TLS to it.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// How long to measure, in seconds.
     #[arg(short, long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     pub seconds: f64,
@@ -129,7 +132,7 @@ fn endpoint(target: &Target) -> Result<Endpoint, LoadError> {
 }
 
 fn load(args: &PoolArgs, target: Target) -> Result<Load, LoadError> {
-    let mut load = Load::new(target);
+    let mut load = Load::new(target.with_tls(&args.tls)?);
     args.work.apply(&mut load);
     if load.mix.operations().any(|operation| operation == Operation::Blocking) {
         let text = "`blocking` would hold up a shared connection; the pool leaves that to the gateway".to_owned();

@@ -21,7 +21,7 @@ use crate::{
     load::{LoadError, arguments::within},
     report::failure::Failure,
     system::SystemError,
-    target::{Target, stream::Stream},
+    target::{Target, TlsArgs, stream::Stream},
 };
 
 /// Pieces of at most [`PIECE_BYTES_MAX`] that are under way to one client; beyond, the upstream waits.
@@ -36,6 +36,9 @@ pub struct RelayArgs {
     /// Where the bytes go.
     #[arg(long, value_name = "URL")]
     pub upstream: Target,
+    /// TLS to the upstream.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Where to listen; port 0 is a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
@@ -62,7 +65,8 @@ pub struct Relay {
 /// The address cannot be listened on.
 pub async fn relay(args: &RelayArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
     let failed = |error| SystemError::Io(format!("listen on {}", args.listen), error);
-    let relay = Relay::bind(args.listen, args.upstream.clone(), Duration::from_secs_f64(args.delay_ms / 1e3));
+    let upstream = args.upstream.clone().with_tls(&args.tls).map_err(LoadError::from)?;
+    let relay = Relay::bind(args.listen, upstream, Duration::from_secs_f64(args.delay_ms / 1e3));
     let relay = relay.await.map_err(failed)?;
     println!("redis://{}", relay.listener.local_addr().map_err(failed)?);
     tokio::select! {
@@ -138,6 +142,7 @@ async fn give(mut from: mpsc::Receiver<(Instant, Bytes)>, mut to: impl AsyncWrit
     while let Some((due, piece)) = from.recv().await {
         alarm.wait_until(due).await?;
         to.write_all(&piece).await?;
+        to.flush().await?;
     }
     Ok(())
 }

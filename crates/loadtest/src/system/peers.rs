@@ -1,8 +1,11 @@
 //! Redis, and the gateways to compare with, set up as their documentation suggests for one upstream.
 
-use std::{path::Path, process::Command};
+use std::{fmt::Write, path::Path, process::Command};
 
-use crate::system::start::{System, SystemError, find, free_port, start_on_port, write};
+use crate::system::{
+    doors::Wanted,
+    start::{System, SystemError, find, free_port, start_at_doors, write},
+};
 
 /// Clients that every system is set up for: a gateway of one connection upstream for each needs twice as
 /// many files, which a usual limit of 20,000 allows.
@@ -11,59 +14,78 @@ const CLIENTS_MAX: u32 = 8_000;
 /// Starts a Redis without persistence.
 ///
 /// # Errors
-/// It is not installed or does not start.
-pub async fn redis(directory: &Path) -> Result<System, SystemError> {
+/// It is not installed or does not start; one that was built without TLS ends at once if that is wanted.
+pub async fn redis(directory: &Path, wanted: &Wanted) -> Result<System, SystemError> {
     let absent = SystemError::Absent("redis-server", "apt-get install redis-server, or https://redis.io");
     let program = find("redis-server").ok_or(absent)?;
-    let (target, process) = start_on_port("redis", directory, |port, own| {
+    let system = start_at_doors("redis", directory, wanted, |doors, own| {
         let mut command = Command::new(&program);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(["--port", &doors.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(["--maxclients", &CLIENTS_MAX.to_string(), "--tcp-backlog", "4096", "--dir"]).arg(own);
+        if let Some((port, certificates)) = &doors.tls {
+            command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+            command.arg("--tls-cert-file").arg(&certificates.cert).arg("--tls-key-file").arg(&certificates.key);
+            command.arg("--tls-ca-cert-file").arg(&certificates.ca);
+        }
+        if let Some(socket) = &doors.socket {
+            command.arg("--unixsocket").arg(socket);
+        }
         Ok(command)
     })
     .await?;
-    Ok(System { name: "direct".to_owned(), target, process: Some(process), settings: "no persistence".to_owned() })
+    Ok(System { name: "direct".to_owned(), settings: "no persistence".to_owned(), ..system })
 }
 
-/// Starts a twemproxy in front of the Redis at `upstream` (`host:port`).
+/// Starts a twemproxy in front of the Redis at `upstream` (`host:port`). It has no TLS.
 ///
 /// # Errors
 /// It is not installed or does not start.
-pub async fn nutcracker(directory: &Path, upstream: &str) -> Result<System, SystemError> {
+pub async fn nutcracker(directory: &Path, wanted: &Wanted, upstream: &str) -> Result<System, SystemError> {
     let program = find("nutcracker").ok_or(SystemError::Absent("nutcracker", "apt-get install nutcracker"))?;
-    let (target, process) = start_on_port("nutcracker", directory, |port, own| {
-        let file = own.join("nutcracker.yml");
-        write(
-            &file,
-            &format!(
-                "pool:\n  listen: 127.0.0.1:{port}\n  redis: true\n  hash: fnv1a_64\n  distribution: ketama\n  \
+    let system = start_at_doors("nutcracker", directory, &wanted.without_tls(), |doors, own| {
+        let listen = [format!("127.0.0.1:{}", doors.port)].into_iter();
+        let listen = listen.chain(doors.socket.iter().map(|socket| socket.display().to_string()));
+        let mut text = String::new();
+        for (index, address) in listen.enumerate() {
+            // Writing into a String cannot fail.
+            write!(
+                text,
+                "pool{index}:\n  listen: {address}\n  redis: true\n  hash: fnv1a_64\n  distribution: ketama\n  \
                  auto_eject_hosts: false\n  backlog: 4096\n  server_connections: 1\n  servers:\n   - {upstream}:1\n"
-            ),
-        )?;
+            )
+            .expect("a String takes all");
+        }
+        let file = own.join("nutcracker.yml");
+        write(&file, &text)?;
         let mut command = Command::new(&program);
         let statistics = free_port()?.to_string();
         command.args(["--stats-addr", "127.0.0.1", "--stats-port", &statistics, "--conf-file"]).arg(file);
         Ok(command)
     })
     .await?;
-    let settings = "server_connections 1".to_owned();
-    Ok(System { name: "nutcracker".to_owned(), target, process: Some(process), settings })
+    Ok(System { settings: "server_connections 1".to_owned(), ..system })
 }
 
 /// Starts an `HAProxy` in TCP mode in front of the Redis at `upstream` (`host:port`).
 ///
 /// # Errors
 /// It is not installed or does not start.
-pub async fn haproxy(directory: &Path, upstream: &str) -> Result<System, SystemError> {
+pub async fn haproxy(directory: &Path, wanted: &Wanted, upstream: &str) -> Result<System, SystemError> {
     let program = find("haproxy").ok_or(SystemError::Absent("haproxy", "apt-get install haproxy"))?;
-    let (target, process) = start_on_port("haproxy", directory, |port, own| {
+    let system = start_at_doors("haproxy", directory, wanted, |doors, own| {
+        let tls = doors.tls.iter().map(|(port, certificates)| {
+            format!("  bind 127.0.0.1:{port} backlog 4096 ssl crt {}\n", certificates.both.display())
+        });
+        let socket = doors.socket.iter().map(|socket| format!("  bind unix@{}\n", socket.display()));
+        let further: String = tls.chain(socket).collect();
         let file = own.join("haproxy.cfg");
         write(
             &file,
             &format!(
                 "global\n  maxconn {CLIENTS_MAX}\n  nbthread 1\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
-                 timeout client 60s\n  timeout server 60s\nlisten redis\n  bind 127.0.0.1:{port} backlog 4096\n  \
-                 server redis {upstream}\n"
+                 timeout client 60s\n  timeout server 60s\nlisten redis\n  bind 127.0.0.1:{} backlog 4096\n\
+                 {further}  server redis {upstream}\n",
+                doors.port
             ),
         )?;
         let mut command = Command::new(&program);
@@ -71,10 +93,5 @@ pub async fn haproxy(directory: &Path, upstream: &str) -> Result<System, SystemE
         Ok(command)
     })
     .await?;
-    Ok(System {
-        name: "haproxy".to_owned(),
-        target,
-        process: Some(process),
-        settings: "mode tcp, nbthread 1".to_owned(),
-    })
+    Ok(System { settings: "mode tcp, nbthread 1".to_owned(), ..system })
 }

@@ -12,7 +12,13 @@ use resp::Value;
 use thiserror::Error;
 use tokio::time::sleep;
 
-use crate::{system::process::Process, target::Target};
+use crate::{
+    system::{
+        doors::{Doors, Wanted},
+        process::Process,
+    },
+    target::{Target, Transport},
+};
 
 /// The longest that a system may take to answer after its start.
 const START_TIME_MAX: Duration = Duration::from_secs(5);
@@ -45,10 +51,19 @@ pub struct System {
     pub name: String,
     /// Where to put the load.
     pub target: Target,
+    /// The same by other transports.
+    pub further: Vec<Target>,
     /// Its process; none for a system that somebody else has started.
     pub process: Option<Process>,
     /// Its settings in a few words.
     pub settings: String,
+}
+
+impl System {
+    /// Where to put a load that comes by `transport`; nothing if the system does not speak it.
+    pub fn over(&self, transport: Transport) -> Option<&Target> {
+        [&self.target].into_iter().chain(&self.further).find(|target| target.transport() == transport)
+    }
 }
 
 /// A port that nobody used a moment ago.
@@ -95,25 +110,33 @@ pub(super) async fn started<T>(
     }
 }
 
-/// Starts something that is told its port, and waits until it answers a `PING`.
-pub(super) async fn start_on_port(
+/// Starts something that is told where to listen, and waits until it answers a `PING`. Its settings are
+/// left empty.
+pub(super) async fn start_at_doors(
     name: &str,
     directory: &Path,
-    mut command: impl FnMut(u16, &Path) -> Result<std::process::Command, SystemError>,
-) -> Result<(Target, Process), SystemError> {
+    wanted: &Wanted,
+    mut command: impl FnMut(&Doors, &Path) -> Result<std::process::Command, SystemError>,
+) -> Result<System, SystemError> {
     let mut attempt = 1;
     loop {
-        let port = free_port()?;
-        let target = Target::loopback(port);
-        let own = directory.join(format!("{name}-{port}"));
-        fs::create_dir_all(&own).map_err(|error| SystemError::Io(format!("make {}", own.display()), error))?;
-        let mut process = Process::start(command(port, &own)?, &own.join("log"))?;
+        let own = tempfile::Builder::new()
+            .prefix(&format!("{name}-"))
+            .tempdir_in(directory)
+            .map_err(|error| SystemError::Io(format!("make a directory for {name}"), error))?
+            .keep();
+        let doors = wanted.choose(&own)?;
+        let target = Target::loopback(doors.port);
+        let mut process = Process::start(command(&doors, &own)?, &own.join("log"))?;
         let answers = async |_: &Process| {
             let answer = target.ask(&["PING"], Duration::from_millis(200)).await;
             matches!(answer, Ok(Value::Simple(_))).then_some(())
         };
         match started(name, &mut process, answers).await {
-            Ok(()) => return Ok((target.clone(), process)),
+            Ok(()) => {
+                let (name, further, settings) = (name.to_owned(), doors.further(), String::new());
+                return Ok(System { name, target, further, process: Some(process), settings });
+            }
             Err(error) if attempt == PORT_ATTEMPTS => return Err(error),
             Err(_) => attempt += 1,
         }

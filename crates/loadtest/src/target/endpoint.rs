@@ -1,63 +1,40 @@
-//! What is loaded: a URL as Redis clients write them, how to connect to it, log in, and ask it one
-//! question outside the measured traffic.
+//! What is loaded: a URL as Redis clients write them.
 
-use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
-
-use bytes::Bytes;
-use percent_encoding::percent_decode_str;
-use resp::{ReplyScanner, Value, write_request};
-use thiserror::Error;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
-    time::timeout,
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    str::FromStr,
 };
 
-use crate::target::stream::Stream;
+use percent_encoding::percent_decode_str;
+use tokio_rustls::rustls::pki_types::ServerName;
 
-/// Aggregates nested deeper than this are no reply to anything asked here.
-pub const DEPTH_MAX: usize = 16;
-
-/// An answer to a handshake or to [`ask`] longer than this is refused, in bytes.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
+use crate::target::{
+    tls::{Tls, TlsArgs, TlsError},
+    transport::Transport,
+};
 
 /// Where the endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `host:port`
     Tcp(String),
+    /// `host:port`, the name that its certificate has to have, and whom to trust.
+    Tls(String, ServerName<'static>, Tls),
     /// A socket in the file system.
     Unix(PathBuf),
 }
 
-/// A RESP endpoint: `redis://[user[:password]@]host[:port][/db]` or `unix:///path`.
+/// A RESP endpoint: `redis://[user[:password]@]host[:port][/db]`, `rediss://` likewise for TLS, or
+/// `unix:///path[?db=N]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Where it is.
     pub address: Address,
-    user: Option<String>,
-    password: Option<String>,
-    database: u32,
-}
-
-/// Why a target could not be made ready for requests.
-#[derive(Debug, Error)]
-pub enum TargetError {
-    /// Nobody answers there; holds the address.
-    #[error("cannot connect to {0}: {1}")]
-    Connect(String, io::Error),
-    /// The connection was not there in time, or no answer was; holds the address and the time.
-    #[error("{0} did not answer within {1:?}")]
-    Timeout(String, Duration),
-    /// The target closed the connection or it broke.
-    #[error("{0} closed the connection: {1}")]
-    Closed(String, io::Error),
-    /// `AUTH`, `HELLO` or `SELECT` was answered with an error; holds the request's name and the answer.
-    #[error("{0} answered {1} with: {2}")]
-    Refused(String, String, String),
-    /// What came back is no RESP.
-    #[error("{0} does not speak RESP: {1}")]
-    NotResp(String, String),
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) database: u32,
 }
 
 impl Target {
@@ -66,93 +43,41 @@ impl Target {
         Self { address: Address::Tcp(format!("127.0.0.1:{port}")), user: None, password: None, database: 0 }
     }
 
-    /// Connects, logs in, speaks `protocol` (2 or 3) and selects the database, all within `limit`.
+    /// A target on this machine's loopback that is met by TLS.
+    pub fn secure_loopback(port: u16, tls: Tls) -> Self {
+        let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Self { address: Address::Tls(format!("127.0.0.1:{port}"), name, tls), ..Self::loopback(port) }
+    }
+
+    /// A unix socket.
+    pub fn unix(path: PathBuf) -> Self {
+        Self { address: Address::Unix(path), ..Self::loopback(0) }
+    }
+
+    /// What carries its bytes.
+    pub fn transport(&self) -> Transport {
+        match self.address {
+            Address::Tcp(_) => Transport::Tcp,
+            Address::Tls(..) => Transport::Tls,
+            Address::Unix(_) => Transport::Unix,
+        }
+    }
+
+    /// The same target, met with other settings for TLS; nothing changes if it is met without.
     ///
     /// # Errors
-    /// See [`TargetError`].
-    pub async fn connect(&self, protocol: u8, limit: Duration) -> Result<Stream, TargetError> {
-        timeout(limit, self.connect_unbounded(protocol))
-            .await
-            .unwrap_or_else(|_| Err(TargetError::Timeout(self.to_string(), limit)))
-    }
-
-    async fn connect_unbounded(&self, protocol: u8) -> Result<Stream, TargetError> {
-        let refused = |error| TargetError::Connect(self.to_string(), error);
-        let mut stream = match &self.address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(refused)?;
-                stream.set_nodelay(true).map_err(refused)?;
-                Stream::Tcp(stream)
-            }
-            Address::Unix(path) => Stream::Unix(UnixStream::connect(path).await.map_err(refused)?),
-        };
-        let user = self.user.as_deref().unwrap_or("default");
-        let password = self.password.as_deref();
-        if protocol == 3 {
-            let login = password.map_or(vec![], |password| vec!["AUTH", user, password]);
-            self.expect(&mut stream, &[vec!["HELLO", "3"], login].concat()).await?;
-        } else if let Some(password) = password {
-            let login = if self.user.is_some() { vec!["AUTH", user, password] } else { vec!["AUTH", password] };
-            self.expect(&mut stream, &login).await?;
+    /// A file of certificates or a key cannot be used.
+    pub fn with_tls(mut self, args: &TlsArgs) -> Result<Self, TlsError> {
+        if let Address::Tls(_, _, tls) = &mut self.address {
+            *tls = Tls::new(args)?;
         }
-        if self.database != 0 {
-            self.expect(&mut stream, &["SELECT", &self.database.to_string()]).await?;
-        }
-        Ok(stream)
-    }
-
-    async fn expect(&self, stream: &mut Stream, args: &[&str]) -> Result<(), TargetError> {
-        match self.exchange(stream, args).await? {
-            Value::Error(text) => Err(TargetError::Refused(self.to_string(), args[0].to_owned(), text)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends one request on an idle connection and reads its reply.
-    ///
-    /// # Errors
-    /// The connection broke or the reply is no RESP; an error reply is a value, not an error.
-    pub async fn exchange(&self, stream: &mut Stream, args: &[&str]) -> Result<Value, TargetError> {
-        let closed = |error| TargetError::Closed(self.to_string(), error);
-        let mut request = Vec::new();
-        write_request(&mut request, args);
-        stream.write_all(&request).await.map_err(closed)?;
-        let (mut scanner, mut reply) = (ReplyScanner::new(DEPTH_MAX), Vec::new());
-        loop {
-            let seen = reply.len();
-            let read = stream.read_buf(&mut reply).await.map_err(closed)?;
-            if read == 0 {
-                return Err(closed(io::ErrorKind::UnexpectedEof.into()));
-            }
-            let not_resp = |text: String| TargetError::NotResp(self.to_string(), text);
-            let progress = scanner.scan(&reply[seen..]).map_err(|error| not_resp(error.to_string()))?;
-            if progress.complete.is_some() {
-                let reply = Bytes::from(reply);
-                return Value::decode(&reply).map(|(value, _)| value).map_err(|error| not_resp(error.to_string()));
-            }
-            if reply.len() > ANSWER_BYTES_MAX {
-                return Err(not_resp("an answer without end".to_owned()));
-            }
-        }
-    }
-
-    /// Asks one question on a connection of its own, within `limit`.
-    ///
-    /// # Errors
-    /// See [`TargetError`].
-    pub async fn ask(&self, args: &[&str], limit: Duration) -> Result<Value, TargetError> {
-        timeout(limit, async {
-            let mut stream = self.connect_unbounded(2).await?;
-            self.exchange(&mut stream, args).await
-        })
-        .await
-        .unwrap_or_else(|_| Err(TargetError::Timeout(self.to_string(), limit)))
+        Ok(self)
     }
 
     /// `host:port`, or the path, as configuration files of other programs want it.
     pub fn address_text(&self) -> String {
         match &self.address {
-            Address::Tcp(address) => address.clone(),
+            Address::Tcp(address) | Address::Tls(address, ..) => address.clone(),
             Address::Unix(path) => path.display().to_string(),
         }
     }
@@ -160,7 +85,7 @@ impl Target {
     /// The TCP port.
     pub fn port(&self) -> Option<u16> {
         match &self.address {
-            Address::Tcp(address) => address.rsplit_once(':')?.1.parse().ok(),
+            Address::Tcp(address) | Address::Tls(address, ..) => address.rsplit_once(':')?.1.parse().ok(),
             Address::Unix(_) => None,
         }
     }
@@ -178,7 +103,9 @@ impl Target {
         };
         match &self.address {
             Address::Tcp(address) => format!("redis://{login}{address}/{}", self.database),
-            Address::Unix(path) => format!("unix://{}", path.display()),
+            Address::Tls(address, ..) => format!("rediss://{login}{address}/{}", self.database),
+            Address::Unix(path) if self.database == 0 => format!("unix://{login}{}", path.display()),
+            Address::Unix(path) => format!("unix://{login}{}?db={}", path.display(), self.database),
         }
     }
 }
@@ -187,27 +114,40 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let example = "write redis://[user[:password]@]host[:port][/db] or unix:///path";
+        let example = "write redis://[user[:password]@]host[:port][/db], rediss://… for TLS, or unix:///path[?db=N]";
         let url = url::Url::parse(text).map_err(|error| format!("{error}; {example}"))?;
-        let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let some = |part: &str| Some(decode(part)).filter(|part| !part.is_empty());
         let (user, password) = (some(url.username()), url.password().and_then(some));
-        match url.scheme() {
-            "redis" => {
+        let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no database number; {example}"));
+        let (address, database) = match url.scheme() {
+            "redis" | "rediss" => {
                 let host = url.host_str().filter(|host| !host.is_empty()).ok_or(format!("no host; {example}"))?;
                 let database = match url.path().trim_start_matches('/') {
                     "" => 0,
-                    path => path.parse().map_err(|_| format!("`{path}` is no database number; {example}"))?,
+                    path => number(path)?,
                 };
-                let address = Address::Tcp(format!("{host}:{}", url.port().unwrap_or(6379)));
-                Ok(Self { address, user, password, database })
+                let address = format!("{host}:{}", url.port().unwrap_or(6379));
+                if url.scheme() == "redis" {
+                    (Address::Tcp(address), database)
+                } else {
+                    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                    let name = ServerName::try_from(bare).map_err(|error| format!("`{host}`: {error}; {example}"))?;
+                    (Address::Tls(address, name, Tls::of_system()), database)
+                }
             }
             "unix" if url.path().len() > 1 => {
-                Ok(Self { address: Address::Unix(decode(url.path()).into()), user, password, database: 0 })
+                let database = url.query_pairs().find(|(key, _)| key == "db");
+                let database = database.map_or(Ok(0), |(_, value)| number(&value))?;
+                (Address::Unix(decode(url.path()).into()), database)
             }
-            other => Err(format!("cannot load `{other}` URLs; {example}")),
-        }
+            other => return Err(format!("cannot load `{other}` URLs; {example}")),
+        };
+        Ok(Self { address, user, password, database })
     }
+}
+
+fn decode(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 /// Without user and password, for reports.
@@ -215,9 +155,14 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
             Address::Tcp(address) => write!(f, "redis://{address}")?,
+            Address::Tls(address, ..) => write!(f, "rediss://{address}")?,
             Address::Unix(path) => write!(f, "unix://{}", path.display())?,
         }
-        if self.database == 0 { Ok(()) } else { write!(f, "/{}", self.database) }
+        match (&self.address, self.database) {
+            (_, 0) => Ok(()),
+            (Address::Tcp(_) | Address::Tls(..), database) => write!(f, "/{database}"),
+            (Address::Unix(_), database) => write!(f, "?db={database}"),
+        }
     }
 }
 
@@ -232,12 +177,20 @@ mod tests {
         assert_eq!((target.user.as_deref(), target.password.as_deref()), (Some("u"), Some("p@ss")));
         assert_eq!(target.to_string(), "redis://example.org:6379/3");
         assert_eq!(target.url().parse(), Ok(target));
-        assert!("unix:///run/redis.sock".parse::<Target>().is_ok());
+        let target: Target = "unix:///run/redis.sock?db=2".parse().unwrap();
+        assert_eq!((target.database, target.to_string()), (2, "unix:///run/redis.sock?db=2".to_owned()));
+        assert_eq!(target.url().parse(), Ok(target));
+        for (text, name) in [("rediss://example.org", "example.org"), ("rediss://[::1]:7/2", "::1")] {
+            let target: Target = text.parse().unwrap();
+            let Address::Tls(_, found, _) = &target.address else { panic!("no TLS: {target}") };
+            assert_eq!(found.to_str(), name);
+            assert!(target.url().starts_with(text), "{}", target.url());
+        }
     }
 
     #[test]
     fn what_is_no_target_says_how_to_write_one() {
-        for text in ["localhost:6379", "http://x", "redis://x/y", "unix://", ""] {
+        for text in ["localhost:6379", "http://x", "redis://x/y", "unix://", "unix:///x?db=y", "rediss://", ""] {
             assert!(text.parse::<Target>().unwrap_err().contains("redis://["), "{text}");
         }
     }

@@ -34,6 +34,7 @@ pub async fn fill(load: &Load) -> Result<(), LoadError> {
         let mut due = keys.end - keys.start;
         keys.for_each(|key| requests.fill(&mut out, key));
         stream.write_all(&out).await.map_err(closed)?;
+        stream.flush().await.map_err(closed)?;
         let mut scanner = ReplyScanner::new(DEPTH_MAX);
         while due > 0 {
             let read = timeout(load.reply_timeout, stream.read(&mut buffer))

@@ -8,7 +8,7 @@ use crate::{
     load::arguments::{WorkArgs, seconds},
     report::ReportArgs,
     system::respool::RespoolArgs,
-    target::Target,
+    target::{Target, TlsArgs},
 };
 
 /// `tune`
@@ -17,6 +17,9 @@ pub struct TuneArgs {
     /// The Redis to put respool in front of.
     #[arg(long, value_name = "URL")]
     pub upstream: Target,
+    /// TLS to it.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Write the found values into this configuration file; its comments and other keys stay. Nothing is
     /// written if the answer is not sure: then the exit code is 3.
     #[arg(long, value_name = "FILE")]

@@ -18,6 +18,7 @@ use crate::{
         SystemError,
         respool::{Respool, Trial, read},
     },
+    target::Target,
     traffic::{clean::clean, fill::fill},
     tune::{
         arguments::TuneArgs,
@@ -53,8 +54,9 @@ pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure>
         Some(file) => read(file)?,
         None => NEW_FILE.parse().unwrap_or_default(),
     };
-    let respool = Respool::new(&program, args.upstream.clone())?;
-    let load = load(args).await?;
+    let upstream = args.upstream.clone().with_tls(&args.tls).map_err(LoadError::from)?;
+    let respool = Respool::new(&program, upstream.clone())?;
+    let load = load(args, upstream).await?;
     let all = Load { fill: true, clean: args.work.clean, ..load.clone() };
     fill(&all).await?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
@@ -113,11 +115,11 @@ fn write(
 }
 
 /// The load of every measurement, on a target that is still to come.
-async fn load(args: &TuneArgs) -> Result<Load, Failure> {
-    let mut load = Load::new(args.upstream.clone());
+async fn load(args: &TuneArgs, upstream: Target) -> Result<Load, Failure> {
+    let mut load = Load::new(upstream);
     args.work.apply(&mut load);
     if args.recorded_mix {
-        load.mix = recorded_mix(&args.upstream, load.connect_timeout).await?;
+        load.mix = recorded_mix(&load.target, load.connect_timeout).await?;
     }
     (load.fill, load.clean) = (false, false);
     load.connections = args.connections as usize;

@@ -56,6 +56,20 @@ fn respool_takes_part_once_for_each_setting() {
 }
 
 #[test]
+fn workloads_go_over_tls_and_unix_sockets() {
+    let directory = tempfile::tempdir().unwrap();
+    let args = ["--systems", "direct,haproxy", "--workloads", "c50", "--transport", "tls,unix"];
+    let found = json(&[&args[..], &["--rounds", "1", "--seconds", "0.3", "--verify"]].concat(), directory.path());
+    let titles: Vec<_> = found["tables"].as_array().unwrap().iter().map(|table| table["title"].to_string()).collect();
+    assert_eq!(titles.len(), 2);
+    assert!(titles[0].contains("over TLS") && titles[1].contains("over a unix socket"), "{titles:?}");
+    for row in rows(&found) {
+        assert!(row["rounds"][0]["outcome"]["verified"].as_u64().unwrap() > 100, "{row}");
+    }
+    assert_eq!(processes_of(directory.path()), Vec::<String>::new());
+}
+
+#[test]
 fn redis_benchmark_may_put_the_load_on() {
     let directory = tempfile::tempdir().unwrap();
     let args = ["--systems", "direct", "--workloads", "c1,open", "--generator", "redis-benchmark"];

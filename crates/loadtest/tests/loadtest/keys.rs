@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, time::Duration};
 use loadtest::{
     drive::{drive, interrupt::Interrupt},
     load::{Load, Until},
-    system::{System, peers},
+    system::{System, Wanted, peers},
     target::Target,
 };
 use resp::Value;
@@ -28,7 +28,7 @@ fn load(target: &Target) -> Load {
 #[tokio::test]
 async fn cleaning_removes_what_the_load_has_written_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
-    let redis = peers::redis(directory.path()).await.unwrap();
+    let redis = peers::redis(directory.path(), &Wanted::default()).await.unwrap();
     ask(&redis, &["SET", "loadtest:mine", "1"]).await;
     let mut load = load(&redis.target);
     let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_target_that_lets_nothing_be_removed_is_named() {
 #[tokio::test]
 async fn reports_say_what_is_left_and_their_totals_add_up() {
     let directory = tempfile::tempdir().unwrap();
-    let redis = peers::redis(directory.path()).await.unwrap();
+    let redis = peers::redis(directory.path(), &Wanted::default()).await.unwrap();
     let text = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_respool-loadtest"));
         let url = redis.target.url();
@@ -86,7 +86,7 @@ async fn tuning_removes_what_it_has_written_to_the_upstream() {
     let respool = Path::new(env!("CARGO_BIN_EXE_respool-loadtest")).with_file_name("respool");
     assert!(respool.is_file(), "build the gateway first: cargo build -p respool");
     let directory = tempfile::tempdir().unwrap();
-    let redis = peers::redis(directory.path()).await.unwrap();
+    let redis = peers::redis(directory.path(), &Wanted::default()).await.unwrap();
     let (own, url) = (directory.path().to_owned(), redis.target.url());
     let output = tokio::task::spawn_blocking(move || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_respool-loadtest"));

@@ -10,4 +10,5 @@ mod percentiles;
 mod program;
 mod scripted;
 mod series;
+mod transports;
 mod wrong_replies;
