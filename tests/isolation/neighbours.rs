@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Gateway, Redis, request, wait};
+use crate::support::{Client, Gateway, Redis, pass, request, wait};
 
 /// More than a script of Redis can nest, whose stack has room for 8,000 values.
 const LEVELS_MAX: usize = 8_000;
@@ -137,7 +137,7 @@ fn nobody_waits_behind_a_script_that_never_ends_longer_than_without_the_gateway(
     other.expect("PING", "+PONG\r\n");
     let started = Instant::now();
     endless.send(&ENDLESS);
-    thread::sleep(Duration::from_millis(200));
+    pass(Duration::from_millis(200));
     let reply = String::from_utf8_lossy(&other.line("PING")).into_owned();
     assert!(reply.starts_with("-BUSY "), "{reply}");
     assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
@@ -161,7 +161,7 @@ fn nobody_waits_behind_a_write_that_is_paused() {
     redis.client().expect("CLIENT PAUSE 4000 WRITE", "+OK\r\n");
     let paused = Instant::now();
     writer.send(&["SET", "k", "v"]);
-    thread::sleep(Duration::from_millis(200));
+    pass(Duration::from_millis(200));
     while paused.elapsed() < Duration::from_millis(3500) {
         let started = Instant::now();
         reader.expect("GET k", "$-1\r\n");

@@ -17,6 +17,9 @@ use crate::{
     session::{SessionSettings, session_settings, users},
 };
 
+/// More connections to one upstream than that are a mistake: a few keep it busy.
+const WORKERS_MAX: usize = 1024;
+
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
 
@@ -164,7 +167,7 @@ fn pool_settings(config: &Config, endpoint: Endpoint) -> Result<Settings, Config
         return value("upstream.reconnect_delay_max_ms", "must not be less than reconnect_delay_min_ms");
     }
     Ok(Settings {
-        workers: count("pool.workers", pool.workers)?,
+        workers: within("pool.workers", pool.workers, WORKERS_MAX)?,
         pipeline_depth: count("pool.pipeline_depth", pool.pipeline_depth)?,
         queue_capacity: count("pool.queue_capacity", pool.queue_capacity)?,
         queue_bytes_max: at_least_one("pool.queue_bytes_max", pool.queue_bytes_max)?,
@@ -230,6 +233,14 @@ mod tests {
     fn every_refusal_names_its_key() {
         assert!(problem(|config| config.pool.workers = 0).starts_with("pool.workers: "));
         assert!(problem(|config| config.pool.workers = 251).starts_with("pool.workers: "));
+        let remote = |workers| {
+            move |config: &mut Config| {
+                config.upstream.url = "redis://h".into();
+                config.pool.workers = workers;
+            }
+        };
+        assert_eq!(problem(remote(8000)), "pool.workers: must be at most 1024");
+        assert!(problem(|config| config.pool.reply_depth_max = 70_000).starts_with("pool.reply_depth_max: "));
         assert!(problem(|config| config.listen = "nonsense".into()).starts_with("listen: "));
         assert!(problem(|config| config.listen = "0.0.0.0:1".into()).contains("protected_mode"));
         assert!(problem(|config| config.pubsub.mode = "both".into()).starts_with("pubsub.mode: "));

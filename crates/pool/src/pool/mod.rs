@@ -2,4 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod control;
+mod places;
 pub(crate) mod pool;

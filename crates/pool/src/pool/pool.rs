@@ -1,12 +1,12 @@
 //! The pool: starts the workers, changes their number, ends them. Its supervisor task owns every
 //! worker task, replaces one that panicked, and answers what is left when all are gone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::{JoinHandle, JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     pool::{
         client::Client,
         control::{Control, Status},
+        places::Places,
     },
     queue::branch::{Branches, Entrances},
     settings::settings::Settings,
@@ -26,6 +27,9 @@ use crate::{
 
 /// How often idle exclusive connections are looked through.
 const PRUNE_EVERY: Duration = Duration::from_secs(1);
+
+/// Workers that are started at a time.
+const STARTS_MAX: usize = 32;
 
 /// Many producers, one bounded queue, N workers. Dropping it without [`drain`](Self::drain) lets the
 /// workers end by themselves once the last [`Caller`] and [`Client`] are gone too.
@@ -141,18 +145,22 @@ impl Supervisor {
     async fn run(self) {
         let mut settings = self.shared.settings.clone();
         let mut workers = JoinSet::new();
-        let mut places = HashMap::new();
+        let mut places = Places::default();
         let mut reconfigurable = true;
         loop {
             if !self.shared.branches.is_closed() {
                 let target = settings.borrow_and_update().workers;
-                self.fill(target, &mut workers, &mut places);
+                if self.start(target, &mut workers, &mut places) {
+                    // Others who run on this thread have their turn between many starts.
+                    yield_now().await;
+                    continue;
+                }
             }
             tokio::select! {
                 ended = workers.join_next_with_id() => match ended {
-                    Some(Ok((id, ()))) => drop(places.remove(&id)),
+                    Some(Ok((id, ()))) => drop(places.leave(id)),
                     Some(Err(error)) => {
-                        let worker = places.remove(&error.id());
+                        let worker = places.leave(error.id()).map(|place| place + 1);
                         tracing::error!(worker, %error, "worker ended unexpectedly, starting another");
                     }
                     None => break,
@@ -171,14 +179,15 @@ impl Supervisor {
         refuse(&self.shared.branches);
     }
 
-    fn fill(&self, target: usize, workers: &mut JoinSet<()>, places: &mut HashMap<tokio::task::Id, usize>) {
-        for index in 0..target {
-            if !places.values().any(|taken| *taken == index) {
-                let worker = Worker::new(index, Arc::clone(&self.shared));
-                let runtime = &self.shared.branches[self.shared.branches.of_worker(index)].runtime;
-                places.insert(workers.spawn_on(worker.run(), runtime).id(), index);
-            }
+    /// Starts workers until there are `target`, some at a time; whether there may be more to start.
+    fn start(&self, target: usize, workers: &mut JoinSet<()>, places: &mut Places) -> bool {
+        let free = places.free(target, STARTS_MAX);
+        for place in &free {
+            let worker = Worker::new(*place, Arc::clone(&self.shared));
+            let runtime = &self.shared.branches[self.shared.branches.of_worker(*place)].runtime;
+            places.take(*place, workers.spawn_on(worker.run(), runtime).id());
         }
+        free.len() == STARTS_MAX
     }
 }
 

@@ -95,9 +95,9 @@ impl Worker {
             Stats::count(&self.branch().stats.lost);
             if connection.is_idle() {
                 Stats::count(&self.branch().stats.lost_idle);
-                tracing::debug!(worker = self.index, reason = %lost, "idle connection ended");
+                tracing::debug!(worker = self.index + 1, reason = %lost, "idle connection ended");
             } else {
-                tracing::warn!(worker = self.index, reason = %lost, "connection lost");
+                tracing::warn!(worker = self.index + 1, reason = %lost, "connection lost");
             }
             connection.fail(&lost);
         }
@@ -142,7 +142,7 @@ impl Worker {
                     Ok((stream, facts)) => {
                         Stats::count(&self.branch().stats.opened);
                         let facts = shared.publish(facts);
-                        tracing::debug!(worker = self.index, upstream = %settings.endpoint, "connected");
+                        tracing::debug!(worker = self.index + 1, upstream = %settings.endpoint, "connected");
                         let (replies, writes) = (&shared.reply_bytes, Arc::clone(&self.branch().stats.writes));
                         let chance = fastrand::f64();
                         return Some(Connection::new(stream, &facts, &settings, replies, chance, writes));

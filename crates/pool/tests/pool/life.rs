@@ -104,6 +104,22 @@ async fn an_old_connection_is_renewed_only_when_nothing_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_workers_are_started_some_at_a_time_and_others_have_their_turns() {
+    const WORKERS: usize = 8_000;
+    let (endpoint, _arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint.clone()));
+    settle().await;
+    pool.reconfigure(Settings { workers: WORKERS, ..settings(endpoint) });
+    let mut before = 1;
+    while before < WORKERS {
+        tokio::task::yield_now().await;
+        let started = pool.control().workers().len();
+        assert!(started - before <= 100, "{} in one turn", started - before);
+        before = started;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_given_up_after_twice_the_reply_timeout() {
     let (endpoint, arrivals) = Endpoint::memory();
     let pool = Pool::start(Settings { reply_timeout: 3 * SECOND, ..settings(endpoint) });

@@ -7,6 +7,7 @@ section! {
     Pool {
         /// Worker tasks, each with one connection to the upstream. A further connection is used once those
         /// before it are full. More than a few help only an upstream that is far or has several threads.
+        /// At most 1,024.
         workers: usize = 4,
         /// Requests that a worker writes before it has their replies. Larger makes batches larger and a slow
         /// reply delay more others.
@@ -38,6 +39,7 @@ section! {
         replies_bytes_max: usize = 268_435_456,
         /// Aggregates inside aggregates in one reply, at 8 bytes of memory each while the reply comes. A request whose
         /// reply is nested deeper gets an error. Scripts of Redis nest up to 7,995 levels.
+        /// At most 65,536.
         reply_depth_max: usize = 10_000,
         /// Exclusive connections, for transactions sent piece by piece, WATCH, blocking commands and subscribers:
         /// the most that there may be beside the workers' own. A client beyond waits for `queue_timeout_ms`.
