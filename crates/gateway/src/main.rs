@@ -3,13 +3,13 @@
 //! The way of a command, one file a step: `main` → `settings` → `gateway` → `listener` → `session` →
 //! `input` → `command` → the pool's queue and workers → `session`.
 
+mod client;
 mod command;
 mod config;
 mod console;
 mod exclusive;
 mod listener;
 mod local_reply;
-mod metrics;
 mod observe;
 mod process;
 mod pubsub;
@@ -23,8 +23,9 @@ use clap::Parser;
 use settings::{Config, GatewaySettings};
 
 use crate::{
+    listener::threads::Threads,
     observe::{export::Export, logs::Logs},
-    process::{args::Args, threads::Threads},
+    process::args::Args,
 };
 
 /// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens
@@ -84,7 +85,7 @@ fn run(
 ) -> anyhow::Result<ExitCode> {
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
     let logs = Logs::start(&settings.log, export.as_ref());
-    let runtime = process::threads::runtime().context("cannot start the runtime")?;
+    let runtime = listener::threads::runtime().context("cannot start the runtime")?;
     let threads = Threads::start(runtime.handle(), settings.threads.get()).context("cannot start threads")?;
     let threads = Arc::new(threads);
     let code = runtime.block_on(process::run::run(args, config, settings, logs, inherited, Arc::clone(&threads)));

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    client::state::Doomed,
     command::class::{Class, Here},
     exclusive::{
         lending::{Change, Lending, Message},
@@ -25,7 +26,7 @@ use crate::{
     },
     local_reply::session_commands::{self, After, Who},
     observe::{counts::Fault, registry::Asked},
-    session::{client_state::Doomed, session::Session},
+    session::session::Session,
     wording::errors,
 };
 

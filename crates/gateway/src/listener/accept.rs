@@ -14,8 +14,8 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
+    listener::threads::Threads,
     observe::spans,
-    process::threads::Threads,
     session::{context::Context, session::Session},
     wording::errors,
 };

@@ -9,10 +9,10 @@ use resp::{
 use settings::DEFAULT_USER;
 
 use crate::{
+    client::state::Replies,
     command::class::Here,
     local_reply::session_commands::{After, Who},
     observe::registry::{Asked, Entry},
-    session::client_state::Replies,
     wording::errors,
 };
 

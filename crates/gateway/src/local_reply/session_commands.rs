@@ -9,11 +9,12 @@ use resp::{
 use settings::SessionSettings;
 
 use crate::{
+    client::state::ClientState,
     command::{class::Here, embedded_limits},
-    console::respool_command::{self, Ask},
+    console::command::{self, Ask},
     local_reply::{client_commands, info},
     observe::registry::Entry,
-    session::{client_state::ClientState, context::Context},
+    session::context::Context,
     wording::errors,
 };
 
@@ -109,7 +110,7 @@ pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: 
         Here::Unsubscribe => unsubscribe(request, protocol, out),
         Here::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
         Here::Info => return After::Info(info::upstreams_part(request)),
-        Here::Respool => match respool_command::read(request, who) {
+        Here::Respool => match command::read(request, who) {
             Ok(ask) => return After::Console(ask),
             Err(error) => write_error(out, &error),
         },

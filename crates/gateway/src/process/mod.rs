@@ -9,4 +9,3 @@ pub(crate) mod passed_sockets;
 pub(crate) mod run;
 pub(crate) mod signals;
 pub(crate) mod systemd;
-pub(crate) mod threads;

@@ -11,8 +11,8 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     config::operator::Operator,
-    listener::accept::Listener,
-    metrics::server::Http,
+    console::http::server::Http,
+    listener::{accept::Listener, threads::Threads},
     observe::logs::Logs,
     process::{
         args::Args,
@@ -21,9 +21,8 @@ use crate::{
         file_watch::FileWatch,
         signals::{Signal, Signals},
         systemd,
-        threads::Threads,
     },
-    pubsub::{shared_connection::SharedPubSub, subscriptions::Feeds},
+    pubsub::{directory::Feeds, shared_connection::SharedPubSub},
     session::context::Context,
 };
 

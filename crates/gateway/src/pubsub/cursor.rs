@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tokio::sync::broadcast::error::TryRecvError;
 
-use crate::pubsub::{backlog::Gone, message::Message, subscriptions::Receiver};
+use crate::pubsub::{backlog::Gone, directory::Receiver, message::Message};
 
 /// Why a subscriber cannot go on: it has missed messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 pub(crate) mod backlog;
 pub(crate) mod cursor;
+pub(crate) mod directory;
 pub(crate) mod message;
 pub(crate) mod shared_connection;
-pub(crate) mod subscribe;
 pub(crate) mod subscriber;
 pub(crate) mod subscriptions;

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use crate::pubsub::{
+    directory::{Asked, Feeds},
     message::Kind,
-    subscriptions::{Asked, Feeds},
 };
 
 /// As the upstream's `CLIENT LIST` shows the connection.

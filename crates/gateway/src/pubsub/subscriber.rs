@@ -11,8 +11,8 @@ use crate::{
     observe::registry::Entry,
     pubsub::{
         cursor::{Missed, Tap},
+        directory::{Feeds, Standing},
         message::{Kind, Name, confirmation},
-        subscriptions::{Feeds, Standing},
     },
 };
 use resp::Protocol;
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use settings::PubSubSettings;
 
-    use crate::{observe::registry::Registry, pubsub::subscriptions::Asked};
+    use crate::{observe::registry::Registry, pubsub::directory::Asked};
 
     const BACKLOG: usize = 4;
 

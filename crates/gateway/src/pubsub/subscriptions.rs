@@ -1,371 +1,241 @@
-//! Shared pub/sub, the part that has no I/O: which channels and patterns are subscribed at the upstream,
-//! for which sessions, and the bounded broadcast through which each of them feeds its listeners.
-//!
-//! Sessions join and leave; the task in `shared_pubsub`, which owns the connection, asks what to send and
-//! tells what came. Both do so in short turns at one lock; messages are taken without it.
+//! A session's requests and messages in shared pub/sub. Subscribing waits for the upstream's confirmation
+//! (or to be asked to end, or for the client to go, or for `reply_timeout`); nothing else here waits.
+//! Who speaks RESP2 and is subscribed may do little else, as with Redis.
 
 use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-use resp::write_request;
-use settings::PubSubSettings;
-use tokio::sync::{Notify, broadcast};
+use pool::JobError;
+use resp::{Protocol, Request, write_array, write_bulk, write_error};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
-    observe::registry::Entry,
+    command::class::{Class, Here, Reason},
+    observe::registry::Asked,
     pubsub::{
-        backlog::{Backlog, Gone},
-        message::{Kind, Message, Name},
+        cursor::Missed,
+        directory::Standing,
+        message::{Kind, Name, confirmation},
+        subscriber::Subscriber,
     },
+    session::session::Session,
+    wording::errors,
 };
 
-/// What a listener receives from.
-pub(crate) type Receiver = broadcast::Receiver<Arc<Message>>;
+/// Bytes of messages that are passed on in one write.
+const MESSAGES_BYTES: usize = 64 * 1024;
 
-/// Whether names that a session has joined can be confirmed to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Waiting,
-    Confirmed,
-    /// The upstream's error, without its mark.
-    Refused(Arc<str>),
-    /// The upstream cannot be reached; holds why.
-    Down(Arc<str>),
-}
+/// Commands whose errors name the subcommand too.
+const CONTAINERS: [&str; 15] = [
+    "acl", "client", "cluster", "command", "config", "function", "latency", "memory", "module", "object", "pubsub",
+    "script", "slowlog", "xgroup", "xinfo",
+];
 
-/// Where a feed's subscription at the upstream stands.
-#[derive(Debug, PartialEq, Eq)]
-enum Upstream {
-    Absent,
-    Asked,
-    Confirmed,
-    Refused(Arc<str>),
-    Leaving,
-}
-
+/// A request that changes subscriptions, copied out of the input.
 #[derive(Debug)]
-struct Feed {
-    sender: broadcast::Sender<Arc<Message>>,
-    gone: Gone,
-    /// By the id of the session.
-    listeners: HashMap<u64, Arc<Entry>>,
-    upstream: Upstream,
-    /// Requests about it that the upstream has not answered.
-    outstanding: u32,
-    /// Has been confirmed to a listener.
-    served: bool,
-    /// Has got messages that its listeners have not been woken for.
-    fresh: bool,
+pub(crate) enum Subscription {
+    Join(Vec<Name>),
+    /// All of the kind where there are no names.
+    Leave(Kind, Vec<Name>),
+    /// No names where there have to be some.
+    Malformed(Kind),
 }
 
-/// A request that the upstream has yet to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked {
-    Subscribe(Name),
-    Unsubscribe(Name),
-    Ping,
-}
-
-/// See the module's documentation.
-#[derive(Debug)]
-pub(crate) struct Feeds {
-    directory: Mutex<Directory>,
-    /// There are requests to send.
-    pub(crate) changed: Notify,
-    /// Number of the last message that has been handed to its feed, as have all before it.
-    published: AtomicU64,
-    /// Sessions closed because they were too slow.
-    overrun: AtomicU64,
-    pub(crate) settings: PubSubSettings,
-}
-
-struct Directory {
-    backlog: Backlog,
-    feeds: [HashMap<Arc<[u8]>, Feed>; 3],
-    /// Feeds whose subscription at the upstream may not be what it should be.
-    changed: HashSet<Name>,
-    /// Why the upstream cannot be reached, if it cannot.
-    down: Option<Arc<str>>,
-}
-
-impl fmt::Debug for Directory {
-    /// Not the names, which are clients'.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
+impl Subscription {
+    /// `None` for any other request.
+    pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
+        let command = request.arg(0).unwrap_or_default();
+        let is = |name: &str| command.eq_ignore_ascii_case(name.as_bytes());
+        let names = |kind| request.args().skip(1).map(|name| Name { kind, bytes: name.into() }).collect();
+        Kind::ALL.into_iter().find_map(|kind| match () {
+            () if is(kind.subscribe()) && request.len() == 1 => Some(Self::Malformed(kind)),
+            () if is(kind.subscribe()) => Some(Self::Join(names(kind))),
+            () if is(kind.unsubscribe()) => Some(Self::Leave(kind, names(kind))),
+            () => None,
+        })
     }
 }
 
-impl Directory {
-    fn len(&self) -> usize {
-        self.feeds.iter().map(HashMap::len).sum()
-    }
-
-    fn feed(&mut self, name: &Name) -> Option<&mut Feed> {
-        self.feeds[name.kind as usize].get_mut(&name.bytes)
-    }
-
-    fn remove(&mut self, name: &Name) -> Option<Feed> {
-        self.changed.remove(name);
-        self.feeds[name.kind as usize].remove(&name.bytes)
-    }
-}
-
-impl Feed {
-    fn wake(&mut self) {
-        self.fresh = false;
-        self.listeners.values().for_each(|listener| listener.wake());
-    }
-}
-
-impl Feeds {
-    pub(crate) fn new(settings: PubSubSettings) -> Self {
-        Self {
-            directory: Mutex::new(Directory {
-                backlog: Backlog::new(settings.backlog_bytes_max),
-                feeds: Default::default(),
-                changed: HashSet::new(),
-                down: None,
-            }),
-            changed: Notify::new(),
-            published: AtomicU64::new(0),
-            overrun: AtomicU64::new(0),
-            settings,
+/// Answers a request that a subscriber may not make, and `PING`, whose answer is another then.
+pub(crate) fn answer_restricted(request: &Request<'_>, out: &mut Vec<u8>) {
+    let lower = |index| String::from_utf8_lossy(request.arg(index).unwrap_or_default()).to_ascii_lowercase();
+    let mut command = lower(0);
+    if command == "ping" {
+        if request.len() > 2 {
+            return write_error(out, &errors::wrong_arity("ping"));
         }
+        write_array(out, 2);
+        write_bulk(out, b"pong");
+        return write_bulk(out, request.arg(1).unwrap_or_default());
+    }
+    if request.len() > 1 && CONTAINERS.contains(&command.as_str()) {
+        command = format!("{command}|{}", lower(1));
+    }
+    let text = errors::restricted(&command);
+    match text.strip_prefix("ERR ") {
+        // There was no transaction, but Redis takes it for one that goes wrong.
+        Some(reason) if command == "exec" => {
+            write_error(out, &format!("EXECABORT Transaction discarded because of: {reason}"));
+        }
+        _ => write_error(out, &text),
+    }
+}
+
+/// What became of the names that a session has joined.
+enum Outcome {
+    Standing(Standing),
+    TimedOut,
+    Gone,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Whether a request changes subscriptions that are shared.
+    pub(crate) fn subscribes_shared(&self, class: Class) -> bool {
+        let subscribes = matches!(class, Class::Exclusive(Reason::PubSub) | Class::Here(Here::Unsubscribe));
+        subscribes && self.context.feeds.is_some() && !self.is_in_multi()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a request would change shared subscriptions from within a transaction.
+    pub(crate) fn subscribes_in_multi(&self, class: Class) -> bool {
+        let subscribes = matches!(class, Class::Exclusive(Reason::PubSub) | Class::Here(Here::Unsubscribe));
+        subscribes && self.context.feeds.is_some() && self.is_in_multi()
     }
 
-    /// Number of the last message there is.
-    pub(crate) fn published(&self) -> u64 {
-        self.published.load(Ordering::Acquire)
+    fn is_in_multi(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.multi)
     }
 
-    /// Counts a session that was too slow; how many there were.
-    pub(crate) fn count_overrun(&self) -> u64 {
-        self.overrun.fetch_add(1, Ordering::Relaxed) + 1
+    /// Whether the session has shared subscriptions.
+    pub(crate) fn is_subscribed_shared(&self) -> bool {
+        self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_subscribed())
     }
 
-    /// Sessions that were too slow, since the start.
-    pub(crate) fn overrun(&self) -> u64 {
-        self.overrun.load(Ordering::Relaxed)
+    /// Whether all but a few requests get an error because of shared subscriptions.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.state.needs.protocol == Protocol::Resp2 && self.is_subscribed_shared()
     }
 
-    /// Channels, patterns and sharded channels for which there is a feed.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Makes a session a listener of `name`, of what comes after the message of that number; `None` when there are as many feeds as there may be.
-    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<(Receiver, Gone, u64)> {
-        let mut directory = self.lock();
-        let full = directory.len() >= self.settings.subscriptions_max;
-        if directory.feed(name).is_none() {
-            if full {
-                return None;
+    /// Changes subscriptions and says so to the client; false to close the session.
+    pub(crate) async fn change_subscriptions(&mut self, subscription: Subscription) -> bool {
+        let protocol = self.state.needs.protocol;
+        match subscription {
+            Subscription::Malformed(kind) => {
+                write_error(&mut self.output, &errors::wrong_arity(kind.subscribe()));
+                true
             }
-            let feed = Feed {
-                sender: broadcast::Sender::new(self.settings.backlog_messages),
-                gone: Gone::default(),
-                listeners: HashMap::new(),
-                upstream: Upstream::Absent,
-                outstanding: 0,
-                served: false,
-                fresh: false,
-            };
-            directory.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), feed);
-        }
-        let feed = directory.feed(name)?;
-        feed.listeners.insert(listener.id, Arc::clone(listener));
-        let (receiver, gone) = (feed.sender.subscribe(), Arc::clone(&feed.gone));
-        match feed.upstream {
-            Upstream::Asked | Upstream::Confirmed => {}
-            Upstream::Refused(_) | Upstream::Absent | Upstream::Leaving => {
-                if matches!(feed.upstream, Upstream::Refused(_)) {
-                    feed.upstream = Upstream::Absent;
+            Subscription::Leave(kind, names) => {
+                match &mut self.subscriber {
+                    Some(subscriber) => subscriber.unsubscribe(kind, names, protocol, &mut self.output),
+                    None => {
+                        let names = names.iter().map(|name| Some(&*name.bytes)).collect::<Vec<_>>();
+                        let names = if names.is_empty() { vec![None] } else { names };
+                        names.into_iter().for_each(|name| {
+                            confirmation(kind.unsubscribe(), name, 0, protocol, &mut self.output);
+                        });
+                    }
                 }
-                directory.changed.insert(name.clone());
-                self.changed.notify_one();
+                self.end_subscriber_if_over();
+                true
             }
+            Subscription::Join(names) => self.subscribe(&names).await,
         }
-        Some((receiver, gone, self.published()))
     }
 
-    /// Takes a session off the listeners of `name`. The last one's leaving ends the subscription.
-    pub(crate) fn leave(&self, name: &Name, id: u64) {
-        let mut directory = self.lock();
-        let Some(feed) = directory.feed(name) else { return };
-        feed.listeners.remove(&id);
-        if !feed.listeners.is_empty() {
-            return;
+    async fn subscribe(&mut self, names: &[Name]) -> bool {
+        let Some(feeds) = &self.context.feeds else { return false };
+        let subscriber = self
+            .subscriber
+            .get_or_insert_with(|| Box::new(Subscriber::new(Arc::clone(feeds), Arc::clone(&self.entry))));
+        if !subscriber.join(names) {
+            let text = errors::subscriptions_full(feeds.settings.subscriptions_max);
+            write_error(&mut self.output, &text);
+            self.end_subscriber_if_over();
+            return true;
         }
-        match feed.upstream {
-            Upstream::Absent | Upstream::Refused(_) if feed.outstanding == 0 => drop(directory.remove(name)),
-            Upstream::Absent | Upstream::Refused(_) | Upstream::Leaving => {}
-            Upstream::Asked | Upstream::Confirmed => {
-                directory.changed.insert(name.clone());
-                self.changed.notify_one();
+        if subscriber.standing() == Standing::Waiting {
+            self.flush().await;
+        }
+        let reply_timeout = self.settings.reply_timeout;
+        let failure = match self.confirmed(Instant::now() + reply_timeout).await {
+            Outcome::Gone => return false,
+            Outcome::Standing(Standing::Waiting | Standing::Confirmed) => {
+                if let Some(subscriber) = &mut self.subscriber {
+                    subscriber.confirm(names, self.state.needs.protocol, &mut self.output);
+                }
+                return true;
             }
-        }
-    }
-
-    /// Whether all of `names` can be confirmed to a session that has joined them.
-    pub(crate) fn standing<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Standing {
-        let mut directory = self.lock();
-        let mut standing = Standing::Confirmed;
-        for name in names {
-            let Some(feed) = directory.feed(name) else { return Standing::Refused("ERR no such subscription".into()) };
-            match &feed.upstream {
-                Upstream::Confirmed => feed.served = true,
-                Upstream::Refused(text) => return Standing::Refused(Arc::clone(text)),
-                Upstream::Absent | Upstream::Asked | Upstream::Leaving => standing = Standing::Waiting,
-            }
-        }
-        match (standing, &directory.down) {
-            (Standing::Waiting, Some(reason)) => Standing::Down(Arc::clone(reason)),
-            (standing, _) => standing,
-        }
-    }
-
-    /// Writes requests for what has changed, up to about `bytes_max`, one a name, so that each has one answer.
-    /// Whether there is more to write.
-    pub(crate) fn requests(&self, out: &mut Vec<u8>, bytes_max: usize, asked: &mut impl Extend<Asked>) -> bool {
-        let mut directory = self.lock();
-        while out.len() < bytes_max {
-            let Some(name) = directory.changed.iter().next().cloned() else { return false };
-            directory.changed.remove(&name);
-            let Some(feed) = directory.feed(&name) else { continue };
-            let wanted = !feed.listeners.is_empty();
-            let (state, command, ask) = match (&feed.upstream, wanted) {
-                (Upstream::Absent | Upstream::Leaving, true) => {
-                    (Upstream::Asked, name.kind.subscribe(), Asked::Subscribe(name.clone()))
-                }
-                (Upstream::Asked | Upstream::Confirmed, false) => {
-                    (Upstream::Leaving, name.kind.unsubscribe(), Asked::Unsubscribe(name.clone()))
-                }
-                _ => continue,
-            };
-            feed.upstream = state;
-            feed.outstanding += 1;
-            write_request(out, &[command.as_bytes(), &name.bytes]);
-            asked.extend([ask]);
-        }
-        !directory.changed.is_empty()
-    }
-
-    /// Whether there is something to subscribe to, or the upstream's return to be noticed.
-    pub(crate) fn is_idle(&self) -> bool {
-        let directory = self.lock();
-        directory.len() == 0 && directory.down.is_none()
-    }
-
-    /// The upstream can be reached again.
-    pub(crate) fn up(&self) {
-        self.lock().down = None;
-    }
-
-    /// The connection is lost or was not to be had: every feed that has listeners is to be subscribed anew.
-    /// `reason` is set when sessions that wait for confirmations should know.
-    pub(crate) fn lost(&self, reason: Option<Arc<str>>) {
-        let mut directory = self.lock();
-        let Directory { feeds, changed, down, backlog: _ } = &mut *directory;
-        let news = down.is_none() && reason.is_some();
-        *down = reason;
-        changed.clear();
-        for (kind, feeds) in Kind::ALL.into_iter().zip(feeds) {
-            feeds.retain(|_, feed| !feed.listeners.is_empty());
-            for (bytes, feed) in feeds {
-                feed.outstanding = 0;
-                if !matches!(feed.upstream, Upstream::Refused(_)) {
-                    feed.upstream = Upstream::Absent;
-                    changed.insert(Name { kind, bytes: Arc::clone(bytes) });
-                }
-                if news {
-                    feed.wake();
-                }
-            }
-        }
-    }
-
-    /// Takes in what came, at one go; listeners are woken when the turn ends.
-    pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn { feeds: self, directory: self.lock(), number: self.published(), fresh: Vec::new(), ended: Vec::new() }
-    }
-}
-
-/// The right to tell what came from the upstream.
-pub(crate) struct Turn<'f> {
-    feeds: &'f Feeds,
-    directory: MutexGuard<'f, Directory>,
-    number: u64,
-    fresh: Vec<Name>,
-    ended: Vec<Feed>,
-}
-
-impl Turn<'_> {
-    /// A message for those who listen to `bytes`.
-    pub(crate) fn message(&mut self, kind: Kind, bytes: &[u8], message: &[u8]) {
-        let Some((name, _)) = self.directory.feeds[kind as usize].get_key_value(bytes) else { return };
-        let name = Name { kind, bytes: Arc::clone(name) };
-        self.number += 1;
-        let number = self.number;
-        let Some(gone) = self.directory.feed(&name).map(|feed| Arc::clone(&feed.gone)) else { return };
-        let message = self.directory.backlog.keep(number, message, &gone);
-        let Some(feed) = self.directory.feed(&name) else { return };
-        // Nobody receives it where the last listener has just left.
-        let _ = feed.sender.send(message);
-        if !std::mem::replace(&mut feed.fresh, true) {
-            self.fresh.push(name);
-        }
-    }
-
-    /// The upstream confirmed what it was asked, or refused it with `error`.
-    pub(crate) fn answered(&mut self, asked: &Asked, error: Option<Arc<str>>) {
-        let (Asked::Subscribe(name) | Asked::Unsubscribe(name)) = asked else { return };
-        let Some(feed) = self.directory.feed(name) else { return };
-        feed.outstanding = feed.outstanding.saturating_sub(1);
-        if feed.outstanding > 0 {
-            // A later request decides.
-            return;
-        }
-        feed.upstream = match (asked, error) {
-            (Asked::Subscribe(_), None) => Upstream::Confirmed,
-            (Asked::Subscribe(_), Some(text)) => Upstream::Refused(text),
-            (Asked::Unsubscribe(_) | Asked::Ping, _) => Upstream::Absent,
+            Outcome::Standing(Standing::Refused(text)) => JobError::StateRefused(text),
+            Outcome::Standing(Standing::Down(reason)) => JobError::UpstreamDown(reason),
+            Outcome::TimedOut => JobError::ReplyTimeout(reply_timeout),
         };
-        if !std::mem::replace(&mut feed.fresh, true) {
-            self.fresh.push(name.clone());
+        write_error(&mut self.output, &errors::job(&failure, &self.settings));
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.give_up();
         }
-        if let Upstream::Refused(text) = &feed.upstream
-            && feed.served
-        {
-            // It was in force before the connection was lost. Its listeners see the end of their receivers.
-            // The rest of the text may name the channel.
-            let error = text.split(' ').next().unwrap_or_default();
-            tracing::warn!(error, "subscription refused, closing its subscribers");
-            self.number += 1;
-            self.ended.extend(self.directory.remove(name));
-        } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {
-            self.directory.remove(name);
-        }
+        self.end_subscriber_if_over();
+        true
     }
-}
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.feeds.published.store(self.number, Ordering::Release);
-        self.ended.iter_mut().for_each(Feed::wake);
-        for name in &self.fresh {
-            if let Some(feed) = self.directory.feed(name) {
-                feed.wake();
+    /// Waits until what was joined stands. Cancel-safe.
+    async fn confirmed(&mut self, deadline: Instant) -> Outcome {
+        poll_fn(|cx| {
+            // Registers for being woken, and therefore comes before the look.
+            if self.entry.poll_asked(cx) == Asked::Kill {
+                return Poll::Ready(Outcome::Gone);
             }
-        }
+            match self.subscriber.as_ref().map(|subscriber| subscriber.standing()) {
+                Some(Standing::Waiting) => {}
+                Some(standing) => return Poll::Ready(Outcome::Standing(standing)),
+                None => return Poll::Ready(Outcome::Gone),
+            }
+            let backlog = self.settings.backlog_bytes_max;
+            if self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready() {
+                return Poll::Ready(Outcome::Gone);
+            }
+            self.alarm.poll_until(cx, deadline).map(|()| Outcome::TimedOut)
+        })
+        .await
+    }
+
+    fn end_subscriber_if_over(&mut self) {
+        self.subscriber.take_if(|subscriber| !subscriber.is_subscribed());
+    }
+
+    /// Appends the messages that are there to the output; an error when the session has missed some and is to
+    /// be closed. The task is woken when there are more.
+    pub(crate) fn take_messages(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(subscriber) = &mut self.subscriber else { return Ok(()) };
+        self.entry.poll_asked(cx);
+        let bytes_max = self.output.len() + MESSAGES_BYTES;
+        let Err(missed) = subscriber.deliver(self.state.needs.protocol, &mut self.output, bytes_max) else {
+            return Ok(());
+        };
+        let text = match (missed, &self.context.feeds) {
+            (Missed::Overrun(missed), Some(feeds)) => {
+                let (closed, bound) = (feeds.count_overrun(), feeds.settings.backlog_messages);
+                tracing::warn!(client = self.entry.id, missed, closed, "subscriber too slow, closing it");
+                errors::overrun(bound, missed)
+            }
+            (Missed::Gone, Some(feeds)) => {
+                let (closed, bound) = (feeds.count_overrun(), feeds.settings.backlog_bytes_max);
+                tracing::warn!(
+                    client = self.entry.id,
+                    closed,
+                    "no room for what a slow subscriber has to read, closing it"
+                );
+                errors::backlog_full(bound)
+            }
+            (Missed::Overrun(_) | Missed::Gone | Missed::Ended, _) => errors::SUBSCRIPTION_ENDED.to_owned(),
+        };
+        write_error(&mut self.output, &text);
+        self.subscriber = None;
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }

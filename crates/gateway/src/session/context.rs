@@ -8,7 +8,7 @@ use settings::ConfigError;
 use crate::{
     config::operator::{Operator, Outcome},
     observe::{counts::Counts, registry::Registry, slow_log::SlowLog},
-    pubsub::subscriptions::Feeds,
+    pubsub::directory::Feeds,
 };
 
 /// See the module's documentation.

@@ -12,12 +12,13 @@ use tokio::{
 };
 
 use crate::{
+    client::state::Doomed,
     command::class::{Class, Here, Reason},
     exclusive::{lending::Lending, placeholder, request::Single},
     local_reply::session_commands::{self, After, Hello, Who},
     observe::registry::Asked,
-    pubsub::subscribe::{Subscription, answer_restricted},
-    session::{client_state::Doomed, session::Session},
+    pubsub::subscriptions::{Subscription, answer_restricted},
+    session::session::Session,
     wording::errors,
 };
 

@@ -1,8 +1,6 @@
 //! One client's connection: its input, its state, and the way of each request. Called by `listener`.
 
 pub(crate) mod burst_size;
-pub(crate) mod client_state;
 pub(crate) mod context;
 pub(crate) mod dispatch;
-pub(crate) mod input;
 pub(crate) mod session;

@@ -23,21 +23,20 @@ use tokio::{
 };
 
 use crate::{
+    client::{
+        input::{Bounds, Input, Stop},
+        state::{ClientState, Doomed, Replies},
+    },
     config::in_force::InForce,
     exclusive::lending::Lending,
+    listener::threads::Seat,
     observe::{
         counts::Fault,
         registry::{Asked, Entry},
         spans,
     },
-    process::threads::Seat,
     pubsub::subscriber::Subscriber,
-    session::{
-        burst_size::Window,
-        client_state::{ClientState, Doomed, Replies},
-        context::Context,
-        input::{Bounds, Input, Stop},
-    },
+    session::{burst_size::Window, context::Context},
     wording::errors,
 };
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    metrics::{
+    console::http::{
         live,
         routes::{self, Body, Site},
         visitors::{Place, Visitors},

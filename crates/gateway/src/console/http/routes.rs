@@ -12,7 +12,7 @@ use pool::Upstream;
 use settings::HttpSettings;
 
 use crate::{
-    metrics::{
+    console::http::{
         families,
         guard::{self, Refusal},
         snapshot, web,

@@ -9,11 +9,11 @@ use pool::Distribution;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    console::http::routes::unready,
     console::{
         rows::{Cell, Row},
         views::{self, Clients},
     },
-    metrics::routes::unready,
     session::context::Context,
 };
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::{
-    metrics::snapshot::{configuration, snapshot},
+    console::http::snapshot::{configuration, snapshot},
     session::context::Context,
 };
 

@@ -1,0 +1,371 @@
+//! Shared pub/sub, the part that has no I/O: which channels and patterns are subscribed at the upstream,
+//! for which sessions, and the bounded broadcast through which each of them feeds its listeners.
+//!
+//! Sessions join and leave; the task in `shared_pubsub`, which owns the connection, asks what to send and
+//! tells what came. Both do so in short turns at one lock; messages are taken without it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use resp::write_request;
+use settings::PubSubSettings;
+use tokio::sync::{Notify, broadcast};
+
+use crate::{
+    observe::registry::Entry,
+    pubsub::{
+        backlog::{Backlog, Gone},
+        message::{Kind, Message, Name},
+    },
+};
+
+/// What a listener receives from.
+pub(crate) type Receiver = broadcast::Receiver<Arc<Message>>;
+
+/// Whether names that a session has joined can be confirmed to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Waiting,
+    Confirmed,
+    /// The upstream's error, without its mark.
+    Refused(Arc<str>),
+    /// The upstream cannot be reached; holds why.
+    Down(Arc<str>),
+}
+
+/// Where a feed's subscription at the upstream stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Upstream {
+    Absent,
+    Asked,
+    Confirmed,
+    Refused(Arc<str>),
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Feed {
+    sender: broadcast::Sender<Arc<Message>>,
+    gone: Gone,
+    /// By the id of the session.
+    listeners: HashMap<u64, Arc<Entry>>,
+    upstream: Upstream,
+    /// Requests about it that the upstream has not answered.
+    outstanding: u32,
+    /// Has been confirmed to a listener.
+    served: bool,
+    /// Has got messages that its listeners have not been woken for.
+    fresh: bool,
+}
+
+/// A request that the upstream has yet to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Subscribe(Name),
+    Unsubscribe(Name),
+    Ping,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Feeds {
+    directory: Mutex<Directory>,
+    /// There are requests to send.
+    pub(crate) changed: Notify,
+    /// Number of the last message that has been handed to its feed, as have all before it.
+    published: AtomicU64,
+    /// Sessions closed because they were too slow.
+    overrun: AtomicU64,
+    pub(crate) settings: PubSubSettings,
+}
+
+struct Directory {
+    backlog: Backlog,
+    feeds: [HashMap<Arc<[u8]>, Feed>; 3],
+    /// Feeds whose subscription at the upstream may not be what it should be.
+    changed: HashSet<Name>,
+    /// Why the upstream cannot be reached, if it cannot.
+    down: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Directory {
+    /// Not the names, which are clients'.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
+    }
+}
+
+impl Directory {
+    fn len(&self) -> usize {
+        self.feeds.iter().map(HashMap::len).sum()
+    }
+
+    fn feed(&mut self, name: &Name) -> Option<&mut Feed> {
+        self.feeds[name.kind as usize].get_mut(&name.bytes)
+    }
+
+    fn remove(&mut self, name: &Name) -> Option<Feed> {
+        self.changed.remove(name);
+        self.feeds[name.kind as usize].remove(&name.bytes)
+    }
+}
+
+impl Feed {
+    fn wake(&mut self) {
+        self.fresh = false;
+        self.listeners.values().for_each(|listener| listener.wake());
+    }
+}
+
+impl Feeds {
+    pub(crate) fn new(settings: PubSubSettings) -> Self {
+        Self {
+            directory: Mutex::new(Directory {
+                backlog: Backlog::new(settings.backlog_bytes_max),
+                feeds: Default::default(),
+                changed: HashSet::new(),
+                down: None,
+            }),
+            changed: Notify::new(),
+            published: AtomicU64::new(0),
+            overrun: AtomicU64::new(0),
+            settings,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of the last message there is.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Counts a session that was too slow; how many there were.
+    pub(crate) fn count_overrun(&self) -> u64 {
+        self.overrun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Sessions that were too slow, since the start.
+    pub(crate) fn overrun(&self) -> u64 {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// Channels, patterns and sharded channels for which there is a feed.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Makes a session a listener of `name`, of what comes after the message of that number; `None` when there are as many feeds as there may be.
+    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<(Receiver, Gone, u64)> {
+        let mut directory = self.lock();
+        let full = directory.len() >= self.settings.subscriptions_max;
+        if directory.feed(name).is_none() {
+            if full {
+                return None;
+            }
+            let feed = Feed {
+                sender: broadcast::Sender::new(self.settings.backlog_messages),
+                gone: Gone::default(),
+                listeners: HashMap::new(),
+                upstream: Upstream::Absent,
+                outstanding: 0,
+                served: false,
+                fresh: false,
+            };
+            directory.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), feed);
+        }
+        let feed = directory.feed(name)?;
+        feed.listeners.insert(listener.id, Arc::clone(listener));
+        let (receiver, gone) = (feed.sender.subscribe(), Arc::clone(&feed.gone));
+        match feed.upstream {
+            Upstream::Asked | Upstream::Confirmed => {}
+            Upstream::Refused(_) | Upstream::Absent | Upstream::Leaving => {
+                if matches!(feed.upstream, Upstream::Refused(_)) {
+                    feed.upstream = Upstream::Absent;
+                }
+                directory.changed.insert(name.clone());
+                self.changed.notify_one();
+            }
+        }
+        Some((receiver, gone, self.published()))
+    }
+
+    /// Takes a session off the listeners of `name`. The last one's leaving ends the subscription.
+    pub(crate) fn leave(&self, name: &Name, id: u64) {
+        let mut directory = self.lock();
+        let Some(feed) = directory.feed(name) else { return };
+        feed.listeners.remove(&id);
+        if !feed.listeners.is_empty() {
+            return;
+        }
+        match feed.upstream {
+            Upstream::Absent | Upstream::Refused(_) if feed.outstanding == 0 => drop(directory.remove(name)),
+            Upstream::Absent | Upstream::Refused(_) | Upstream::Leaving => {}
+            Upstream::Asked | Upstream::Confirmed => {
+                directory.changed.insert(name.clone());
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Whether all of `names` can be confirmed to a session that has joined them.
+    pub(crate) fn standing<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Standing {
+        let mut directory = self.lock();
+        let mut standing = Standing::Confirmed;
+        for name in names {
+            let Some(feed) = directory.feed(name) else { return Standing::Refused("ERR no such subscription".into()) };
+            match &feed.upstream {
+                Upstream::Confirmed => feed.served = true,
+                Upstream::Refused(text) => return Standing::Refused(Arc::clone(text)),
+                Upstream::Absent | Upstream::Asked | Upstream::Leaving => standing = Standing::Waiting,
+            }
+        }
+        match (standing, &directory.down) {
+            (Standing::Waiting, Some(reason)) => Standing::Down(Arc::clone(reason)),
+            (standing, _) => standing,
+        }
+    }
+
+    /// Writes requests for what has changed, up to about `bytes_max`, one a name, so that each has one answer.
+    /// Whether there is more to write.
+    pub(crate) fn requests(&self, out: &mut Vec<u8>, bytes_max: usize, asked: &mut impl Extend<Asked>) -> bool {
+        let mut directory = self.lock();
+        while out.len() < bytes_max {
+            let Some(name) = directory.changed.iter().next().cloned() else { return false };
+            directory.changed.remove(&name);
+            let Some(feed) = directory.feed(&name) else { continue };
+            let wanted = !feed.listeners.is_empty();
+            let (state, command, ask) = match (&feed.upstream, wanted) {
+                (Upstream::Absent | Upstream::Leaving, true) => {
+                    (Upstream::Asked, name.kind.subscribe(), Asked::Subscribe(name.clone()))
+                }
+                (Upstream::Asked | Upstream::Confirmed, false) => {
+                    (Upstream::Leaving, name.kind.unsubscribe(), Asked::Unsubscribe(name.clone()))
+                }
+                _ => continue,
+            };
+            feed.upstream = state;
+            feed.outstanding += 1;
+            write_request(out, &[command.as_bytes(), &name.bytes]);
+            asked.extend([ask]);
+        }
+        !directory.changed.is_empty()
+    }
+
+    /// Whether there is something to subscribe to, or the upstream's return to be noticed.
+    pub(crate) fn is_idle(&self) -> bool {
+        let directory = self.lock();
+        directory.len() == 0 && directory.down.is_none()
+    }
+
+    /// The upstream can be reached again.
+    pub(crate) fn up(&self) {
+        self.lock().down = None;
+    }
+
+    /// The connection is lost or was not to be had: every feed that has listeners is to be subscribed anew.
+    /// `reason` is set when sessions that wait for confirmations should know.
+    pub(crate) fn lost(&self, reason: Option<Arc<str>>) {
+        let mut directory = self.lock();
+        let Directory { feeds, changed, down, backlog: _ } = &mut *directory;
+        let news = down.is_none() && reason.is_some();
+        *down = reason;
+        changed.clear();
+        for (kind, feeds) in Kind::ALL.into_iter().zip(feeds) {
+            feeds.retain(|_, feed| !feed.listeners.is_empty());
+            for (bytes, feed) in feeds {
+                feed.outstanding = 0;
+                if !matches!(feed.upstream, Upstream::Refused(_)) {
+                    feed.upstream = Upstream::Absent;
+                    changed.insert(Name { kind, bytes: Arc::clone(bytes) });
+                }
+                if news {
+                    feed.wake();
+                }
+            }
+        }
+    }
+
+    /// Takes in what came, at one go; listeners are woken when the turn ends.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn { feeds: self, directory: self.lock(), number: self.published(), fresh: Vec::new(), ended: Vec::new() }
+    }
+}
+
+/// The right to tell what came from the upstream.
+pub(crate) struct Turn<'f> {
+    feeds: &'f Feeds,
+    directory: MutexGuard<'f, Directory>,
+    number: u64,
+    fresh: Vec<Name>,
+    ended: Vec<Feed>,
+}
+
+impl Turn<'_> {
+    /// A message for those who listen to `bytes`.
+    pub(crate) fn message(&mut self, kind: Kind, bytes: &[u8], message: &[u8]) {
+        let Some((name, _)) = self.directory.feeds[kind as usize].get_key_value(bytes) else { return };
+        let name = Name { kind, bytes: Arc::clone(name) };
+        self.number += 1;
+        let number = self.number;
+        let Some(gone) = self.directory.feed(&name).map(|feed| Arc::clone(&feed.gone)) else { return };
+        let message = self.directory.backlog.keep(number, message, &gone);
+        let Some(feed) = self.directory.feed(&name) else { return };
+        // Nobody receives it where the last listener has just left.
+        let _ = feed.sender.send(message);
+        if !std::mem::replace(&mut feed.fresh, true) {
+            self.fresh.push(name);
+        }
+    }
+
+    /// The upstream confirmed what it was asked, or refused it with `error`.
+    pub(crate) fn answered(&mut self, asked: &Asked, error: Option<Arc<str>>) {
+        let (Asked::Subscribe(name) | Asked::Unsubscribe(name)) = asked else { return };
+        let Some(feed) = self.directory.feed(name) else { return };
+        feed.outstanding = feed.outstanding.saturating_sub(1);
+        if feed.outstanding > 0 {
+            // A later request decides.
+            return;
+        }
+        feed.upstream = match (asked, error) {
+            (Asked::Subscribe(_), None) => Upstream::Confirmed,
+            (Asked::Subscribe(_), Some(text)) => Upstream::Refused(text),
+            (Asked::Unsubscribe(_) | Asked::Ping, _) => Upstream::Absent,
+        };
+        if !std::mem::replace(&mut feed.fresh, true) {
+            self.fresh.push(name.clone());
+        }
+        if let Upstream::Refused(text) = &feed.upstream
+            && feed.served
+        {
+            // It was in force before the connection was lost. Its listeners see the end of their receivers.
+            // The rest of the text may name the channel.
+            let error = text.split(' ').next().unwrap_or_default();
+            tracing::warn!(error, "subscription refused, closing its subscribers");
+            self.number += 1;
+            self.ended.extend(self.directory.remove(name));
+        } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {
+            self.directory.remove(name);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.feeds.published.store(self.number, Ordering::Release);
+        self.ended.iter_mut().for_each(Feed::wake);
+        for name in &self.fresh {
+            if let Some(feed) = self.directory.feed(name) {
+                feed.wake();
+            }
+        }
+    }
+}
