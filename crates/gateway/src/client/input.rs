@@ -14,6 +14,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use pool::{Budget, Burst, Share};
 use resp::{Decoded, Request, RequestDecoder, RequestError, RequestLimits};
+use settings::SessionSettings;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) enum Stop {
 }
 
 /// What may go into one burst.
+// Open: a plain value, made by the session for each look at the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds<'c> {
     pub(crate) requests: usize,
@@ -61,6 +63,8 @@ pub(crate) struct Bounds<'c> {
     /// Every request is looked at by itself: before a login, in a transaction that was refused, or while
     /// one reply is to be left out.
     pub(crate) singly: bool,
+    /// Bytes of unfinished requests of all sessions together.
+    pub(crate) unfinished: usize,
     pub(crate) denied: &'c HashSet<Vec<u8>>,
 }
 
@@ -71,26 +75,20 @@ pub(crate) struct Input {
     /// Bytes known to be missing of the first request in `pending`.
     missing: usize,
     budget: Arc<Budget>,
-    bytes_max: usize,
     share: Option<Share>,
     /// The client sends no more; what is kept is still to be dealt with.
     ended: bool,
 }
 
 impl Input {
-    pub(crate) fn new(limits: RequestLimits, budget: Arc<Budget>, bytes_max: usize) -> Self {
+    pub(crate) fn new(limits: RequestLimits, budget: Arc<Budget>) -> Self {
         let decoder = RequestDecoder::new(limits);
-        Self { decoder, pending: BytesMut::new(), missing: 0, budget, bytes_max, share: None, ended: false }
+        Self { decoder, pending: BytesMut::new(), missing: 0, budget, share: None, ended: false }
     }
 
-    /// The client has logged in: its requests may be as large as any.
+    /// Requests have other bounds than before.
     pub(crate) fn set_limits(&mut self, limits: RequestLimits) {
         self.decoder.set_limits(limits);
-    }
-
-    /// Other bytes than before may be kept.
-    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max;
     }
 
     /// A request has been begun and is not complete.
@@ -127,7 +125,7 @@ impl Input {
                 return Poll::Ready(Ok(Stop::End));
             }
             if self.pending.len() > begun {
-                let kept = self.keep(&scratch[..bytes]);
+                let kept = self.keep(&scratch[..bytes], bounds.unfinished);
                 return Poll::Ready(Ok(if kept { self.gather(burst, bounds) } else { Stop::OutOfMemory }));
             }
             let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, bounds);
@@ -135,7 +133,7 @@ impl Input {
             if begun > 0 {
                 self.advance(begun);
             }
-            let kept = self.keep(&scratch[used..bytes]);
+            let kept = self.keep(&scratch[used..bytes], bounds.unfinished);
             Poll::Ready(Ok(if kept { stop } else { Stop::OutOfMemory }))
         })
     }
@@ -153,7 +151,7 @@ impl Input {
     {
         // As much again as is there, so that a length alone reserves nothing.
         let room = self.missing.min(self.pending.len());
-        if !self.charge(self.pending.len() + room) {
+        if !self.charge(self.pending.len() + room, bounds.unfinished) {
             return Poll::Ready(Ok(Stop::OutOfMemory));
         }
         self.pending.reserve(room);
@@ -168,13 +166,21 @@ impl Input {
     }
 
     /// Keeps what comes while replies wait to be read by a client that writes all before it reads, up to
-    /// `backlog_max` bytes. Ready only when nothing further can come.
-    pub(crate) fn poll_backlog<S>(&mut self, stream: &mut S, cx: &mut TaskContext<'_>, backlog_max: usize) -> Poll<()>
+    /// `backlog_bytes_max`. Ready only when nothing further can come.
+    pub(crate) fn poll_backlog<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut TaskContext<'_>,
+        settings: &SessionSettings,
+    ) -> Poll<()>
     where
         S: AsyncRead + Unpin,
     {
         SCRATCH.with_borrow_mut(|scratch| {
-            while !self.ended && self.pending.len() < backlog_max && self.charge(self.pending.len() + READ_BYTES) {
+            while !self.ended
+                && self.pending.len() < settings.backlog_bytes_max
+                && self.charge(self.pending.len() + READ_BYTES, settings.input_bytes_max)
+            {
                 let mut buffer = ReadBuf::new(&mut scratch[..READ_BYTES]);
                 let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
                 self.ended = read.is_err() || buffer.filled().is_empty();
@@ -212,18 +218,18 @@ impl Input {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> bool {
+    fn keep(&mut self, bytes: &[u8], max: usize) -> bool {
         self.pending.extend_from_slice(bytes);
-        self.charge(self.pending.len())
+        self.charge(self.pending.len(), max)
     }
 
-    /// Counts what is held beyond the first read; false when there is no room.
-    fn charge(&mut self, bytes: usize) -> bool {
+    /// Counts what is held beyond the first read; false when all sessions together would hold more than `max`.
+    fn charge(&mut self, bytes: usize, max: usize) -> bool {
         let Some(beyond) = bytes.checked_sub(2 * READ_BYTES).filter(|beyond| *beyond > 0) else { return true };
         match &mut self.share {
-            Some(share) => share.grow(beyond, self.bytes_max),
+            Some(share) => share.grow(beyond, max),
             none => {
-                *none = self.budget.try_take(beyond, self.bytes_max);
+                *none = self.budget.try_take(beyond, max);
                 none.is_some()
             }
         }
@@ -276,7 +282,7 @@ fn gather(bytes: &[u8], decoder: &mut RequestDecoder, burst: &mut Burst, bounds:
                         burst.transaction = true;
                         false
                     }
-                    Class::Here(_) | Class::Exec | Class::Exclusive(_) | Class::Refused(_) | Class::Attack => {
+                    Class::Local(_) | Class::Exec | Class::Exclusive(_) | Class::Refused(_) | Class::Attack => {
                         break (0, Stop::Other(class));
                     }
                 };

@@ -1,5 +1,7 @@
-//! A client of a session: what Redis would remember of it, and what it has sent. Used by `session` and the rooms that
-//! serve a session's requests.
+//! A client of the gateway: its wire (what it sends, what it is sent, when it has to end) and its state (what Redis
+//! would remember of it). A `session` owns both and lends them to the rooms that serve its requests. Uses `command`
+//! to tell where a burst ends, and `observe` to be seen. Knows no session, and nothing of the upstream.
 
 pub(crate) mod input;
+pub(crate) mod link;
 pub(crate) mod state;

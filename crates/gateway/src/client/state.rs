@@ -1,4 +1,4 @@
-//! What a session knows of its client: the state that Redis would keep for a connection.
+//! What the gateway remembers of a client: the state that Redis would keep for its connection.
 
 use pool::Needs;
 use settings::FailedLogins;
@@ -13,15 +13,17 @@ pub(crate) enum Replies {
     SkipNext,
 }
 
-/// Whether a transaction was refused at its beginning, so that nothing up to its end may run.
+/// Whether what a client sends may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Doomed {
+pub(crate) enum Transaction {
     #[default]
-    No,
-    Yes,
+    Open,
+    /// A `MULTI` was refused: nothing up to the end of its transaction may run.
+    Aborted,
 }
 
 /// See the module's documentation.
+// Open: a plain value that the commands of a client read and change.
 #[derive(Debug)]
 pub(crate) struct ClientState {
     /// As `CLIENT ID` says it.
@@ -38,7 +40,7 @@ pub(crate) struct ClientState {
     pub(crate) replies: Replies,
     /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
     pub(crate) no_evict: bool,
-    pub(crate) doomed: Doomed,
+    pub(crate) transaction: Transaction,
 }
 
 impl ClientState {
@@ -52,7 +54,7 @@ impl ClientState {
             failed_logins: FailedLogins::default(),
             replies: Replies::On,
             no_evict: false,
-            doomed: Doomed::No,
+            transaction: Transaction::Open,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use resp::Request;
 
-use crate::{command::embedded_limits, local_reply::info};
+use crate::command::{embedded_limits, info_sections};
 
 /// Longest command name in the table, `|` and subcommand included.
 const NAME_MAX: usize = 24;
@@ -15,8 +15,8 @@ const NAME_MAX: usize = 24;
 pub(crate) enum Class {
     /// Into the queue. `read_only` requests change nothing and may be sent twice.
     Plain { read_only: bool },
-    /// Answered by the gateway from the session's state.
-    Here(Here),
+    /// The gateway replies itself, from what it knows of the client.
+    Local(Local),
     /// Opens a transaction: part of a burst if its `EXEC` is there too, otherwise an exclusive connection.
     Multi,
     /// Ends a transaction.
@@ -29,9 +29,9 @@ pub(crate) enum Class {
     Attack,
 }
 
-/// Commands that the gateway answers.
+/// Commands to which the gateway replies itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Here {
+pub(crate) enum Local {
     Auth,
     Hello,
     Select,
@@ -97,22 +97,7 @@ impl Reason {
         Self::Other,
     ];
 
-    /// Its column in `RESPOOL POOLS`.
-    pub(crate) fn column(self) -> &'static str {
-        match self {
-            Self::Transaction => "exclusive_transaction",
-            Self::Watch => "exclusive_watch",
-            Self::Blocking => "exclusive_blocking",
-            Self::Wait => "exclusive_wait",
-            Self::PubSub => "exclusive_pubsub",
-            Self::Monitor => "exclusive_monitor",
-            Self::Tracking => "exclusive_tracking",
-            Self::NoTouch => "exclusive_no_touch",
-            Self::Other => "exclusive_other",
-        }
-    }
-
-    /// As logs and `RESPOOL POOLS` say it.
+    /// As people read it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Transaction => "transaction",
@@ -164,7 +149,7 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
     let mut name = [0; NAME_MAX];
     let first = request.arg(0).unwrap_or_default();
     if embedded && embedded_limits::fault(request).is_some() {
-        return Class::Here(Here::EmbeddedFault);
+        return Class::Local(Local::EmbeddedFault);
     }
     let Some(name) = upper(&[first], &mut name) else { return PLAIN };
     match name {
@@ -172,8 +157,8 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"GET" | b"MGET" | b"EXISTS" | b"HGET" | b"HGETALL" | b"HMGET" | b"TTL" | b"PTTL" | b"STRLEN" => READ,
         b"SET" | b"DEL" | b"INCR" | b"EXPIRE" | b"HSET" | b"LPUSH" | b"RPUSH" | b"LPOP" | b"RPOP" | b"SADD" => PLAIN,
         // A health check has to test the whole way, unless the upstream has no answer.
-        b"PING" if embedded => Class::Here(Here::Ping),
-        b"ECHO" if embedded => Class::Here(Here::Echo),
+        b"PING" if embedded => Class::Local(Local::Ping),
+        b"ECHO" if embedded => Class::Local(Local::Echo),
         b"PING" | b"ECHO" | b"TIME" | b"DBSIZE" | b"LOLWUT" | b"KEYS" | b"RANDOMKEY" | b"TYPE" | b"DUMP" => READ,
         b"GETRANGE" | b"SUBSTR" | b"GETBIT" | b"BITCOUNT" | b"BITPOS" | b"BITFIELD_RO" | b"LCS" => READ,
         b"HEXISTS" | b"HKEYS" | b"HLEN" | b"HSTRLEN" | b"HVALS" | b"HSCAN" | b"HRANDFIELD" => READ,
@@ -186,21 +171,21 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"XRANGE" | b"XREVRANGE" | b"XLEN" | b"XINFO" | b"XPENDING" | b"LASTSAVE" => READ,
         b"GEOPOS" | b"GEODIST" | b"GEOHASH" | b"GEOSEARCH" | b"GEORADIUS_RO" | b"GEORADIUSBYMEMBER_RO" => READ,
         // State of a connection that the gateway keeps for each session.
-        b"AUTH" => Class::Here(Here::Auth),
-        b"HELLO" => Class::Here(Here::Hello),
-        b"SELECT" => Class::Here(Here::Select),
-        b"QUIT" => Class::Here(Here::Quit),
-        b"RESET" => Class::Here(Here::Reset),
+        b"AUTH" => Class::Local(Local::Auth),
+        b"HELLO" => Class::Local(Local::Hello),
+        b"SELECT" => Class::Local(Local::Select),
+        b"QUIT" => Class::Local(Local::Quit),
+        b"RESET" => Class::Local(Local::Reset),
         b"CLIENT" => client(request),
-        b"RESPOOL" => Class::Here(Here::Respool),
-        b"INFO" if info::names_us(request) => Class::Here(Here::Info),
+        b"RESPOOL" => Class::Local(Local::Respool),
+        b"INFO" if info_sections::ask_for_respool(request) => Class::Local(Local::Info),
         b"INFO" => READ,
         // Transactions.
         b"MULTI" => Class::Multi,
         b"EXEC" => Class::Exec,
-        b"DISCARD" => Class::Here(Here::DiscardWithoutMulti),
+        b"DISCARD" => Class::Local(Local::DiscardWithoutMulti),
         b"WATCH" => Class::Exclusive(Reason::Watch),
-        b"UNWATCH" => Class::Here(Here::Unwatch),
+        b"UNWATCH" => Class::Local(Local::Unwatch),
         // These wait in the upstream, and others would wait behind them.
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" => Class::Exclusive(Reason::Blocking),
         b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => Class::Exclusive(Reason::Blocking),
@@ -208,14 +193,14 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"XREAD" | b"XREADGROUP" if blocks(request) => Class::Exclusive(Reason::Blocking),
         // Replies come without requests from here on.
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => Class::Exclusive(Reason::PubSub),
-        b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Here(Here::Unsubscribe),
+        b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Local(Local::Unsubscribe),
         b"MONITOR" => Class::Exclusive(Reason::Monitor),
         // May push messages of its own accord, or stop the upstream for as long as it likes.
         b"DEBUG" => Class::Exclusive(Reason::Other),
         b"SCRIPT" => script(request),
         b"FUNCTION" => function(request),
         // State of a cluster client; Redis's words where there is no cluster.
-        b"ASKING" | b"READONLY" | b"READWRITE" => Class::Here(Here::NoCluster),
+        b"ASKING" | b"READONLY" | b"READWRITE" => Class::Local(Local::NoCluster),
         // Makes the connection a replica's.
         b"SYNC" | b"PSYNC" | b"REPLCONF" => Class::Refused("replication does not go through a gateway"),
         b"POST" | b"HOST:" => Class::Attack,
@@ -229,17 +214,17 @@ fn subcommand<'n>(request: &Request<'_>, name: &'n mut [u8; NAME_MAX]) -> &'n [u
 
 fn client(request: &Request<'_>) -> Class {
     match subcommand(request, &mut [0; NAME_MAX]) {
-        b"ID" => Class::Here(Here::ClientId),
-        b"GETNAME" => Class::Here(Here::ClientGetName),
-        b"SETNAME" => Class::Here(Here::ClientSetName),
-        b"SETINFO" => Class::Here(Here::ClientSetInfo),
-        b"REPLY" => Class::Here(Here::ClientReply),
-        b"LIST" => Class::Here(Here::ClientList),
-        b"INFO" => Class::Here(Here::ClientInfo),
-        b"KILL" => Class::Here(Here::ClientKill),
-        b"UNBLOCK" => Class::Here(Here::ClientUnblock),
+        b"ID" => Class::Local(Local::ClientId),
+        b"GETNAME" => Class::Local(Local::ClientGetName),
+        b"SETNAME" => Class::Local(Local::ClientSetName),
+        b"SETINFO" => Class::Local(Local::ClientSetInfo),
+        b"REPLY" => Class::Local(Local::ClientReply),
+        b"LIST" => Class::Local(Local::ClientList),
+        b"INFO" => Class::Local(Local::ClientInfo),
+        b"KILL" => Class::Local(Local::ClientKill),
+        b"UNBLOCK" => Class::Local(Local::ClientUnblock),
         // Eviction spares the connections of a gateway or it does not; no session has one of its own.
-        b"NO-EVICT" => Class::Here(Here::ClientNoEvict),
+        b"NO-EVICT" => Class::Local(Local::ClientNoEvict),
         b"TRACKING" | b"CACHING" | b"TRACKINGINFO" | b"GETREDIR" => Class::Exclusive(Reason::Tracking),
         b"NO-TOUCH" => Class::Exclusive(Reason::NoTouch),
         // They have to overtake what a shared connection may be stuck behind.
@@ -247,7 +232,7 @@ fn client(request: &Request<'_>) -> Class {
         // Only text comes back.
         b"HELP" => READ,
         // Any other could change a connection that is shared.
-        _ => Class::Here(Here::ClientUnknown),
+        _ => Class::Local(Local::ClientUnknown),
     }
 }
 
@@ -293,7 +278,7 @@ mod tests {
     fn names_count_in_any_case() {
         assert_eq!(class("gEt k"), READ);
         assert_eq!(class("set k v"), PLAIN);
-        assert_eq!(class("client iD"), Class::Here(Here::ClientId));
+        assert_eq!(class("client iD"), Class::Local(Local::ClientId));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use settings::SessionSettings;
 use tokio::sync::watch;
 
 /// A session's view of the settings; new ones count from [`refresh`](Self::refresh) on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InForce {
     now: Arc<SessionSettings>,
     news: watch::Receiver<Arc<SessionSettings>>,
@@ -22,6 +22,14 @@ impl InForce {
     /// Whether others are in force by now.
     pub(crate) fn is_outdated(&self) -> bool {
         self.news.has_changed().unwrap_or(false)
+    }
+
+    /// Waits until others are in force. Cancel-safe.
+    pub(crate) async fn changed(&mut self) {
+        if self.news.changed().await.is_err() {
+            // Nobody is left who could change them.
+            std::future::pending().await
+        }
     }
 
     pub(crate) fn refresh(&mut self) {

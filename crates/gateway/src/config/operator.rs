@@ -3,15 +3,19 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use pool::{Control, Endpoint};
-use settings::{Config, ConfigError, GatewaySettings, SessionSettings, without_values};
+use settings::{Config, ConfigError, GatewaySettings, LogSettings, SessionSettings, without_values};
 use tokio::sync::{Notify, watch};
 use toml::{Table, Value};
 
-use crate::{config::in_force::InForce, observe::logs::Logs, process::args::Args};
+use crate::config::in_force::InForce;
 
 /// Keys that count only at the start.
 const AT_START: [&str; 16] = [
@@ -43,18 +47,41 @@ pub(crate) struct Outcome {
     pub(crate) unchanged: Vec<String>,
 }
 
+/// What the configuration needs of those who start it.
+pub(crate) struct Outside {
+    read: Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
+    refilter: Box<dyn Fn(&LogSettings) + Send + Sync>,
+}
+
+impl Outside {
+    /// `read` reads the file again, with what the command line overrides; `refilter` puts another log filter in force.
+    pub(crate) fn new(
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+        refilter: impl Fn(&LogSettings) + Send + Sync + 'static,
+    ) -> Self {
+        Self { read: Box::new(read), refilter: Box::new(refilter) }
+    }
+}
+
+impl fmt::Debug for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Operator {
-    args: Args,
+    outside: Outside,
     running: Mutex<Running>,
     sessions: watch::Sender<Arc<SessionSettings>>,
-    pub(crate) pool: Control,
+    pool: Control,
     /// Where the embedded upstream listens, if there is one.
     embedded: Option<Endpoint>,
-    logs: Logs,
+    /// Configurations that were refused.
+    refused: AtomicU64,
     /// Somebody asks for the end.
-    pub(crate) end: Notify,
+    end: Notify,
 }
 
 #[derive(Debug)]
@@ -67,16 +94,30 @@ struct Running {
 impl Operator {
     /// `settings` are what `config` means, with the embedded upstream's address filled in.
     pub(crate) fn new(
-        args: Args,
+        outside: Outside,
         config: Config,
         settings: GatewaySettings,
         pool: Control,
         embedded: Option<Endpoint>,
-        logs: Logs,
     ) -> Self {
         let sessions = watch::Sender::new(Arc::new(settings.session.clone()));
         let running = Mutex::new(Running { config, settings, generation: 1 });
-        Self { args, running, sessions, pool, embedded, logs, end: Notify::new() }
+        Self { outside, running, sessions, pool, embedded, refused: AtomicU64::new(0), end: Notify::new() }
+    }
+
+    /// The pool, to look at and to control.
+    pub(crate) fn pool(&self) -> &Control {
+        &self.pool
+    }
+
+    /// Asks for the end of the gateway.
+    pub(crate) fn end(&self) {
+        self.end.notify_one();
+    }
+
+    /// Waits until somebody asks for the end. Cancel-safe.
+    pub(crate) async fn ended(&self) {
+        self.end.notified().await;
     }
 
     /// The settings for a session, which follow what is in force.
@@ -99,18 +140,48 @@ impl Operator {
         self.lock().generation
     }
 
+    /// Counts the configurations that were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Every key with its value in force; secrets are left out.
     pub(crate) fn keys(&self) -> Result<BTreeMap<String, Value>, ConfigError> {
         let config = self.lock().config.clone();
         Ok(flat(&table(&config.without_secrets())?))
     }
 
+    /// Reads the configuration file again and puts it in force. Nothing changes if it is not valid.
     pub(crate) fn reload(&self) -> Result<Outcome, ConfigError> {
-        let config = self.args.config()?;
-        self.put_in_force(&config)
+        let outcome = (self.outside.read)().and_then(|config| self.put_in_force(&config));
+        self.tell(outcome)
     }
 
+    /// Puts one key in force until the next reload.
     pub(crate) fn set(&self, key: &str, text: &str) -> Result<Outcome, ConfigError> {
+        let outcome = self.with(key, text).and_then(|config| self.put_in_force(&config));
+        self.tell(outcome)
+    }
+
+    fn tell(&self, outcome: Result<Outcome, ConfigError>) -> Result<Outcome, ConfigError> {
+        match &outcome {
+            Ok(outcome) => tracing::info!(
+                generation = outcome.generation,
+                applied = outcome.applied.join(" "),
+                needs_restart = outcome.needs_restart.join(" "),
+                unchanged = outcome.unchanged.len(),
+                "configuration in force"
+            ),
+            Err(error) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "configuration refused, nothing has changed");
+            }
+        }
+        outcome
+    }
+
+    /// The configuration in force, but for one key.
+    fn with(&self, key: &str, text: &str) -> Result<Config, ConfigError> {
         let mut table = table(&self.lock().config)?;
         let Some(place) = place(&mut table, key) else {
             return Err(ConfigError::Console(format!("there is no key \"{key}\"")));
@@ -122,10 +193,9 @@ impl Operator {
             Value::String(_) => Value::String(text.to_owned()),
             _ => read_value(text).ok_or_else(|| ConfigError::Console(format!("{key}: that is no value")))?,
         };
-        let config = table.try_into().map_err(|error: toml::de::Error| {
+        table.try_into().map_err(|error: toml::de::Error| {
             ConfigError::Console(format!("{key}: {}", without_values(error.message())))
-        })?;
-        self.put_in_force(&config)
+        })
     }
 
     fn put_in_force(&self, config: &Config) -> Result<Outcome, ConfigError> {
@@ -149,7 +219,7 @@ impl Operator {
         self.pool.reconfigure(settings.pool.clone());
         self.sessions.send_replace(Arc::new(settings.session.clone()));
         if settings.log != running.settings.log {
-            self.logs.refilter(&settings.log);
+            (self.outside.refilter)(&settings.log);
         }
         *running = Running { config, settings, generation: outcome.generation };
         Ok(outcome)

@@ -1,7 +1,10 @@
-//! `RESPOOL …`: what an operator sees and changes. Called by `local_reply` and `metrics`.
+//! What operators see and change: `RESPOOL …` over the clients' own port (`command`, `answer`), metrics and health
+//! over HTTP (`http`). Both show the same `views` of what sessions publish and of the pool. Called by `session` and
+//! `process`; `local_reply` shows the views in `INFO`. May use what is published and the operator; knows no session.
 
+pub(crate) mod answer;
 pub(crate) mod command;
-pub(crate) mod glob;
+mod glob;
 pub(crate) mod http;
 pub(crate) mod rows;
 pub(crate) mod views;

@@ -9,13 +9,13 @@ use tokio::task::yield_now;
 
 use crate::{
     command::class::Reason,
-    config::operator::Outcome,
+    config::operator::{Operator, Outcome},
     console::rows::{Cell, Row, number, text},
-    observe::registry::Entry,
-    session::context::Context,
+    observe::{published::Published, registry::Entry, slow_log::SlowBurst},
 };
 
 /// How many clients wait, and for how long the first of them.
+// Open: a plain value, counted here and shown by whoever asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Clients {
     pub(crate) total: usize,
@@ -31,9 +31,9 @@ pub(crate) const CLIENTS_AT_A_TIME: usize = 256;
 
 impl Clients {
     /// Looks at all clients, a few at a time.
-    pub(crate) async fn of(context: &Context) -> Self {
+    pub(crate) async fn of(published: &Published) -> Self {
         let mut clients = Self::default();
-        for some in context.registry.all().chunks(CLIENTS_AT_A_TIME) {
+        for some in published.registry.all().chunks(CLIENTS_AT_A_TIME) {
             clients.add(some);
             yield_now().await;
         }
@@ -47,7 +47,7 @@ impl Clients {
             if let Some(reason) = exclusive {
                 self.exclusive[reason as usize] += 1;
             }
-            match entry.progress.stage() {
+            match entry.stage() {
                 Stage::Waiting(age) => {
                     self.waiting += 1;
                     self.max_wait = self.max_wait.max(age);
@@ -71,10 +71,10 @@ pub(crate) fn condition(status: &Status) -> &'static str {
 }
 
 /// `RESPOOL POOLS`.
-pub(crate) fn pools(context: &Context, clients: &Clients) -> Vec<Row> {
-    let pool = &context.operator.pool;
+pub(crate) fn pools(operator: &Operator, clients: &Clients) -> Vec<Row> {
+    let pool = operator.pool();
     let (status, workers) = (pool.status(), pool.workers());
-    let settings = context.operator.settings();
+    let settings = operator.settings();
     let in_state = |state| number(workers.iter().filter(|worker| worker.state == state).count());
     let mut row = vec![
         ("upstream", text(settings.session.upstream)),
@@ -96,7 +96,9 @@ pub(crate) fn pools(context: &Context, clients: &Clients) -> Vec<Row> {
         ("exclusive_idle", number(status.exclusive_idle)),
         ("exclusive_max", number(settings.pool.exclusive_max)),
     ];
-    row.extend(Reason::ALL.iter().zip(clients.exclusive).map(|(reason, count)| (reason.column(), number(count))));
+    row.extend(
+        Reason::ALL.iter().zip(clients.exclusive).map(|(reason, count)| (reason_column(*reason), number(count))),
+    );
     row.extend([
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
@@ -112,7 +114,7 @@ pub(crate) fn pools(context: &Context, clients: &Clients) -> Vec<Row> {
 /// One of `RESPOOL CLIENTS`.
 pub(crate) fn client(entry: &Entry) -> Row {
     let details = entry.details();
-    let (state, wait) = match entry.progress.stage() {
+    let (state, wait) = match entry.stage() {
         Stage::Waiting(age) => ("waiting", age),
         Stage::InFlight(_) => ("active", Duration::ZERO),
         Stage::Idle if details.exclusive.is_some() => ("active", Duration::ZERO),
@@ -122,21 +124,21 @@ pub(crate) fn client(entry: &Entry) -> Row {
         ("user", text(details.user.as_deref().unwrap_or(DEFAULT_USER))),
         ("database", number(details.db)),
         ("state", text(state)),
-        ("addr", text(entry.address.ip().to_string())),
-        ("port", number(entry.address.port())),
+        ("addr", text(entry.address().ip().to_string())),
+        ("port", number(entry.address().port())),
         ("wait", number(wait.as_secs())),
         ("wait_us", number(wait.subsec_micros())),
         ("application_name", text(String::from_utf8_lossy(&details.name))),
-        ("id", number(entry.id)),
+        ("id", number(entry.id())),
         ("exclusive", text(details.exclusive.map_or("", Reason::name))),
         ("resp", number(details.protocol.version())),
-        ("connected_s", number(entry.since.elapsed().as_secs())),
+        ("connected_s", number(entry.since().elapsed().as_secs())),
     ]
 }
 
 /// `RESPOOL WORKERS`.
-pub(crate) fn workers(context: &Context) -> Vec<Row> {
-    let workers = context.operator.pool.workers();
+pub(crate) fn workers(operator: &Operator) -> Vec<Row> {
+    let workers = operator.pool().workers();
     let row = |worker: &pool::WorkerStatus| {
         vec![
             ("name", text(format!("respool-worker-{}", worker.number))),
@@ -151,8 +153,8 @@ pub(crate) fn workers(context: &Context) -> Vec<Row> {
 }
 
 /// `RESPOOL STATS`. Times in microseconds, of jobs on shared connections.
-pub(crate) fn stats(context: &Context) -> Row {
-    let (totals, status, counts) = (context.operator.pool.totals(), context.operator.pool.status(), &context.counts);
+pub(crate) fn stats(operator: &Operator, published: &Published) -> Row {
+    let (totals, status, counts) = (operator.pool().totals(), operator.pool().status(), &published.counts);
     let shared = totals.together();
     let exclusive = Reason::ALL.map(|reason| counts.exclusive(reason).totals());
     let sum = |count: fn(&ClassTotals) -> u64| number(exclusive.iter().map(count).sum::<u64>());
@@ -179,17 +181,32 @@ pub(crate) fn stats(context: &Context) -> Row {
         ("requests_refused", number(counts.refused.totals().requests)),
         ("clients_accepted", number(counts.clients_accepted.get())),
         ("clients_refused", number(counts.clients_refused.get())),
-        ("subscribers_overrun", number(context.feeds.as_ref().map_or(0, |feeds| feeds.overrun()))),
+        ("subscribers_overrun", number(counts.subscribers_overrun.get())),
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
         ("lost_idle", number(status.lost_idle)),
         ("retired", number(status.retired)),
         ("attempts_failed", number(status.attempts_failed)),
         ("retried", number(status.retried)),
-        ("config_generation", number(context.operator.generation())),
+        ("config_generation", number(operator.generation())),
     ]);
     row.extend(totals.failures.into_iter().chain(counts.faults()).map(|(kind, count)| (kind, number(count))));
     row
+}
+
+/// The column of a reason, in `RESPOOL POOLS` and in metrics.
+pub(crate) fn reason_column(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Transaction => "exclusive_transaction",
+        Reason::Watch => "exclusive_watch",
+        Reason::Blocking => "exclusive_blocking",
+        Reason::Wait => "exclusive_wait",
+        Reason::PubSub => "exclusive_pubsub",
+        Reason::Monitor => "exclusive_monitor",
+        Reason::Tracking => "exclusive_tracking",
+        Reason::NoTouch => "exclusive_no_touch",
+        Reason::Other => "exclusive_other",
+    }
 }
 
 fn column(class: BurstClass) -> &'static str {
@@ -207,5 +224,20 @@ pub(crate) fn outcome(outcome: Outcome) -> Row {
         ("applied", Cell::List(outcome.applied)),
         ("needs_restart", Cell::List(outcome.needs_restart)),
         ("unchanged", Cell::List(outcome.unchanged)),
+    ]
+}
+
+/// One of `RESPOOL SLOWLOG GET`.
+pub(crate) fn slow_burst(burst: &SlowBurst) -> Row {
+    vec![
+        ("id", number(burst.id)),
+        ("time", number(burst.time)),
+        ("total_us", number(burst.spent.total_us)),
+        ("queue_us", number(burst.spent.queue_us)),
+        ("upstream_us", number(burst.spent.upstream_us())),
+        ("requests", number(burst.requests)),
+        ("command", Cell::List(burst.args.clone())),
+        ("addr", text(burst.address.as_str())),
+        ("name", text(burst.name.as_str())),
     ]
 }

@@ -1,4 +1,4 @@
-//! How long a request asks the upstream to let it wait. Used by `single`: an upstream that stays
+//! How long a request asks the upstream to let it wait. Used by `request`: an upstream that stays
 //! silent for longer than that is no longer waiting, but stuck.
 
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use resp::Request;
 
 /// Longer than this is as good as for ever.
-const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const BLOCKING_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The time-out of a blocking request; `None` for none. Nothing where the upstream will refuse it at once.
-pub(crate) fn patience(request: &Request<'_>) -> Option<Duration> {
+pub(crate) fn blocking_time(request: &Request<'_>) -> Option<Duration> {
     let name = request.arg(0).unwrap_or_default().to_ascii_uppercase();
     let (at, unit) = match name.as_slice() {
         b"BLMPOP" | b"BZMPOP" => (1, 1.0),
@@ -22,7 +22,7 @@ pub(crate) fn patience(request: &Request<'_>) -> Option<Duration> {
     let asked = text.and_then(|text| text.parse().ok()).map_or(Err(()), |asked: f64| {
         if asked == 0.0 { Ok(None) } else { Duration::try_from_secs_f64(asked * unit).map(Some).map_err(drop) }
     });
-    asked.unwrap_or(Some(Duration::ZERO)).filter(|asked| *asked < PATIENCE_MAX)
+    asked.unwrap_or(Some(Duration::ZERO)).filter(|asked| *asked < BLOCKING_MAX)
 }
 
 fn after_block(request: &Request<'_>) -> usize {
@@ -39,7 +39,7 @@ mod tests {
         let line = format!("{line}\r\n");
         let mut decoder = RequestDecoder::new(RequestLimits::default());
         assert_eq!(decoder.decode(line.as_bytes()), Ok(Decoded::Request { len: line.len() }));
-        patience(&decoder.request(line.as_bytes()))
+        blocking_time(&decoder.request(line.as_bytes()))
     }
 
     #[test]

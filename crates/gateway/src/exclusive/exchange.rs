@@ -1,32 +1,39 @@
-//! A session while it borrows an exclusive connection: requests go there one by one, replies and pushes
-//! come back as they are, until nothing needs it any more. A client that vanishes first has it closed.
+//! An exchange over an exclusive connection: requests go there one by one, replies and pushes come back as they are.
+//! A client that vanishes first has the connection closed. What serves the exchange is lent to it by the session.
 
 use std::{
     future::poll_fn,
     io,
-    sync::{Arc, atomic::Ordering},
-    task::Poll,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use pool::{Burst, JobError, ReplyKind, Sent, micros};
-use resp::{Protocol, write_error, write_integer, write_request, write_simple};
+use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, micros};
+use resp::{Protocol, write_error, write_integer, write_request};
+use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
-    client::state::Doomed,
-    command::class::{Class, Here},
+    client::{
+        link::Link,
+        state::{ClientState, Transaction},
+    },
     exclusive::{
+        connection::ExclusiveConnection,
         lending::{Change, Lending, Message},
         placeholder::{self, Noted},
-        request::Single,
+        request::ExclusiveRequest,
     },
-    local_reply::session_commands::{self, After, Who},
+    local_reply::{
+        requester::{NextStep, Requester},
+        session_commands,
+    },
     observe::{counts::Fault, registry::Asked},
-    session::session::Session,
+    pubsub::subscriptions::Subscriptions,
     wording::errors,
 };
 
@@ -60,162 +67,139 @@ enum Event {
     TimedOut,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Whether a request goes to the exclusive connection rather than being answered here or shared.
-    pub(crate) fn goes_exclusive(&self, class: Class) -> bool {
-        if self.subscribes_shared(class) || self.is_restricted() {
-            return false;
-        }
-        match (&self.lending, class) {
-            (_, Class::Refused(_) | Class::Attack | Class::Here(Here::Quit | Here::Reset)) => false,
-            // The upstream has the words for what a subscriber may not do.
-            (Some(lending), Class::Here(Here::Hello | Here::Auth)) => {
-                lending.multi || (lending.is_subscribed() && self.state.needs.protocol == Protocol::Resp2)
-            }
-            (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
-            (Some(lending), Class::Here(here)) => {
-                lending.multi
-                    || lending.is_restricted(self.state.needs.protocol)
-                    || matches!(here, Here::Select | Here::DiscardWithoutMulti | Here::Unwatch | Here::Unsubscribe)
-            }
-            (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
-        }
-    }
+/// See the module's documentation.
+// Open: the session puts together what it lends.
+pub(crate) struct Exchange<'x, S> {
+    pub(crate) exclusive: &'x mut ExclusiveConnection,
+    pub(crate) link: &'x mut Link<S>,
+    pub(crate) state: &'x mut ClientState,
+    pub(crate) caller: &'x mut Caller,
+    /// Messages of shared pub/sub come meanwhile.
+    pub(crate) subscriptions: &'x mut Subscriptions,
+    pub(crate) settings: &'x SessionSettings,
+}
 
-    /// Has one request executed on an exclusive connection; false to close the session.
-    pub(crate) async fn run_single(&mut self, mut single: Single) -> bool {
-        if self.lending.is_none() {
-            let began = Instant::now();
-            match self.caller.lend(self.state.needs).await {
-                Ok(lent) => {
-                    single.waited = began.elapsed();
-                    self.lending = Some(Box::new(Lending::new(lent, single.reason)));
-                    self.entry.update(|details| details.exclusive = Some(single.reason));
-                }
-                Err(failure) => {
-                    if single.change == Change::Multi {
-                        // What follows must not run outside of the transaction it was meant for.
-                        self.state.doomed = Doomed::Yes;
-                    }
-                    let tally = self.context.counts.exclusive(single.reason);
-                    tally.began(single.counted);
-                    tally.failed(single.counted);
-                    if let JobError::ExclusiveTimeout { waited, .. } = failure {
-                        tally.waited_in_vain(waited);
-                    }
-                    self.fail_replies(single.errors(), &failure);
-                    return true;
-                }
-            }
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Has one request executed, on a connection that is borrowed for it if need be; false to close the session.
+    pub(crate) async fn run(&mut self, mut request: ExclusiveRequest) -> bool {
+        if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
+            return true;
         }
-        let upstream_id = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
-        self.entry.lent_id.store(upstream_id.unwrap_or(0), Ordering::Release);
-        if single.waits() {
-            self.entry.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+        let upstream_id = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
+        self.link.entry().borrows(upstream_id);
+        if request.waits() {
+            self.link.entry().blocks_on(upstream_id);
         }
-        if let Some(lending) = self.lending.as_mut().filter(|lending| lending.multi) {
-            lending.queued.expect(single.noted());
+        if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.is_in_transaction()) {
+            lending.queued.expect(request.noted());
         }
         let mut head = ReplyHead::default();
-        let go_on = self.exchange(&single, &mut head).await;
-        self.entry.blocked_on.store(0, Ordering::Release);
-        if let Some(lending) = &mut self.lending
-            && let Some(db) = lending.apply(single.change, &head)
+        let go_on = self.exchange(&request, &mut head).await;
+        self.link.entry().blocks_on(None);
+        if let Some(lending) = &mut self.exclusive.lending
+            && let Some(db) = lending.apply(request.change, &head)
         {
             self.state.needs.db = db;
         }
         if go_on {
-            self.end_lending_if_over();
+            self.exclusive.end_if_over();
         }
         go_on
+    }
+
+    /// Borrows a connection for `request`; false if there is none, as the client has been told.
+    async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
+        let began = Instant::now();
+        let failure = match self.caller.lend(self.state.needs).await {
+            Ok(lent) => {
+                request.waited = began.elapsed();
+                self.exclusive.lending = Some(Box::new(Lending::new(lent, request.reason)));
+                self.link.entry().update(|details| details.exclusive = Some(request.reason));
+                return true;
+            }
+            Err(failure) => failure,
+        };
+        if request.change == Change::Multi {
+            // What follows must not run outside of the transaction it was meant for.
+            self.state.transaction = Transaction::Aborted;
+        }
+        let tally = self.link.published().counts.exclusive(request.reason);
+        tally.began(request.counted);
+        tally.failed(request.counted);
+        if let JobError::ExclusiveTimeout { waited, .. } = failure {
+            tally.waited_in_vain(waited);
+        }
+        self.fail_replies(request.errors(), &failure);
+        false
     }
 
     /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
     pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["SUBSCRIBE"]);
-        let single = Single::simple(requests, 1);
-        let go_on = self.exchange(&single, &mut ReplyHead::default()).await;
+        let request = ExclusiveRequest::simple(requests, 1);
+        let go_on = self.exchange(&request, &mut ReplyHead::default()).await;
         if go_on && !self.state.is_muted() {
-            write_error(&mut self.output, text);
+            write_error(self.link.output(), text);
         }
         go_on
     }
 
-    /// Has gathered requests executed on the exclusive connection that the session already has.
-    pub(crate) async fn run_burst_exclusively(&mut self, burst: Burst) -> bool {
-        self.exchange(&Single::burst(burst), &mut ReplyHead::default()).await
+    /// Has gathered requests executed on the connection that the session already borrows.
+    pub(crate) async fn run_burst(&mut self, burst: Burst) -> bool {
+        self.exchange(&ExclusiveRequest::burst(burst), &mut ReplyHead::default()).await
     }
 
-    /// Gives the connection back once nothing needs it.
-    pub(crate) fn end_lending_if_over(&mut self) {
-        if let Some(lending) = self.lending.take_if(|lending| !lending.is_needed() && !lending.is_waiting()) {
-            lending.give_back();
-        }
-    }
-
-    /// Gives the connection back, or closes it if replies are outstanding.
-    pub(crate) fn end_lending(&mut self) {
-        if let Some(lending) = self.lending.take_if(|lending| !lending.is_waiting() && !lending.is_monitor()) {
-            lending.give_back();
-        }
-        self.lending = None;
+    /// Has the connection speak another version of the protocol.
+    pub(crate) async fn switch_protocol(&mut self, protocol: Protocol) -> bool {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
+        self.exchange(&ExclusiveRequest::simple(requests, 1), &mut ReplyHead::default()).await
     }
 
     /// Has requests executed and counts what became of them; false to close the session.
-    async fn exchange(&mut self, single: &Single, head: &mut ReplyHead) -> bool {
-        let Some(lending) = &self.lending else { return false };
-        let (context, reason, began) = (Arc::clone(&self.context), lending.reason, Instant::now());
-        let tally = context.counts.exclusive(reason);
-        tally.began(single.counted);
-        let ended = self.send_and_receive(single, head).await;
-        let failed = ended.as_ref().map_or_else(|broken| broken.missing.min(single.counted), |()| 0);
-        tally.replied(single.counted - failed);
+    async fn exchange(&mut self, request: &ExclusiveRequest, head: &mut ReplyHead) -> bool {
+        let Some(reason) = self.exclusive.reason() else { return false };
+        let (published, began) = (Arc::clone(self.link.published()), Instant::now());
+        let tally = published.counts.exclusive(reason);
+        tally.began(request.counted);
+        let ended = self.send_and_receive(request, head).await;
+        let failed = ended.as_ref().map_or_else(|broken| broken.missing.min(request.counted), |()| 0);
+        tally.replied(request.counted - failed);
         tally.failed(failed);
-        if failed == 0 && single.counted > 0 {
-            tally.took(micros(single.waited), micros(began.elapsed()));
+        let (queue_us, rest_us) = (micros(request.waited), micros(began.elapsed()));
+        if failed == 0 && request.counted > 0 {
+            tally.took(queue_us, rest_us);
         }
-        self.note_if_slow(single, began);
+        let spent = Spent { queue_us, total_us: queue_us.saturating_add(rest_us) };
+        if spent.total_us >= self.settings.slow_log.threshold_us && !request.waits() {
+            let entry = self.link.entry();
+            published.slow_log.add(entry, &request.requests, request.due, spent, self.settings.slow_log);
+        }
         ended.map_or_else(|broken| broken.go_on, |()| true)
     }
 
     /// Sends requests and passes on what comes until they are answered, keeping the beginning of the last
     /// reply in `head`.
-    async fn send_and_receive(&mut self, single: &Single, head: &mut ReplyHead) -> Result<(), Broken> {
-        let Some(lending) = &mut self.lending else { return Err(Broken::closing(single.due)) };
-        lending.expect(single.change, single.due, single.errors());
-        if let Err(error) = lending.lent.send(&single.requests).await {
+    async fn send_and_receive(&mut self, request: &ExclusiveRequest, head: &mut ReplyHead) -> Result<(), Broken> {
+        let Some(lending) = &mut self.exclusive.lending else { return Err(Broken::closing(request.due)) };
+        lending.expect(request.change, request.due, request.errors());
+        if let Err(error) = lending.lent.send(&request.requests).await {
             return Err(self.lost(&error));
         }
         let reply_timeout = self.settings.reply_timeout;
-        let deadline = single.patience.map(|patience| Instant::now() + patience + reply_timeout);
-        let (mut swallow, mut blocks) = (single.swallow, single.waits());
-        while self.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline, single.waits(), blocks).await {
+        let deadline = request.blocks_for.map(|time| Instant::now() + time + reply_timeout);
+        let (mut swallow, mut blocks) = (request.swallow, request.waits());
+        while self.exclusive.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
+            match self.next_event(deadline, request.waits(), blocks).await {
                 Event::Message(at, kind) => {
-                    let Some(lending) = &mut self.lending else { return Err(Broken::closing(single.due)) };
-                    if single.waits() && !blocks && self.output[at..].starts_with(b"-UNBLOCKED") {
-                        // It closes without a reply, as with a Redis that is shut down.
-                        self.output.truncate(at);
-                        return Err(Broken::closing(lending.missing()));
-                    }
-                    let seen = lending.saw(&self.output[at..], kind);
-                    if seen != Message::Push {
-                        let length = head.len().min(self.output.len() - at);
-                        head.fill(0);
-                        head[..length].copy_from_slice(&self.output[at..at + length]);
-                        if lending.multi && single.change != Change::EndMulti {
-                            lending.queued.saw(&self.output[at..]);
-                        } else if lending.multi {
-                            self.settle(at);
-                        }
-                        if swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
-                            swallow = swallow.saturating_sub(1);
-                            self.output.truncate(at);
-                        }
-                    }
+                    let unblocked = request.waits() && !blocks;
+                    self.take_message(at, kind, request, unblocked, &mut swallow, head)?;
                 }
-                Event::Flush => self.flush().await,
+                Event::Flush => {
+                    let (link, subscriptions) = (&mut self.link, &self.subscriptions);
+                    link.flush(self.settings, || subscriptions.is_overrun()).await;
+                }
                 Event::Lost(error) => return Err(self.lost(&error)),
                 Event::Gone => return Err(self.gone()),
                 Event::Drain => {
@@ -224,53 +208,94 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         return Err(self.gone());
                     }
                 }
-                Event::TimedOut => return Err(self.timed_out(single, reply_timeout)),
+                Event::TimedOut => return Err(self.timed_out(request, reply_timeout)),
             }
         }
         Ok(())
     }
 
-    fn timed_out(&mut self, single: &Single, reply_timeout: Duration) -> Broken {
+    /// Takes in a message that begins at `at` in the output. `unblocked`: the upstream has been asked to end the
+    /// request.
+    fn take_message(
+        &mut self,
+        at: usize,
+        kind: ReplyKind,
+        request: &ExclusiveRequest,
+        unblocked: bool,
+        swallow: &mut u32,
+        head: &mut ReplyHead,
+    ) -> Result<(), Broken> {
+        let Some(lending) = &mut self.exclusive.lending else { return Err(Broken::closing(request.due)) };
+        let out = self.link.output();
+        if unblocked && out[at..].starts_with(b"-UNBLOCKED") {
+            // The session closes without a reply, as with a Redis that is shut down.
+            out.truncate(at);
+            return Err(Broken::closing(lending.missing()));
+        }
+        let seen = lending.saw(&out[at..], kind);
+        if seen == Message::Push {
+            return Ok(());
+        }
+        let length = head.len().min(out.len() - at);
+        head.fill(0);
+        head[..length].copy_from_slice(&out[at..at + length]);
+        if lending.is_in_transaction() && request.change != Change::EndMulti {
+            lending.queued.saw(&out[at..]);
+        } else if lending.is_in_transaction() {
+            self.settle(at);
+        }
+        if *swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
+            *swallow = swallow.saturating_sub(1);
+            self.link.output().truncate(at);
+        }
+        Ok(())
+    }
+
+    fn timed_out(&mut self, request: &ExclusiveRequest, reply_timeout: Duration) -> Broken {
         let failure = JobError::ReplyTimeout(reply_timeout);
         self.caller.count_failure(&failure);
-        let text = errors::job(&failure, &self.settings);
-        let lending = self.lending.take();
+        let lending = self.exclusive.lending.take();
         let missing = lending.as_ref().map_or(0, |lending| lending.missing());
         if let Some(lending) = lending {
-            self.context.counts.exclusive(lending.reason).took(micros(single.waited), micros(reply_timeout));
+            let tally = self.link.published().counts.exclusive(lending.reason());
+            tally.took(micros(request.waited), micros(reply_timeout));
         }
-        (0..missing).for_each(|_| write_error(&mut self.output, &text));
+        self.link.write_errors(missing, &errors::job(&failure, &self.settings.upstream));
         Broken::closing(missing)
     }
 
     /// The client has gone, or has to go, and its replies may still come.
     fn gone(&self) -> Broken {
-        self.context.counts.fault(Fault::ClientGone);
-        Broken::closing(self.lending.as_ref().map_or(0, |lending| lending.missing()))
+        self.link.published().counts.fault(Fault::ClientGone);
+        Broken::closing(self.exclusive.lending.as_ref().map_or(0, |lending| lending.missing()))
     }
 
     /// Takes note of what a transaction has changed, and puts the gateway's own answers into the reply to its
     /// `EXEC`, which begins at `at` in the output.
     fn settle(&mut self, at: usize) {
-        let Some(lending) = &mut self.lending else { return };
+        let Some(lending) = &mut self.exclusive.lending else { return };
         let facts = self.caller.facts();
         let queued = std::mem::take(&mut lending.queued);
-        let mut who = Who {
+        let mut requester = Requester {
             executing: Some(queued.len()),
-            ..Who::new(&mut self.state, &self.entry, &self.context, &self.settings)
+            state: self.state,
+            entry: &Arc::clone(self.link.entry()),
+            published: &Arc::clone(self.link.published()),
+            settings: self.settings,
         };
-        let settled = queued.settle(&self.output[at..], |noted, reply, out| match noted {
+        let output = self.link.output();
+        let settled = queued.settle(&output[at..], |noted, reply, out| match noted {
             Noted::Change(change) => {
                 if let Some(db) = lending.executed(change, reply) {
-                    who.state.needs.db = db;
+                    requester.state.needs.db = db;
                 }
                 out.extend_from_slice(reply);
             }
             Noted::Answer(request) => {
                 let (mut then, before) = (None, out.len());
-                placeholder::answer(&request, &mut who, out, |after, _| then = Some(after));
-                if let Some(After::Hello(hello)) = then {
-                    session_commands::greet(hello, &facts, &mut who, out);
+                placeholder::answer(&request, &mut requester, out, |step, _| then = Some(step));
+                if let Some(NextStep::Hello(hello)) = then {
+                    session_commands::greet(hello, &facts, &mut requester, out);
                 } else if out.len() == before {
                     // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
                     write_integer(out, 0);
@@ -278,15 +303,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         });
         if let Some(settled) = settled {
-            self.output.truncate(at);
-            self.output.extend_from_slice(&settled);
+            output.truncate(at);
+            output.extend_from_slice(&settled);
         }
     }
 
     /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
     /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
     async fn unblock(&mut self) -> bool {
-        let Some(id) = self.lending.as_ref().and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let lending = self.exclusive.lending.as_ref();
+        let Some(id) = lending.and_then(|lending| lending.lent.upstream_id()) else { return false };
         let mut burst = Burst { replies_due: 1, ..Burst::default() };
         write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
         self.caller.call(burst).await.failure.is_none()
@@ -295,94 +321,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
     /// sent without waiting is executed even if the client has gone. Cancel-safe.
     async fn next_event(&mut self, deadline: Option<Instant>, waits: bool, blocks: bool) -> Event {
-        poll_fn(|cx| {
-            let Some(lending) = &mut self.lending else { return Poll::Ready(Event::Gone) };
-            let at = self.output.len();
-            match lending.lent.poll_message(cx, &mut self.output) {
-                Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),
-                Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
-                Poll::Pending => {}
-            }
-            match self.take_messages(cx) {
-                Err(_) => return Poll::Ready(Event::Gone),
-                Ok(()) if !self.output.is_empty() => return Poll::Ready(Event::Flush),
-                Ok(()) => {}
-            }
-            let backlog = self.settings.backlog_bytes_max;
-            let asked = self.entry.poll_asked(cx);
-            let ended = self.input.poll_backlog(&mut self.stream, cx, backlog).is_ready();
-            if asked == Asked::Kill || (ended && waits) {
-                return Poll::Ready(Event::Gone);
-            }
-            if asked == Asked::Drain && blocks {
-                return Poll::Ready(Event::Drain);
-            }
-            match deadline {
-                Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Event::TimedOut),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll_event(cx, deadline, waits, blocks)).await
     }
 
-    /// Passes on what comes without having been asked for, as far as it is there; an error when the
-    /// connection is lost.
-    pub(crate) fn poll_pushes(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        let before = self.output.len();
-        self.take_messages(cx)?;
-        if self.output.len() > before {
-            return Poll::Ready(Ok(()));
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+        waits: bool,
+        blocks: bool,
+    ) -> Poll<Event> {
+        let Self { exclusive, link, state, subscriptions, settings, .. } = self;
+        let Some(lending) = &mut exclusive.lending else { return Poll::Ready(Event::Gone) };
+        let at = link.unwritten();
+        match lending.lent.poll_message(cx, link.output()) {
+            Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),
+            Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
+            Poll::Pending => {}
         }
-        let Some(lending) = &mut self.lending else { return Poll::Pending };
-        while self.output.len() < PUSHES_BYTES {
-            let at = self.output.len();
-            match lending.lent.poll_message(cx, &mut self.output) {
-                Poll::Ready(Ok(kind)) => drop(lending.saw(&self.output[at..], kind)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => break,
-            }
+        match subscriptions.take_messages(cx, link, state.needs.protocol) {
+            Err(_) => return Poll::Ready(Event::Gone),
+            Ok(()) if link.unwritten() > 0 => return Poll::Ready(Event::Flush),
+            Ok(()) => {}
         }
-        if self.output.len() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
+        let asked = link.poll_asked(cx);
+        let gone = link.poll_gone(cx, settings).is_ready();
+        if asked == Asked::Kill || (gone && waits) {
+            return Poll::Ready(Event::Gone);
+        }
+        if asked == Asked::Drain && blocks {
+            return Poll::Ready(Event::Drain);
+        }
+        match deadline {
+            Some(deadline) => link.poll_until(cx, deadline).map(|()| Event::TimedOut),
+            None => Poll::Pending,
+        }
     }
 
     /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on.
     fn lost(&mut self, error: &io::Error) -> Broken {
-        let Some(lending) = self.lending.take() else { return Broken::closing(0) };
+        let Some(lending) = self.exclusive.lending.take() else { return Broken::closing(0) };
         let failure = JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
         self.caller.count_failure(&failure);
         self.fail_replies(lending.missing(), &failure);
-        tracing::debug!(client = self.entry.id, reason = lending.reason.name(), %error, "exclusive connection lost");
+        let (client, reason) = (self.link.entry().id(), lending.reason().name());
+        tracing::debug!(client, reason, %error, "exclusive connection lost");
         let go_on = !lending.is_needed() && !lending.is_changing();
         Broken { missing: lending.missing(), go_on }
     }
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if !self.state.is_muted() {
-            let text = errors::job(failure, &self.settings);
-            (0..due).for_each(|_| write_error(&mut self.output, &text));
+            self.link.write_errors(due, &errors::job(failure, &self.settings.upstream));
         }
     }
-
-    /// Has the exclusive connection speak another version of the protocol.
-    pub(crate) async fn switch_lent(&mut self, protocol: Protocol) -> bool {
-        let mut requests = Vec::new();
-        write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
-        let single = Single::simple(requests, 1);
-        self.exchange(&single, &mut ReplyHead::default()).await
-    }
-
-    /// `RESET`: the session is as new, and what was lent is given back.
-    pub(crate) fn reset(&mut self) {
-        self.end_lending();
-        self.subscriber = None;
-        let settings = &self.settings;
-        let authenticated = !settings.users.are_required();
-        self.state.reset(settings.db, authenticated);
-        self.entry.renamed(b"");
-        write_simple(&mut self.output, "RESET");
-    }
 }
-
-/// Bytes of pushes that are passed on in one write.
-const PUSHES_BYTES: usize = 64 * 1024;

@@ -1,5 +1,5 @@
 //! What an exclusive connection is lent for, and for how long: follows requests and replies as they
-//! pass. No I/O. Used by `exclusive_mode`.
+//! pass. No I/O. Owned by `connection`, told by `exchange`.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,8 @@ use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request, Value, parse_integer};
 
 use crate::{
-    command::class::{Class, Here, Reason},
-    exclusive::placeholder::Queued,
+    command::class::{Class, Local, Reason},
+    exclusive::placeholder::QueuedTransaction,
 };
 
 /// What a request does to the state of its connection if its reply is no error.
@@ -35,10 +35,10 @@ impl Change {
         let sub_is = |word: &[u8]| request.arg(1).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
         match class {
             Class::Multi => Self::Multi,
-            Class::Exec | Class::Here(Here::DiscardWithoutMulti) => Self::EndMulti,
-            Class::Here(Here::Unwatch) => Self::Unwatch,
-            Class::Here(Here::Unsubscribe) | Class::Exclusive(Reason::PubSub) => Self::Subscribe,
-            Class::Here(Here::Select) => match request.arg(1).and_then(parse_integer).map(u32::try_from) {
+            Class::Exec | Class::Local(Local::DiscardWithoutMulti) => Self::EndMulti,
+            Class::Local(Local::Unwatch) => Self::Unwatch,
+            Class::Local(Local::Unsubscribe) | Class::Exclusive(Reason::PubSub) => Self::Subscribe,
+            Class::Local(Local::Select) => match request.arg(1).and_then(parse_integer).map(u32::try_from) {
                 Some(Ok(db)) => Self::Select(db),
                 _ => Self::None,
             },
@@ -46,7 +46,7 @@ impl Change {
             Class::Exclusive(Reason::Monitor) => Self::Monitor,
             Class::Exclusive(Reason::Tracking) if sub_is(b"TRACKING") => Self::Tracking(last_is(b"ON")),
             Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
-            Class::Exclusive(_) | Class::Here(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {
+            Class::Exclusive(_) | Class::Local(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {
                 Self::None
             }
         }
@@ -66,8 +66,8 @@ pub(crate) enum Message {
 
 /// An exclusive connection and what it is needed for.
 pub(crate) struct Lending {
-    pub(crate) lent: Lent,
-    pub(crate) reason: Reason,
+    pub(super) lent: Lent,
+    reason: Reason,
     /// Replies still to come.
     expected: u32,
     /// Errors that the client would get instead of all of them.
@@ -76,7 +76,7 @@ pub(crate) struct Lending {
     confirming: bool,
     /// What they answer changes the state of the connection.
     changing: bool,
-    pub(crate) multi: bool,
+    multi: bool,
     watching: bool,
     monitor: bool,
     /// An error said that the upstream has become a replica.
@@ -84,7 +84,7 @@ pub(crate) struct Lending {
     tracking: bool,
     no_touch: bool,
     /// What the transaction holds.
-    pub(crate) queued: Queued,
+    pub(super) queued: QueuedTransaction,
     channels: HashSet<Vec<u8>>,
     patterns: HashSet<Vec<u8>>,
     shards: HashSet<Vec<u8>>,
@@ -105,11 +105,21 @@ impl Lending {
             stale: false,
             tracking: false,
             no_touch: false,
-            queued: Queued::default(),
+            queued: QueuedTransaction::default(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
         }
+    }
+
+    /// Why it was lent.
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whether a transaction has been begun on it and not ended.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.multi
     }
 
     /// Gives the connection back, unless it leads to the wrong upstream.

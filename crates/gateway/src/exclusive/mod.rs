@@ -1,8 +1,10 @@
-//! Requests on an exclusive connection: what is lent, what it is needed for, and what goes out and comes back.
-//! Called by `session`.
+//! Requests on an exclusive connection: the connection that a session borrows (`connection`), what it is needed for
+//! (`lending`), a request on its way there (`request`), and what goes out and comes back (`exchange`). Called by
+//! `session`. May use the client's wire and state, and `local_reply` for what stands in a transaction.
 
-pub(crate) mod blocking_time;
+mod blocking_time;
+pub(crate) mod connection;
 pub(crate) mod exchange;
-pub(crate) mod lending;
+mod lending;
 pub(crate) mod placeholder;
 pub(crate) mod request;

@@ -1,18 +1,21 @@
-//! Commands that the gateway answers, inside a transaction: the upstream queues a stand-in that does
-//! nothing, and when it has executed the transaction, the gateway's own answer takes its place.
+//! Commands to which the gateway replies itself, inside a transaction: the upstream queues a placeholder that does
+//! nothing, and when it has executed the transaction, the gateway's own reply takes its place.
 //! So they run where they stand, or not at all, as in Redis.
 
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_request};
 
 use crate::{
-    command::class::{Class, Here, classify},
+    command::class::{Class, Local, classify},
     exclusive::lending::Change,
-    local_reply::session_commands::{self, After, Hello, Who},
+    local_reply::{
+        requester::{Hello, NextStep, Requester},
+        session_commands,
+    },
 };
 
 /// What the upstream has queued in a transaction, as far as its execution concerns the gateway.
 #[derive(Default)]
-pub(crate) struct Queued {
+pub(crate) struct QueuedTransaction {
     count: usize,
     /// What the request sent last will be, once it is queued.
     pending: Option<Noted>,
@@ -22,13 +25,13 @@ pub(crate) struct Queued {
 /// What the gateway has to do when a queued request has been executed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Noted {
-    /// Answer this request; a stand-in was executed in its place.
+    /// Answer this request; a placeholder was executed in its place.
     Answer(Vec<u8>),
     /// Take note of a change of state, unless the reply is an error.
     Change(Change),
 }
 
-impl Queued {
+impl QueuedTransaction {
     /// How many requests.
     pub(crate) fn len(&self) -> usize {
         self.count
@@ -71,41 +74,46 @@ impl Queued {
     }
 }
 
-/// What stands in for `request` in the upstream's queue; `None` where the request itself does no harm there,
+/// What takes the place of `request` in the upstream's queue; `None` where the request itself does no harm there,
 /// because it is one that Redis refuses to queue.
-pub(crate) fn for_request(here: Here, request: &Request<'_>, who: &mut Who<'_>) -> Option<Vec<u8>> {
-    let valid = match here {
-        Here::Hello => true,
-        Here::Auth => request.len() >= 2,
-        Here::ClientId | Here::ClientGetName | Here::ClientInfo => request.len() == 2,
-        Here::ClientSetName | Here::ClientReply | Here::ClientNoEvict => request.len() == 3,
-        Here::ClientList => request.len() >= 2,
-        Here::ClientKill => request.len() >= 3,
-        Here::ClientUnblock => (3..=4).contains(&request.len()),
+pub(crate) fn for_request(local: Local, request: &Request<'_>, requester: &mut Requester<'_>) -> Option<Vec<u8>> {
+    let valid = match local {
+        Local::Hello => true,
+        Local::Auth => request.len() >= 2,
+        Local::ClientId | Local::ClientGetName | Local::ClientInfo => request.len() == 2,
+        Local::ClientSetName | Local::ClientReply | Local::ClientNoEvict => request.len() == 3,
+        Local::ClientList => request.len() >= 2,
+        Local::ClientKill => request.len() >= 3,
+        Local::ClientUnblock => (3..=4).contains(&request.len()),
         _ => false,
     };
-    let mut stand_in = Vec::new();
-    match here {
+    let mut placeholder = Vec::new();
+    match local {
         // The connection has to change its protocol at that point of the transaction, if it will.
-        Here::Hello => match session_commands::answer(here, request, who, &mut Vec::new()) {
-            After::Hello(Hello { protocol: Some(protocol), .. }) => {
-                write_request(&mut stand_in, &["HELLO", &protocol.version().to_string()]);
+        Local::Hello => match session_commands::answer(local, request, requester, &mut Vec::new()) {
+            NextStep::Hello(Hello { protocol: Some(protocol), .. }) => {
+                write_request(&mut placeholder, &["HELLO", &protocol.version().to_string()]);
             }
-            _ => write_request(&mut stand_in, &["PING"]),
+            _ => write_request(&mut placeholder, &["PING"]),
         },
-        _ => write_request(&mut stand_in, &["PING"]),
+        _ => write_request(&mut placeholder, &["PING"]),
     }
-    valid.then_some(stand_in)
+    valid.then_some(placeholder)
 }
 
-/// Answers a request for which a stand-in was executed. What needs more than the session's state, such as
+/// Answers a request for which a placeholder was executed. What needs more than the session's state, such as
 /// `HELLO`, is left to `more`.
-pub(crate) fn answer(request: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>, more: impl FnOnce(After, &mut Vec<u8>)) {
+pub(crate) fn answer(
+    request: &[u8],
+    requester: &mut Requester<'_>,
+    out: &mut Vec<u8>,
+    more: impl FnOnce(NextStep, &mut Vec<u8>),
+) {
     let mut decoder = RequestDecoder::new(RequestLimits::default());
     if let Ok(Decoded::Request { .. }) = decoder.decode(request) {
         let request = decoder.request(request);
-        if let Class::Here(here) = classify(&request, false) {
-            let after = session_commands::answer(here, &request, who, out);
+        if let Class::Local(local) = classify(&request, false) {
+            let after = session_commands::answer(local, &request, requester, out);
             more(after, out);
         }
     }
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_met_where_its_request_stood() {
-        let mut queued = Queued::default();
+        let mut queued = QueuedTransaction::default();
         for (noted, reply) in [
             (None, &b"+QUEUED\r\n"[..]),
             (answer(b"one"), b"+QUEUED\r\n"),
@@ -145,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_transaction_that_was_not_executed_answers_nothing() {
-        let mut queued = Queued::default();
+        let mut queued = QueuedTransaction::default();
         queued.expect(answer(b"one"));
         queued.saw(b"+QUEUED\r\n");
         assert_eq!(queued.settle(b"*-1\r\n", |_, _, _| unreachable!("not executed")), None);

@@ -1,7 +1,7 @@
 //! A request on its way to an exclusive connection: what goes out for it, how many replies that gets, and
-//! what it changes. Made by `dispatch` from the client's request, executed by `exclusive_mode`.
+//! what it changes. Made by the session from the client's request, executed by `exchange`.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use pool::Burst;
 use resp::{Request, parse_integer, write_request};
@@ -9,7 +9,7 @@ use resp::{Request, parse_integer, write_request};
 use crate::{
     command::class::{Class, Reason},
     exclusive::{
-        blocking_time::patience,
+        blocking_time::blocking_time,
         lending::{Change, Lending},
         placeholder::Noted,
     },
@@ -17,32 +17,32 @@ use crate::{
 };
 
 /// A request on its way to an exclusive connection, copied out of the input.
-pub(crate) struct Single {
-    pub(crate) reason: Reason,
-    pub(crate) change: Change,
-    pub(crate) requests: Vec<u8>,
+pub(crate) struct ExclusiveRequest {
+    pub(super) reason: Reason,
+    pub(super) change: Change,
+    pub(super) requests: Vec<u8>,
     /// Replies that will come.
-    pub(crate) due: u32,
+    pub(super) due: u32,
     /// Requests of the client's own, as they are counted: one that subscribes may get many replies.
-    pub(crate) counted: u32,
+    pub(super) counted: u32,
     /// Replies at the beginning that the client has not asked for.
-    pub(crate) swallow: u32,
-    /// How long it may wait in the upstream; `None` is for ever.
-    pub(crate) patience: Option<Duration>,
-    /// The client's own request, where another stands in for it in a transaction.
-    pub(crate) stood_in: Option<Vec<u8>>,
+    pub(super) swallow: u32,
+    /// How long it may block in the upstream; `None` is for ever.
+    pub(super) blocks_for: Option<Duration>,
+    /// The client's own request, where a placeholder takes its place in a transaction.
+    pub(super) own: Option<Vec<u8>>,
     /// How long it waited for its connection.
-    pub(crate) waited: Duration,
+    pub(super) waited: Duration,
 }
 
-impl Single {
+impl ExclusiveRequest {
     pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>, registry: &Registry) -> Self {
         let redirected = (class == Class::Exclusive(Reason::Tracking)).then(|| redirected(request, registry)).flatten();
         let change = Change::of(class, request);
         let reason = match class {
             Class::Exclusive(reason) => reason,
             Class::Multi => Reason::Transaction,
-            Class::Here(_) | Class::Exec | Class::Plain { .. } | Class::Refused(_) | Class::Attack => Reason::Other,
+            Class::Local(_) | Class::Exec | Class::Plain { .. } | Class::Refused(_) | Class::Attack => Reason::Other,
         };
         let names = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
         let mut due = match lending {
@@ -50,22 +50,22 @@ impl Single {
             None if change == Change::Subscribe => names.max(1),
             None => 1,
         };
-        let mut single = Self { reason, change, ..Self::simple(Vec::new(), 0) };
-        if single.waits() {
-            single.patience = patience(request);
+        let mut made = Self { reason, change, ..Self::simple(Vec::new(), 0) };
+        if made.waits() {
+            made.blocks_for = blocking_time(request);
         }
-        if reason == Reason::Wait && !lending.is_some_and(|lending| lending.multi) {
+        if reason == Reason::Wait && !lending.is_some_and(Lending::is_in_transaction) {
             // WAIT counts from its own connection's last write; any command executed brings that up to date.
-            write_request(&mut single.requests, &["PING"]);
-            single.swallow = 1;
+            write_request(&mut made.requests, &["PING"]);
+            made.swallow = 1;
             due += 1;
         }
         match redirected {
-            Some(args) => write_request(&mut single.requests, &args),
-            None => request.write(&mut single.requests),
+            Some(args) => write_request(&mut made.requests, &args),
+            None => request.write(&mut made.requests),
         }
-        single.due = due;
-        single
+        made.due = due;
+        made
     }
 
     /// `requests`, of which one reply comes, and nothing to take note of.
@@ -77,8 +77,8 @@ impl Single {
             due: 1,
             counted: 1 - swallow,
             swallow,
-            patience: Some(Duration::ZERO),
-            stood_in: None,
+            blocks_for: Some(Duration::ZERO),
+            own: None,
             waited: Duration::ZERO,
         }
     }
@@ -90,10 +90,10 @@ impl Single {
     }
 
     /// A request of a transaction that the gateway answers once that is executed.
-    pub(crate) fn standing_in(stand_in: Vec<u8>, request: &Request<'_>) -> Self {
-        let mut stood_in = Vec::new();
-        request.write(&mut stood_in);
-        Self { stood_in: Some(stood_in), ..Self::simple(stand_in, 0) }
+    pub(crate) fn with_placeholder(placeholder: Vec<u8>, request: &Request<'_>) -> Self {
+        let mut own = Vec::new();
+        request.write(&mut own);
+        Self { own: Some(own), ..Self::simple(placeholder, 0) }
     }
 
     /// Errors that the client gets instead of all replies: as in Redis, one for all confirmations of a request.
@@ -106,7 +106,7 @@ impl Single {
 
     /// What is to be taken note of when it is queued in a transaction.
     pub(crate) fn noted(&mut self) -> Option<Noted> {
-        match (self.stood_in.take(), self.change) {
+        match (self.own.take(), self.change) {
             (Some(request), _) => Some(Noted::Answer(request)),
             (None, Change::None | Change::EndMulti) => None,
             (None, change) => Some(Noted::Change(change)),
@@ -124,8 +124,7 @@ fn redirected(request: &Request<'_>, registry: &Registry) -> Option<Vec<Vec<u8>>
     let mut args: Vec<Vec<u8>> = request.args().map(<[u8]>::to_vec).collect();
     let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"REDIRECT"))? + 1;
     let id = parse_integer(args.get(at)?)?;
-    let session = registry.all().into_iter().find(|entry| i64::try_from(entry.id) == Ok(id))?;
-    let lent_id = session.lent_id.load(Ordering::Acquire);
-    args[at] = lent_id.to_string().into_bytes();
-    (lent_id > 0).then_some(args)
+    let session = registry.all().into_iter().find(|entry| i64::try_from(entry.id()) == Ok(id))?;
+    args[at] = session.lent_id()?.to_string().into_bytes();
+    Some(args)
 }

@@ -13,12 +13,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use crate::{
-    listener::threads::Threads,
-    observe::spans,
-    session::{context::Context, session::Session},
-    wording::errors,
-};
+use crate::{listener::threads::Threads, observe::spans, session::opener::Opener, wording::errors};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -43,7 +38,7 @@ const NO_NEW_HANDSHAKES: [SockFilter; 5] = [
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: TcpListener,
-    context: Arc<Context>,
+    opener: Opener,
     threads: Arc<Threads>,
     /// One for each thread.
     callers: Vec<Caller>,
@@ -57,7 +52,7 @@ impl Listener {
     pub(crate) fn bind(
         addresses: &[SocketAddr],
         reuse_port: bool,
-        context: Arc<Context>,
+        opener: Opener,
         threads: Arc<Threads>,
         callers: Vec<Caller>,
     ) -> io::Result<Self> {
@@ -66,7 +61,7 @@ impl Listener {
             match bind(*address, reuse_port) {
                 Ok(socket) => {
                     let (sessions, shares_port) = (JoinSet::new(), reuse_port);
-                    return Ok(Self { socket, context, threads, callers, sessions, shares_port });
+                    return Ok(Self { socket, opener, threads, callers, sessions, shares_port });
                 }
                 Err(error) => last = error,
             }
@@ -77,13 +72,13 @@ impl Listener {
     /// Takes over a socket that is bound and stays open when this process ends.
     pub(crate) fn inherit(
         socket: std::net::TcpListener,
-        context: Arc<Context>,
+        opener: Opener,
         threads: Arc<Threads>,
         callers: Vec<Caller>,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
-        Ok(Self { socket, context, threads, callers, sessions: JoinSet::new(), shares_port: false })
+        Ok(Self { socket, opener, threads, callers, sessions: JoinSet::new(), shares_port: false })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -115,8 +110,8 @@ impl Listener {
     }
 
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
-        if self.sessions.len() >= self.context.operator.sessions().clients_max {
-            self.context.counts.clients_refused.add(1);
+        if self.sessions.len() >= self.opener.clients_max() {
+            self.opener.refused();
             let mut reply = Vec::new();
             write_error(&mut reply, errors::CLIENTS_MAX);
             // A new socket has room for a line; if not, the client is closed without it.
@@ -133,12 +128,9 @@ impl Listener {
         };
         let caller = self.callers[seat.thread].clone();
         let runtime = &self.threads.runtimes()[seat.thread];
-        self.context.counts.clients_accepted.add(1);
-        let entry = self.context.registry.enter(address, caller.progress());
-        tracing::debug!(client = entry.id, %address, "client connected");
-        let span = spans::session(entry.id, address);
-        let session = Session::new(stream, Arc::clone(&self.context), entry, caller, seat);
-        self.sessions.spawn_on(session.run().instrument(span), runtime);
+        let session = self.opener.open(stream, address, caller);
+        let span = spans::session(session.id(), address);
+        self.sessions.spawn_on(session.run(seat).instrument(span), runtime);
     }
 
     /// Has the system begin no further handshakes for us, and lets in those whose handshake has begun: closing
@@ -171,9 +163,9 @@ impl Listener {
             self.end_handshakes(deadline).await;
         }
         self.accept_waiting();
-        let Self { socket, context, mut sessions, .. } = self;
+        let Self { socket, opener, mut sessions, .. } = self;
         drop(socket);
-        context.registry.drain();
+        opener.drain();
         while let Ok(Some(ended)) = timeout_at(deadline, sessions.join_next()).await {
             report(ended);
         }

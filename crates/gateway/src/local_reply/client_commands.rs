@@ -1,6 +1,6 @@
 //! `CLIENT …` over the gateway's own sessions, in Redis's formats.
 
-use std::{fmt::Write, sync::atomic::Ordering};
+use std::fmt::Write;
 
 use pool::Needs;
 use resp::{
@@ -10,8 +10,8 @@ use settings::DEFAULT_USER;
 
 use crate::{
     client::state::Replies,
-    command::class::Here,
-    local_reply::session_commands::{After, Who},
+    command::class::Local,
+    local_reply::requester::{NextStep, Requester},
     observe::registry::{Asked, Entry},
     wording::errors,
 };
@@ -24,49 +24,56 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
 }
 
 /// Answers a `CLIENT` subcommand into `out`.
-pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
+pub(crate) fn answer(
+    local: Local,
+    request: &Request<'_>,
+    requester: &mut Requester<'_>,
+    out: &mut Vec<u8>,
+) -> NextStep {
     let len = request.len();
     let arity = |range: std::ops::RangeInclusive<usize>| range.contains(&len);
     let wrong = |name: &str, out: &mut Vec<u8>| write_error(out, &errors::wrong_arity(&format!("client|{name}")));
-    match here {
-        Here::ClientId if !arity(2..=2) => wrong("id", out),
-        Here::ClientId => write_integer(out, i64::try_from(who.state.id).unwrap_or(i64::MAX)),
-        Here::ClientGetName if !arity(2..=2) => wrong("getname", out),
-        Here::ClientGetName if who.state.name.is_empty() => write_null(out, who.state.needs.protocol),
-        Here::ClientGetName => write_bulk(out, &who.state.name),
-        Here::ClientSetName if !arity(3..=3) => wrong("setname", out),
-        Here::ClientSetName => set_name(request.arg(2).unwrap_or_default(), who, out),
-        Here::ClientSetInfo if !arity(4..=4) => wrong("setinfo", out),
-        Here::ClientSetInfo => set_info(request, out),
-        Here::ClientReply if !arity(3..=3) => wrong("reply", out),
-        Here::ClientReply => reply_mode(request.arg(2).unwrap_or_default(), who, out),
-        Here::ClientNoEvict if !arity(3..=3) => wrong("no-evict", out),
-        Here::ClientNoEvict => {
+    match local {
+        Local::ClientId if !arity(2..=2) => wrong("id", out),
+        Local::ClientId => write_integer(out, i64::try_from(requester.state.id).unwrap_or(i64::MAX)),
+        Local::ClientGetName if !arity(2..=2) => wrong("getname", out),
+        Local::ClientGetName if requester.state.name.is_empty() => write_null(out, requester.state.needs.protocol),
+        Local::ClientGetName => write_bulk(out, &requester.state.name),
+        Local::ClientSetName if !arity(3..=3) => wrong("setname", out),
+        Local::ClientSetName => set_name(request.arg(2).unwrap_or_default(), requester, out),
+        Local::ClientSetInfo if !arity(4..=4) => wrong("setinfo", out),
+        Local::ClientSetInfo => set_info(request, out),
+        Local::ClientReply if !arity(3..=3) => wrong("reply", out),
+        Local::ClientReply => reply_mode(request.arg(2).unwrap_or_default(), requester, out),
+        Local::ClientNoEvict if !arity(3..=3) => wrong("no-evict", out),
+        Local::ClientNoEvict => {
             let known = ["on", "off"].iter().any(|word| is(request, 2, word));
-            who.state.no_evict = if known { is(request, 2, "on") } else { who.state.no_evict };
+            requester.state.no_evict = if known { is(request, 2, "on") } else { requester.state.no_evict };
             if known { write_simple(out, "OK") } else { write_error(out, "ERR syntax error") }
         }
-        Here::ClientInfo if !arity(2..=2) => wrong("info", out),
-        Here::ClientInfo => write_text(out, who.state.needs.protocol, &line(who.entry, Some((who, "client|info")))),
-        Here::ClientList => list(request, who, out),
-        Here::ClientKill if len < 3 => wrong("kill", out),
-        Here::ClientKill => return kill(request, who, out),
-        Here::ClientUnblock if !arity(3..=4) => wrong("unblock", out),
-        Here::ClientUnblock => return unblock(request, who, out),
+        Local::ClientInfo if !arity(2..=2) => wrong("info", out),
+        Local::ClientInfo => {
+            write_text(out, requester.state.needs.protocol, &line(requester.entry, Some((requester, "client|info"))))
+        }
+        Local::ClientList => list(request, requester, out),
+        Local::ClientKill if len < 3 => wrong("kill", out),
+        Local::ClientKill => return kill(request, requester, out),
+        Local::ClientUnblock if !arity(3..=4) => wrong("unblock", out),
+        Local::ClientUnblock => return unblock(request, requester, out),
         _ if len < 2 => write_error(out, &errors::wrong_arity("client")),
         _ => write_error(out, &errors::unknown_subcommand("CLIENT", request.arg(1).unwrap_or_default())),
     }
-    After::Answered
+    NextStep::Answered
 }
 
 fn is(request: &Request<'_>, at: usize, word: &str) -> bool {
     request.arg(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-fn set_name(name: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>) {
+fn set_name(name: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
     if is_name(name) {
-        who.state.name = name.to_vec();
-        who.entry.renamed(name);
+        requester.state.name = name.to_vec();
+        requester.entry.renamed(name);
         write_simple(out, "OK");
     } else {
         write_error(out, BAD_NAME);
@@ -85,14 +92,14 @@ fn set_info(request: &Request<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn reply_mode(mode: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>) {
+fn reply_mode(mode: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
     match mode.to_ascii_lowercase().as_slice() {
         b"on" => {
-            who.state.replies = Replies::On;
+            requester.state.replies = Replies::On;
             write_simple(out, "OK");
         }
-        b"off" => who.state.replies = Replies::Off,
-        b"skip" if who.state.replies == Replies::On => who.state.replies = Replies::SkipNext,
+        b"off" => requester.state.replies = Replies::Off,
+        b"skip" if requester.state.replies == Replies::On => requester.state.replies = Replies::SkipNext,
         b"skip" => {}
         _ => write_error(out, "ERR syntax error"),
     }
@@ -100,16 +107,16 @@ fn reply_mode(mode: &[u8], who: &mut Who<'_>, out: &mut Vec<u8>) {
 
 /// A client as `CLIENT LIST` shows it. What the gateway has no equivalent of is zero.
 /// `own` is set for the client that asks, with the command by which it does.
-fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
+fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>) -> String {
     let details = entry.details();
-    let executing = own.and_then(|(who, _)| who.executing);
+    let executing = own.and_then(|(requester, _)| requester.executing);
     let command = if executing.is_some() { "exec" } else { own.map_or("NULL", |(_, command)| command) };
     let multi = match executing {
         Some(size) => i64::try_from(size).unwrap_or(i64::MAX),
         None if details.multi => 0,
         None => -1,
     };
-    let no_evict = own.is_some_and(|(who, _)| who.state.no_evict);
+    let no_evict = own.is_some_and(|(requester, _)| requester.state.no_evict);
     let flags = match (executing.is_some(), no_evict) {
         (false, false) => "N",
         (false, true) => "e",
@@ -118,9 +125,9 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
     };
     let shown = Needs { db: details.db, protocol: details.protocol };
     // What the others see of a session is brought up to date after each of its requests.
-    let needs = own.map_or(shown, |(who, _)| who.state.needs);
+    let needs = own.map_or(shown, |(requester, _)| requester.state.needs);
     // As in Redis, who has not logged in counts as the default user.
-    let user = own.map_or(&details.user, |(who, _)| &who.state.user).as_deref().unwrap_or(DEFAULT_USER);
+    let user = own.map_or(&details.user, |(requester, _)| &requester.state.user).as_deref().unwrap_or(DEFAULT_USER);
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -128,10 +135,10 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
         "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi={} watch=0 qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} \
          redir=-1 resp={} lib-name= lib-ver=",
-        entry.id,
-        entry.address,
+        entry.id(),
+        entry.address(),
         String::from_utf8_lossy(&details.name),
-        entry.since.elapsed().as_secs(),
+        entry.since().elapsed().as_secs(),
         flags,
         needs.db,
         details.subscriptions[0],
@@ -143,8 +150,8 @@ fn line(entry: &Entry, own: Option<(&Who<'_>, &str)>) -> String {
     line
 }
 
-fn list(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) {
-    let sessions = who.context.registry.all();
+fn list(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) {
+    let sessions = requester.published.registry.all();
     let mut chosen: Vec<_> = sessions.iter().collect();
     if is(request, 2, "type") && request.len() == 4 {
         match request.arg(3).unwrap_or_default().to_ascii_lowercase().as_slice() {
@@ -158,46 +165,46 @@ fn list(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) {
     } else if is(request, 2, "id") && request.len() > 3 {
         let ids: Option<Vec<i64>> = request.args().skip(3).map(parse_integer).collect();
         let Some(ids) = ids else { return write_error(out, "ERR Invalid client ID") };
-        chosen.retain(|entry| i64::try_from(entry.id).is_ok_and(|id| ids.contains(&id)));
+        chosen.retain(|entry| i64::try_from(entry.id()).is_ok_and(|id| ids.contains(&id)));
     } else if request.len() > 2 {
         return write_error(out, "ERR syntax error");
     }
     let lines: String = chosen
         .into_iter()
-        .map(|entry| line(entry, (entry.id == who.entry.id).then_some((who, "client|list"))))
+        .map(|entry| line(entry, (entry.id() == requester.entry.id()).then_some((requester, "client|list"))))
         .collect();
-    write_text(out, who.state.needs.protocol, &lines);
+    write_text(out, requester.state.needs.protocol, &lines);
 }
 
-fn kill(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
-    let sessions = who.context.registry.all();
+fn kill(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> NextStep {
+    let sessions = requester.published.registry.all();
     let by_address = request.len() == 3;
     let mut chosen: Vec<_> = sessions.iter().collect();
     let mut skip_me = !by_address;
     if by_address {
         let address = String::from_utf8_lossy(request.arg(2).unwrap_or_default()).into_owned();
-        chosen.retain(|entry| entry.address.to_string() == address);
+        chosen.retain(|entry| entry.address().to_string() == address);
         if chosen.is_empty() {
             write_error(out, "ERR No such client");
-            return After::Answered;
+            return NextStep::Answered;
         }
     }
     let filters: Vec<&[u8]> = if by_address { Vec::new() } else { request.args().skip(2).collect() };
     for filter in filters.chunks(2) {
         let [name, value] = filter else {
             write_error(out, "ERR syntax error");
-            return After::Answered;
+            return NextStep::Answered;
         };
         let text = String::from_utf8_lossy(value).into_owned();
         match name.to_ascii_lowercase().as_slice() {
             b"id" => match parse_integer(value) {
-                Some(id) if id > 0 => chosen.retain(|entry| i64::try_from(entry.id) == Ok(id)),
+                Some(id) if id > 0 => chosen.retain(|entry| i64::try_from(entry.id()) == Ok(id)),
                 _ => {
                     write_error(out, "ERR client-id should be greater than 0");
-                    return After::Answered;
+                    return NextStep::Answered;
                 }
             },
-            b"addr" => chosen.retain(|entry| entry.address.to_string() == text),
+            b"addr" => chosen.retain(|entry| entry.address().to_string() == text),
             b"user" => chosen.retain(|entry| entry.details().user.as_deref().unwrap_or(DEFAULT_USER) == text),
             b"skipme" if text.eq_ignore_ascii_case("yes") => skip_me = true,
             b"skipme" if text.eq_ignore_ascii_case("no") => skip_me = false,
@@ -209,46 +216,46 @@ fn kill(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
             }
             _ => {
                 write_error(out, "ERR syntax error");
-                return After::Answered;
+                return NextStep::Answered;
             }
         }
     }
-    chosen.retain(|entry| !(skip_me && entry.id == who.entry.id));
-    let kills_itself = chosen.iter().any(|entry| entry.id == who.entry.id);
-    chosen.iter().filter(|entry| entry.id != who.entry.id).for_each(|entry| entry.ask(Asked::Kill));
+    chosen.retain(|entry| !(skip_me && entry.id() == requester.entry.id()));
+    let kills_itself = chosen.iter().any(|entry| entry.id() == requester.entry.id());
+    chosen.iter().filter(|entry| entry.id() != requester.entry.id()).for_each(|entry| entry.ask(Asked::Kill));
     if by_address {
         write_simple(out, "OK")
     } else {
         write_integer(out, i64::try_from(chosen.len()).unwrap_or(i64::MAX))
     }
-    if kills_itself { After::Close } else { After::Answered }
+    if kills_itself { NextStep::Close } else { NextStep::Answered }
 }
 
 /// The gateway's id becomes the upstream's, for the connection that the blocked session borrows.
-fn unblock(request: &Request<'_>, who: &Who<'_>, out: &mut Vec<u8>) -> After {
+fn unblock(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> NextStep {
     let reason = match request.arg(3) {
         None => "TIMEOUT",
         Some(word) if word.eq_ignore_ascii_case(b"TIMEOUT") => "TIMEOUT",
         Some(word) if word.eq_ignore_ascii_case(b"ERROR") => "ERROR",
         Some(_) => {
             write_error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
-            return After::Answered;
+            return NextStep::Answered;
         }
     };
     let Some(id) = parse_integer(request.arg(2).unwrap_or_default()) else {
         write_error(out, "ERR value is not an integer or out of range");
-        return After::Answered;
+        return NextStep::Answered;
     };
-    let session = who.context.registry.all().into_iter().find(|entry| i64::try_from(entry.id) == Ok(id));
-    match session.map(|session| session.blocked_on.load(Ordering::Acquire)) {
-        None | Some(0) => {
+    let session = requester.published.registry.all().into_iter().find(|entry| i64::try_from(entry.id()) == Ok(id));
+    match session.and_then(|session| session.blocked_on()) {
+        None => {
             write_integer(out, 0);
-            After::Answered
+            NextStep::Answered
         }
         Some(upstream_id) => {
             let mut translated = Vec::new();
             write_request(&mut translated, &["CLIENT", "UNBLOCK", &upstream_id.to_string(), reason]);
-            After::Unblock(translated)
+            NextStep::Unblock(translated)
         }
     }
 }

@@ -4,31 +4,21 @@
 
 use std::fmt::Write;
 
-use pool::{Burst, Needs};
-use resp::{Request, write_error, write_request, write_text};
-use tokio::io::{AsyncRead, AsyncWrite};
+use resp::{Protocol, Request, write_request, write_text};
 
 use crate::{
+    command::info_sections::is_respool,
+    config::operator::Operator,
     console::{
         rows::Cell,
         views::{self, Clients},
     },
-    session::{context::Context, session::Session},
-    wording::errors,
+    observe::published::Published,
 };
-
-/// Whether a reply to this `INFO` has the gateway's section.
-pub(crate) fn names_us(request: &Request<'_>) -> bool {
-    request.args().skip(1).any(|section| is_ours(section) || section.eq_ignore_ascii_case(b"everything"))
-}
-
-fn is_ours(section: &[u8]) -> bool {
-    section.eq_ignore_ascii_case(b"respool")
-}
 
 /// What the upstream is to answer of it; empty if nothing.
 pub(crate) fn upstreams_part(request: &Request<'_>) -> Vec<u8> {
-    let args: Vec<&[u8]> = request.args().filter(|section| !is_ours(section)).collect();
+    let args: Vec<&[u8]> = request.args().filter(|section| !is_respool(section)).collect();
     let mut requests = Vec::new();
     if args.len() > 1 {
         write_request(&mut requests, &args);
@@ -37,18 +27,18 @@ pub(crate) fn upstreams_part(request: &Request<'_>) -> Vec<u8> {
 }
 
 /// The figures of `RESPOOL POOLS` and `RESPOOL STATS` under the names that they have there.
-async fn section(context: &Context) -> String {
-    let clients = Clients::of(context).await;
+async fn section(operator: &Operator, published: &Published) -> String {
+    let clients = Clients::of(published).await;
     let mut text = String::from("# Respool\r\n");
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
         // Writing to a string cannot fail.
         let _ = write!(text, "respool_{name}:{value}\r\n");
     };
     line("version", &env!("CARGO_PKG_VERSION"));
-    line("uptime_in_seconds", &context.since.elapsed().as_secs());
-    let pools = views::pools(context, &clients).into_iter().flatten();
+    line("uptime_in_seconds", &published.uptime().as_secs());
+    let pools = views::pools(operator, &clients).into_iter().flatten();
     let mut shown = Vec::new();
-    for (name, cell) in pools.chain(views::stats(context)) {
+    for (name, cell) in pools.chain(views::stats(operator, published)) {
         match cell {
             // Some stand in both.
             Cell::Number(_) if shown.contains(&name) => {}
@@ -72,30 +62,26 @@ fn text_of(reply: &[u8]) -> Option<&[u8]> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Answers an `INFO` that names us; `requests` is the upstream's part of it.
-    pub(crate) async fn info(&mut self, requests: Vec<u8>) -> bool {
-        let Needs { protocol, .. } = self.state.needs;
-        if requests.is_empty() {
-            write_text(&mut self.output, protocol, &section(&self.context).await);
-            return true;
+/// Writes the answer to an `INFO` that names us; `upstreams` is what the upstream answered to its part of it, if
+/// anything was left for it.
+pub(crate) async fn answer(
+    upstreams: &[u8],
+    protocol: Protocol,
+    operator: &Operator,
+    published: &Published,
+    out: &mut Vec<u8>,
+) {
+    if upstreams.is_empty() {
+        return write_text(out, protocol, &section(operator, published).await);
+    }
+    match text_of(upstreams).map(String::from_utf8_lossy) {
+        Some(text) => {
+            let between = if text.is_empty() { "" } else { "\r\n" };
+            let section = section(operator, published).await;
+            write_text(out, protocol, &format!("{text}{between}{section}"));
         }
-        let burst = Burst { requests, replies_due: 1, needs: self.state.needs, read_only: true, ..Burst::default() };
-        let answer = self.caller.call(burst).await;
-        if let Some(failure) = answer.failure {
-            write_error(&mut self.output, &errors::job(&failure, &self.settings));
-            return true;
-        }
-        match text_of(&answer.burst.replies).map(String::from_utf8_lossy) {
-            Some(text) => {
-                let between = if text.is_empty() { "" } else { "\r\n" };
-                let section = section(&self.context).await;
-                write_text(&mut self.output, protocol, &format!("{text}{between}{section}"));
-            }
-            // An error; the upstream has the words for it.
-            None => self.output.extend_from_slice(&answer.burst.replies),
-        }
-        true
+        // An error; the upstream has the words for it.
+        None => out.extend_from_slice(upstreams),
     }
 }
 

@@ -1,5 +1,8 @@
-//! Replies that the gateway makes itself, from a session's state, in Redis's words. Called by `session`.
+//! Replies that the gateway makes itself, from what it knows of a client, in Redis's words. Called by `session`, and
+//! by `exclusive` for what stands in a transaction. May change the client's state and look at what sessions publish;
+//! what needs the upstream is only read here and left to the caller.
 
 pub(crate) mod client_commands;
 pub(crate) mod info;
+pub(crate) mod requester;
 pub(crate) mod session_commands;

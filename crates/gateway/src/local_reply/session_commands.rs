@@ -1,147 +1,87 @@
-//! Commands that the gateway answers from the session's own state, in Redis's words. Those that need
-//! the upstream's consent are only read here; `dispatch` asks for it.
+//! Commands that the gateway answers from a client's own state, in Redis's words. Those that need the upstream's
+//! consent are only read here; the session asks for it.
 
 use pool::Facts;
 use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
 };
-use settings::SessionSettings;
 
 use crate::{
-    client::state::ClientState,
-    command::{class::Here, embedded_limits},
-    console::command::{self, Ask},
-    local_reply::{client_commands, info},
-    observe::registry::Entry,
-    session::context::Context,
+    command::{class::Local, embedded_limits},
+    console::command,
+    local_reply::{
+        client_commands, info,
+        requester::{Hello, NextStep, Requester},
+    },
     wording::errors,
 };
 
-/// What is left to do after a request was read.
-#[derive(PartialEq, Eq)]
-pub(crate) enum After {
-    /// Nothing: the reply, if there is one, is written.
-    Answered,
-    /// Close once the reply is out.
-    Close,
-    /// Enter a database, which has to exist.
-    Select(u32),
-    /// Answer `HELLO`, with what the upstream says of itself.
-    Hello(Hello),
-    /// Take back all state.
-    Reset,
-    /// Answer an operator.
-    Console(Ask),
-    /// Show the gateway's section of `INFO`, after what the upstream answers to this.
-    Info(Vec<u8>),
-    /// Have the upstream unblock one of its connections.
-    Unblock(Vec<u8>),
-}
-
-/// A `HELLO` in order, not in force yet.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Hello {
-    /// The version asked for, if one was.
-    pub(crate) protocol: Option<Protocol>,
-    /// `SETNAME`.
-    pub(crate) name: Option<Vec<u8>>,
-    /// The user of an `AUTH` with the right password.
-    pub(crate) user: Option<String>,
-}
-
-/// A session as its commands see it.
-pub(crate) struct Who<'s> {
-    pub(crate) state: &'s mut ClientState,
-    pub(crate) entry: &'s Entry,
-    pub(crate) context: &'s Context,
-    /// The size of the transaction that is being executed, if one is.
-    pub(crate) executing: Option<usize>,
-    pub(crate) settings: &'s SessionSettings,
-}
-
-impl<'s> Who<'s> {
-    /// A session that executes no transaction.
-    pub(crate) fn new(
-        state: &'s mut ClientState,
-        entry: &'s Entry,
-        context: &'s Context,
-        settings: &'s SessionSettings,
-    ) -> Self {
-        Self { state, entry, context, executing: None, settings }
-    }
-}
-
-impl Who<'_> {
-    /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
-    pub(crate) fn is_admin(&self) -> bool {
-        match &self.state.user {
-            Some(user) => self.settings.admins.contains(user),
-            None => !self.settings.users.are_required() && self.entry.address.ip().to_canonical().is_loopback(),
-        }
-    }
-}
-
 /// Answers `request` into `out`, or says what else it takes.
-pub(crate) fn answer(here: Here, request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
-    let (protocol, len) = (who.state.needs.protocol, request.len());
-    match here {
-        Here::Quit => {
+pub(crate) fn answer(
+    local: Local,
+    request: &Request<'_>,
+    requester: &mut Requester<'_>,
+    out: &mut Vec<u8>,
+) -> NextStep {
+    let (protocol, len) = (requester.state.needs.protocol, request.len());
+    match local {
+        Local::Quit => {
             write_simple(out, "OK");
-            return After::Close;
+            return NextStep::Close;
         }
-        Here::Reset if len == 1 => return After::Reset,
-        Here::Reset => write_error(out, &errors::wrong_arity("reset")),
-        Here::Select => return select(request, out),
-        Here::Hello => return hello(request, who, out),
-        Here::Auth => auth(request, who, out),
-        Here::Ping if len > 2 => write_error(out, &errors::wrong_arity("ping")),
-        Here::Ping => match request.arg(1) {
+        Local::Reset if len == 1 => return NextStep::Reset,
+        Local::Reset => write_error(out, &errors::wrong_arity("reset")),
+        Local::Select => return select(request, out),
+        Local::Hello => return hello(request, requester, out),
+        Local::Auth => auth(request, requester, out),
+        Local::Ping if len > 2 => write_error(out, &errors::wrong_arity("ping")),
+        Local::Ping => match request.arg(1) {
             None => write_simple(out, "PONG"),
             Some(message) => write_bulk(out, message),
         },
-        Here::Echo if len != 2 => write_error(out, &errors::wrong_arity("echo")),
-        Here::Echo => write_bulk(out, request.arg(1).unwrap_or_default()),
-        Here::EmbeddedFault => write_error(out, &embedded_limits::fault(request).unwrap_or_default()),
-        Here::DiscardWithoutMulti if len != 1 => write_error(out, &errors::wrong_arity("discard")),
-        Here::DiscardWithoutMulti => write_error(out, "ERR DISCARD without MULTI"),
-        Here::Unwatch if len != 1 => write_error(out, &errors::wrong_arity("unwatch")),
-        Here::Unwatch => write_simple(out, "OK"),
-        Here::Unsubscribe => unsubscribe(request, protocol, out),
-        Here::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
-        Here::Info => return After::Info(info::upstreams_part(request)),
-        Here::Respool => match command::read(request, who) {
-            Ok(ask) => return After::Console(ask),
+        Local::Echo if len != 2 => write_error(out, &errors::wrong_arity("echo")),
+        Local::Echo => write_bulk(out, request.arg(1).unwrap_or_default()),
+        Local::EmbeddedFault => write_error(out, &embedded_limits::fault(request).unwrap_or_default()),
+        Local::DiscardWithoutMulti if len != 1 => write_error(out, &errors::wrong_arity("discard")),
+        Local::DiscardWithoutMulti => write_error(out, "ERR DISCARD without MULTI"),
+        Local::Unwatch if len != 1 => write_error(out, &errors::wrong_arity("unwatch")),
+        Local::Unwatch => write_simple(out, "OK"),
+        Local::Unsubscribe => unsubscribe(request, protocol, out),
+        Local::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
+        Local::Info => return NextStep::Info(info::upstreams_part(request)),
+        Local::Respool => match command::read(request, requester.is_admin()) {
+            Ok(ask) => return NextStep::Console(ask),
             Err(error) => write_error(out, &error),
         },
-        Here::ClientId
-        | Here::ClientGetName
-        | Here::ClientSetName
-        | Here::ClientSetInfo
-        | Here::ClientReply
-        | Here::ClientList
-        | Here::ClientInfo
-        | Here::ClientKill
-        | Here::ClientUnblock
-        | Here::ClientNoEvict
-        | Here::ClientUnknown => return client_commands::answer(here, request, who, out),
+        Local::ClientId
+        | Local::ClientGetName
+        | Local::ClientSetName
+        | Local::ClientSetInfo
+        | Local::ClientReply
+        | Local::ClientList
+        | Local::ClientInfo
+        | Local::ClientKill
+        | Local::ClientUnblock
+        | Local::ClientNoEvict
+        | Local::ClientUnknown => return client_commands::answer(local, request, requester, out),
     }
-    After::Answered
+    NextStep::Answered
 }
 
-fn select(request: &Request<'_>, out: &mut Vec<u8>) -> After {
+fn select(request: &Request<'_>, out: &mut Vec<u8>) -> NextStep {
     let number = parse_integer(request.arg(1).unwrap_or_default()).and_then(|number| i32::try_from(number).ok());
     match number.map(u32::try_from) {
         _ if request.len() != 2 => write_error(out, &errors::wrong_arity("select")),
-        Some(Ok(db)) => return After::Select(db),
+        Some(Ok(db)) => return NextStep::Select(db),
         Some(Err(_)) => write_error(out, "ERR DB index is out of range"),
         None => write_error(out, "ERR value is not an integer or out of range"),
     }
-    After::Answered
+    NextStep::Answered
 }
 
-fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
-    let users = &who.settings.users;
+fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
+    let users = &requester.settings.users;
     let (name, password) = match request.len() {
         2 if !users.are_required() => {
             let text = "ERR AUTH <password> called without any password configured for the default user. \
@@ -154,27 +94,27 @@ fn auth(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) {
         _ => return write_error(out, "ERR syntax error"),
     };
     if users.admit(name, password.unwrap_or_default()) {
-        who.state.log_in(settings::user_name(name));
+        requester.state.log_in(settings::user_name(name));
         write_simple(out, "OK");
     } else {
-        write_error(out, login_failed(who));
+        write_error(out, login_failed(requester));
     }
 }
 
 /// Takes note of a wrong password; what its sender is told, once it has waited for that.
-fn login_failed(who: &mut Who<'_>) -> &'static str {
-    tracing::warn!(client = who.entry.id, address = %who.entry.address, "login refused");
-    who.context.counts.logins_refused.add(1);
-    if who.settings.users.are_required() {
-        who.state.failed_logins.add();
+fn login_failed(requester: &mut Requester<'_>) -> &'static str {
+    tracing::warn!(client = requester.entry.id(), address = %requester.entry.address(), "login refused");
+    requester.published.counts.logins_refused.add_one();
+    if requester.settings.users.are_required() {
+        requester.state.failed_logins.add();
     }
     errors::WRONG_PASSWORD
 }
 
-fn hello(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
+fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) -> NextStep {
     let mut fail = |text: &str| {
         write_error(out, text);
-        After::Answered
+        NextStep::Answered
     };
     let mut hello = Hello { protocol: None, name: None, user: None };
     if let Some(version) = request.arg(1) {
@@ -188,8 +128,8 @@ fn hello(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
     let mut at = 2;
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
-            if !who.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
-                return fail(login_failed(who));
+            if !requester.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
+                return fail(login_failed(requester));
             }
             hello.user = Some(settings::user_name(request.arg(at + 1)));
             at += 3;
@@ -204,8 +144,8 @@ fn hello(request: &Request<'_>, who: &mut Who<'_>, out: &mut Vec<u8>) -> After {
             return fail(&format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
         }
     }
-    if who.state.authenticated || hello.user.is_some() {
-        After::Hello(hello)
+    if requester.state.authenticated || hello.user.is_some() {
+        NextStep::Hello(hello)
     } else {
         fail(errors::HELLO_WITHOUT_LOGIN)
     }
@@ -228,22 +168,22 @@ fn unsubscribe(request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
 }
 
 /// Puts a `HELLO` in force and answers it as the upstream answered it, with the client's own id.
-pub(crate) fn greet(hello: Hello, facts: &Facts, who: &mut Who<'_>, out: &mut Vec<u8>) {
-    let protocol = hello.protocol.unwrap_or(who.state.needs.protocol);
+pub(crate) fn greet(hello: Hello, facts: &Facts, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
+    let protocol = hello.protocol.unwrap_or(requester.state.needs.protocol);
     if !facts.speaks(protocol) {
         return write_error(out, "NOPROTO unsupported protocol version");
     }
-    who.state.needs.protocol = protocol;
+    requester.state.needs.protocol = protocol;
     if let Some(user) = hello.user {
-        who.state.log_in(user);
+        requester.state.log_in(user);
     }
     if let Some(name) = hello.name {
-        who.entry.renamed(&name);
-        who.state.name = name;
+        requester.entry.renamed(&name);
+        requester.state.name = name;
     }
-    match facts.hello(protocol, who.state.id) {
+    match facts.hello(protocol, requester.state.id) {
         Some(reply) => out.extend_from_slice(&reply),
-        None => plain_hello(who.state.id, out),
+        None => plain_hello(requester.state.id, out),
     }
 }
 

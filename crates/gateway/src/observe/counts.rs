@@ -1,6 +1,6 @@
 //! What the gateway counts beside the pool. Relaxed additions; read by the console and the metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pool::Tally;
 
@@ -11,11 +11,26 @@ use crate::command::class::Reason;
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    pub(crate) fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
+    /// Counts one more; how many there were.
+    pub(crate) fn add_one(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that is set anew whenever it changes.
+#[derive(Debug, Default)]
+pub(crate) struct Level(AtomicUsize);
+
+impl Level {
+    pub(crate) fn set(&self, number: usize) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -53,6 +68,7 @@ impl Fault {
 }
 
 /// Since the start.
+// Open: each field is a counter with methods of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// Clients that were let in.
@@ -65,8 +81,10 @@ pub(crate) struct Counts {
     pub(crate) here: Tally,
     /// Requests that no client may send.
     pub(crate) refused: Tally,
-    /// Configurations that were refused.
-    pub(crate) reloads_refused: Count,
+    /// Subscribers that were closed because they were too slow.
+    pub(crate) subscribers_overrun: Count,
+    /// Names that are subscribed for all clients together.
+    pub(crate) subscriptions: Level,
     /// In the order of [`Reason::ALL`].
     exclusive: [Tally; Reason::ALL.len()],
     /// In the order of [`Fault::ALL`].
@@ -80,7 +98,7 @@ impl Counts {
     }
 
     pub(crate) fn fault(&self, fault: Fault) {
-        self.faults[fault as usize].add(1);
+        self.faults[fault as usize].add_one();
     }
 
     /// How often each has happened.

@@ -38,7 +38,9 @@ impl Export {
         use opentelemetry::trace::TracerProvider;
         use tracing_subscriber::filter::{LevelFilter, Targets};
 
-        let spans = Targets::new().with_target("respool::spans", LevelFilter::TRACE);
+        use crate::observe::spans;
+
+        let spans = Targets::new().with_target(spans::TARGET, LevelFilter::TRACE);
         let tracer = self.provider.tracer("respool");
         tracing_opentelemetry::layer().with_tracer(tracer).with_filter(spans).boxed()
     }

@@ -4,6 +4,8 @@
 pub(crate) mod counts;
 pub(crate) mod export;
 pub(crate) mod logs;
+pub(crate) mod presence;
+pub(crate) mod published;
 pub(crate) mod registry;
 pub(crate) mod slow_args;
 pub(crate) mod slow_log;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
-use pool::Progress;
+use pool::{Progress, Stage};
 use resp::Protocol;
 
 use crate::command::class::Reason;
@@ -31,22 +31,22 @@ pub(crate) enum Asked {
 /// One session, as others see it.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// As `CLIENT ID` says it.
-    pub(crate) id: u64,
-    pub(crate) address: SocketAddr,
-    pub(crate) since: Instant,
+    id: u64,
+    address: SocketAddr,
+    since: Instant,
     /// The upstream's id of the connection on which the session is blocked, or 0.
-    pub(crate) blocked_on: AtomicI64,
+    blocked_on: AtomicI64,
     /// The upstream's id of the exclusive connection that the session borrowed last, or 0.
-    pub(crate) lent_id: AtomicI64,
+    lent_id: AtomicI64,
     /// How far its job has come.
-    pub(crate) progress: Arc<Progress>,
+    progress: Arc<Progress>,
     details: Mutex<Details>,
     asked: AtomicU8,
     waker: AtomicWaker,
 }
 
 /// What changes about a session, as `CLIENT LIST` shows it.
+// Open: a plain value, written by the session and read by those who look on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Details {
     pub(crate) name: Vec<u8>,
@@ -61,6 +61,46 @@ pub(crate) struct Details {
 }
 
 impl Entry {
+    /// As `CLIENT ID` says it.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where the client is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// When the client came.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// How far the session's job has come.
+    pub(crate) fn stage(&self) -> Stage {
+        self.progress.stage()
+    }
+
+    /// The upstream's id of the connection on which the session is blocked, if it is.
+    pub(crate) fn blocked_on(&self) -> Option<i64> {
+        Some(self.blocked_on.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+
+    /// The session is blocked on the connection of that id, or on none.
+    pub(crate) fn blocks_on(&self, upstream_id: Option<i64>) {
+        self.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+    }
+
+    /// The upstream's id of the exclusive connection that the session borrowed last, if there was one.
+    pub(crate) fn lent_id(&self) -> Option<i64> {
+        Some(self.lent_id.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+
+    /// The session borrows the connection of that id.
+    pub(crate) fn borrows(&self, upstream_id: Option<i64>) {
+        self.lent_id.store(upstream_id.unwrap_or(0), Ordering::Release);
+    }
+
     /// What the session is asked to do. The task is woken when that changes.
     pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Asked {
         self.waker.register(cx.waker());

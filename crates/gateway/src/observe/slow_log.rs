@@ -10,28 +10,23 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pool::{Spent, micros};
+use pool::Spent;
 use settings::SlowLogSettings;
-use tokio::time::Instant;
 
-use crate::{
-    console::rows::{Cell, Row, number, text},
-    exclusive::request::Single,
-    observe::slow_args,
-    session::session::Session,
-};
+use crate::observe::{registry::Entry, slow_args};
 
 /// Who was slow, and with what.
-#[derive(Debug)]
-struct Entry {
-    id: u64,
+// Open: a plain value, made here and shown by the console.
+#[derive(Debug, Clone)]
+pub(crate) struct SlowBurst {
+    pub(crate) id: u64,
     /// Seconds since 1970, at the end.
-    time: u64,
-    spent: Spent,
-    requests: u32,
-    args: Vec<String>,
-    address: String,
-    name: String,
+    pub(crate) time: u64,
+    pub(crate) spent: Spent,
+    pub(crate) requests: u32,
+    pub(crate) args: Vec<String>,
+    pub(crate) address: String,
+    pub(crate) name: String,
 }
 
 /// See the module's documentation.
@@ -41,7 +36,7 @@ pub(crate) struct SlowLog(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     /// The newest first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<SlowBurst>,
     /// Slow bursts so far, those included that were not kept.
     count: u64,
     /// The second of the last entry, and how many entries it has got.
@@ -50,6 +45,24 @@ struct Kept {
 }
 
 impl SlowLog {
+    /// Adds a burst of `client` that was slow and wanted `due` replies. `requests` are empty where it was given up,
+    /// and they with it.
+    #[cold]
+    pub(crate) fn add(&self, client: &Entry, requests: &[u8], due: u32, spent: Spent, settings: SlowLogSettings) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let Some(id) = self.admit(time, settings) else { return };
+        let burst = SlowBurst {
+            id,
+            time,
+            spent,
+            requests: due,
+            args: slow_args::shown(requests),
+            address: client.address().to_string(),
+            name: String::from_utf8_lossy(&client.details().name).into_owned(),
+        };
+        self.keep(burst, settings);
+    }
+
     /// Counts a slow burst; its id, if it is to be kept. When everything is slow, writing it all down must not
     /// make it slower: as many entries a second as there is room for are enough.
     fn admit(&self, second: u64, settings: SlowLogSettings) -> Option<u64> {
@@ -62,15 +75,15 @@ impl SlowLog {
         (kept.in_second <= settings.entries_max).then_some(kept.count - 1)
     }
 
-    fn keep(&self, entry: Entry, settings: SlowLogSettings) {
+    fn keep(&self, entry: SlowBurst, settings: SlowLogSettings) {
         let mut kept = self.lock();
         kept.entries.push_front(entry);
         kept.entries.truncate(settings.entries_max);
     }
 
     /// The newest `count` entries.
-    pub(crate) fn rows(&self, count: usize) -> Vec<Row> {
-        self.lock().entries.iter().take(count).map(Entry::row).collect()
+    pub(crate) fn newest(&self, count: usize) -> Vec<SlowBurst> {
+        self.lock().entries.iter().take(count).cloned().collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -86,58 +99,13 @@ impl SlowLog {
     }
 }
 
-impl Entry {
-    fn row(&self) -> Row {
-        vec![
-            ("id", number(self.id)),
-            ("time", number(self.time)),
-            ("total_us", number(self.spent.total_us)),
-            ("queue_us", number(self.spent.queue_us)),
-            ("upstream_us", number(self.spent.upstream_us())),
-            ("requests", number(self.requests)),
-            ("command", Cell::List(self.args.clone())),
-            ("addr", text(self.address.as_str())),
-            ("name", text(self.name.as_str())),
-        ]
-    }
-}
-
-impl<S> Session<S> {
-    /// Adds what was executed on an exclusive connection from `began` on, if it was slow.
-    pub(crate) fn note_if_slow(&self, single: &Single, began: Instant) {
-        let queue_us = micros(single.waited);
-        let spent = Spent { queue_us, total_us: queue_us.saturating_add(micros(began.elapsed())) };
-        if spent.total_us >= self.settings.slow_log.threshold_us && !single.waits() {
-            self.note_slow(&single.requests, single.due, spent);
-        }
-    }
-
-    /// Adds a slow burst to the log. `requests` are empty where it was given up, and they with it.
-    #[cold]
-    pub(crate) fn note_slow(&self, requests: &[u8], due: u32, spent: Spent) {
-        let settings = self.settings.slow_log;
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let Some(id) = self.context.slow_log.admit(time, settings) else { return };
-        let entry = Entry {
-            id,
-            time,
-            spent,
-            requests: due,
-            args: slow_args::shown(requests),
-            address: self.entry.address.to_string(),
-            name: String::from_utf8_lossy(&self.entry.details().name).into_owned(),
-        };
-        self.context.slow_log.keep(entry, settings);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(id: u64) -> Entry {
+    fn burst(id: u64) -> SlowBurst {
         let spent = Spent { queue_us: 1, total_us: 3 };
-        Entry { id, time: 0, spent, requests: 1, args: vec![], address: String::new(), name: String::new() }
+        SlowBurst { id, time: 0, spent, requests: 1, args: vec![], address: String::new(), name: String::new() }
     }
 
     #[test]
@@ -145,13 +113,13 @@ mod tests {
         let (log, settings) = (SlowLog::default(), SlowLogSettings { threshold_us: 0, entries_max: 2 });
         for second in [7, 7, 7, 8] {
             if let Some(id) = log.admit(second, settings) {
-                log.keep(entry(id), settings);
+                log.keep(burst(id), settings);
             }
         }
-        let ids: Vec<_> = log.rows(9).into_iter().map(|row| row[0].1.clone()).collect();
-        assert_eq!(ids, [number(3), number(1)], "2 was one too many in its second");
-        assert_eq!(log.rows(1).len(), 1);
-        assert_eq!(log.rows(1)[0][4], ("upstream_us", number(2)));
+        let ids: Vec<_> = log.newest(9).into_iter().map(|burst| burst.id).collect();
+        assert_eq!(ids, [3, 1], "2 was one too many in its second");
+        assert_eq!(log.newest(1).len(), 1);
+        assert_eq!(log.newest(1)[0].spent.upstream_us(), 2);
         log.reset();
         assert_eq!((log.len(), log.admit(9, settings)), (0, Some(4)), "ids go on");
     }

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use pool::{Burst, Caller, JobError};
 use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
 
-/// What a log filter calls them, wherever this file stands.
-const TARGET: &str = "respool::spans";
+/// What log filters and exports call them, wherever this file stands.
+pub(crate) const TARGET: &str = "respool::spans";
 
 /// From a client's coming to its going.
 pub(crate) fn session(client: u64, address: SocketAddr) -> Span {

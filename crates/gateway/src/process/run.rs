@@ -10,10 +10,13 @@ use settings::{Config, GatewaySettings};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    config::operator::Operator,
-    console::http::server::Http,
+    config::{
+        in_force::InForce,
+        operator::{Operator, Outside},
+    },
+    console::http::{server::Http, source::Source},
     listener::{accept::Listener, threads::Threads},
-    observe::logs::Logs,
+    observe::{logs::Logs, published::Published},
     process::{
         args::Args,
         descriptors,
@@ -22,8 +25,8 @@ use crate::{
         signals::{Signal, Signals},
         systemd,
     },
-    pubsub::{directory::Feeds, shared_connection::SharedPubSub},
-    session::context::Context,
+    pubsub::{directory::Directory, shared_connection::SharedPubSub},
+    session::opener::Opener,
 };
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
@@ -48,23 +51,24 @@ pub(crate) async fn run(
         None => None,
     };
     let pool = Pool::start_on(threads.runtimes(), settings.pool.clone());
-    let feeds = settings.shared_pubsub.map(|settings| Arc::new(Feeds::new(settings)));
-    let shared_pubsub = feeds.as_ref().map(|feeds| SharedPubSub::start(Arc::clone(feeds), pool.caller()));
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
-    let operator = Operator::new(args, config, settings.clone(), pool.control(), embedded_at, logs);
-    let context = Arc::new(Context::new(operator, feeds));
+    let outside = Outside::new(move || args.config(), move |settings| logs.refilter(settings));
+    let operator = Arc::new(Operator::new(outside, config, settings.clone(), pool.control(), embedded_at));
+    let published = Arc::<Published>::default();
+    let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
+    let shared_pubsub = directory
+        .as_ref()
+        .map(|directory| SharedPubSub::start(Arc::clone(directory), pool.caller(), operator.follow()));
     let callers = (0..threads.runtimes().len()).map(|thread| pool.caller_on(thread)).collect();
+    let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
     let bound = match inherited {
-        Some(socket) => Listener::inherit(socket, Arc::clone(&context), threads, callers),
-        None => Listener::bind(&settings.listen, settings.reuse_port, Arc::clone(&context), threads, callers),
+        Some(socket) => Listener::inherit(socket, opener, threads, callers),
+        None => Listener::bind(&settings.listen, settings.reuse_port, opener, threads, callers),
     };
     let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
     // Ends with us, so that a drain can be watched.
     let mut http = JoinSet::new();
-    if let Some((address, bounds)) = settings.http.clone() {
-        let bound = Http::bind(address, bounds, Arc::clone(&context)).await;
-        let bound = bound.with_context(|| format!("cannot listen on {address} for metrics"))?;
-        tracing::info!(metrics = %bound.local_addr()?, "metrics are there");
+    if let Some(bound) = bind_http(&settings, Source::new(&operator, &published)).await? {
         http.spawn(bound.run());
     }
     let listen = listener.local_addr().context("cannot listen")?;
@@ -78,15 +82,16 @@ pub(crate) async fn run(
 
     systemd::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
-        reason = obey(&mut signals, watch.as_ref(), &context) => reason,
+        reason = obey(&mut signals, watch.as_ref(), &operator) => reason,
+        () = wake_sessions(operator.follow(), &published) => unreachable!("it never ends"),
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
         () = systemd::keep_alive() => unreachable!("it never ends"),
     };
-    let clients = context.registry.len();
+    let clients = published.registry.len();
     tracing::info!(signal = reason, clients, "draining");
     systemd::stopping();
-    context.operator.pool.resume();
-    let deadline = Instant::now() + context.operator.settings().grace_period;
+    operator.pool().resume();
+    let deadline = Instant::now() + operator.settings().grace_period;
     let abandoned = tokio::select! {
         abandoned = drain(listener, shared_pubsub, pool, deadline) => abandoned,
         signal = signals.end() => {
@@ -105,9 +110,18 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where metrics are shown, if anywhere.
+async fn bind_http(settings: &GatewaySettings, source: Source) -> anyhow::Result<Option<Http>> {
+    let Some((address, bounds)) = settings.http.clone() else { return Ok(None) };
+    let bound = Http::bind(address, bounds, source).await;
+    let bound = bound.with_context(|| format!("cannot listen on {address} for metrics"))?;
+    tracing::info!(metrics = %bound.local_addr()?, "metrics are there");
+    Ok(Some(bound))
+}
+
 /// Reloads when a signal asks for it or the file has changed, until a signal, or the console, asks for the end; its
 /// name.
-async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, context: &Context) -> &'static str {
+async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, operator: &Operator) -> &'static str {
     loop {
         let file_changed = async {
             match watch {
@@ -119,11 +133,20 @@ async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, context: &Contex
             signal = signals.next() => match signal {
                 Signal::End(name) => return name,
                 // What became of it is logged.
-                Signal::Reload => drop(context.reload()),
+                Signal::Reload => drop(operator.reload()),
             },
-            () = file_changed => drop(context.reload()),
-            () = context.operator.end.notified() => return "RESPOOL DRAIN",
+            () = file_changed => drop(operator.reload()),
+            () = operator.ended() => return "RESPOOL DRAIN",
         }
+    }
+}
+
+/// Has sessions look at what is in force whenever it is new: quiet ones have time-outs that may have changed. Never
+/// returns.
+async fn wake_sessions(mut settings: InForce, published: &Published) {
+    loop {
+        settings.changed().await;
+        published.registry.wake_all();
     }
 }
 

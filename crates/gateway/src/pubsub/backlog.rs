@@ -1,6 +1,6 @@
 //! What shared pub/sub keeps for subscribers that have not read it yet, in bytes, all channels together. When
 //! it is too much the oldest messages go, and with them the subscribers that still had to read them. Owned by
-//! the directory of `feeds`; sessions read the messages without it.
+//! `directory`; sessions read the messages without it.
 
 use std::{
     collections::VecDeque,
@@ -41,7 +41,7 @@ impl Backlog {
             && let Some((oldest, gone)) = self.messages.pop_front()
         {
             if let Some(oldest) = oldest.upgrade() {
-                gone.store(oldest.number, Ordering::Release);
+                gone.store(oldest.number(), Ordering::Release);
                 oldest.empty();
             }
         }
@@ -63,7 +63,8 @@ mod tests {
         let (mut backlog, gone) = (Backlog::new(10_000), Gone::default());
         let kept: Vec<_> = (1..=30).map(|number| backlog.keep(number, &[b'>'; 1000], &gone)).collect();
         assert!(backlog.budget.used() <= 10_000);
-        let readable: Vec<_> = kept.iter().filter(|message| message.is_there()).map(|message| message.number).collect();
+        let readable: Vec<_> =
+            kept.iter().filter(|message| message.is_there()).map(|message| message.number()).collect();
         assert_eq!(readable.first(), Some(&(gone.load(Ordering::Acquire) + 1)));
         assert_eq!(readable.last(), Some(&30));
         assert!(readable.len() >= 8, "{readable:?}");

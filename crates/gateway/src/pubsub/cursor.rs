@@ -1,11 +1,12 @@
-//! One subscription of a session in shared pub/sub: receives the messages of one feed, one ahead of the session,
-//! and knows when some of them are missed. Owned by `subscriber`.
+//! Where a session stands in the messages of one feed: receives them one ahead of the session, and knows when some
+//! are missed. Owned by `subscriber`.
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::sync::broadcast::error::TryRecvError;
+use resp::Protocol;
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
-use crate::pubsub::{backlog::Gone, directory::Receiver, message::Message};
+use crate::pubsub::{backlog::Gone, message::Message};
 
 /// Why a subscriber cannot go on: it has missed messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +21,37 @@ pub(crate) enum Missed {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Tap {
-    pub(crate) receiver: Receiver,
-    /// Received, and waiting for its turn among the messages of other taps.
-    pub(crate) head: Option<Arc<Message>>,
+pub(crate) struct Cursor {
+    receiver: Receiver<Arc<Message>>,
+    /// Received, and waiting for its turn among the messages of other cursors.
+    head: Option<Arc<Message>>,
     /// Number of the last message that has been written, or of the last before it was subscribed.
-    pub(crate) last: u64,
-    pub(crate) gone: Gone,
+    last: u64,
+    gone: Gone,
 }
 
-impl Tap {
+impl Cursor {
+    /// At the message of number `last`, which is not read any more.
+    pub(crate) fn new(receiver: Receiver<Arc<Message>>, last: u64, gone: Gone) -> Self {
+        Self { receiver, head: None, last, gone }
+    }
+
+    /// How many messages there are that have not been received.
+    pub(crate) fn behind(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// Writes the next message, which there has to be.
+    pub(crate) fn write_next(&mut self, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), Missed> {
+        if let Some(message) = self.head.take() {
+            if !message.write(out, protocol) {
+                return Err(Missed::Gone);
+            }
+            self.last = message.number();
+        }
+        Ok(())
+    }
+
     /// A message that it still had to read is gone.
     pub(crate) fn is_robbed(&self) -> bool {
         self.gone.load(Ordering::Acquire) > self.last
@@ -45,6 +67,6 @@ impl Tap {
                 Err(TryRecvError::Closed) => return Err(Missed::Ended),
             };
         }
-        Ok(self.head.as_ref().map(|message| message.number))
+        Ok(self.head.as_ref().map(|message| message.number()))
     }
 }

@@ -1,8 +1,8 @@
-//! Shared pub/sub, the part that has no I/O: which channels and patterns are subscribed at the upstream,
-//! for which sessions, and the bounded broadcast through which each of them feeds its listeners.
+//! The directory of shared subscriptions, without I/O: which channels and patterns are subscribed at the upstream,
+//! for which sessions, and the bounded broadcast (a feed) through which each name's messages reach its listeners.
 //!
-//! Sessions join and leave; the task in `shared_pubsub`, which owns the connection, asks what to send and
-//! tells what came. Both do so in short turns at one lock; messages are taken without it.
+//! Sessions join and leave; the task in `shared_connection` asks what to send and tells what came. Both do so in
+//! short turns at one lock; messages are taken without it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,15 +18,13 @@ use settings::PubSubSettings;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
-    observe::registry::Entry,
+    observe::{published::Published, registry::Entry},
     pubsub::{
         backlog::{Backlog, Gone},
+        cursor::Cursor,
         message::{Kind, Message, Name},
     },
 };
-
-/// What a listener receives from.
-pub(crate) type Receiver = broadcast::Receiver<Arc<Message>>;
 
 /// Whether names that a session has joined can be confirmed to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,18 +72,18 @@ pub(crate) enum Asked {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Feeds {
-    directory: Mutex<Directory>,
+pub(crate) struct Directory {
+    contents: Mutex<Contents>,
     /// There are requests to send.
-    pub(crate) changed: Notify,
+    changed: Notify,
     /// Number of the last message that has been handed to its feed, as have all before it.
     published: AtomicU64,
-    /// Sessions closed because they were too slow.
-    overrun: AtomicU64,
-    pub(crate) settings: PubSubSettings,
+    settings: PubSubSettings,
+    /// Where others see how many feeds there are and what became of slow listeners.
+    seen_by: Arc<Published>,
 }
 
-struct Directory {
+struct Contents {
     backlog: Backlog,
     feeds: [HashMap<Arc<[u8]>, Feed>; 3],
     /// Feeds whose subscription at the upstream may not be what it should be.
@@ -94,14 +92,14 @@ struct Directory {
     down: Option<Arc<str>>,
 }
 
-impl fmt::Debug for Directory {
+impl fmt::Debug for Contents {
     /// Not the names, which are clients'.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
+        f.debug_struct("Contents").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
     }
 }
 
-impl Directory {
+impl Contents {
     fn len(&self) -> usize {
         self.feeds.iter().map(HashMap::len).sum()
     }
@@ -123,10 +121,10 @@ impl Feed {
     }
 }
 
-impl Feeds {
-    pub(crate) fn new(settings: PubSubSettings) -> Self {
+impl Directory {
+    pub(crate) fn new(settings: PubSubSettings, seen_by: Arc<Published>) -> Self {
         Self {
-            directory: Mutex::new(Directory {
+            contents: Mutex::new(Contents {
                 backlog: Backlog::new(settings.backlog_bytes_max),
                 feeds: Default::default(),
                 changed: HashSet::new(),
@@ -134,13 +132,13 @@ impl Feeds {
             }),
             changed: Notify::new(),
             published: AtomicU64::new(0),
-            overrun: AtomicU64::new(0),
             settings,
+            seen_by,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Number of the last message there is.
@@ -148,14 +146,23 @@ impl Feeds {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Counts a session that was too slow; how many there were.
-    pub(crate) fn count_overrun(&self) -> u64 {
-        self.overrun.fetch_add(1, Ordering::Relaxed) + 1
+    pub(crate) fn settings(&self) -> &PubSubSettings {
+        &self.settings
     }
 
-    /// Sessions that were too slow, since the start.
-    pub(crate) fn overrun(&self) -> u64 {
-        self.overrun.load(Ordering::Relaxed)
+    /// Waits until there are requests to send. Cancel-safe.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Counts a session that was too slow; how many there were.
+    pub(crate) fn count_overrun(&self) -> u64 {
+        self.seen_by.counts.subscribers_overrun.add_one()
+    }
+
+    /// Lets others see how many feeds there are.
+    fn show(&self, contents: &Contents) {
+        self.seen_by.counts.subscriptions.set(contents.len());
     }
 
     /// Channels, patterns and sharded channels for which there is a feed.
@@ -163,11 +170,12 @@ impl Feeds {
         self.lock().len()
     }
 
-    /// Makes a session a listener of `name`, of what comes after the message of that number; `None` when there are as many feeds as there may be.
-    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<(Receiver, Gone, u64)> {
-        let mut directory = self.lock();
-        let full = directory.len() >= self.settings.subscriptions_max;
-        if directory.feed(name).is_none() {
+    /// Makes a session a listener of `name`, of what comes from now on; `None` when there are as many feeds as there
+    /// may be.
+    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<Cursor> {
+        let mut contents = self.lock();
+        let full = contents.len() >= self.settings.subscriptions_max;
+        if contents.feed(name).is_none() {
             if full {
                 return None;
             }
@@ -180,10 +188,11 @@ impl Feeds {
                 served: false,
                 fresh: false,
             };
-            directory.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), feed);
+            contents.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), feed);
+            self.show(&contents);
         }
-        let feed = directory.feed(name)?;
-        feed.listeners.insert(listener.id, Arc::clone(listener));
+        let feed = contents.feed(name)?;
+        feed.listeners.insert(listener.id(), Arc::clone(listener));
         let (receiver, gone) = (feed.sender.subscribe(), Arc::clone(&feed.gone));
         match feed.upstream {
             Upstream::Asked | Upstream::Confirmed => {}
@@ -191,26 +200,29 @@ impl Feeds {
                 if matches!(feed.upstream, Upstream::Refused(_)) {
                     feed.upstream = Upstream::Absent;
                 }
-                directory.changed.insert(name.clone());
+                contents.changed.insert(name.clone());
                 self.changed.notify_one();
             }
         }
-        Some((receiver, gone, self.published()))
+        Some(Cursor::new(receiver, self.published(), gone))
     }
 
     /// Takes a session off the listeners of `name`. The last one's leaving ends the subscription.
     pub(crate) fn leave(&self, name: &Name, id: u64) {
-        let mut directory = self.lock();
-        let Some(feed) = directory.feed(name) else { return };
+        let mut contents = self.lock();
+        let Some(feed) = contents.feed(name) else { return };
         feed.listeners.remove(&id);
         if !feed.listeners.is_empty() {
             return;
         }
         match feed.upstream {
-            Upstream::Absent | Upstream::Refused(_) if feed.outstanding == 0 => drop(directory.remove(name)),
+            Upstream::Absent | Upstream::Refused(_) if feed.outstanding == 0 => {
+                contents.remove(name);
+                self.show(&contents);
+            }
             Upstream::Absent | Upstream::Refused(_) | Upstream::Leaving => {}
             Upstream::Asked | Upstream::Confirmed => {
-                directory.changed.insert(name.clone());
+                contents.changed.insert(name.clone());
                 self.changed.notify_one();
             }
         }
@@ -218,17 +230,17 @@ impl Feeds {
 
     /// Whether all of `names` can be confirmed to a session that has joined them.
     pub(crate) fn standing<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Standing {
-        let mut directory = self.lock();
+        let mut contents = self.lock();
         let mut standing = Standing::Confirmed;
         for name in names {
-            let Some(feed) = directory.feed(name) else { return Standing::Refused("ERR no such subscription".into()) };
+            let Some(feed) = contents.feed(name) else { return Standing::Refused("ERR no such subscription".into()) };
             match &feed.upstream {
                 Upstream::Confirmed => feed.served = true,
                 Upstream::Refused(text) => return Standing::Refused(Arc::clone(text)),
                 Upstream::Absent | Upstream::Asked | Upstream::Leaving => standing = Standing::Waiting,
             }
         }
-        match (standing, &directory.down) {
+        match (standing, &contents.down) {
             (Standing::Waiting, Some(reason)) => Standing::Down(Arc::clone(reason)),
             (standing, _) => standing,
         }
@@ -237,11 +249,11 @@ impl Feeds {
     /// Writes requests for what has changed, up to about `bytes_max`, one a name, so that each has one answer.
     /// Whether there is more to write.
     pub(crate) fn requests(&self, out: &mut Vec<u8>, bytes_max: usize, asked: &mut impl Extend<Asked>) -> bool {
-        let mut directory = self.lock();
+        let mut contents = self.lock();
         while out.len() < bytes_max {
-            let Some(name) = directory.changed.iter().next().cloned() else { return false };
-            directory.changed.remove(&name);
-            let Some(feed) = directory.feed(&name) else { continue };
+            let Some(name) = contents.changed.iter().next().cloned() else { return false };
+            contents.changed.remove(&name);
+            let Some(feed) = contents.feed(&name) else { continue };
             let wanted = !feed.listeners.is_empty();
             let (state, command, ask) = match (&feed.upstream, wanted) {
                 (Upstream::Absent | Upstream::Leaving, true) => {
@@ -257,13 +269,13 @@ impl Feeds {
             write_request(out, &[command.as_bytes(), &name.bytes]);
             asked.extend([ask]);
         }
-        !directory.changed.is_empty()
+        !contents.changed.is_empty()
     }
 
     /// Whether there is something to subscribe to, or the upstream's return to be noticed.
     pub(crate) fn is_idle(&self) -> bool {
-        let directory = self.lock();
-        directory.len() == 0 && directory.down.is_none()
+        let contents = self.lock();
+        contents.len() == 0 && contents.down.is_none()
     }
 
     /// The upstream can be reached again.
@@ -274,8 +286,8 @@ impl Feeds {
     /// The connection is lost or was not to be had: every feed that has listeners is to be subscribed anew.
     /// `reason` is set when sessions that wait for confirmations should know.
     pub(crate) fn lost(&self, reason: Option<Arc<str>>) {
-        let mut directory = self.lock();
-        let Directory { feeds, changed, down, backlog: _ } = &mut *directory;
+        let mut contents = self.lock();
+        let Contents { feeds, changed, down, backlog: _ } = &mut *contents;
         let news = down.is_none() && reason.is_some();
         *down = reason;
         changed.clear();
@@ -292,18 +304,19 @@ impl Feeds {
                 }
             }
         }
+        self.show(&contents);
     }
 
     /// Takes in what came, at one go; listeners are woken when the turn ends.
     pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn { feeds: self, directory: self.lock(), number: self.published(), fresh: Vec::new(), ended: Vec::new() }
+        Turn { directory: self, contents: self.lock(), number: self.published(), fresh: Vec::new(), ended: Vec::new() }
     }
 }
 
 /// The right to tell what came from the upstream.
 pub(crate) struct Turn<'f> {
-    feeds: &'f Feeds,
-    directory: MutexGuard<'f, Directory>,
+    directory: &'f Directory,
+    contents: MutexGuard<'f, Contents>,
     number: u64,
     fresh: Vec<Name>,
     ended: Vec<Feed>,
@@ -312,13 +325,13 @@ pub(crate) struct Turn<'f> {
 impl Turn<'_> {
     /// A message for those who listen to `bytes`.
     pub(crate) fn message(&mut self, kind: Kind, bytes: &[u8], message: &[u8]) {
-        let Some((name, _)) = self.directory.feeds[kind as usize].get_key_value(bytes) else { return };
+        let Some((name, _)) = self.contents.feeds[kind as usize].get_key_value(bytes) else { return };
         let name = Name { kind, bytes: Arc::clone(name) };
         self.number += 1;
         let number = self.number;
-        let Some(gone) = self.directory.feed(&name).map(|feed| Arc::clone(&feed.gone)) else { return };
-        let message = self.directory.backlog.keep(number, message, &gone);
-        let Some(feed) = self.directory.feed(&name) else { return };
+        let Some(gone) = self.contents.feed(&name).map(|feed| Arc::clone(&feed.gone)) else { return };
+        let message = self.contents.backlog.keep(number, message, &gone);
+        let Some(feed) = self.contents.feed(&name) else { return };
         // Nobody receives it where the last listener has just left.
         let _ = feed.sender.send(message);
         if !std::mem::replace(&mut feed.fresh, true) {
@@ -329,7 +342,7 @@ impl Turn<'_> {
     /// The upstream confirmed what it was asked, or refused it with `error`.
     pub(crate) fn answered(&mut self, asked: &Asked, error: Option<Arc<str>>) {
         let (Asked::Subscribe(name) | Asked::Unsubscribe(name)) = asked else { return };
-        let Some(feed) = self.directory.feed(name) else { return };
+        let Some(feed) = self.contents.feed(name) else { return };
         feed.outstanding = feed.outstanding.saturating_sub(1);
         if feed.outstanding > 0 {
             // A later request decides.
@@ -351,19 +364,19 @@ impl Turn<'_> {
             let error = text.split(' ').next().unwrap_or_default();
             tracing::warn!(error, "subscription refused, closing its subscribers");
             self.number += 1;
-            self.ended.extend(self.directory.remove(name));
+            self.ended.extend(self.contents.remove(name));
         } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {
-            self.directory.remove(name);
+            self.contents.remove(name);
         }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.feeds.published.store(self.number, Ordering::Release);
+        self.directory.published.store(self.number, Ordering::Release);
         self.ended.iter_mut().for_each(Feed::wake);
         for name in &self.fresh {
-            if let Some(feed) = self.directory.feed(name) {
+            if let Some(feed) = self.contents.feed(name) {
                 feed.wake();
             }
         }

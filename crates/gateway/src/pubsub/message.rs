@@ -1,5 +1,5 @@
 //! What shared pub/sub passes around: the name of a channel or pattern, and a message that is written as
-//! it came, in either protocol. Used by `feeds`, `subscriber` and `shared_pubsub`.
+//! it came, in either protocol. Used by all of the room.
 
 use std::{
     fmt,
@@ -50,6 +50,7 @@ impl Kind {
 }
 
 /// A channel, pattern or sharded channel.
+// Open: a plain value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(crate) kind: Kind,
@@ -65,7 +66,7 @@ impl fmt::Debug for Name {
 
 /// A message as it came, with its place in the order of all that came.
 pub(crate) struct Message {
-    pub(crate) number: u64,
+    number: u64,
     /// `None` once it had to go.
     body: Mutex<Option<Body>>,
 }
@@ -89,6 +90,11 @@ impl Message {
     /// `message` as the upstream sent it, in either protocol.
     pub(crate) fn new(number: u64, message: &[u8], share: Share) -> Self {
         Self { number, body: Mutex::new(Some(Body { bytes: message.into(), _share: share })) }
+    }
+
+    /// Its place in the order of all that came.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Body>> {

@@ -1,10 +1,12 @@
-//! Shared pub/sub: one upstream subscription for all subscribers of a name. Called by `session`; its connection
-//! is run by `process`.
+//! Shared pub/sub: one upstream subscription for all subscribers of a name. Owns the directory of what is subscribed
+//! (`directory`), the connection that brings the messages (`shared_connection`, run by `process`) and what a session
+//! has of them (`subscriptions`). Called by `session` and `exclusive`. May use the client's wire.
 
-pub(crate) mod backlog;
-pub(crate) mod cursor;
+mod backlog;
+mod cursor;
 pub(crate) mod directory;
-pub(crate) mod message;
+mod message;
+pub(crate) mod request;
 pub(crate) mod shared_connection;
-pub(crate) mod subscriber;
+mod subscriber;
 pub(crate) mod subscriptions;

@@ -1,6 +1,6 @@
 //! Shared pub/sub, the part with I/O: the task that owns the upstream connection `respool-pubsub`. It
 //! connects when there is something to subscribe to, brings the upstream's subscriptions in line with
-//! what `feeds` says, hands messages over, and does all of it again after a loss. The gateway ends it.
+//! what `directory` says, hands messages over, and does all of it again after a loss. The gateway ends it.
 //!
 //! It waits for one of three: messages, changes to send, or the time to ask for a sign of life.
 
@@ -14,9 +14,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::pubsub::{
-    directory::{Asked, Feeds},
-    message::Kind,
+use crate::{
+    config::in_force::InForce,
+    pubsub::{
+        directory::{Asked, Directory},
+        message::Kind,
+    },
 };
 
 /// As the upstream's `CLIENT LIST` shows the connection.
@@ -49,8 +52,8 @@ pub(crate) struct SharedPubSub {
 
 impl SharedPubSub {
     /// Starts it; it connects once there is a subscription.
-    pub(crate) fn start(feeds: Arc<Feeds>, caller: Caller) -> Self {
-        Self { task: tokio::spawn(keep_running(feeds, caller)) }
+    pub(crate) fn start(directory: Arc<Directory>, caller: Caller, settings: InForce) -> Self {
+        Self { task: tokio::spawn(keep_running(directory, caller, settings)) }
     }
 
     /// Ends it and closes its connection, after the sessions have ended.
@@ -62,46 +65,48 @@ impl SharedPubSub {
 }
 
 /// Starts the task anew if it panics, which is a bug; sessions keep what they had.
-async fn keep_running(feeds: Arc<Feeds>, caller: Caller) {
+async fn keep_running(directory: Arc<Directory>, caller: Caller, settings: InForce) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(run(Arc::clone(&feeds), caller.clone()));
+        tasks.spawn(run(Arc::clone(&directory), caller.clone(), settings.clone()));
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "shared pub/sub ended unexpectedly, starting it anew");
-            feeds.lost(None);
+            directory.lost(None);
         }
     }
 }
 
-async fn run(feeds: Arc<Feeds>, caller: Caller) {
+async fn run(directory: Arc<Directory>, caller: Caller, mut settings: InForce) {
     let mut attempts = Attempts::default();
     loop {
-        while feeds.is_idle() {
-            feeds.changed.notified().await;
+        while directory.is_idle() {
+            directory.changed().await;
         }
         match caller.open_standing(NAME, &mut attempts).await {
             Ok(standing) => {
-                feeds.up();
-                tracing::info!(subscriptions = feeds.len(), "shared pub/sub connected");
-                let mut link = Link::new(standing, &feeds);
-                let lost = link.serve(&mut attempts).await;
-                drop(link);
-                feeds.lost(None);
-                tracing::warn!(reason = %lost, subscriptions = feeds.len(), "shared pub/sub connection lost");
+                directory.up();
+                tracing::info!(subscriptions = directory.len(), "shared pub/sub connected");
+                let mut connection = Connection::new(standing, &directory, &mut settings);
+                let lost = connection.serve(&mut attempts).await;
+                drop(connection);
+                directory.lost(None);
+                tracing::warn!(reason = %lost, subscriptions = directory.len(), "shared pub/sub connection lost");
             }
             Err(error) => {
                 tracing::debug!(%error, "shared pub/sub cannot connect");
-                feeds.lost(Some(error.to_string().into()));
+                directory.lost(Some(error.to_string().into()));
             }
         }
     }
 }
 
 /// A connection in use.
-struct Link<'f> {
+struct Connection<'f> {
     standing: Standing,
-    feeds: &'f Feeds,
+    directory: &'f Directory,
+    /// Told when others are in force, which may name another upstream.
+    settings: &'f mut InForce,
     /// In the order in which they will be answered.
     asked: VecDeque<Asked>,
     input: Vec<u8>,
@@ -117,12 +122,13 @@ enum Event {
     Quiet,
 }
 
-impl<'f> Link<'f> {
-    fn new(standing: Standing, feeds: &'f Feeds) -> Self {
+impl<'f> Connection<'f> {
+    fn new(standing: Standing, directory: &'f Directory, settings: &'f mut InForce) -> Self {
         let now = Instant::now();
         Self {
             standing,
-            feeds,
+            directory,
+            settings,
             asked: VecDeque::new(),
             input: Vec::new(),
             came: Vec::new(),
@@ -159,7 +165,7 @@ impl<'f> Link<'f> {
         let deadline = self.deadline();
         let (input, came, standing) = (&mut self.input, &mut self.came, &mut self.standing);
         // Half of what a listener may be behind.
-        let messages_max = (self.feeds.settings.backlog_messages / 2).max(1);
+        let messages_max = (self.directory.settings().backlog_messages / 2).max(1);
         let messages = poll_fn(|cx| {
             while came.len() < messages_max && input.len() < TURN_BYTES {
                 let from = input.len();
@@ -175,7 +181,8 @@ impl<'f> Link<'f> {
         });
         tokio::select! {
             came = messages => came,
-            () = self.feeds.changed.notified() => Ok(Event::Changed),
+            () = self.directory.changed() => Ok(Event::Changed),
+            () = self.settings.changed() => Ok(Event::Changed),
             () = sleep_until(deadline) => Ok(Event::Quiet),
         }
     }
@@ -191,7 +198,7 @@ impl<'f> Link<'f> {
     /// Hands over what came.
     fn take_in(&mut self) -> Result<(), Lost> {
         self.last_read = Instant::now();
-        let mut turn = self.feeds.turn();
+        let mut turn = self.directory.turn();
         for (range, kind) in self.came.drain(..) {
             let message = &self.input[range];
             let heading = heading(message);
@@ -222,7 +229,7 @@ impl<'f> Link<'f> {
             if self.asked.is_empty() {
                 self.last_asked = Instant::now();
             }
-            more = self.feeds.requests(&mut requests, WRITE_BYTES, &mut self.asked);
+            more = self.directory.requests(&mut requests, WRITE_BYTES, &mut self.asked);
             self.standing.send(&requests).await?;
         }
         Ok(())

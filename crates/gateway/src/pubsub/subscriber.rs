@@ -10,8 +10,8 @@ use std::{
 use crate::{
     observe::registry::Entry,
     pubsub::{
-        cursor::{Missed, Tap},
-        directory::{Feeds, Standing},
+        cursor::{Cursor, Missed},
+        directory::{Directory, Standing},
         message::{Kind, Name, confirmation},
     },
 };
@@ -20,13 +20,13 @@ use resp::Protocol;
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
-    feeds: Arc<Feeds>,
+    directory: Arc<Directory>,
     entry: Arc<Entry>,
     /// What the client has a confirmation of.
-    taps: BTreeMap<Name, Tap>,
+    cursors: BTreeMap<Name, Cursor>,
     /// What it has asked for and is not confirmed yet.
-    joining: BTreeMap<Name, Tap>,
-    /// Of each kind in `taps`.
+    joining: BTreeMap<Name, Cursor>,
+    /// Of each kind in `cursors`.
     counts: [usize; 3],
     /// Messages up to this number have been looked at.
     seen: u64,
@@ -35,13 +35,13 @@ pub(crate) struct Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.give_up();
-        self.taps.keys().for_each(|name| self.feeds.leave(name, self.entry.id));
+        self.cursors.keys().for_each(|name| self.directory.leave(name, self.entry.id()));
     }
 }
 
 impl Subscriber {
-    pub(crate) fn new(feeds: Arc<Feeds>, entry: Arc<Entry>) -> Self {
-        Self { feeds, entry, taps: BTreeMap::new(), joining: BTreeMap::new(), counts: [0; 3], seen: 0 }
+    pub(crate) fn new(directory: Arc<Directory>, entry: Arc<Entry>) -> Self {
+        Self { directory, entry, cursors: BTreeMap::new(), joining: BTreeMap::new(), counts: [0; 3], seen: 0 }
     }
 
     /// Counts as `CLIENT LIST` says them: channels, patterns, sharded channels.
@@ -51,41 +51,41 @@ impl Subscriber {
 
     /// Whether there is any subscription.
     pub(crate) fn is_subscribed(&self) -> bool {
-        !self.taps.is_empty()
+        !self.cursors.is_empty()
     }
 
     /// Joins the feeds of `names`; false if there are as many feeds as there may be, and then none is joined.
     pub(crate) fn join(&mut self, names: &[Name]) -> bool {
         for name in names {
-            if self.taps.contains_key(name) || self.joining.contains_key(name) {
+            if self.cursors.contains_key(name) || self.joining.contains_key(name) {
                 continue;
             }
-            let Some((receiver, gone, last)) = self.feeds.join(name, &self.entry) else {
+            let Some(cursor) = self.directory.join(name, &self.entry) else {
                 self.give_up();
                 return false;
             };
-            self.joining.insert(name.clone(), Tap { receiver, head: None, last, gone });
+            self.joining.insert(name.clone(), cursor);
         }
         true
     }
 
     /// Whether what was joined can be confirmed to the client.
     pub(crate) fn standing(&self) -> Standing {
-        if self.joining.is_empty() { Standing::Confirmed } else { self.feeds.standing(self.joining.keys()) }
+        if self.joining.is_empty() { Standing::Confirmed } else { self.directory.standing(self.joining.keys()) }
     }
 
     /// Takes back what was joined and is not confirmed.
     pub(crate) fn give_up(&mut self) {
         for name in std::mem::take(&mut self.joining).into_keys() {
-            self.feeds.leave(&name, self.entry.id);
+            self.directory.leave(&name, self.entry.id());
         }
     }
 
     /// Confirms `names`, which have been joined, to the client, one by one as Redis does.
     pub(crate) fn confirm(&mut self, names: &[Name], protocol: Protocol, out: &mut Vec<u8>) {
         for name in names {
-            if let Some(tap) = self.joining.remove(name) {
-                self.taps.insert(name.clone(), tap);
+            if let Some(cursor) = self.joining.remove(name) {
+                self.cursors.insert(name.clone(), cursor);
                 self.counts[name.kind as usize] += 1;
                 // Its feed may have had messages while others were looked at.
                 self.seen = 0;
@@ -96,12 +96,15 @@ impl Subscriber {
 
     /// Ends subscriptions, those of `names` or all of a kind, and confirms that.
     pub(crate) fn unsubscribe(&mut self, kind: Kind, names: Vec<Name>, protocol: Protocol, out: &mut Vec<u8>) {
-        let names =
-            if names.is_empty() { self.taps.keys().filter(|name| name.kind == kind).cloned().collect() } else { names };
+        let names = if names.is_empty() {
+            self.cursors.keys().filter(|name| name.kind == kind).cloned().collect()
+        } else {
+            names
+        };
         for name in &names {
-            if self.taps.remove(name).is_some() {
+            if self.cursors.remove(name).is_some() {
                 self.counts[kind as usize] -= 1;
-                self.feeds.leave(name, self.entry.id);
+                self.directory.leave(name, self.entry.id());
             }
             confirmation(kind.unsubscribe(), Some(&name.bytes), self.total(kind), protocol, out);
         }
@@ -122,33 +125,28 @@ impl Subscriber {
     /// Whether messages have been missed, as `deliver` will say. Takes none.
     pub(crate) fn is_overrun(&self) -> bool {
         // As broadcast rounds it.
-        let bound = self.feeds.settings.backlog_messages.next_power_of_two();
-        self.taps.values().any(|tap| tap.receiver.len() > bound || tap.is_robbed())
+        let bound = self.directory.settings().backlog_messages.next_power_of_two();
+        self.cursors.values().any(|cursor| cursor.behind() > bound || cursor.is_robbed())
     }
 
     /// Appends the messages that are there to `out`, until that has `bytes_max`; it is to be called again then.
     pub(crate) fn deliver(&mut self, protocol: Protocol, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), Missed> {
         // All up to this one are with their feeds; of later ones, some may not be, and they could overtake.
-        let published = self.feeds.published();
+        let published = self.directory.published();
         if published == self.seen {
             return Ok(());
         }
-        let mut taps: Vec<&mut Tap> = self.taps.values_mut().collect();
+        let mut cursors: Vec<&mut Cursor> = self.cursors.values_mut().collect();
         let mut next = BinaryHeap::new();
-        for (index, tap) in taps.iter_mut().enumerate() {
-            next.extend(tap.next()?.map(|number| Reverse((number, index))));
+        for (index, cursor) in cursors.iter_mut().enumerate() {
+            next.extend(cursor.next()?.map(|number| Reverse((number, index))));
         }
         while let Some(Reverse((number, index))) = next.pop() {
             if number > published || out.len() >= bytes_max {
                 break;
             }
-            if let Some(message) = taps[index].head.take() {
-                if !message.write(out, protocol) {
-                    return Err(Missed::Gone);
-                }
-                taps[index].last = number;
-            }
-            next.extend(taps[index].next()?.map(|number| Reverse((number, index))));
+            cursors[index].write_next(protocol, out)?;
+            next.extend(cursors[index].next()?.map(|number| Reverse((number, index))));
         }
         if out.len() < bytes_max {
             self.seen = published;
@@ -162,13 +160,13 @@ mod tests {
     use super::*;
     use settings::PubSubSettings;
 
-    use crate::{observe::registry::Registry, pubsub::directory::Asked};
+    use crate::{observe::published::Published, pubsub::directory::Asked};
 
     const BACKLOG: usize = 4;
 
     struct Desk {
-        feeds: Arc<Feeds>,
-        registry: Registry,
+        directory: Arc<Directory>,
+        published: Arc<Published>,
     }
 
     fn name(kind: Kind, bytes: &str) -> Name {
@@ -182,30 +180,31 @@ mod tests {
     impl Desk {
         fn new() -> Self {
             let settings = PubSubSettings { backlog_messages: BACKLOG, backlog_bytes_max: 500, subscriptions_max: 3 };
-            Self { feeds: Arc::new(Feeds::new(settings)), registry: Registry::default() }
+            let published = Arc::<Published>::default();
+            Self { directory: Arc::new(Directory::new(settings, Arc::clone(&published))), published }
         }
 
         fn subscriber(&self) -> Subscriber {
-            let entry = self.registry.enter(([127, 0, 0, 1], 1).into(), Arc::default());
-            Subscriber::new(Arc::clone(&self.feeds), entry)
+            let entry = self.published.registry.enter(([127, 0, 0, 1], 1).into(), Arc::default());
+            Subscriber::new(Arc::clone(&self.directory), entry)
         }
 
         /// What would be sent to the upstream now.
         fn asked(&self) -> Vec<Asked> {
             let mut asked = Vec::new();
-            self.feeds.requests(&mut Vec::new(), usize::MAX, &mut asked);
+            self.directory.requests(&mut Vec::new(), usize::MAX, &mut asked);
             asked
         }
 
         fn answer_all(&self) -> usize {
             let asked = self.asked();
-            let mut turn = self.feeds.turn();
+            let mut turn = self.directory.turn();
             asked.iter().for_each(|asked| turn.answered(asked, None));
             asked.len()
         }
 
         fn publish(&self, channel: &str, text: &str) {
-            self.feeds.turn().message(Kind::Channel, channel.as_bytes(), format!(">{text}").as_bytes());
+            self.directory.turn().message(Kind::Channel, channel.as_bytes(), format!(">{text}").as_bytes());
         }
 
         fn subscribed(&self, channels: &[&str]) -> Subscriber {
@@ -233,15 +232,15 @@ mod tests {
         assert_eq!(one.standing(), Standing::Waiting);
         assert_eq!(desk.asked(), [Asked::Subscribe(channel("a"))]);
         let other = desk.subscriber();
-        desk.feeds.turn().answered(&Asked::Subscribe(channel("a")), None);
+        desk.directory.turn().answered(&Asked::Subscribe(channel("a")), None);
         let third = desk.subscribed(&["a"]);
         assert_eq!(one.standing(), Standing::Confirmed);
         drop((one, other));
         assert_eq!(desk.asked(), []);
         drop(third);
         assert_eq!(desk.asked(), [Asked::Unsubscribe(channel("a"))]);
-        desk.feeds.turn().answered(&Asked::Unsubscribe(channel("a")), None);
-        assert!(desk.feeds.is_idle());
+        desk.directory.turn().answered(&Asked::Unsubscribe(channel("a")), None);
+        assert!(desk.directory.is_idle());
     }
 
     #[test]
@@ -254,9 +253,9 @@ mod tests {
         assert_eq!(late.standing(), Standing::Waiting, "what is confirmed now is about to end");
         let coming = desk.asked();
         assert_eq!((leaving.len(), coming.len()), (1, 1));
-        desk.feeds.turn().answered(&leaving[0], None);
+        desk.directory.turn().answered(&leaving[0], None);
         assert_eq!(late.standing(), Standing::Waiting);
-        desk.feeds.turn().answered(&coming[0], None);
+        desk.directory.turn().answered(&coming[0], None);
         assert_eq!(late.standing(), Standing::Confirmed);
     }
 
@@ -323,21 +322,21 @@ mod tests {
         let mut subscriber = desk.subscriber();
         assert!(subscriber.join(&[channel("a")]));
         let asked = desk.asked();
-        desk.feeds.turn().answered(&asked[0], Some("NOPERM".into()));
+        desk.directory.turn().answered(&asked[0], Some("NOPERM".into()));
         assert_eq!(subscriber.standing(), Standing::Refused("NOPERM".into()));
         subscriber.give_up();
-        assert!(desk.feeds.is_idle());
+        assert!(desk.directory.is_idle());
     }
 
     #[test]
     fn a_subscription_that_does_not_come_back_ends_its_subscribers() {
         let desk = Desk::new();
         let mut subscriber = desk.subscribed(&["a"]);
-        desk.feeds.lost(None);
+        desk.directory.lost(None);
         let asked = desk.asked();
         assert_eq!(asked, [Asked::Subscribe(channel("a"))]);
         assert_eq!(delivered(&mut subscriber).as_deref(), Ok(""), "a loss alone ends nothing");
-        desk.feeds.turn().answered(&asked[0], Some("NOPERM".into()));
+        desk.directory.turn().answered(&asked[0], Some("NOPERM".into()));
         assert_eq!(delivered(&mut subscriber), Err(Missed::Ended));
     }
 
@@ -347,7 +346,7 @@ mod tests {
         let _taken = desk.subscribed(&["a", "b"]);
         let mut subscriber = desk.subscriber();
         assert!(!subscriber.join(&[channel("a"), channel("c"), name(Kind::Pattern, "a")]));
-        assert_eq!(desk.feeds.len(), 2);
+        assert_eq!(desk.directory.len(), 2);
         assert!(subscriber.join(&[channel("a"), name(Kind::Pattern, "a")]));
     }
 
@@ -356,12 +355,12 @@ mod tests {
         let desk = Desk::new();
         let (mut waiting, served) = (desk.subscriber(), desk.subscribed(&["b"]));
         assert!(waiting.join(&[channel("a")]));
-        desk.feeds.lost(Some("refused".into()));
+        desk.directory.lost(Some("refused".into()));
         assert_eq!(waiting.standing(), Standing::Down("refused".into()));
         drop((waiting, served));
-        assert_eq!(desk.feeds.len(), 0);
-        assert!(!desk.feeds.is_idle(), "its return has to be noticed");
-        desk.feeds.up();
-        assert!(desk.feeds.is_idle());
+        assert_eq!(desk.directory.len(), 0);
+        assert!(!desk.directory.is_idle(), "its return has to be noticed");
+        desk.directory.up();
+        assert!(desk.directory.is_idle());
     }
 }

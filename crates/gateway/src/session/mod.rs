@@ -1,6 +1,10 @@
-//! One client's connection: its input, its state, and the way of each request. Called by `listener`.
+//! One client's connection to the gateway. Owns a session's parts (the client's wire and state, the caller of the
+//! pool, the exclusive connection, the subscriptions) and the way of each request through them: `session` gathers
+//! requests, `burst` has them executed, `request` serves the one that does not go with a burst. Made by `listener`
+//! with an `opener`. Uses every room below; no room below knows it.
 
-pub(crate) mod burst_size;
-pub(crate) mod context;
-pub(crate) mod dispatch;
+mod burst;
+mod burst_size;
+pub(crate) mod opener;
+mod request;
 pub(crate) mod session;

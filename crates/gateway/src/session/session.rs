@@ -1,4 +1,4 @@
-//! One client's connection: owns the socket and everything that Redis would remember of a client.
+//! One client's connection: its parts, and the way of what the client sends through them.
 //!
 //! It waits for one thing at a time: input (or messages, or to be asked to end, or its idle time-out), the
 //! answer to its one job, an exclusive connection, a subscription, or the client's taking of its replies;
@@ -8,123 +8,99 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use pool::{Alarm, Burst, Caller, JobError, REPLY_FREE_BYTES, Share};
+use pool::{Burst, Caller};
 use resp::{RequestLimits, write_error};
 use settings::SessionSettings;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    time::{Instant, timeout},
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
 };
 
 use crate::{
     client::{
-        input::{Bounds, Input, Stop},
-        state::{ClientState, Doomed, Replies},
+        input::{Bounds, Stop},
+        link::Link,
+        state::{ClientState, Replies, Transaction},
     },
-    config::in_force::InForce,
-    exclusive::lending::Lending,
-    listener::threads::Seat,
-    observe::{
-        counts::Fault,
-        registry::{Asked, Entry},
-        spans,
-    },
-    pubsub::subscriber::Subscriber,
-    session::{burst_size::Window, context::Context},
+    config::{in_force::InForce, operator::Operator},
+    exclusive::{connection::ExclusiveConnection, exchange::Exchange},
+    observe::{counts::Fault, presence::Presence, registry::Asked},
+    pubsub::subscriptions::Subscriptions,
+    session::burst_size::Window,
     wording::errors,
 };
-
-/// Buffers up to this size, in bytes, are kept from one burst to the next; larger ones are given back,
-/// so that a quiet session is small.
-const KEEP_BYTES: usize = 1024;
-
-/// Replies beyond this, in bytes, are written before the next request is looked at.
-const OUTPUT_BYTES: usize = 64 * 1024;
 
 /// How long a new client may take to its first request before a drain closes it.
 const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
+/// See the module's documentation.
 pub(crate) struct Session<S> {
-    pub(crate) stream: S,
-    pub(crate) context: Arc<Context>,
-    pub(crate) settings: InForce,
-    pub(crate) entry: Arc<Entry>,
-    pub(crate) caller: Caller,
-    pub(crate) state: ClientState,
-    pub(crate) input: Input,
+    pub(super) link: Link<S>,
+    pub(super) state: ClientState,
+    pub(super) caller: Caller,
+    pub(super) exclusive: ExclusiveConnection,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) settings: InForce,
+    pub(super) operator: Arc<Operator>,
     /// What has been gathered and not been sent.
-    pub(crate) burst: Burst,
-    /// Replies not written yet.
-    pub(crate) output: Vec<u8>,
-    /// What they have of the memory for replies.
-    room: Option<Share>,
-    /// The exclusive connection, while there is one.
-    pub(crate) lending: Option<Box<Lending>>,
-    /// Its part in shared pub/sub, while it has one.
-    pub(crate) subscriber: Option<Box<Subscriber>>,
-    pub(crate) alarm: Alarm,
-    window: Window,
-    connected: Instant,
+    pub(super) burst: Burst,
+    pub(super) window: Window,
     /// Something has come of the client.
     has_come: bool,
-    /// The client takes no replies any more; what it has sent is still executed.
-    deaf: bool,
-    _seat: Seat,
-}
-
-impl<S> Drop for Session<S> {
-    fn drop(&mut self) {
-        self.context.registry.leave(&self.entry);
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(crate) fn new(stream: S, context: Arc<Context>, entry: Arc<Entry>, caller: Caller, seat: Seat) -> Self {
-        let settings = context.operator.follow();
+    pub(super) fn new(
+        stream: S,
+        presence: Presence,
+        caller: Caller,
+        operator: Arc<Operator>,
+        subscriptions: Subscriptions,
+    ) -> Self {
+        let settings = operator.follow();
         let authenticated = !settings.users.are_required();
-        let state = ClientState::new(entry.id, settings.db, authenticated);
         let limits = RequestLimits { unauthenticated: !authenticated, ..settings.limits };
-        let input = Input::new(limits, Arc::clone(&context.input_bytes), settings.input_bytes_max);
         Self {
-            stream,
-            entry,
+            state: ClientState::new(presence.id(), settings.db, authenticated),
+            link: Link::new(stream, limits, Arc::clone(caller.reply_bytes()), presence),
             caller,
-            state,
-            input,
-            burst: Burst::default(),
-            output: Vec::new(),
-            room: None,
-            lending: None,
-            subscriber: None,
-            alarm: Alarm::default(),
-            window: Window::new(),
-            connected: Instant::now(),
-            has_come: false,
-            deaf: false,
-            _seat: seat,
+            exclusive: ExclusiveConnection::default(),
+            subscriptions,
             settings,
-            context,
+            operator,
+            burst: Burst::default(),
+            window: Window::new(),
+            has_come: false,
         }
     }
 
-    /// Serves the client until it, or the gateway, ends.
+    /// As `CLIENT ID` says it.
+    pub(crate) fn id(&self) -> u64 {
+        self.state.id
+    }
+
+    /// Serves the client until it, or the gateway, ends; `held` is dropped then.
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn would hold the session twice, and a client cost as much more"
     )]
-    pub(crate) fn run(mut self) -> impl Future<Output = ()> {
-        async move { self.serve().await }
+    pub(crate) fn run(mut self, held: impl Send) -> impl Future<Output = ()> {
+        async move {
+            self.serve().await;
+            drop(held);
+        }
     }
 
+    /// The way of all that the client sends: what goes to the upstream is gathered and executed together; the request
+    /// at which gathering stopped is served by itself; the replies go out before more is waited for.
     async fn serve(&mut self) {
         // A connection that broke has nobody left to tell.
-        while let Ok(stop) = self.next_input().await {
+        while let Ok(stop) = self.gather().await {
             self.has_come = true;
             if self.burst.replies_due > 0 && !self.execute().await {
                 break;
@@ -132,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let go_on = match stop {
                 Stop::Incomplete | Stop::Full => true,
                 // Boxed, so that the rare paths do not make every session's task larger.
-                Stop::Other(class) => Box::pin(self.other(class)).await,
+                Stop::Other(class) => Box::pin(self.serve_request(class)).await,
                 Stop::Malformed(error) => self.refuse(Fault::Protocol, &errors::request(&error)),
                 Stop::OutOfMemory => {
                     let text = errors::input_full(self.settings.input_bytes_max);
@@ -144,11 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 break;
             }
         }
-        self.end_lending();
-        self.subscriber = None;
+        self.exclusive.end();
+        self.subscriptions.end();
         self.flush().await;
-        // The client may be gone already.
-        let _ = self.stream.shutdown().await;
+        self.link.shutdown().await;
     }
 
     fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
@@ -157,22 +132,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             bytes: settings.batch_bytes_max,
             transaction: settings.batch_max,
             embedded: settings.embedded,
-            lent: self.lending.is_some(),
+            lent: self.exclusive.is_lent(),
             singly: !self.state.authenticated
-                || self.is_restricted()
-                || self.state.doomed == Doomed::Yes
+                || self.subscriptions.restrict(self.state.needs.protocol)
+                || self.state.transaction == Transaction::Aborted
                 || self.state.replies == Replies::SkipNext,
+            unfinished: settings.input_bytes_max,
             denied: &settings.denied,
         }
     }
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
-    async fn next_input(&mut self) -> io::Result<Stop> {
-        if self.output.len() > OUTPUT_BYTES {
+    async fn gather(&mut self) -> io::Result<Stop> {
+        if self.link.is_full() {
             // Replies to what is answered here gather while there is more of it.
             self.flush().await;
         }
-        if self.entry.asked() == Asked::Kill {
+        if self.link.entry().asked() == Asked::Kill {
             return Ok(Stop::End);
         }
         if self.settings.is_outdated() && !self.refresh() {
@@ -180,214 +156,126 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let settings = self.settings.shared();
         let bounds = self.bounds(&settings);
-        if self.input.is_midway() {
-            let stop = self.input.gather(&mut self.burst, bounds);
-            if stop != Stop::Incomplete || self.burst.replies_due > 0 {
-                return Ok(stop);
-            }
+        let stop = self.link.gather(&mut self.burst, bounds);
+        if stop != Stop::Incomplete || self.burst.replies_due > 0 {
+            return Ok(stop);
         }
         self.flush().await;
         let deadline = self.deadline();
-        poll_fn(|cx| {
-            if self.entry.asked() == Asked::Kill {
-                return Poll::Ready(Ok(Stop::End));
+        poll_fn(|cx| self.poll_input(cx, bounds, deadline)).await
+    }
+
+    /// What comes next: requests, a push for the client, or a reason to end.
+    fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        bounds: Bounds<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<io::Result<Stop>> {
+        if self.link.entry().asked() == Asked::Kill {
+            return Poll::Ready(Ok(Stop::End));
+        }
+        // Before it drains, a session takes what has already come.
+        if let Poll::Ready(read) = self.link.poll_requests(cx, &mut self.burst, bounds) {
+            return Poll::Ready(read);
+        }
+        if let Poll::Ready(pushed) = self.poll_pushes(cx) {
+            // What is left of the input is looked at again after the pushes are out.
+            return Poll::Ready(pushed.map(|()| Stop::Incomplete));
+        }
+        if self.link.is_deaf() {
+            // It takes no replies any more, and all that it had sent is executed.
+            return Poll::Ready(Ok(Stop::End));
+        }
+        if self.link.poll_asked(cx) != Asked::Nothing {
+            // Whoever has only just come has a request on its way.
+            if !self.has_come {
+                ready!(self.link.poll_until(cx, self.connected() + FIRST_REQUEST));
             }
-            // Before it drains, a session takes what has already come.
-            if let Poll::Ready(read) = self.input.poll_read(&mut self.stream, cx, &mut self.burst, bounds) {
-                return Poll::Ready(read);
-            }
-            if let Poll::Ready(pushed) = self.poll_pushes(cx) {
-                // What is left of the input is looked at again after the pushes are out.
-                return Poll::Ready(pushed.map(|()| Stop::Incomplete));
-            }
-            if self.deaf {
-                // It takes no replies any more, and all that it had sent is executed.
-                return Poll::Ready(Ok(Stop::End));
-            }
-            if self.entry.poll_asked(cx) != Asked::Nothing {
-                // Whoever has only just come has a request on its way.
-                if !self.has_come {
-                    ready!(self.alarm.poll_until(cx, self.connected + FIRST_REQUEST));
-                }
-                return Poll::Ready(Ok(Stop::End));
-            }
-            if self.settings.is_outdated() {
-                return Poll::Ready(Ok(Stop::Incomplete));
-            }
-            match deadline {
-                Some(deadline) => self.alarm.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
-                None => Poll::Pending,
-            }
-        })
-        .await
+            return Poll::Ready(Ok(Stop::End));
+        }
+        if self.settings.is_outdated() {
+            return Poll::Ready(Ok(Stop::Incomplete));
+        }
+        match deadline {
+            Some(deadline) => self.link.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Passes on what comes without having been asked for, as far as it is there; an error when the session is to be
+    /// closed.
+    fn poll_pushes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.link.unwritten();
+        self.subscriptions.take_messages(cx, &mut self.link, self.state.needs.protocol)?;
+        if self.link.unwritten() > before {
+            return Poll::Ready(Ok(()));
+        }
+        self.exclusive.poll_pushes(cx, self.link.output())
     }
 
     /// Goes by new settings; false if they do not know the client's user any more.
     fn refresh(&mut self) -> bool {
         self.settings.refresh();
-        self.input.set_bytes_max(self.settings.input_bytes_max);
         if self.state.authenticated {
-            self.input.set_limits(self.settings.limits);
+            self.link.set_limits(self.settings.limits);
         }
         self.state.user.as_ref().is_none_or(|user| self.settings.users.has(user))
+    }
+
+    fn connected(&self) -> Instant {
+        Instant::from_std(self.link.entry().since())
     }
 
     /// When a client that sends nothing is closed, if ever. Subscribers only listen, as in Redis.
     fn deadline(&self) -> Option<Instant> {
         let settings = &self.settings;
         if !self.state.authenticated {
-            return Some(self.connected + settings.login_timeout);
+            return Some(self.connected() + settings.login_timeout);
         }
-        let listens = self.is_subscribed_shared()
-            || self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor());
+        let listens = self.subscriptions.exist() || self.exclusive.is_listened_to();
         settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
     }
 
-    /// Has the gathered burst executed; afterwards `output` has a reply to each of its requests. False to
-    /// close the session.
-    pub(crate) async fn execute(&mut self) -> bool {
-        if self.lending.is_some() {
-            let burst = std::mem::take(&mut self.burst);
-            let go_on = Box::pin(self.run_burst_exclusively(burst)).await;
-            self.flush().await;
-            return go_on;
-        }
-        self.burst.needs = self.state.needs;
-        let due = self.burst.replies_due;
-        let expected = self.window.expected(due as usize);
-        if expected > REPLY_FREE_BYTES {
-            self.burst.room = self.room_for_replies(expected - REPLY_FREE_BYTES).await;
-            if self.burst.room.is_none() {
-                self.caller.count_refused(&self.burst);
-                self.context.counts.fault(Fault::RepliesFull);
-                let text = errors::replies_full(&self.settings);
-                (0..due).for_each(|_| write_error(&mut self.output, &text));
-                self.burst = Burst::default();
-                return true;
-            }
-        }
-        let result = match spans::job(self.entry.id, &self.burst) {
-            None => self.caller.execute(&mut self.burst).await,
-            Some(span) => Box::pin(spans::execute(&mut self.caller, &mut self.burst, span)).await,
-        };
-        self.answered(due, result.err());
-        self.flush().await;
-        self.room = None;
-        true
+    /// What an exchange over the exclusive connection needs of the session.
+    pub(super) fn exchange(&mut self) -> Exchange<'_, S> {
+        let Self { exclusive, link, state, caller, subscriptions, settings, .. } = self;
+        Exchange { exclusive, link, state, caller, subscriptions, settings }
     }
 
-    /// Puts the replies to the burst, of which `due` were wanted, into `output`, and has the burst begin anew.
-    fn answered(&mut self, due: u32, failure: Option<JobError>) {
-        if self.caller.spent().total_us >= self.settings.slow_log.threshold_us {
-            self.note_slow(&self.burst.requests, due, self.caller.spent());
-        }
-        let (burst, settings) = (&mut self.burst, &self.settings);
-        let cost = match failure {
-            // What they would have cost is not known, but that it was much.
-            Some(JobError::RepliesFull(_)) => settings.batch_reply_bytes,
-            _ => burst.replies.len(),
-        };
-        self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
-        self.room = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
-        if let Some(failure) = failure {
-            let text = errors::job(&failure, settings);
-            (burst.replies_done..due).for_each(|_| write_error(&mut burst.replies, &text));
-        }
-        if self.state.is_muted() {
-            burst.replies.clear();
-        } else if self.output.is_empty() {
-            std::mem::swap(&mut self.output, &mut burst.replies);
-        } else {
-            self.output.extend_from_slice(&burst.replies);
-        }
-        recycle(&mut burst.requests);
-        recycle(&mut burst.replies);
-        let (requests, replies) = (std::mem::take(&mut burst.requests), std::mem::take(&mut burst.replies));
-        *burst = Burst { requests, replies, ..Burst::default() };
-    }
-
-    /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too
-    /// long.
-    async fn room_for_replies(&self, bytes: usize) -> Option<Share> {
-        let (budget, settings) = (self.caller.reply_bytes(), &self.settings);
-        match budget.try_take(bytes, settings.replies_bytes_max) {
-            Some(share) => Some(share),
-            None => {
-                let share = budget.take(bytes, settings.replies_bytes_max);
-                Box::pin(timeout(settings.queue_timeout, share)).await.ok()
-            }
-        }
+    /// Writes all replies; see [`Link::flush`].
+    pub(super) fn flush(&mut self) -> impl Future<Output = ()> {
+        let Self { link, settings, subscriptions, .. } = self;
+        link.flush(settings, || subscriptions.is_overrun())
     }
 
     /// Says why, to a client that wants replies, and closes.
     fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
-        self.context.counts.fault(fault);
+        self.link.published().counts.fault(fault);
         if !self.state.is_muted() {
-            write_error(&mut self.output, text);
+            write_error(self.link.output(), text);
         }
         false
     }
-
-    /// Writes all replies. Meanwhile it keeps what the client sends, up to a bound, because the client may
-    /// read only when it has sent all. A client that takes nothing in time is not written to again.
-    pub(crate) async fn flush(&mut self) {
-        if self.output.is_empty() {
-            return;
-        }
-        if !self.deaf
-            && let Err(error) = self.write_output().await
-        {
-            self.deaf = true;
-            if error.kind() == io::ErrorKind::TimedOut {
-                self.context.counts.fault(Fault::ClientStuck);
-                // It is there and takes nothing: what it still asks for is not fetched either.
-                self.entry.ask(Asked::Kill);
-            }
-        }
-        self.output.clear();
-        recycle(&mut self.output);
-    }
-
-    async fn write_output(&mut self) -> io::Result<()> {
-        let (mut written, mut share): (usize, Option<Share>) = (0, None);
-        let settings = &self.settings;
-        let mut deadline = None;
-        poll_fn(|cx| {
-            while written < self.output.len() {
-                match Pin::new(&mut self.stream).poll_write(cx, &self.output[written..]) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(bytes)) => {
-                        written += bytes;
-                        deadline = None;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        share.get_or_insert_with(|| {
-                            let counted = self.room.as_ref().map_or(0, Share::bytes);
-                            self.caller.reply_bytes().charge(self.output.capacity().saturating_sub(counted))
-                        });
-                        let overrun = self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_overrun());
-                        if self.entry.poll_asked(cx) == Asked::Kill || overrun {
-                            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                        }
-                        // Ends with the connection's last byte; the write will tell whether it broke.
-                        let _ = self.input.poll_backlog(&mut self.stream, cx, settings.backlog_bytes_max);
-                        let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.write_timeout);
-                        ready!(self.alarm.poll_until(cx, deadline));
-                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                    }
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
-    }
 }
 
-/// Makes a buffer ready for the next burst.
-fn recycle(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    if buffer.capacity() > KEEP_BYTES {
-        *buffer = Vec::new();
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tracing::Instrument;
+
+    use super::*;
+
+    /// Bytes of a session's task, of which a gateway has as many as clients.
+    const TASK_BYTES_MAX: usize = 1368;
+
+    fn size_of_future<F: Future>(_: impl Fn(Session<TcpStream>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_task_is_no_larger_than_it_may_be() {
+        let size = size_of_future(|session| session.run((0_usize, Arc::new(()))).instrument(tracing::Span::none()));
+        assert!(size <= TASK_BYTES_MAX, "{size} bytes");
     }
 }

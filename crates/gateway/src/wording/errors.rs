@@ -3,13 +3,12 @@
 
 use pool::JobError;
 use resp::RequestError;
-use settings::SessionSettings;
 
 /// How an error reply of the gateway's own begins, on the wire.
 pub(crate) const OWN: &[u8] = b"-ERR respool: ";
 
 /// Why a request was not executed, or why its reply is not there.
-pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
+pub(crate) fn job(error: &JobError, upstream: &str) -> String {
     match error {
         // The upstream's own words about a database.
         JobError::StateRefused(text) => text.to_string(),
@@ -23,7 +22,7 @@ pub(crate) fn job(error: &JobError, settings: &SessionSettings) -> String {
         | JobError::RepliesFull(_)
         | JobError::ExclusiveTimeout { .. }
         | JobError::Closed
-        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {})", settings.upstream),
+        | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {upstream})"),
     }
 }
 
@@ -53,8 +52,7 @@ pub(crate) fn refused(reason: &str) -> String {
 }
 
 /// Replies wait for their clients to read them, and there is no room for more.
-pub(crate) fn replies_full(settings: &SessionSettings) -> String {
-    let max = settings.replies_bytes_max;
+pub(crate) fn replies_full(max: usize) -> String {
     format!(
         "ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies, the request was not sent"
     )
@@ -122,8 +120,8 @@ pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of 
 pub(crate) const EXEC_ARITY: &str =
     "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
 
-/// What follows a `MULTI` that was refused.
-pub(crate) const DOOMED: &str = "ERR respool: not executed, because the MULTI before it was refused";
+/// For a request that follows a refused `MULTI`.
+pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because the MULTI before it was refused";
 
 /// `[commands] deny`.
 pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

@@ -2,7 +2,7 @@
 //! label has more values than there are kinds of things. `config/grafana-dashboard.json` and
 //! `config/alerts.yml` go by these names.
 
-use std::{fmt::Error, fs, sync::Arc};
+use std::{fmt::Error, fs};
 
 use pool::{ClassTotals, Totals, Upstream, WorkerState};
 use prometheus_client::{
@@ -10,59 +10,67 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, text::encode},
     registry::Registry,
 };
-
 use tokio::task::spawn_blocking;
 
-use super::page::{Page, as_f64};
-use crate::{command::class::Reason, console::views::Clients, session::context::Context};
+use crate::{
+    command::class::Reason,
+    console::{
+        http::{
+            page::{Page, as_f64},
+            source::Source,
+        },
+        views::{Clients, reason_column},
+    },
+};
 
 const MICROS: f64 = 1e6;
 
 /// All metrics in the OpenMetrics text format. Written on a thread of its own: it takes as long as some
 /// hundred requests.
-pub(crate) async fn text(context: &Arc<Context>) -> Result<String, Error> {
-    let clients = Clients::of(context).await;
-    let source = Source { context: Arc::clone(context), clients };
-    spawn_blocking(move || write(source)).await.unwrap_or(Err(Error))
+pub(crate) async fn text(source: &Source) -> Result<String, Error> {
+    let clients = Clients::of(&source.published).await;
+    let scrape = Scrape { source: source.clone(), clients };
+    spawn_blocking(move || write(scrape)).await.unwrap_or(Err(Error))
 }
 
-fn write(source: Source) -> Result<String, Error> {
+fn write(scrape: Scrape) -> Result<String, Error> {
     let mut registry = Registry::with_prefix("respool");
-    registry.register_collector(Box::new(source));
+    registry.register_collector(Box::new(scrape));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Source {
-    context: Arc<Context>,
+struct Scrape {
+    source: Source,
     clients: Clients,
 }
 
-impl Collector for Source {
+impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
-        let (mut page, context) = (Page(&mut encoder), &self.context);
-        let totals = context.operator.pool.totals();
-        requests(context, &totals, &mut page)?;
-        jobs(context, &totals, &mut page)?;
-        clients(context, &self.clients, &mut page)?;
-        connections(context, &mut page)?;
-        memory(context, &mut page)?;
-        process(context, &mut page)
+        let (mut page, source) = (Page(&mut encoder), &self.source);
+        let totals = source.operator.pool().totals();
+        requests(source, &totals, &mut page)?;
+        jobs(source, &totals, &mut page)?;
+        clients(source, &self.clients, &mut page)?;
+        connections(source, &mut page)?;
+        memory(source, &mut page)?;
+        process(source, &mut page)
     }
 }
 
 /// Classes of requests that went on to the upstream.
-fn forwarded(context: &Context, totals: &Totals) -> Vec<(&'static str, ClassTotals)> {
+fn forwarded(source: &Source, totals: &Totals) -> Vec<(&'static str, ClassTotals)> {
     let shared = totals.classes.iter().map(|(class, totals)| (class.name(), totals.clone()));
-    let exclusive = Reason::ALL.into_iter().map(|why| (why.column(), context.counts.exclusive(why).totals()));
+    let exclusive =
+        Reason::ALL.into_iter().map(|why| (reason_column(why), source.published.counts.exclusive(why).totals()));
     shared.chain(exclusive).collect()
 }
 
-fn requests(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let forwarded = forwarded(context, totals);
-    let own = [("here", context.counts.here.totals()), ("refused", context.counts.refused.totals())];
+fn requests(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let forwarded = forwarded(source, totals);
+    let own = [("here", source.published.counts.here.totals()), ("refused", source.published.counts.refused.totals())];
     let all = || forwarded.iter().chain(&own);
     let requests = all().map(|(class, totals)| (*class, totals.requests));
     page.counters("requests", "Requests of clients, by class of command", "class", requests)?;
@@ -81,9 +89,9 @@ fn requests(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Resu
     page.histograms("total_seconds", "Both together", "class", total, MICROS)
 }
 
-fn jobs(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let (status, settings) = (context.operator.pool.status(), context.operator.pool.settings());
-    let errors = totals.failures.iter().copied().chain(context.counts.faults());
+fn jobs(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (status, settings) = (source.operator.pool().status(), source.operator.pool().settings());
+    let errors = totals.failures.iter().copied().chain(source.published.counts.faults());
     page.counters("errors", "What went wrong with jobs and clients, by kind", "kind", errors)?;
     page.counter("request_bytes", "Bytes of requests on shared connections", totals.request_bytes)?;
     page.counter("reply_bytes", "Bytes of the replies to them", totals.reply_bytes)?;
@@ -96,26 +104,26 @@ fn jobs(context: &Context, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(
     page.gauge("paused", "1 while new jobs are held back", as_f64(status.paused.into()))
 }
 
-fn clients(context: &Context, clients: &Clients, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let counts = &context.counts;
+fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let counts = &source.published.counts;
     let idle = clients.total.saturating_sub(clients.active + clients.waiting);
     let by_state = [("active", clients.active), ("waiting", clients.waiting), ("idle", idle)];
     page.gauges("clients", "Clients, by state", "state", by_state.map(|(state, count)| (state, count as u64)))?;
-    page.gauge("clients_max", "Clients there may be", as_f64(context.operator.sessions().clients_max as u64))?;
+    page.gauge("clients_max", "Clients there may be", as_f64(source.operator.sessions().clients_max as u64))?;
     page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
     page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
     page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
     page.counter("logins_refused", "Logins with a wrong name or password", counts.logins_refused.get())?;
-    let overrun = context.feeds.as_ref().map_or(0, |feeds| feeds.overrun());
+    let overrun = counts.subscribers_overrun.get();
     page.counter("subscribers_overrun", "Subscribers closed because they were too slow", overrun)?;
-    let subscriptions = context.feeds.as_ref().map_or(0, |feeds| feeds.len());
+    let subscriptions = counts.subscriptions.get();
     page.gauge("subscriptions", "Names subscribed for all clients together", as_f64(subscriptions as u64))?;
     let by_reason = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive.map(|count| count as u64));
     page.gauges("exclusive", "Clients with an exclusive connection, by reason", "reason", by_reason)
 }
 
-fn connections(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let pool = &context.operator.pool;
+fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let pool = source.operator.pool();
     let (status, workers, settings) = (pool.status(), pool.workers(), pool.settings());
     let count = |state| workers.iter().filter(|worker| worker.state == state).count() as u64;
     let by_state = WorkerState::ALL.map(|state| (state.name(), count(state)));
@@ -138,12 +146,12 @@ fn connections(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> 
 }
 
 /// What is held against each bound, and the bound.
-fn memory(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let (pool, sessions) = (&context.operator.pool, context.operator.sessions());
+fn memory(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (pool, sessions) = (source.operator.pool(), source.operator.sessions());
     let status = pool.status();
     let held = [
         ("queue", status.queued_bytes as u64),
-        ("input", context.input_bytes.used() as u64),
+        ("input", source.published.input_bytes.used() as u64),
         ("replies", status.reply_bytes as u64),
     ];
     let help = "Bytes held: requests queued and in flight, unfinished requests, replies not read";
@@ -157,14 +165,14 @@ fn memory(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.gauge("resident_bytes", "Memory of the process", as_f64(resident_bytes().unwrap_or(0)))
 }
 
-fn process(context: &Context, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let generation = context.operator.generation();
+fn process(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let generation = source.operator.generation();
     page.gauge("config_generation", "Configurations in force since the start", as_f64(generation))?;
-    let refused = context.counts.reloads_refused.get();
+    let refused = source.operator.refused();
     page.counter("config_refused", "Configurations that were refused", refused)?;
     let version = [(env!("CARGO_PKG_VERSION"), 1)];
     page.gauges("build_info", "Always 1; the version is the label", "version", version)?;
-    page.gauge("draining", "1 once the gateway is ending", as_f64(context.registry.is_draining().into()))
+    page.gauge("draining", "1 once the gateway is ending", as_f64(source.published.registry.is_draining().into()))
 }
 
 /// As Linux counts it.

@@ -1,16 +1,16 @@
 //! What an open web console is told: server-sent events, one snapshot a second, and the configuration whenever
 //! it changes. Source of the format: the HTML standard, section "Server-sent events".
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http_body_util::channel::Sender;
 use hyper::body::Bytes;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::{
-    console::http::snapshot::{configuration, snapshot},
-    session::context::Context,
+use crate::console::http::{
+    snapshot::{configuration, snapshot},
+    source::Source,
 };
 
 /// How often a snapshot is sent.
@@ -20,18 +20,18 @@ const PERIOD: Duration = Duration::from_secs(1);
 const SNAPSHOTS_MAX: u32 = 3600;
 
 /// Sends until the console takes nothing for `limit`, has gone, or has had its time. Cancel-safe: it keeps nothing.
-pub(super) async fn feed(context: &Arc<Context>, mut to: Sender<Bytes>, limit: Duration) {
+pub(super) async fn feed(source: &Source, mut to: Sender<Bytes>, limit: Duration) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut generation = None;
     for _ in 0..SNAPSHOTS_MAX {
         ticks.tick().await;
         let mut events = String::new();
-        let now = context.operator.generation();
+        let now = source.operator.generation();
         if generation.replace(now) != Some(now) {
-            event(&mut events, "config", &configuration(context));
+            event(&mut events, "config", &configuration(source));
         }
-        event(&mut events, "snapshot", &snapshot(context).await);
+        event(&mut events, "snapshot", &snapshot(source).await);
         match timeout(limit, to.send_data(Bytes::from(events))).await {
             Ok(Ok(())) => {}
             _ => return,

@@ -8,5 +8,6 @@ mod page;
 mod routes;
 pub(crate) mod server;
 mod snapshot;
+pub(crate) mod source;
 mod visitors;
 mod web;

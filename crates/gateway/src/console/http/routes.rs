@@ -1,6 +1,6 @@
 //! Which path is answered with what, and to whom.
 
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::BoxBody};
 use hyper::{
@@ -8,16 +8,14 @@ use hyper::{
     body::Bytes,
     header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
-use pool::Upstream;
 use settings::HttpSettings;
 
-use crate::{
-    console::http::{
-        families,
-        guard::{self, Refusal},
-        snapshot, web,
-    },
-    session::context::Context,
+use crate::console::http::{
+    families,
+    guard::{self, Refusal},
+    snapshot,
+    source::Source,
+    web,
 };
 
 /// A body that is there at once, or one that goes on.
@@ -29,7 +27,7 @@ const LIVE_FRAMES: usize = 1;
 /// What is wanted of the gateway, beside the path.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
-    pub(super) context: Arc<Context>,
+    pub(super) source: Source,
     pub(super) settings: HttpSettings,
     /// Only this machine reaches the address.
     pub(super) is_local: bool,
@@ -57,14 +55,14 @@ pub(super) async fn answer(
         };
     }
     let response = match path {
-        "/metrics" => metrics(&site.context).await,
+        "/metrics" => metrics(&site.source).await,
         "/healthz" => plain(StatusCode::OK, "ok\n"),
-        "/readyz" => match unready(&site.context) {
+        "/readyz" => match site.source.unready() {
             None => plain(StatusCode::OK, "ready\n"),
             Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
         },
         "/status" => match guarded() {
-            Ok(()) => text(StatusCode::OK, "application/json", snapshot::status(&site.context).await.to_string()),
+            Ok(()) => text(StatusCode::OK, "application/json", snapshot::status(&site.source).await.to_string()),
             Err(refusal) => refused(refusal),
         },
         path => match (web::file(path), guarded()) {
@@ -76,22 +74,10 @@ pub(super) async fn answer(
     (response, None)
 }
 
-async fn metrics(context: &Arc<Context>) -> Response<Body> {
-    match families::text(context).await {
+async fn metrics(source: &Source) -> Response<Body> {
+    match families::text(source).await {
         Ok(page) => text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
-    }
-}
-
-/// Why no client should be sent here, if so.
-pub(super) fn unready(context: &Context) -> Option<String> {
-    if context.registry.is_draining() {
-        return Some("draining".to_owned());
-    }
-    match context.operator.pool.status().upstream {
-        Upstream::Up(_) => None,
-        Upstream::Connecting => Some("connecting to the upstream".to_owned()),
-        Upstream::Down(reason) => Some(format!("upstream is down: {reason}")),
     }
 }
 

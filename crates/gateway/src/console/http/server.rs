@@ -22,13 +22,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    console::http::{
-        live,
-        routes::{self, Body, Site},
-        visitors::{Place, Visitors},
-    },
-    session::context::Context,
+use crate::console::http::{
+    live,
+    routes::{self, Body, Site},
+    source::Source,
+    visitors::{Place, Visitors},
 };
 
 /// Bytes of a request's head.
@@ -48,11 +46,11 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) async fn bind(address: SocketAddr, settings: HttpSettings, context: Arc<Context>) -> io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, settings: HttpSettings, source: Source) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let is_local = socket.local_addr()?.ip().to_canonical().is_loopback();
         let visitors = Visitors::new(settings.connections_max);
-        let site = Arc::new(Site { context, settings, is_local });
+        let site = Arc::new(Site { source, settings, is_local });
         Ok(Self { socket, site, visitors, consoles: Arc::default() })
     }
 
@@ -127,7 +125,7 @@ async fn watch_over(opens: oneshot::Receiver<Sender<Bytes>>, place: &Place, site
     let _open = Open::new(consoles);
     if consoles.load(Ordering::Relaxed) <= site.settings.consoles_max {
         place.give_up();
-        live::feed(&site.context, live, limit).await;
+        live::feed(&site.source, live, limit).await;
     }
 }
 

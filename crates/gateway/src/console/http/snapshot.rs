@@ -1,48 +1,42 @@
 //! What the gateway is at, as JSON: `/status`, and what the web console is told once a second.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pool::Distribution;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    console::http::routes::unready,
-    console::{
-        rows::{Cell, Row},
-        views::{self, Clients},
-    },
-    session::context::Context,
+use crate::console::{
+    http::source::Source,
+    rows::{Cell, Row},
+    views::{self, Clients},
 };
 
 /// Entries of the slow log that the web console shows.
 const SLOW_ENTRIES: usize = 16;
 
 /// `/status`.
-pub(super) async fn status(context: &Arc<Context>) -> Value {
-    let clients = Clients::of(context).await;
-    let reason = unready(context);
+pub(super) async fn status(source: &Source) -> Value {
+    let clients = Clients::of(&source.published).await;
+    let reason = source.unready();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": reason.is_none(),
         "reason": reason,
-        "pools": rows(views::pools(context, &clients)),
-        "workers": rows(views::workers(context)),
-        "stats": object(views::stats(context)),
+        "pools": rows(views::pools(&source.operator, &clients)),
+        "workers": rows(views::workers(&source.operator)),
+        "stats": object(views::stats(&source.operator, &source.published)),
     })
 }
 
 /// The same, with what the web console shows besides.
-pub(super) async fn snapshot(context: &Arc<Context>) -> Value {
-    let mut snapshot = status(context).await;
-    let totals = context.operator.pool.totals();
+pub(super) async fn snapshot(source: &Source) -> Value {
+    let mut snapshot = status(source).await;
+    let totals = source.operator.pool().totals();
     let shared = totals.together();
-    let errors = totals.failures.into_iter().chain(context.counts.faults());
+    let errors = totals.failures.into_iter().chain(source.published.counts.faults());
     let errors: Map<String, Value> = errors.map(|(kind, count)| (kind.to_owned(), count.into())).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let started = now.saturating_sub(Instant::now().duration_since(context.since));
+    let started = now.saturating_sub(source.published.uptime());
     if let Value::Object(fields) = &mut snapshot {
         fields.insert("time_ms".into(), json!(now.as_millis()));
         // To the second: the two clocks are read one after the other.
@@ -51,14 +45,17 @@ pub(super) async fn snapshot(context: &Arc<Context>) -> Value {
         let latency =
             json!({"queue_us": histogram(&shared.queue_time), "upstream_us": histogram(&shared.upstream_time)});
         fields.insert("latency".into(), latency);
-        fields.insert("slow".into(), rows(context.slow_log.rows(SLOW_ENTRIES)).into());
+        fields.insert(
+            "slow".into(),
+            rows(source.published.slow_log.newest(SLOW_ENTRIES).iter().map(views::slow_burst).collect()).into(),
+        );
     }
     snapshot
 }
 
 /// Keys and values in force, without secrets.
-pub(super) fn configuration(context: &Context) -> Value {
-    let keys = context.operator.keys().unwrap_or_default();
+pub(super) fn configuration(source: &Source) -> Value {
+    let keys = source.operator.keys().unwrap_or_default();
     keys.into_iter().map(|(key, value)| (key, Value::String(value.to_string()))).collect::<Map<_, _>>().into()
 }
 

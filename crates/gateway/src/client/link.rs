@@ -1,0 +1,236 @@
+//! The wire to a client: its stream, what it has sent, and the replies that it has not taken yet. Whoever serves the
+//! client writes to it here, and is told here when the client has gone or has to go.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pool::{Alarm, Budget, Burst, Share};
+use resp::{Request, RequestError, RequestLimits, write_error};
+use settings::SessionSettings;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::Instant,
+};
+
+use crate::{
+    client::input::{Bounds, Input, Stop},
+    observe::{
+        counts::Fault,
+        presence::Presence,
+        published::Published,
+        registry::{Asked, Entry},
+    },
+};
+
+/// Buffers up to this size, in bytes, are kept from one burst to the next; larger ones are given back,
+/// so that a quiet session is small.
+const KEEP_BYTES: usize = 1024;
+
+/// Replies beyond this, in bytes, are written before the next request is looked at.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// See the module's documentation.
+pub(crate) struct Link<S> {
+    stream: S,
+    input: Input,
+    /// Replies that are not written yet.
+    output: Vec<u8>,
+    /// What the replies have of the memory for replies.
+    share: Option<Share>,
+    /// The memory for replies of all clients.
+    reply_memory: Arc<Budget>,
+    presence: Presence,
+    alarm: Alarm,
+    /// The client takes no replies any more; what it has sent is still executed.
+    deaf: bool,
+}
+
+impl<S> Link<S> {
+    /// The replies to come, to be appended to.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// How many bytes of replies wait to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Whether replies are to be written before there are more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.output.len() > OUTPUT_BYTES
+    }
+
+    /// Moves the replies to a burst into the output, and makes their buffer ready for the next burst.
+    pub(crate) fn take_replies(&mut self, replies: &mut Vec<u8>) {
+        if self.output.is_empty() {
+            std::mem::swap(&mut self.output, replies);
+        } else {
+            self.output.extend_from_slice(replies);
+        }
+        recycle(replies);
+    }
+
+    /// The same error as the reply to each of `due` requests.
+    pub(crate) fn write_errors(&mut self, due: u32, text: &str) {
+        (0..due).for_each(|_| write_error(&mut self.output, text));
+    }
+
+    /// Has replies counted by `share` until it is replaced.
+    pub(crate) fn count_replies_by(&mut self, share: Option<Share>) {
+        self.share = share;
+    }
+
+    /// The memory for replies of all clients.
+    pub(crate) fn reply_memory(&self) -> &Arc<Budget> {
+        &self.reply_memory
+    }
+
+    /// The client as others see it.
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        self.presence.shared()
+    }
+
+    /// Where those look who look on.
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        self.presence.published()
+    }
+
+    /// What the client's session is asked to do. Its task is woken when that changes.
+    pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Asked {
+        self.presence.poll_asked(cx)
+    }
+
+    /// Ready once `deadline` has passed.
+    pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.alarm.poll_until(cx, deadline)
+    }
+
+    /// Whether the client takes no replies any more.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// Requests have other bounds than before: the client has logged in, or other settings are in force.
+    pub(crate) fn set_limits(&mut self, limits: RequestLimits) {
+        self.input.set_limits(limits);
+    }
+
+    /// Gathers what is there of a request that has been begun; otherwise see [`Input::gather`].
+    pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
+        if self.input.is_midway() { self.input.gather(burst, bounds) } else { Stop::Incomplete }
+    }
+
+    /// Hands the request at which gathering stopped to `read`, which may reply to it, and takes it off the input.
+    /// `None` if there is none.
+    pub(crate) fn take_request<T>(
+        &mut self,
+        read: impl FnOnce(&Request<'_>, &Entry, &mut Vec<u8>) -> T,
+    ) -> Result<Option<T>, RequestError> {
+        let Self { input, output, presence, .. } = self;
+        input.take_other(|request| read(request, presence, output))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    pub(crate) fn new(stream: S, limits: RequestLimits, reply_memory: Arc<Budget>, presence: Presence) -> Self {
+        let input = Input::new(limits, Arc::clone(&presence.published().input_bytes));
+        Self {
+            stream,
+            input,
+            output: Vec::new(),
+            share: None,
+            reply_memory,
+            presence,
+            alarm: Alarm::default(),
+            deaf: false,
+        }
+    }
+
+    /// Reads once and gathers; see [`Input::poll_read`].
+    pub(crate) fn poll_requests(
+        &mut self,
+        cx: &mut Context<'_>,
+        burst: &mut Burst,
+        bounds: Bounds<'_>,
+    ) -> Poll<io::Result<Stop>> {
+        self.input.poll_read(&mut self.stream, cx, burst, bounds)
+    }
+
+    /// Keeps what the client sends while it is not served. Ready once the client has gone.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, settings: &SessionSettings) -> Poll<()> {
+        self.input.poll_backlog(&mut self.stream, cx, settings)
+    }
+
+    /// Writes all replies. Meanwhile it keeps what the client sends, up to a bound, because the client may
+    /// read only when it has sent all. A client that takes nothing in time is not written to again, nor is one
+    /// that `is_overrun`.
+    pub(crate) async fn flush(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) {
+        if self.output.is_empty() {
+            return;
+        }
+        if !self.deaf
+            && let Err(error) = self.write(settings, is_overrun).await
+        {
+            self.deaf = true;
+            if error.kind() == io::ErrorKind::TimedOut {
+                self.published().counts.fault(Fault::ClientStuck);
+                // It is there and takes nothing: what it still asks for is not fetched either.
+                self.presence.ask(Asked::Kill);
+            }
+        }
+        recycle(&mut self.output);
+    }
+
+    async fn write(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) -> io::Result<()> {
+        let (mut written, mut share): (usize, Option<Share>) = (0, None);
+        let mut deadline = None;
+        poll_fn(|cx| {
+            while written < self.output.len() {
+                match Pin::new(&mut self.stream).poll_write(cx, &self.output[written..]) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(bytes)) => {
+                        written += bytes;
+                        deadline = None;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        share.get_or_insert_with(|| {
+                            let counted = self.share.as_ref().map_or(0, Share::bytes);
+                            self.reply_memory.charge(self.output.capacity().saturating_sub(counted))
+                        });
+                        if self.presence.poll_asked(cx) == Asked::Kill || is_overrun() {
+                            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                        }
+                        // Ends with the connection's last byte; the write will tell whether it broke.
+                        let _ = self.input.poll_backlog(&mut self.stream, cx, settings);
+                        let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.write_timeout);
+                        ready!(self.alarm.poll_until(cx, deadline));
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Closes the stream.
+    pub(crate) async fn shutdown(&mut self) {
+        // The client may be gone already.
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+/// Makes a buffer ready for the next burst.
+pub(crate) fn recycle(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    if buffer.capacity() > KEEP_BYTES {
+        *buffer = Vec::new();
+    }
+}

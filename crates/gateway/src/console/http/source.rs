@@ -1,0 +1,32 @@
+//! What is shown over HTTP, as it is at the moment of asking.
+
+use std::sync::Arc;
+
+use pool::Upstream;
+
+use crate::{config::operator::Operator, observe::published::Published};
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(super) operator: Arc<Operator>,
+    pub(super) published: Arc<Published>,
+}
+
+impl Source {
+    pub(crate) fn new(operator: &Arc<Operator>, published: &Arc<Published>) -> Self {
+        Self { operator: Arc::clone(operator), published: Arc::clone(published) }
+    }
+
+    /// Why no client should be sent here, if so.
+    pub(super) fn unready(&self) -> Option<String> {
+        if self.published.registry.is_draining() {
+            return Some("draining".to_owned());
+        }
+        match self.operator.pool().status().upstream {
+            Upstream::Up(_) => None,
+            Upstream::Connecting => Some("connecting to the upstream".to_owned()),
+            Upstream::Down(reason) => Some(format!("upstream is down: {reason}")),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The exclusive connection of a session, while it borrows one: which requests go there, how long it is needed, and
+//! what comes of its own accord. Requests are sent by `exchange`.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use resp::{Protocol, Request};
+
+use crate::{
+    command::class::{Class, Local, Reason},
+    exclusive::{lending::Lending, request::ExclusiveRequest},
+    observe::registry::Registry,
+};
+
+/// Bytes of pushes that are passed on in one write.
+const PUSHES_BYTES: usize = 64 * 1024;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(crate) struct ExclusiveConnection {
+    pub(super) lending: Option<Box<Lending>>,
+}
+
+impl ExclusiveConnection {
+    /// Whether the session borrows one.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lending.is_some()
+    }
+
+    /// Why the session borrows one, if it does.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.lending.as_ref().map(|lending| lending.reason())
+    }
+
+    /// Whether a transaction has been begun on it and not ended.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
+    }
+
+    /// Whether the client does nothing but listen to it.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor())
+    }
+
+    /// Channels, patterns and sharded channels that are subscribed on it.
+    pub(crate) fn subscriptions(&self) -> [usize; 3] {
+        self.lending.as_ref().map_or([0; 3], |lending| lending.subscriptions())
+    }
+
+    /// Whether a request of `class` goes there rather than being answered here or shared.
+    pub(crate) fn takes(&self, class: Class, protocol: Protocol) -> bool {
+        match (&self.lending, class) {
+            (_, Class::Refused(_) | Class::Attack | Class::Local(Local::Quit | Local::Reset)) => false,
+            // The upstream has the words for what a subscriber may not do.
+            (Some(lending), Class::Local(Local::Hello | Local::Auth)) => {
+                lending.is_in_transaction() || (lending.is_subscribed() && protocol == Protocol::Resp2)
+            }
+            (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
+            (Some(lending), Class::Local(local)) => {
+                lending.is_in_transaction()
+                    || lending.is_restricted(protocol)
+                    || matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch | Local::Unsubscribe)
+            }
+            (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
+        }
+    }
+
+    /// A client's request as it goes there.
+    pub(crate) fn request(&self, class: Class, request: &Request<'_>, registry: &Registry) -> ExclusiveRequest {
+        ExclusiveRequest::new(class, request, self.lending.as_deref(), registry)
+    }
+
+    /// Gives the connection back once nothing needs it.
+    pub(crate) fn end_if_over(&mut self) {
+        if let Some(lending) = self.lending.take_if(|lending| !lending.is_needed() && !lending.is_waiting()) {
+            lending.give_back();
+        }
+    }
+
+    /// Gives the connection back, or closes it if replies are outstanding.
+    pub(crate) fn end(&mut self) {
+        if let Some(lending) = self.lending.take_if(|lending| !lending.is_waiting() && !lending.is_monitor()) {
+            lending.give_back();
+        }
+        self.lending = None;
+    }
+
+    /// Appends what comes without having been asked for to `out`, as far as it is there; an error when the
+    /// connection is lost.
+    pub(crate) fn poll_pushes(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        let Some(lending) = &mut self.lending else { return Poll::Pending };
+        let before = out.len();
+        while out.len() < PUSHES_BYTES {
+            let at = out.len();
+            match lending.lent.poll_message(cx, out) {
+                Poll::Ready(Ok(kind)) => drop(lending.saw(&out[at..], kind)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if out.len() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}

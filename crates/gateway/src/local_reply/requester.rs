@@ -1,0 +1,64 @@
+//! Who makes a request to which the gateway replies itself, and what is left to do when the request has been read.
+
+use pool::Protocol;
+use settings::SessionSettings;
+
+use crate::{
+    client::state::ClientState,
+    console::command::Ask,
+    observe::{published::Published, registry::Entry},
+};
+
+/// A client that makes a request.
+// Open: a plain value, made by the session for one request and read by the commands.
+pub(crate) struct Requester<'r> {
+    pub(crate) state: &'r mut ClientState,
+    pub(crate) entry: &'r Entry,
+    pub(crate) published: &'r Published,
+    pub(crate) settings: &'r SessionSettings,
+    /// The size of the transaction that is being executed, if one is.
+    pub(crate) executing: Option<usize>,
+}
+
+impl Requester<'_> {
+    /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
+    pub(crate) fn is_admin(&self) -> bool {
+        match &self.state.user {
+            Some(user) => self.settings.admins.contains(user),
+            None => !self.settings.users.are_required() && self.entry.address().ip().to_canonical().is_loopback(),
+        }
+    }
+}
+
+/// What is left to do after a request was read.
+#[derive(PartialEq, Eq)]
+pub(crate) enum NextStep {
+    /// Nothing: the reply, if there is one, is written.
+    Answered,
+    /// Close once the reply is out.
+    Close,
+    /// Enter a database, which has to exist.
+    Select(u32),
+    /// Answer `HELLO`, with what the upstream says of itself.
+    Hello(Hello),
+    /// Take back all state.
+    Reset,
+    /// Answer an operator.
+    Console(Ask),
+    /// Show the gateway's section of `INFO`, after what the upstream answers to this.
+    Info(Vec<u8>),
+    /// Have the upstream unblock one of its connections.
+    Unblock(Vec<u8>),
+}
+
+/// A `HELLO` in order, not in force yet.
+// Open: a plain value, read from a request and put in force by `greet`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// The version asked for, if one was.
+    pub(crate) protocol: Option<Protocol>,
+    /// `SETNAME`.
+    pub(crate) name: Option<Vec<u8>>,
+    /// The user of an `AUTH` with the right password.
+    pub(crate) user: Option<String>,
+}

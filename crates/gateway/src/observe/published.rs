@@ -1,0 +1,42 @@
+//! All that sessions publish for those who look on: the console, `INFO`, `CLIENT` and the metrics read it and never
+//! know a session. One of it for a gateway.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pool::Budget;
+
+use crate::observe::{counts::Counts, registry::Registry, slow_log::SlowLog};
+
+/// See the module's documentation.
+// Open: each field has methods of its own, and is what a reader or writer asks for.
+#[derive(Debug)]
+pub(crate) struct Published {
+    started: Instant,
+    pub(crate) registry: Registry,
+    pub(crate) counts: Counts,
+    pub(crate) slow_log: SlowLog,
+    /// Unfinished requests beyond the first 64 KiB of each session.
+    pub(crate) input_bytes: Arc<Budget>,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            registry: Registry::default(),
+            counts: Counts::default(),
+            slow_log: SlowLog::default(),
+            input_bytes: Arc::default(),
+        }
+    }
+}
+
+impl Published {
+    /// For how long the gateway has been running.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

@@ -1,0 +1,95 @@
+//! How a session has gathered requests executed: by the pool's workers, or on the exclusive connection while it
+//! borrows one. Afterwards there is a reply to each of them.
+
+use pool::{Burst, JobError, REPLY_FREE_BYTES, Share};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+
+use crate::{
+    client::link::recycle,
+    observe::{counts::Fault, spans},
+    session::session::Session,
+    wording::errors,
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Has the gathered burst executed; afterwards the output has a reply to each of its requests. False to
+    /// close the session.
+    pub(super) async fn execute(&mut self) -> bool {
+        if self.exclusive.is_lent() {
+            let burst = std::mem::take(&mut self.burst);
+            let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
+            self.flush().await;
+            return go_on;
+        }
+        self.burst.needs = self.state.needs;
+        let due = self.burst.replies_due;
+        let expected = self.window.expected(due as usize);
+        if expected > REPLY_FREE_BYTES {
+            self.burst.room = self.room_for_replies(expected - REPLY_FREE_BYTES).await;
+            if self.burst.room.is_none() {
+                self.refuse_burst(due);
+                return true;
+            }
+        }
+        let result = match spans::job(self.state.id, &self.burst) {
+            None => self.caller.execute(&mut self.burst).await,
+            Some(span) => Box::pin(spans::execute(&mut self.caller, &mut self.burst, span)).await,
+        };
+        self.answered(due, result.err());
+        self.flush().await;
+        self.link.count_replies_by(None);
+        true
+    }
+
+    /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew.
+    fn answered(&mut self, due: u32, failure: Option<JobError>) {
+        let (burst, settings) = (&mut self.burst, &self.settings);
+        if self.caller.spent().total_us >= settings.slow_log.threshold_us {
+            let (entry, slow_log) = (self.link.entry(), &self.link.published().slow_log);
+            slow_log.add(entry, &burst.requests, due, self.caller.spent(), settings.slow_log);
+        }
+        let cost = match failure {
+            // What they would have cost is not known, but that it was much.
+            Some(JobError::RepliesFull(_)) => settings.batch_reply_bytes,
+            _ => burst.replies.len(),
+        };
+        self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
+        let share = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
+        self.link.count_replies_by(share);
+        if let Some(failure) = failure {
+            let text = errors::job(&failure, &settings.upstream);
+            (burst.replies_done..due).for_each(|_| resp::write_error(&mut burst.replies, &text));
+        }
+        if self.state.is_muted() {
+            burst.replies.clear();
+        }
+        self.link.take_replies(&mut burst.replies);
+        recycle(&mut burst.requests);
+        let (requests, replies) = (std::mem::take(&mut burst.requests), std::mem::take(&mut burst.replies));
+        *burst = Burst { requests, replies, ..Burst::default() };
+    }
+
+    /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too
+    /// long.
+    async fn room_for_replies(&self, bytes: usize) -> Option<Share> {
+        let (memory, settings) = (self.link.reply_memory(), &self.settings);
+        match memory.try_take(bytes, settings.replies_bytes_max) {
+            Some(share) => Some(share),
+            None => {
+                let share = memory.take(bytes, settings.replies_bytes_max);
+                Box::pin(timeout(settings.queue_timeout, share)).await.ok()
+            }
+        }
+    }
+
+    /// Replies wait for their clients to read them, and there is no room for more.
+    fn refuse_burst(&mut self, due: u32) {
+        self.caller.count_refused(&self.burst);
+        self.link.published().counts.fault(Fault::RepliesFull);
+        self.link.write_errors(due, &errors::replies_full(self.settings.replies_bytes_max));
+        self.burst = Burst::default();
+    }
+}

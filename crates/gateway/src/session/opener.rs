@@ -1,0 +1,55 @@
+//! Opens sessions: holds what all sessions of a gateway have in common and hands each of them its parts.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use pool::Caller;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    config::operator::Operator,
+    observe::{presence::Presence, published::Published},
+    pubsub::{directory::Directory, subscriptions::Subscriptions},
+    session::session::Session,
+};
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub(crate) struct Opener {
+    operator: Arc<Operator>,
+    published: Arc<Published>,
+    /// Shared pub/sub; `None` where each subscriber has a connection of its own.
+    directory: Option<Arc<Directory>>,
+}
+
+impl Opener {
+    pub(crate) fn new(operator: Arc<Operator>, published: Arc<Published>, directory: Option<Arc<Directory>>) -> Self {
+        Self { operator, published, directory }
+    }
+
+    /// How many clients there may be.
+    pub(crate) fn clients_max(&self) -> usize {
+        self.operator.sessions().clients_max
+    }
+
+    /// Counts a client that was not let in.
+    pub(crate) fn refused(&self) {
+        self.published.counts.clients_refused.add_one();
+    }
+
+    /// A session for a client at `address`, whose jobs go to the pool by way of `caller`.
+    pub(crate) fn open<S>(&self, stream: S, address: SocketAddr, caller: Caller) -> Session<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.published.counts.clients_accepted.add_one();
+        let presence = Presence::new(&self.published, address, caller.progress());
+        tracing::debug!(client = presence.id(), %address, "client connected");
+        let subscriptions = Subscriptions::new(self.directory.clone());
+        Session::new(stream, presence, caller, Arc::clone(&self.operator), subscriptions)
+    }
+
+    /// Asks all sessions, and those still to come, to finish what has come and to end.
+    pub(crate) fn drain(&self) {
+        self.published.registry.drain();
+    }
+}
