@@ -3,4 +3,5 @@
 
 mod dependencies;
 mod guarantees;
+mod rooms;
 mod tidy;

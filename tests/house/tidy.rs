@@ -13,11 +13,11 @@ const ENTRIES_MAX: usize = 12;
 /// Spelled in two halves, so that this file may stay.
 const BANNED_MACROS: [(&str, &str); 3] = [("to", "do!"), ("db", "g!"), ("unimpl", "emented!")];
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is there")
 }
 
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+pub(super) fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("readable") {
         let path = entry.expect("readable").path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
@@ -40,7 +40,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// Fails with all offenders at once.
 #[track_caller]
-fn assert_none(offenders: &[String], what: &str) {
+pub(super) fn assert_none(offenders: &[String], what: &str) {
     assert!(offenders.is_empty(), "{what}:\n{}", offenders.join("\n"));
 }
 

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    if args.check {
+    if args.only_check() {
         print!("{}", settings::report(&config, &settings, process::descriptors::raise()));
         return ExitCode::SUCCESS;
     }

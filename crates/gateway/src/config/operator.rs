@@ -38,6 +38,7 @@ const AT_START: [&str; 16] = [
 ];
 
 /// What became of each key of a new configuration.
+// Open: a plain value, shown by the console.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Counts the configurations that were in force.

@@ -38,7 +38,7 @@ struct Further {
 /// A session's place on a thread, as long as it holds this.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    pub(crate) thread: usize,
+    pub(super) thread: usize,
     seated: Arc<AtomicUsize>,
 }
 

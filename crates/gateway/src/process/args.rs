@@ -24,7 +24,7 @@ pub(crate) struct Args {
     upstream: Option<String>,
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
-    pub(crate) check: bool,
+    check: bool,
 }
 
 impl fmt::Debug for Args {
@@ -35,6 +35,11 @@ impl fmt::Debug for Args {
 }
 
 impl Args {
+    /// Whether the configuration is only to be checked.
+    pub(crate) fn only_check(&self) -> bool {
+        self.check
+    }
+
     /// The configuration file, if there is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.config.as_deref()
