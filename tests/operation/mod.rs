@@ -1,6 +1,7 @@
 //! What operators rely on: the configuration, its reload, the console, logs, metrics and spans.
 
 mod config;
+mod listeners;
 mod observe;
 mod operate;
 #[cfg(feature = "otel")]

@@ -4,6 +4,8 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     time::Duration,
 };
 
@@ -41,6 +43,15 @@ impl Client {
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Self { stream, input: Vec::new() })
+    }
+
+    /// A connection to the unix socket at `path`.
+    pub fn try_connect_unix(path: &Path) -> io::Result<Self> {
+        // Reading, writing and waiting are the same for all streams.
+        let stream = TcpStream::from(OwnedFd::from(UnixStream::connect(path)?));
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         Ok(Self { stream, input: Vec::new() })

@@ -4,8 +4,8 @@
 use std::{
     ffi::OsString,
     fs,
-    net::{SocketAddr, TcpListener},
-    os::fd::OwnedFd,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     thread,
@@ -38,7 +38,7 @@ pub struct Builder {
     config: Table,
     allowed: Vec<String>,
     bare: bool,
-    socket: Option<TcpListener>,
+    sockets: Vec<OwnedFd>,
     environment: Vec<(&'static str, OsString)>,
     /// In KiB.
     address_space_max: Option<u64>,
@@ -79,8 +79,8 @@ impl Builder {
     }
 
     /// Passes a socket to listen on, as systemd does.
-    pub fn socket(mut self, socket: &TcpListener) -> Self {
-        self.socket = Some(socket.try_clone().expect("a socket can be held twice"));
+    pub fn socket(mut self, socket: &impl AsFd) -> Self {
+        self.sockets.push(socket.as_fd().try_clone_to_owned().expect("a socket can be held twice"));
         self
     }
 
@@ -108,17 +108,21 @@ impl Builder {
 
     pub fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut command = match (self.socket, self.address_space_max) {
-            (Some(socket), _) => inheriting(socket),
-            (None, Some(kib)) => confined(kib),
-            (None, None) => Gateway::command(),
+        let passes = self.sockets.len();
+        let mut command = match self.address_space_max {
+            _ if passes > 0 => inheriting(self.sockets),
+            Some(kib) => confined(kib),
+            None => Gateway::command(),
         };
         if self.bare {
             command.args(["--listen", "127.0.0.1:0"]);
         } else {
             command.arg("--config").arg(write_config(&directory, &self.config));
         }
-        command.envs(self.environment).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(self.environment).stderr(Stdio::piped());
+        if passes < 2 {
+            command.stdout(Stdio::null());
+        }
         let mut child = command.spawn().expect("the gateway can be started");
         let logs = Logs::read(child.stderr.take().expect("piped"));
         let mut gateway = Gateway {
@@ -131,16 +135,24 @@ impl Builder {
             directory,
             config: self.config,
         };
-        gateway.address = address_of(&gateway.logs.wait_for("listening", DEADLINE));
+        gateway.address =
+            *addresses_of(&gateway.logs.wait_for("listening", DEADLINE)).first().unwrap_or(&gateway.address);
         gateway
     }
 }
 
-/// The program with `socket` as its descriptor 3, which a shell puts there before it becomes the program.
-fn inheriting(socket: TcpListener) -> Command {
-    let pass = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+/// The program with one socket as its descriptor 3, or two as 3 and 4, which a shell puts there before it becomes the
+/// program.
+fn inheriting(sockets: Vec<OwnedFd>) -> Command {
+    let moved = if sockets.len() == 1 { "3<&0 0</dev/null" } else { "3<&0 0</dev/null 4<&1 1>/dev/null" };
+    let count = sockets.len();
+    let pass = format!("exec {moved}; export LISTEN_FDS={count} LISTEN_PID=$$; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
-    command.args(["-c", pass, env!("CARGO_BIN_EXE_respool")]).stdin(OwnedFd::from(socket));
+    command.args(["-c", &pass, env!("CARGO_BIN_EXE_respool")]);
+    let mut sockets = sockets.into_iter();
+    command.stdin(sockets.next().map_or(Stdio::null(), Stdio::from));
+    command.stdout(sockets.next().map_or(Stdio::null(), Stdio::from));
+    assert!(sockets.next().is_none(), "a shell passes two at most");
     command
 }
 
@@ -168,15 +180,11 @@ fn write_config(directory: &TempDir, config: &Table) -> PathBuf {
     path
 }
 
-fn address_of(line: &str) -> SocketAddr {
-    let of_text = |line: &str| {
-        let at = line.find("127.0.0.1:")?;
-        let end =
-            line[at..].find(|next: char| !matches!(next, '0'..='9' | '.' | ':')).map_or(line.len(), |end| at + end);
-        Some(line[at..end].to_owned())
-    };
-    let address = Logs::field(line, "listen").or_else(|| of_text(line)).expect("the line tells where");
-    address.parse().expect("an address and port")
+/// The TCP addresses that a line tells of, in the format of lines or of JSON.
+fn addresses_of(line: &str) -> Vec<SocketAddr> {
+    let listen = Logs::field(line, "listen").unwrap_or_else(|| line.replace("listen=", " ").replace('"', " "));
+    let addresses = listen.split_whitespace().map(|word| word.strip_prefix("tls://").unwrap_or(word));
+    addresses.filter_map(|word| word.parse().ok()).collect()
 }
 
 impl Gateway {
@@ -186,7 +194,7 @@ impl Gateway {
             config,
             allowed: Vec::new(),
             bare: false,
-            socket: None,
+            sockets: Vec::new(),
             environment: Vec::new(),
             address_space_max: None,
         }
@@ -204,8 +212,14 @@ impl Gateway {
         command
     }
 
+    /// The first address that is none of a unix socket.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// All addresses that are none of unix sockets.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        addresses_of(&self.logs.wait_for("listening", DEADLINE))
     }
 
     /// Where it shows its metrics.

@@ -40,7 +40,12 @@ pub fn check(data: &[u8]) {
 /// Whether addresses would have to be looked up, which would have the network take part.
 fn asks_for_names(config: &Config) -> bool {
     let is_name = |address: &str| !address.is_empty() && address.parse::<std::net::SocketAddr>().is_err();
-    is_name(&config.listen) || is_name(&config.metrics.listen)
+    let leads = |listen: &str| {
+        let address = listen.split('?').next().unwrap_or_default();
+        let address = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("tls://")).unwrap_or(address);
+        !address.starts_with("unix:") && is_name(address)
+    };
+    config.listen.texts().iter().any(|listen| leads(listen)) || is_name(&config.metrics.listen)
 }
 
 fn is_key(section: &str, key: &str) -> bool {

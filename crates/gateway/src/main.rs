@@ -16,14 +16,14 @@ mod pubsub;
 mod session;
 mod wording;
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
 use settings::{Config, GatewaySettings};
 
 use crate::{
-    listener::threads::Threads,
+    listener::{passed::Passed, threads::Threads},
     observe::{export::Export, logs::Logs},
     process::args::Args,
 };
@@ -45,16 +45,16 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let inherited = match process::passed_sockets::inherited() {
+    let inherited = match listener::passed::inherited() {
         Ok(inherited) => inherited,
         Err(error) => {
-            eprintln!("respool: cannot use the socket that was passed: {error}");
+            eprintln!("respool: cannot use a socket that was passed: {error}");
             return ExitCode::FAILURE;
         }
     };
-    if let Some(address) = inherited.as_ref().and_then(|socket| socket.local_addr().ok()) {
-        // What the configuration demands of an address, it demands of this one.
-        args.listen_at(address);
+    if !inherited.is_empty() {
+        // What the configuration demands of an address, it demands of these.
+        args.listen_at(inherited.iter().map(Passed::address).collect());
     }
     let checked = args.config().and_then(|config| Ok((GatewaySettings::new(&config)?, config)));
     let (settings, config) = match checked {
@@ -77,12 +77,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(
-    args: Args,
-    config: Config,
-    settings: GatewaySettings,
-    inherited: Option<TcpListener>,
-) -> anyhow::Result<ExitCode> {
+fn run(args: Args, config: Config, settings: GatewaySettings, inherited: Vec<Passed>) -> anyhow::Result<ExitCode> {
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
     let logs = Logs::start(&settings.log, export.as_ref());
     let runtime = listener::threads::runtime().context("cannot start the runtime")?;

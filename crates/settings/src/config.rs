@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::{
-    ConfigError,
+    ConfigError, OneOrMore,
     section::section,
     sections::{
         auth::Auth,
@@ -23,8 +23,10 @@ use crate::{
 section! {
     /// The whole file.
     Config {
-        /// Address and port to listen on. Beyond loopback only with users, or with `protected_mode = false`.
-        listen: String = "127.0.0.1:6380".into(),
+        /// Where clients connect: one address or a list of them, each `host:port` or
+        /// `unix:/path?mode=660&group=NAME`. An address beyond this machine needs users, or `protected_mode = false`.
+        /// Needs a restart.
+        listen: OneOrMore = "127.0.0.1:6380".into(),
         /// Refuse to listen beyond loopback while nobody has to log in. Off: anyone who can reach the port can
         /// use the upstream.
         protected_mode: bool = true,

@@ -14,6 +14,7 @@
 
 mod config;
 mod error;
+mod listen;
 mod log_settings;
 mod logins;
 mod ranges;
@@ -25,6 +26,12 @@ mod settings;
 
 pub use config::{Config, without_values};
 pub use error::ConfigError;
+pub use listen::{
+    list::OneOrMore,
+    listen::{Listen, ListenError},
+    place::{Place, PlaceError, UnixPlace},
+    trusted::Trusted,
+};
 pub use log_settings::{ExportSettings, LogSettings};
 pub use logins::failed_logins::{FailedLogins, LoginBounds, Penalty};
 pub use logins::users::{DEFAULT_USER, Digest32, User, Users, user_name};

@@ -14,7 +14,7 @@ use crate::{
         failed_logins::LoginBounds,
         users::{Digest32, User, Users},
     },
-    ranges::{BYTES_MAX, at_least_one, count, millis, millis_or_zero, value},
+    ranges::{BYTES_MAX, at_least_one, count, millis, millis_or_zero, value, within},
 };
 
 /// More entries of the slow log, of about 5 KiB each, are a mistake.
@@ -51,6 +51,8 @@ pub struct SessionSettings {
     pub write_timeout: Duration,
     /// A client that sends nothing for this long is closed, if any.
     pub idle_timeout: Option<Duration>,
+    /// A client is asked whether it is still there after so long a silence, if ever.
+    pub tcp_keepalive: Option<Duration>,
     /// The database that a session begins in.
     pub db: u32,
     /// Who may log in.
@@ -105,6 +107,7 @@ pub(crate) fn session_settings(
         write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
         idle_timeout: Some(millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms)?)
             .filter(|timeout| !timeout.is_zero()),
+        tcp_keepalive: tcp_keepalive(clients.tcp_keepalive_s)?,
         db: pool.endpoint.db,
         users: users("auth.users", &config.auth.users)?,
         admins: admins(config)?,
@@ -117,6 +120,17 @@ pub(crate) fn session_settings(
         slow_log: slow_log_settings(config)?,
         denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
     })
+}
+
+/// What the system takes for the time of silence, at most.
+const KEEPALIVE_SECONDS_MAX: usize = 32_767;
+
+fn tcp_keepalive(seconds: usize) -> Result<Option<Duration>, ConfigError> {
+    if seconds == 0 {
+        return Ok(None);
+    }
+    let seconds = within("clients.tcp_keepalive_s", seconds, KEEPALIVE_SECONDS_MAX)?;
+    Ok(Some(Duration::from_secs(seconds as u64)))
 }
 
 fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {

@@ -10,7 +10,7 @@ use std::{
 use pool::{Endpoint, Settings};
 
 use crate::{
-    Config, ConfigError,
+    Config, ConfigError, Listen, Place,
     log_settings::{ExportSettings, LogSettings, export_settings, log_settings},
     logins::users::Users,
     ranges::{at_least_one, count, millis, millis_or_zero, value, within},
@@ -32,8 +32,8 @@ const THREADS_MAX: usize = 1024;
 /// All that the gateway needs to know to start.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
-    /// Where clients come; several addresses where a name has several.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients come.
+    pub listen: Vec<Listen>,
     /// A second process may listen on the same address.
     pub reuse_port: bool,
     /// Changes of the configuration file count as they come.
@@ -121,20 +121,44 @@ impl GatewaySettings {
     }
 }
 
-fn listen(config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
-    let addresses: Vec<_> = match config.listen.to_socket_addrs() {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => return value("listen", format!("\"{}\" is no address and port: {error}", config.listen)),
-    };
-    let open = config.protected_mode && config.auth.users.is_empty();
-    if open && addresses.iter().any(|address| !address.ip().is_loopback()) {
-        let problem = format!(
-            "\"{}\" reaches beyond this machine and nobody has to log in; add auth.users, or set protected_mode = false if that is meant",
-            config.listen
-        );
-        return value("listen", problem);
+fn listen(config: &Config) -> Result<Vec<Listen>, ConfigError> {
+    let mut all: Vec<Listen> = Vec::new();
+    for text in config.listen.texts() {
+        let listen: Listen = match text.parse() {
+            Ok(listen) => listen,
+            Err(error) => return value("listen", format!("\"{text}\": {error}")),
+        };
+        if all.iter().any(|other| other.place == listen.place && !is_any_port(&listen)) {
+            return value("listen", format!("\"{text}\" stands there twice"));
+        }
+        if config.protected_mode && config.auth.users.is_empty() && is_open(&listen) {
+            let problem = format!(
+                "\"{text}\" reaches beyond this machine and nobody has to log in; add auth.users, or set protected_mode = false if that is meant"
+            );
+            return value("listen", problem);
+        }
+        all.push(listen);
     }
-    Ok(addresses)
+    if all.is_empty() {
+        return value("listen", "names no address");
+    }
+    Ok(all)
+}
+
+/// Whether clients of other machines can come there.
+fn is_open(listen: &Listen) -> bool {
+    match &listen.place {
+        Place::Tcp(addresses) => addresses.iter().any(|address| !address.ip().is_loopback()),
+        Place::Unix(_) => false,
+    }
+}
+
+/// Whether the system chooses the port.
+fn is_any_port(listen: &Listen) -> bool {
+    match &listen.place {
+        Place::Tcp(addresses) => addresses.iter().all(|address| address.port() == 0),
+        Place::Unix(_) => false,
+    }
 }
 
 fn watch(config: &Config) -> Result<bool, ConfigError> {
@@ -222,6 +246,7 @@ fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpSettings)>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OneOrMore;
 
     fn problem(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -261,5 +286,16 @@ mod tests {
         let settings = GatewaySettings::new(&Config::default()).expect("valid");
         assert!(settings.embedded);
         assert_eq!(settings.listen, ["127.0.0.1:6380".parse().expect("an address")]);
+    }
+
+    #[test]
+    fn each_address_to_listen_on_is_checked() {
+        let listen = |texts: &[&str]| {
+            problem(|config| config.listen = OneOrMore::More(texts.iter().map(|text| (*text).to_owned()).collect()))
+        };
+        assert_eq!(listen(&[]), "listen: names no address");
+        assert!(listen(&["127.0.0.1:1", "0.0.0.0:2"]).contains("\"0.0.0.0:2\" reaches beyond this machine"));
+        assert!(listen(&["127.0.0.1:1", "unix:/r", "127.0.0.1:1"]).contains("\"127.0.0.1:1\" stands there twice"));
+        assert!(listen(&["unix:/r", ":6380"]).starts_with("listen: \":6380\": no host"));
     }
 }

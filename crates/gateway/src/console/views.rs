@@ -124,7 +124,7 @@ pub(crate) fn client(entry: &Entry) -> Row {
         ("user", text(details.user.as_deref().unwrap_or(DEFAULT_USER))),
         ("database", number(details.db)),
         ("state", text(state)),
-        ("addr", text(entry.address().ip().to_string())),
+        ("addr", text(entry.address().host())),
         ("port", number(entry.address().port())),
         ("wait", number(wait.as_secs())),
         ("wait_us", number(wait.subsec_micros())),

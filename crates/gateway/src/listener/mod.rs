@@ -2,4 +2,8 @@
 //! session tasks. Called by `process`. Opens sessions and knows nothing of what they do.
 
 pub(crate) mod accept;
+pub(crate) mod client_stream;
+pub(crate) mod door;
+pub(crate) mod passed;
+pub(crate) mod socket_file;
 pub(crate) mod threads;

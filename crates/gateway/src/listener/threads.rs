@@ -14,7 +14,6 @@ use std::{
 };
 
 use tokio::{
-    net::TcpStream,
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
 };
@@ -76,15 +75,6 @@ impl Threads {
         let thread = counts.min_by_key(|(_, count)| *count).map_or(0, |(thread, _)| thread);
         self.seated[thread].fetch_add(1, Ordering::Relaxed);
         Seat { thread, seated: Arc::clone(&self.seated[thread]) }
-    }
-
-    /// Has a stream that the main thread has accepted belong to another.
-    pub(crate) fn move_stream(&self, stream: TcpStream, seat: &Seat) -> io::Result<TcpStream> {
-        if seat.thread == 0 {
-            return Ok(stream);
-        }
-        let _context = self.runtimes[seat.thread].enter();
-        TcpStream::from_std(stream.into_std()?)
     }
 }
 

@@ -25,7 +25,7 @@ impl Requester<'_> {
     pub(crate) fn is_admin(&self) -> bool {
         match &self.state.user {
             Some(user) => self.settings.admins.contains(user),
-            None => !self.settings.users.are_required() && self.entry.address().ip().to_canonical().is_loopback(),
+            None => !self.settings.users.are_required() && self.entry.address().is_local(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What sessions publish for those who look on, and what is logged and exported. Written by the rooms above,
 //! read by `console` and `metrics`.
 
+pub(crate) mod address;
 pub(crate) mod counts;
 pub(crate) mod export;
 pub(crate) mod logs;

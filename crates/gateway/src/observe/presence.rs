@@ -1,11 +1,11 @@
 //! A session's place among those that there are: held by the session, given up when the session ends, however that
 //! comes.
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use pool::Progress;
 
-use crate::observe::{published::Published, registry::Entry};
+use crate::observe::{address::Address, published::Published, registry::Entry};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// A new session of a client at `address`, whose jobs come as far as `progress` says.
-    pub(crate) fn new(published: &Arc<Published>, address: SocketAddr, progress: Arc<Progress>) -> Self {
+    pub(crate) fn new(published: &Arc<Published>, address: Address, progress: Arc<Progress>) -> Self {
         Self { published: Arc::clone(published), entry: published.registry.enter(address, progress) }
     }
 

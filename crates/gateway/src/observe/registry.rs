@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
@@ -15,7 +14,7 @@ use atomic_waker::AtomicWaker;
 use pool::{Progress, Stage};
 use resp::Protocol;
 
-use crate::command::class::Reason;
+use crate::{command::class::Reason, observe::address::Address};
 
 /// What a session is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +31,7 @@ pub(crate) enum Asked {
 #[derive(Debug)]
 pub(crate) struct Entry {
     id: u64,
-    address: SocketAddr,
+    address: Address,
     since: Instant,
     /// The upstream's id of the connection on which the session is blocked, or 0.
     blocked_on: AtomicI64,
@@ -67,8 +66,8 @@ impl Entry {
     }
 
     /// Where the client is.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// When the client came.
@@ -153,7 +152,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// A new session, with an id that increases and is never used twice.
-    pub(crate) fn enter(&self, address: SocketAddr, progress: Arc<Progress>) -> Arc<Entry> {
+    pub(crate) fn enter(&self, address: Address, progress: Arc<Progress>) -> Arc<Entry> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = AtomicU8::new(self.draining.load(Ordering::Acquire));
         let entry = Arc::new(Entry {

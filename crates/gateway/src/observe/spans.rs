@@ -2,16 +2,16 @@
 //! where its time went. Neither holds keys or values. While nobody asks for them a job pays for looking at
 //! the level, which is one load.
 
-use std::net::SocketAddr;
-
 use pool::{Burst, Caller, JobError};
 use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
+
+use crate::observe::address::Address;
 
 /// What log filters and exports call them, wherever this file stands.
 pub(crate) const TARGET: &str = "respool::spans";
 
 /// From a client's coming to its going.
-pub(crate) fn session(client: u64, address: SocketAddr) -> Span {
+pub(crate) fn session(client: u64, address: &Address) -> Span {
     debug_span!(target: TARGET, "session", client, %address)
 }
 

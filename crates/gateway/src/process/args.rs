@@ -2,12 +2,11 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use clap::Parser;
-use settings::{Config, ConfigError};
+use settings::{Config, ConfigError, OneOrMore};
 
 /// A pooled multi-connection gateway for Redis and Valkey.
 #[derive(Clone, Parser)]
@@ -16,9 +15,9 @@ pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen there, instead of what the file says [default: 127.0.0.1:6380]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
+    /// Listen there, instead of what the file says; may be given several times [default: 127.0.0.1:6380]
+    #[arg(long, value_name = "ADDR", help = "Listen there, instead of what the file says: host:port or unix:/path")]
+    listen: Vec<String>,
     /// The upstream, instead of what the file says
     #[arg(long, value_name = "URL", help = "redis://[user[:password]@]host:port[/db], unix:///path, or \"embedded\"")]
     upstream: Option<String>,
@@ -45,9 +44,9 @@ impl Args {
         self.config.as_deref()
     }
 
-    /// Listens at `address`, whatever the file and the command line say.
-    pub(crate) fn listen_at(&mut self, address: SocketAddr) {
-        self.listen = Some(address.to_string());
+    /// Listens at `addresses`, whatever the file and the command line say.
+    pub(crate) fn listen_at(&mut self, addresses: Vec<String>) {
+        self.listen = addresses;
     }
 
     /// The file's configuration with what the command line overrides.
@@ -56,8 +55,10 @@ impl Args {
             Some(path) => Config::read(path)?,
             None => Config::default(),
         };
-        if let Some(listen) = &self.listen {
-            config.listen.clone_from(listen);
+        match self.listen.as_slice() {
+            [] => {}
+            [one] => config.listen = OneOrMore::One(one.clone()),
+            more => config.listen = OneOrMore::More(more.to_vec()),
         }
         if let Some(upstream) = &self.upstream {
             config.upstream.url.clone_from(upstream);

@@ -5,7 +5,6 @@ pub(crate) mod args;
 pub(crate) mod descriptors;
 pub(crate) mod embedded;
 pub(crate) mod file_watch;
-pub(crate) mod passed_sockets;
 pub(crate) mod run;
 pub(crate) mod signals;
 pub(crate) mod systemd;

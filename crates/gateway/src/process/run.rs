@@ -2,7 +2,7 @@
 //! down in the opposite order: stop accepting → sessions finish → queue closes, workers empty it →
 //! connections close → embedded upstream.
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Endpoint, Pool};
@@ -15,7 +15,7 @@ use crate::{
         operator::{Operator, Outside},
     },
     console::http::{server::Http, source::Source},
-    listener::{accept::Listener, threads::Threads},
+    listener::{accept::Listener, door::Door, passed::Passed, threads::Threads},
     observe::{logs::Logs, published::Published},
     process::{
         args::Args,
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     config: Config,
     mut settings: GatewaySettings,
     logs: Logs,
-    inherited: Option<TcpListener>,
+    inherited: Vec<Passed>,
     threads: Arc<Threads>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
@@ -61,24 +61,20 @@ pub(crate) async fn run(
         .map(|directory| SharedPubSub::start(Arc::clone(directory), pool.caller(), operator.follow()));
     let callers = (0..threads.runtimes().len()).map(|thread| pool.caller_on(thread)).collect();
     let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
-    let bound = match inherited {
-        Some(socket) => Listener::inherit(socket, opener, threads, callers),
-        None => Listener::bind(&settings.listen, settings.reuse_port, opener, threads, callers),
-    };
-    let mut listener = bound.with_context(|| format!("cannot listen on {:?}", settings.listen))?;
+    let mut listener = Listener::new(open(&settings, inherited)?, opener, threads, callers);
     // Ends with us, so that a drain can be watched.
     let mut http = JoinSet::new();
     if let Some(bound) = bind_http(&settings, Source::new(&operator, &published)).await? {
         http.spawn(bound.run());
     }
-    let listen = listener.local_addr().context("cannot listen")?;
+    let listen = listener.addresses().context("cannot listen")?.join(" ");
     if let Some(shortage) = settings::shortage(&settings, descriptors::raise()) {
         tracing::warn!(shortage, "too few file descriptors for the configuration");
     }
     if let Some(idle) = settings.idle_threads() {
         tracing::warn!(idle, "too few workers for the threads");
     }
-    tracing::info!(%listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
+    tracing::info!(listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 
     systemd::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
@@ -108,6 +104,16 @@ pub(crate) async fn run(
     }
     tracing::info!("drained");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The sockets that were passed or, where none was, those of the configuration.
+fn open(settings: &GatewaySettings, inherited: Vec<Passed>) -> anyhow::Result<Vec<Door>> {
+    if !inherited.is_empty() {
+        let inherit = |passed| Door::inherit(passed).context("cannot use a socket that was passed");
+        return inherited.into_iter().map(inherit).collect();
+    }
+    let bind = |listen| Door::bind(listen, settings.reuse_port).with_context(|| format!("cannot listen on {listen}"));
+    settings.listen.iter().map(bind).collect()
 }
 
 /// Where metrics are shown, if anywhere.

@@ -185,7 +185,8 @@ mod tests {
         }
 
         fn subscriber(&self) -> Subscriber {
-            let entry = self.published.registry.enter(([127, 0, 0, 1], 1).into(), Arc::default());
+            let entry =
+                self.published.registry.enter(std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), Arc::default());
             Subscriber::new(Arc::clone(&self.directory), entry)
         }
 

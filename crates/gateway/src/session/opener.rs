@@ -1,13 +1,14 @@
 //! Opens sessions: holds what all sessions of a gateway have in common and hands each of them its parts.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use pool::Caller;
+use settings::SessionSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     config::operator::Operator,
-    observe::{presence::Presence, published::Published},
+    observe::{address::Address, presence::Presence, published::Published},
     pubsub::{directory::Directory, subscriptions::Subscriptions},
     session::session::Session,
 };
@@ -26,9 +27,9 @@ impl Opener {
         Self { operator, published, directory }
     }
 
-    /// How many clients there may be.
-    pub(crate) fn clients_max(&self) -> usize {
-        self.operator.sessions().clients_max
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<SessionSettings> {
+        self.operator.sessions()
     }
 
     /// Counts a client that was not let in.
@@ -37,13 +38,13 @@ impl Opener {
     }
 
     /// A session for a client at `address`, whose jobs go to the pool by way of `caller`.
-    pub(crate) fn open<S>(&self, stream: S, address: SocketAddr, caller: Caller) -> Session<S>
+    pub(crate) fn open<S>(&self, stream: S, address: Address, caller: Caller) -> Session<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.published.counts.clients_accepted.add_one();
         let presence = Presence::new(&self.published, address, caller.progress());
-        tracing::debug!(client = presence.id(), %address, "client connected");
+        tracing::debug!(client = presence.id(), address = %presence.address(), "client connected");
         let subscriptions = Subscriptions::new(self.directory.clone());
         Session::new(stream, presence, caller, Arc::clone(&self.operator), subscriptions)
     }

@@ -12,6 +12,9 @@ section! {
         idle_timeout_ms: u64 = 0,
         /// A client that takes nothing of its replies for this long is closed.
         write_timeout_ms: u64 = 60_000,
+        /// Seconds of silence after which the system asks a client of a TCP address whether it is still there. A client
+        /// that does not answer three times is closed. 0: never.
+        tcp_keepalive_s: usize = 300,
         /// Bytes of one request, framing included.
         request_bytes_max: usize = 536_870_912,
         /// Arguments of one request.

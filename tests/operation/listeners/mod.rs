@@ -1,0 +1,5 @@
+//! Where clients come: several addresses, unix sockets, sockets that are passed, and what is known of a client there.
+
+mod addresses;
+mod passed;
+mod unix_sockets;
