@@ -36,7 +36,6 @@ const HOUSES: [House; 3] = [
             "observe",
             "command",
             "config",
-            "wording",
         ],
         closed: true,
     },

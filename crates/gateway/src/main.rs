@@ -14,7 +14,6 @@ mod observe;
 mod process;
 mod pubsub;
 mod session;
-mod wording;
 
 use std::{process::ExitCode, sync::Arc};
 

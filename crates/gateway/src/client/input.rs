@@ -17,9 +17,9 @@ use resp::{Decoded, Request, RequestDecoder, RequestError, RequestLimits};
 use settings::SessionSettings;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::{
-    command::class::{Class, classify, is_listed},
-    wording::errors,
+use crate::command::{
+    class::{Class, classify, is_listed},
+    errors,
 };
 
 /// Bytes of one read, and of unfinished input that no budget counts.

@@ -3,7 +3,7 @@
 
 use resp::{Request, parse_integer};
 
-use crate::wording::errors;
+use crate::command::errors;
 
 /// The error for a request that must not reach mini-redis; `None` for one that may.
 pub(crate) fn fault(request: &Request<'_>) -> Option<String> {

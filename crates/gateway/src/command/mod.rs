@@ -1,6 +1,8 @@
-//! Which class a command is of, and what each command may look like. Knows requests and nothing else.
-//! `client` asks it about every request; all rooms above use its classes.
+//! What a request is, and the words for one that cannot be served: the class of each command (`class`), what the
+//! embedded upstream takes of them, and every error reply of the gateway's own (`errors`). Knows requests and nothing
+//! else. `client` asks it about every request; all rooms above use its classes and errors.
 
 pub(crate) mod class;
 pub(crate) mod embedded_limits;
+pub(crate) mod errors;
 pub(crate) mod info_sections;

@@ -1,5 +1,5 @@
 //! The configuration in force and the one way to change it; what a configuration is says the crate `settings`. Knows
 //! no other room: what it needs of them it is given as functions. Used by all rooms above.
 
-pub(crate) mod in_force;
+pub(crate) mod live_settings;
 pub(crate) mod operator;

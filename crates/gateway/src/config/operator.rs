@@ -15,7 +15,7 @@ use settings::{Config, ConfigError, GatewaySettings, LogSettings, SessionSetting
 use tokio::sync::{Notify, watch};
 use toml::{Table, Value};
 
-use crate::config::in_force::InForce;
+use crate::config::live_settings::LiveSettings;
 
 /// Keys that count only at the start.
 const AT_START: [&str; 16] = [
@@ -122,8 +122,8 @@ impl Operator {
     }
 
     /// The settings for a session, which follow what is in force.
-    pub(crate) fn follow(&self) -> InForce {
-        InForce::new(self.sessions.subscribe())
+    pub(crate) fn follow(&self) -> LiveSettings {
+        LiveSettings::new(self.sessions.subscribe())
     }
 
     /// The settings of sessions in force.

@@ -9,6 +9,7 @@ use settings::ConfigError;
 use tokio::task::yield_now;
 
 use crate::{
+    command::errors,
     config::operator::{Operator, Outcome},
     console::{
         command::Ask,
@@ -20,7 +21,6 @@ use crate::{
         published::Published,
         registry::{Asked, Entry},
     },
-    wording::errors,
 };
 
 const HELP: [&str; 17] = [

@@ -3,7 +3,7 @@
 
 use resp::{Request, parse_integer};
 
-use crate::wording::errors;
+use crate::command::errors;
 
 /// Entries that `SLOWLOG GET` shows if it does not say how many, as in Redis.
 const SLOW_LOG_COUNT: usize = 10;

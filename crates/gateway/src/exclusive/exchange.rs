@@ -22,6 +22,7 @@ use crate::{
         link::Link,
         state::{ClientState, Transaction},
     },
+    command::errors,
     exclusive::{
         connection::ExclusiveConnection,
         lending::{Change, Lending, Message},
@@ -34,7 +35,6 @@ use crate::{
     },
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
-    wording::errors,
 };
 
 /// Enough of a reply to tell what it is.

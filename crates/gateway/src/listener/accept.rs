@@ -12,13 +12,13 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
+    command::errors,
     listener::{
         door::{Arrival, BACKLOG, Door},
         threads::Threads,
     },
     observe::spans,
     session::opener::Opener,
-    wording::errors,
 };
 
 /// How long accepting pauses when the process is out of descriptors or memory.

@@ -10,10 +10,9 @@ use settings::DEFAULT_USER;
 
 use crate::{
     client::state::Replies,
-    command::class::Local,
+    command::{class::Local, errors},
     local_reply::requester::{NextStep, Requester},
     observe::registry::{Asked, Entry},
-    wording::errors,
 };
 
 pub(crate) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";

@@ -8,13 +8,12 @@ use resp::{
 };
 
 use crate::{
-    command::{class::Local, embedded_limits},
+    command::{class::Local, embedded_limits, errors},
     console::command,
     local_reply::{
         client_commands, info,
         requester::{Hello, NextStep, Requester},
     },
-    wording::errors,
 };
 
 /// Answers `request` into `out`, or says what else it takes.

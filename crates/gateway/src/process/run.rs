@@ -11,7 +11,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     config::{
-        in_force::InForce,
+        live_settings::LiveSettings,
         operator::{Operator, Outside},
     },
     console::http::{server::Http, source::Source},
@@ -149,7 +149,7 @@ async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, operator: &Opera
 
 /// Has sessions look at what is in force whenever it is new: quiet ones have time-outs that may have changed. Never
 /// returns.
-async fn wake_sessions(mut settings: InForce, published: &Published) {
+async fn wake_sessions(mut settings: LiveSettings, published: &Published) {
     loop {
         settings.changed().await;
         published.registry.wake_all();

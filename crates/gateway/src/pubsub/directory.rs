@@ -26,9 +26,9 @@ use crate::{
     },
 };
 
-/// Whether names that a session has joined can be confirmed to it.
+/// How far the subscription to names has come that a session has joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Joined {
     Waiting,
     Confirmed,
     /// The upstream's error, without its mark.
@@ -229,20 +229,20 @@ impl Directory {
     }
 
     /// Whether all of `names` can be confirmed to a session that has joined them.
-    pub(crate) fn standing<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Standing {
+    pub(crate) fn joined<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Joined {
         let mut contents = self.lock();
-        let mut standing = Standing::Confirmed;
+        let mut joined = Joined::Confirmed;
         for name in names {
-            let Some(feed) = contents.feed(name) else { return Standing::Refused("ERR no such subscription".into()) };
+            let Some(feed) = contents.feed(name) else { return Joined::Refused("ERR no such subscription".into()) };
             match &feed.upstream {
                 Upstream::Confirmed => feed.served = true,
-                Upstream::Refused(text) => return Standing::Refused(Arc::clone(text)),
-                Upstream::Absent | Upstream::Asked | Upstream::Leaving => standing = Standing::Waiting,
+                Upstream::Refused(text) => return Joined::Refused(Arc::clone(text)),
+                Upstream::Absent | Upstream::Asked | Upstream::Leaving => joined = Joined::Waiting,
             }
         }
-        match (standing, &contents.down) {
-            (Standing::Waiting, Some(reason)) => Standing::Down(Arc::clone(reason)),
-            (standing, _) => standing,
+        match (joined, &contents.down) {
+            (Joined::Waiting, Some(reason)) => Joined::Down(Arc::clone(reason)),
+            (joined, _) => joined,
         }
     }
 

@@ -4,9 +4,11 @@
 use resp::{Request, write_array, write_bulk, write_error};
 
 use crate::{
-    command::class::{Class, Local, Reason},
+    command::{
+        class::{Class, Local, Reason},
+        errors,
+    },
     pubsub::message::{Kind, Name},
-    wording::errors,
 };
 
 /// Commands whose errors name the subcommand too.

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    config::in_force::InForce,
+    config::live_settings::LiveSettings,
     pubsub::{
         directory::{Asked, Directory},
         message::Kind,
@@ -52,7 +52,7 @@ pub(crate) struct SharedPubSub {
 
 impl SharedPubSub {
     /// Starts it; it connects once there is a subscription.
-    pub(crate) fn start(directory: Arc<Directory>, caller: Caller, settings: InForce) -> Self {
+    pub(crate) fn start(directory: Arc<Directory>, caller: Caller, settings: LiveSettings) -> Self {
         Self { task: tokio::spawn(keep_running(directory, caller, settings)) }
     }
 
@@ -65,7 +65,7 @@ impl SharedPubSub {
 }
 
 /// Starts the task anew if it panics, which is a bug; sessions keep what they had.
-async fn keep_running(directory: Arc<Directory>, caller: Caller, settings: InForce) {
+async fn keep_running(directory: Arc<Directory>, caller: Caller, settings: LiveSettings) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
@@ -77,7 +77,7 @@ async fn keep_running(directory: Arc<Directory>, caller: Caller, settings: InFor
     }
 }
 
-async fn run(directory: Arc<Directory>, caller: Caller, mut settings: InForce) {
+async fn run(directory: Arc<Directory>, caller: Caller, mut settings: LiveSettings) {
     let mut attempts = Attempts::default();
     loop {
         while directory.is_idle() {
@@ -106,7 +106,7 @@ struct Connection<'f> {
     standing: Standing,
     directory: &'f Directory,
     /// Told when others are in force, which may name another upstream.
-    settings: &'f mut InForce,
+    settings: &'f mut LiveSettings,
     /// In the order in which they will be answered.
     asked: VecDeque<Asked>,
     input: Vec<u8>,
@@ -123,7 +123,7 @@ enum Event {
 }
 
 impl<'f> Connection<'f> {
-    fn new(standing: Standing, directory: &'f Directory, settings: &'f mut InForce) -> Self {
+    fn new(standing: Standing, directory: &'f Directory, settings: &'f mut LiveSettings) -> Self {
         let now = Instant::now();
         Self {
             standing,

@@ -11,7 +11,7 @@ use crate::{
     observe::registry::Entry,
     pubsub::{
         cursor::{Cursor, Missed},
-        directory::{Directory, Standing},
+        directory::{Directory, Joined},
         message::{Kind, Name, confirmation},
     },
 };
@@ -70,8 +70,8 @@ impl Subscriber {
     }
 
     /// Whether what was joined can be confirmed to the client.
-    pub(crate) fn standing(&self) -> Standing {
-        if self.joining.is_empty() { Standing::Confirmed } else { self.directory.standing(self.joining.keys()) }
+    pub(crate) fn joined(&self) -> Joined {
+        if self.joining.is_empty() { Joined::Confirmed } else { self.directory.joined(self.joining.keys()) }
     }
 
     /// Takes back what was joined and is not confirmed.
@@ -213,7 +213,7 @@ mod tests {
             let names: Vec<_> = channels.iter().map(|bytes| channel(bytes)).collect();
             assert!(subscriber.join(&names));
             self.answer_all();
-            assert_eq!(subscriber.standing(), Standing::Confirmed);
+            assert_eq!(subscriber.joined(), Joined::Confirmed);
             subscriber.confirm(&names, Protocol::Resp2, &mut Vec::new());
             subscriber
         }
@@ -230,12 +230,12 @@ mod tests {
         let desk = Desk::new();
         let mut one = desk.subscriber();
         assert!(one.join(&[channel("a")]));
-        assert_eq!(one.standing(), Standing::Waiting);
+        assert_eq!(one.joined(), Joined::Waiting);
         assert_eq!(desk.asked(), [Asked::Subscribe(channel("a"))]);
         let other = desk.subscriber();
         desk.directory.turn().answered(&Asked::Subscribe(channel("a")), None);
         let third = desk.subscribed(&["a"]);
-        assert_eq!(one.standing(), Standing::Confirmed);
+        assert_eq!(one.joined(), Joined::Confirmed);
         drop((one, other));
         assert_eq!(desk.asked(), []);
         drop(third);
@@ -251,13 +251,13 @@ mod tests {
         let leaving = desk.asked();
         let mut late = desk.subscriber();
         assert!(late.join(&[channel("a")]));
-        assert_eq!(late.standing(), Standing::Waiting, "what is confirmed now is about to end");
+        assert_eq!(late.joined(), Joined::Waiting, "what is confirmed now is about to end");
         let coming = desk.asked();
         assert_eq!((leaving.len(), coming.len()), (1, 1));
         desk.directory.turn().answered(&leaving[0], None);
-        assert_eq!(late.standing(), Standing::Waiting);
+        assert_eq!(late.joined(), Joined::Waiting);
         desk.directory.turn().answered(&coming[0], None);
-        assert_eq!(late.standing(), Standing::Confirmed);
+        assert_eq!(late.joined(), Joined::Confirmed);
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
         assert!(subscriber.join(&[channel("a")]));
         let asked = desk.asked();
         desk.directory.turn().answered(&asked[0], Some("NOPERM".into()));
-        assert_eq!(subscriber.standing(), Standing::Refused("NOPERM".into()));
+        assert_eq!(subscriber.joined(), Joined::Refused("NOPERM".into()));
         subscriber.give_up();
         assert!(desk.directory.is_idle());
     }
@@ -357,7 +357,7 @@ mod tests {
         let (mut waiting, served) = (desk.subscriber(), desk.subscribed(&["b"]));
         assert!(waiting.join(&[channel("a")]));
         desk.directory.lost(Some("refused".into()));
-        assert_eq!(waiting.standing(), Standing::Down("refused".into()));
+        assert_eq!(waiting.joined(), Joined::Down("refused".into()));
         drop((waiting, served));
         assert_eq!(desk.directory.len(), 0);
         assert!(!desk.directory.is_idle(), "its return has to be noticed");

@@ -19,16 +19,15 @@ use tokio::{
 
 use crate::{
     client::link::Link,
-    command::class::Class,
+    command::{class::Class, errors},
     observe::registry::Asked,
     pubsub::{
         cursor::Missed,
-        directory::{Directory, Standing},
+        directory::{Directory, Joined},
         message::{Name, confirmation},
         request::SubscriptionRequest,
         subscriber::Subscriber,
     },
-    wording::errors,
 };
 
 /// Bytes of messages that are passed on in one write.
@@ -45,7 +44,7 @@ pub(crate) struct Subscriptions {
 
 /// What became of the names that a session has joined.
 enum Outcome {
-    Standing(Standing),
+    Settled(Joined),
     TimedOut,
     Gone,
 }
@@ -137,20 +136,20 @@ impl Subscriptions {
             self.end_if_over();
             return true;
         }
-        if subscriber.standing() == Standing::Waiting {
+        if subscriber.joined() == Joined::Waiting {
             link.flush(settings, || self.is_overrun()).await;
         }
         let reply_timeout = settings.reply_timeout;
         let failure = match self.confirmed(link, settings, Instant::now() + reply_timeout).await {
             Outcome::Gone => return false,
-            Outcome::Standing(Standing::Waiting | Standing::Confirmed) => {
+            Outcome::Settled(Joined::Waiting | Joined::Confirmed) => {
                 if let Some(subscriber) = &mut self.subscriber {
                     subscriber.confirm(names, protocol, link.output());
                 }
                 return true;
             }
-            Outcome::Standing(Standing::Refused(text)) => JobError::StateRefused(text),
-            Outcome::Standing(Standing::Down(reason)) => JobError::UpstreamDown(reason),
+            Outcome::Settled(Joined::Refused(text)) => JobError::StateRefused(text),
+            Outcome::Settled(Joined::Down(reason)) => JobError::UpstreamDown(reason),
             Outcome::TimedOut => JobError::ReplyTimeout(reply_timeout),
         };
         write_error(link.output(), &errors::job(&failure, &settings.upstream));
@@ -173,9 +172,9 @@ impl Subscriptions {
             if link.poll_asked(cx) == Asked::Kill {
                 return Poll::Ready(Outcome::Gone);
             }
-            match self.subscriber.as_ref().map(|subscriber| subscriber.standing()) {
-                Some(Standing::Waiting) => {}
-                Some(standing) => return Poll::Ready(Outcome::Standing(standing)),
+            match self.subscriber.as_ref().map(|subscriber| subscriber.joined()) {
+                Some(Joined::Waiting) => {}
+                Some(joined) => return Poll::Ready(Outcome::Settled(joined)),
                 None => return Poll::Ready(Outcome::Gone),
             }
             if link.poll_gone(cx, settings).is_ready() {

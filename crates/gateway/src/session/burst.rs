@@ -9,9 +9,9 @@ use tokio::{
 
 use crate::{
     client::link::recycle,
+    command::errors,
     observe::{counts::Fault, spans},
     session::session::Session,
-    wording::errors,
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {

@@ -13,7 +13,10 @@ use tokio::{
 
 use crate::{
     client::state::Transaction,
-    command::class::{Class, Local, Reason},
+    command::{
+        class::{Class, Local, Reason},
+        errors,
+    },
     console::answer::Console,
     exclusive::{placeholder, request::ExclusiveRequest},
     local_reply::{
@@ -24,7 +27,6 @@ use crate::{
     observe::{counts::Counts, published::Published, registry::Asked},
     pubsub::request::{SubscriptionRequest, answer_restricted},
     session::session::Session,
-    wording::errors,
 };
 
 /// Which part of the session serves a request, if its client may make it.

@@ -27,12 +27,12 @@ use crate::{
         link::Link,
         state::{ClientState, Replies, Transaction},
     },
-    config::{in_force::InForce, operator::Operator},
+    command::errors,
+    config::{live_settings::LiveSettings, operator::Operator},
     exclusive::{connection::ExclusiveConnection, exchange::Exchange},
     observe::{counts::Fault, presence::Presence, registry::Asked},
     pubsub::subscriptions::Subscriptions,
     session::burst_size::Window,
-    wording::errors,
 };
 
 /// How long a new client may take to its first request before a drain closes it.
@@ -45,7 +45,7 @@ pub(crate) struct Session<S> {
     pub(super) caller: Caller,
     pub(super) exclusive: ExclusiveConnection,
     pub(super) subscriptions: Subscriptions,
-    pub(super) settings: InForce,
+    pub(super) settings: LiveSettings,
     pub(super) operator: Arc<Operator>,
     /// What has been gathered and not been sent.
     pub(super) burst: Burst,

@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 /// A session's view of the settings; new ones count from [`refresh`](Self::refresh) on.
 #[derive(Debug, Clone)]
-pub(crate) struct InForce {
+pub(crate) struct LiveSettings {
     now: Arc<SessionSettings>,
     news: watch::Receiver<Arc<SessionSettings>>,
 }
 
-impl InForce {
+impl LiveSettings {
     pub(crate) fn new(mut news: watch::Receiver<Arc<SessionSettings>>) -> Self {
         let now = Arc::clone(&news.borrow_and_update());
         Self { now, news }
@@ -42,7 +42,7 @@ impl InForce {
     }
 }
 
-impl Deref for InForce {
+impl Deref for LiveSettings {
     type Target = SessionSettings;
 
     fn deref(&self) -> &SessionSettings {

@@ -1,3 +1,0 @@
-//! Every error reply of the gateway's own. Used by all rooms.
-
-pub(crate) mod errors;
