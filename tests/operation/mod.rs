@@ -10,3 +10,4 @@ mod reload_watch;
 mod secrets;
 mod slow_log;
 mod spans;
+mod tls;

@@ -23,6 +23,7 @@ mod section;
 pub mod sections;
 mod session;
 mod settings;
+mod upstream_tls;
 
 pub use config::{Config, without_values};
 pub use error::ConfigError;

@@ -15,6 +15,7 @@ use crate::{
     logins::users::Users,
     ranges::{at_least_one, count, millis, millis_or_zero, value, within},
     session::{SessionSettings, session_settings, users},
+    upstream_tls,
 };
 
 /// More connections to one upstream than that are a mistake: a few keep it busy.
@@ -56,6 +57,8 @@ pub struct GatewaySettings {
     pub export: Option<ExportSettings>,
     /// Where metrics are shown, if anywhere.
     pub http: Option<(SocketAddr, HttpSettings)>,
+    /// What to say of an upstream that does not have to prove who it is.
+    unproven: Option<&'static str>,
 }
 
 /// What those who ask for metrics are bound by.
@@ -107,7 +110,13 @@ impl GatewaySettings {
             log: log_settings(config)?,
             export: export_settings(config)?,
             http: http_settings(config)?,
+            unproven: upstream_tls::unproven(config),
         })
+    }
+
+    /// What to say if the upstream does not have to prove who it is.
+    pub fn unproven(&self) -> Option<&'static str> {
+        self.unproven
     }
 
     /// What to say if some threads have no worker.
@@ -176,8 +185,8 @@ fn endpoint(config: &Config) -> Result<(bool, Endpoint), ConfigError> {
         }
         return value("upstream.url", "this build has no embedded upstream, name one");
     }
-    match config.upstream.url.parse() {
-        Ok(endpoint) => Ok((false, endpoint)),
+    match config.upstream.url.parse::<Endpoint>() {
+        Ok(endpoint) => Ok((false, upstream_tls::secure(endpoint, config)?)),
         // The URL may hold a password and is not repeated.
         Err(error) => value("upstream.url", error.to_string()),
     }

@@ -19,7 +19,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", help = "Listen there, instead of what the file says: host:port or unix:/path")]
     listen: Vec<String>,
     /// The upstream, instead of what the file says
-    #[arg(long, value_name = "URL", help = "redis://[user[:password]@]host:port[/db], unix:///path, or \"embedded\"")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "redis[s]://[user[:password]@]host:port[/db], unix:///path, or \"embedded\""
+    )]
     upstream: Option<String>,
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]

@@ -71,6 +71,9 @@ pub(crate) async fn run(
     if let Some(shortage) = settings::shortage(&settings, descriptors::raise()) {
         tracing::warn!(shortage, "too few file descriptors for the configuration");
     }
+    if let Some(unproven) = settings.unproven() {
+        tracing::warn!(unproven, "the upstream does not have to prove who it is");
+    }
     if let Some(idle) = settings.idle_threads() {
         tracing::warn!(idle, "too few workers for the threads");
     }

@@ -1,10 +1,11 @@
-//! Where an upstream is and how to log in there: `redis://[user[:password]@]host:port[/db]` and
-//! `unix:///path[?db=N]`. Owns no connection; `stream` dials, `login` logs in.
+//! Where an upstream is and how to log in there: `redis://[user[:password]@]host:port[/db]`, `rediss://` for the same by
+//! TLS, and `unix:///path[?db=N]`. Owns no connection; `stream` dials, `login` logs in.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
+use tls::ClientTls;
 use tokio::io::DuplexStream;
 use url::Url;
 
@@ -29,6 +30,12 @@ pub(crate) enum Address {
         host: String,
         port: u16,
     },
+    /// As `Tcp`. Without TLS until [`Endpoint::secure`] has said how: it cannot be dialled until then.
+    Tls {
+        host: String,
+        port: u16,
+        tls: Option<ClientTls>,
+    },
     Unix(PathBuf),
     /// Hands the other end of an in-memory stream to whoever listens, for tests.
     Memory(async_channel::Sender<DuplexStream>),
@@ -40,8 +47,8 @@ pub enum EndpointError {
     /// It does not parse as a URL; holds why.
     #[error("not a URL: {0}")]
     Malformed(String),
-    /// A scheme other than `redis` and `unix`.
-    #[error("scheme \"{0}\" is not supported, use redis:// or unix://")]
+    /// A scheme other than `redis`, `rediss` and `unix`.
+    #[error("scheme \"{0}\" is not supported, use redis://, rediss:// or unix://")]
     Scheme(String),
     /// A `redis://` URL without a host.
     #[error("no host")]
@@ -55,6 +62,18 @@ impl Endpoint {
     /// An upstream at `host:port` without login.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
         Self { address: Address::Tcp { host: host.into(), port }, user: None, password: None, db: 0, epoch: 0 }
+    }
+
+    /// Whether connections are made by TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.address, Address::Tls { .. })
+    }
+
+    /// Has connections made by `tls`, if they are made by TLS at all.
+    pub fn secure(&mut self, with: &ClientTls) {
+        if let Address::Tls { tls, .. } = &mut self.address {
+            *tls = Some(with.clone());
+        }
     }
 
     /// Connections are in-memory streams of 64 KiB each way, whose other ends arrive at the receiver.
@@ -71,7 +90,10 @@ impl Endpoint {
             (Address::Tcp { .. }, Address::Tcp { .. }) | (Address::Unix(_), Address::Unix(_)) => {
                 self.to_string() == other.to_string()
             }
-            (Address::Tcp { .. } | Address::Unix(_) | Address::Memory(_), _) => false,
+            (Address::Tls { tls: one, .. }, Address::Tls { tls: two, .. }) => {
+                one == two && self.to_string() == other.to_string()
+            }
+            (Address::Tcp { .. } | Address::Tls { .. } | Address::Unix(_) | Address::Memory(_), _) => false,
         };
         same_address && self.epoch == other.epoch && self.user == other.user && self.password == other.password
     }
@@ -85,11 +107,13 @@ impl Endpoint {
     fn from_url(url: &Url) -> Result<Self, EndpointError> {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (address, db) = match url.scheme() {
-            "redis" => {
+            scheme @ ("redis" | "rediss") => {
                 let host = url.host_str().filter(|host| !host.is_empty()).ok_or(EndpointError::Host)?;
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let db = Some(url.path().trim_start_matches('/').to_owned()).filter(|db| !db.is_empty());
-                (Address::Tcp { host, port: url.port().unwrap_or(6379) }, db)
+                let port = url.port().unwrap_or(6379);
+                let is_tls = scheme == "rediss";
+                (if is_tls { Address::Tls { host, port, tls: None } } else { Address::Tcp { host, port } }, db)
             }
             "unix" => {
                 let db = url.query_pairs().find(|(key, _)| key == "db").map(|(_, db)| db.into_owned());
@@ -115,8 +139,10 @@ impl FromStr for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Tcp { host, port } | Address::Tls { host, port, .. } if host.contains(':') => {
+                write!(f, "[{host}]:{port}")
+            }
+            Address::Tcp { host, port } | Address::Tls { host, port, .. } => write!(f, "{host}:{port}"),
             Address::Unix(path) => write!(f, "{}", path.display()),
             Address::Memory(_) => f.write_str("memory"),
         }
@@ -146,6 +172,8 @@ mod tests {
         let endpoint: Endpoint = "redis://:secret@[::1]".parse().unwrap();
         assert_eq!(endpoint.to_string(), "[::1]:6379");
         assert_eq!((endpoint.user, endpoint.password.as_deref(), endpoint.db), (None, Some("secret"), 0));
+        let endpoint: Endpoint = "rediss://example/1".parse().unwrap();
+        assert_eq!((endpoint.to_string().as_str(), endpoint.db, endpoint.is_tls()), ("example:6379", 1, true));
         let endpoint: Endpoint = "unix:///run/redis.sock?db=2".parse().unwrap();
         assert_eq!((endpoint.to_string().as_str(), endpoint.db), ("/run/redis.sock", 2));
     }

@@ -28,6 +28,8 @@ pub(crate) enum LoginError {
     Io(#[from] io::Error),
     #[error("no answer within connect_timeout_ms ({} ms)", .0.as_millis())]
     Timeout(Duration),
+    #[error("no answer within connect_timeout_ms ({} ms) by TLS: does the upstream speak it there?", .0.as_millis())]
+    TlsTimeout(Duration),
     #[error("login refused: {0}")]
     Refused(String),
     #[error("not a Redis: {0}")]
@@ -39,7 +41,9 @@ pub(crate) enum LoginError {
 /// Connects, logs in, names the connection `name` and asks who is there. The connection is left in
 /// database 0 and RESP2.
 pub(crate) async fn login(endpoint: &Endpoint, name: &str, deadline: Duration) -> Result<(Stream, Facts), LoginError> {
-    timeout(deadline, converse(endpoint, name)).await.map_err(|_| LoginError::Timeout(deadline))?
+    timeout(deadline, converse(endpoint, name)).await.unwrap_or_else(|_| {
+        Err(if endpoint.is_tls() { LoginError::TlsTimeout(deadline) } else { LoginError::Timeout(deadline) })
+    })
 }
 
 async fn converse(endpoint: &Endpoint, name: &str) -> Result<(Stream, Facts), LoginError> {

@@ -1,4 +1,5 @@
-//! The one seam for connections to an upstream: TCP, unix sockets, and in-memory streams for tests.
+//! The one seam for connections to an upstream: TCP, TLS over it, unix sockets, and in-memory
+//! streams for tests.
 
 use std::{
     io::{self, IoSlice},
@@ -8,6 +9,7 @@ use std::{
 };
 
 use socket2::{SockRef, TcpKeepalive};
+use tls::ClientStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -22,6 +24,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Tls(Box<ClientStream<TcpStream>>),
     Unix(UnixStream),
     Memory(DuplexStream),
 }
@@ -30,12 +33,15 @@ impl Stream {
     /// Connects, resolving the name anew. The caller sets the deadline.
     pub(crate) async fn dial(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
-                SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-                Ok(Self::Tcp(stream))
+            Address::Tcp { host, port } => dial_tcp(host, *port).await.map(Self::Tcp),
+            Address::Tls { tls: None, .. } => {
+                Err(io::Error::other("nobody has said how to make the connection by TLS"))
+            }
+            Address::Tls { host, port, tls: Some(tls) } => {
+                let stream = dial_tcp(host, *port).await?;
+                let secured = tls.connect(host, stream).await;
+                let secured = secured.map_err(|error| io::Error::new(error.kind(), format!("no TLS: {error}")))?;
+                Ok(Self::Tls(Box::new(secured)))
             }
             Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             Address::Memory(peers) => {
@@ -47,19 +53,44 @@ impl Stream {
     }
 }
 
+async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Stream::Tcp($stream) => $call,
+            Stream::Tls($stream) => $call,
             Stream::Unix($stream) => $call,
             Stream::Memory($stream) => $call,
         }
     };
 }
 
+/// An upstream that wants another certificate says so only once the handshake is over.
+fn in_words(error: io::Error) -> io::Error {
+    let words = tls::explain(&error);
+    io::Error::new(error.kind(), words)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => {
+                // What a write has encrypted and the system did not take: whoever waits for replies sends it on. Whether
+                // that failed tells the read, which may still hold what the upstream said before.
+                let _ = Pin::new(stream.as_mut()).poll_flush(cx);
+                Pin::new(stream.as_mut()).poll_read(cx, buf).map_err(in_words)
+            }
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 

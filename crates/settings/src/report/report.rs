@@ -51,7 +51,8 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
     let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
     let shortage = descriptors::shortage(settings, descriptors_max);
-    for warning in shortage.into_iter().chain(settings.idle_threads()) {
+    let unproven = settings.unproven().map(str::to_owned);
+    for warning in shortage.into_iter().chain(settings.idle_threads()).chain(unproven) {
         let _ = writeln!(report, "# WARNING: {warning}");
     }
     report
