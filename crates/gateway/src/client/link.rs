@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    client::input::{Bounds, Input, Stop},
+    client::{
+        gather::{Bounds, Stop},
+        input::Input,
+    },
     observe::{
         counts::Fault,
         presence::Presence,

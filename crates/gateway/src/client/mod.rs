@@ -2,6 +2,7 @@
 //! would remember of it). A `session` owns both and lends them to the rooms that serve its requests. Uses `command`
 //! to tell where a burst ends, and `observe` to be seen. Knows no session, and nothing of the upstream.
 
-pub(crate) mod input;
+pub(crate) mod gather;
+mod input;
 pub(crate) mod link;
 pub(crate) mod state;

@@ -1,8 +1,9 @@
-//! What a request is, and the words for one that cannot be served: the class of each command (`class`), what the
+//! What a request is, and the words for one that cannot be served: the class of each command (`class`, `classify`), what the
 //! embedded upstream takes of them, and every error reply of the gateway's own (`errors`). Knows requests and nothing
 //! else. `client` asks it about every request; all rooms above use its classes and errors.
 
 pub(crate) mod class;
+pub(crate) mod classify;
 pub(crate) mod embedded_limits;
 pub(crate) mod errors;
 pub(crate) mod info_sections;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, micros};
-use resp::{Protocol, write_error, write_integer, write_request};
+use resp::{Protocol, write_error, write_request};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,15 +24,13 @@ use crate::{
     },
     command::errors,
     exclusive::{
+        change::Change,
         connection::ExclusiveConnection,
-        lending::{Change, Lending, Message},
-        placeholder::{self, Noted},
+        lending::{Lending, Message},
         request::ExclusiveRequest,
+        settle::settle,
     },
-    local_reply::{
-        requester::{NextStep, Requester},
-        session_commands,
-    },
+    local_reply::requester::Requester,
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
 };
@@ -242,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if lending.is_in_transaction() && request.change != Change::EndMulti {
             lending.queued.saw(&out[at..]);
         } else if lending.is_in_transaction() {
-            self.settle(at);
+            self.executed(at);
         }
         if *swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
             *swallow = swallow.saturating_sub(1);
@@ -270,42 +268,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         Broken::closing(self.exclusive.lending.as_ref().map_or(0, |lending| lending.missing()))
     }
 
-    /// Takes note of what a transaction has changed, and puts the gateway's own answers into the reply to its
-    /// `EXEC`, which begins at `at` in the output.
-    fn settle(&mut self, at: usize) {
+    /// A transaction has been executed; the reply to its `EXEC` begins at `at` in the output.
+    fn executed(&mut self, at: usize) {
         let Some(lending) = &mut self.exclusive.lending else { return };
-        let facts = self.caller.facts();
-        let queued = std::mem::take(&mut lending.queued);
-        let mut requester = Requester {
-            executing: Some(queued.len()),
+        let requester = Requester {
+            executing: Some(lending.queued.len()),
             state: self.state,
             entry: &Arc::clone(self.link.entry()),
             published: &Arc::clone(self.link.published()),
             settings: self.settings,
         };
-        let output = self.link.output();
-        let settled = queued.settle(&output[at..], |noted, reply, out| match noted {
-            Noted::Change(change) => {
-                if let Some(db) = lending.executed(change, reply) {
-                    requester.state.needs.db = db;
-                }
-                out.extend_from_slice(reply);
-            }
-            Noted::Answer(request) => {
-                let (mut then, before) = (None, out.len());
-                placeholder::answer(&request, &mut requester, out, |step, _| then = Some(step));
-                if let Some(NextStep::Hello(hello)) = then {
-                    session_commands::greet(hello, &facts, &mut requester, out);
-                } else if out.len() == before {
-                    // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
-                    write_integer(out, 0);
-                }
-            }
-        });
-        if let Some(settled) = settled {
-            output.truncate(at);
-            output.extend_from_slice(&settled);
-        }
+        settle(lending, requester, &self.caller.facts(), self.link.output(), at);
     }
 
     /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if

@@ -8,50 +8,9 @@ use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request, Value, parse_integer};
 
 use crate::{
-    command::class::{Class, Local, Reason},
-    exclusive::placeholder::QueuedTransaction,
+    command::class::Reason,
+    exclusive::{change::Change, placeholder::QueuedTransaction},
 };
-
-/// What a request does to the state of its connection if its reply is no error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    None,
-    Multi,
-    /// `EXEC` or `DISCARD`, which end a transaction whatever they answer.
-    EndMulti,
-    Watch,
-    Unwatch,
-    /// Confirmed once a name.
-    Subscribe,
-    Monitor,
-    Tracking(bool),
-    NoTouch(bool),
-    Select(u32),
-}
-
-impl Change {
-    pub(crate) fn of(class: Class, request: &Request<'_>) -> Self {
-        let last_is = |word: &[u8]| request.arg(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
-        let sub_is = |word: &[u8]| request.arg(1).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
-        match class {
-            Class::Multi => Self::Multi,
-            Class::Exec | Class::Local(Local::DiscardWithoutMulti) => Self::EndMulti,
-            Class::Local(Local::Unwatch) => Self::Unwatch,
-            Class::Local(Local::Unsubscribe) | Class::Exclusive(Reason::PubSub) => Self::Subscribe,
-            Class::Local(Local::Select) => match request.arg(1).and_then(parse_integer).map(u32::try_from) {
-                Some(Ok(db)) => Self::Select(db),
-                _ => Self::None,
-            },
-            Class::Exclusive(Reason::Watch) => Self::Watch,
-            Class::Exclusive(Reason::Monitor) => Self::Monitor,
-            Class::Exclusive(Reason::Tracking) if sub_is(b"TRACKING") => Self::Tracking(last_is(b"ON")),
-            Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
-            Class::Exclusive(_) | Class::Local(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {
-                Self::None
-            }
-        }
-    }
-}
 
 /// What a message from the upstream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

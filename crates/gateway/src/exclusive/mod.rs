@@ -3,8 +3,10 @@
 //! `session`. May use the client's wire and state, and `local_reply` for what stands in a transaction.
 
 mod blocking_time;
+mod change;
 pub(crate) mod connection;
 pub(crate) mod exchange;
 mod lending;
 pub(crate) mod placeholder;
 pub(crate) mod request;
+mod settle;

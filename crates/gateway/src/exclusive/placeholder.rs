@@ -5,8 +5,11 @@
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_request};
 
 use crate::{
-    command::class::{Class, Local, classify},
-    exclusive::lending::Change,
+    command::{
+        class::{Class, Local},
+        classify::classify,
+    },
+    exclusive::change::Change,
     local_reply::{
         requester::{Hello, NextStep, Requester},
         session_commands,

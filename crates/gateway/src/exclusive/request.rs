@@ -8,11 +8,7 @@ use resp::{Request, parse_integer, write_request};
 
 use crate::{
     command::class::{Class, Reason},
-    exclusive::{
-        blocking_time::blocking_time,
-        lending::{Change, Lending},
-        placeholder::Noted,
-    },
+    exclusive::{blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted},
     observe::registry::Registry,
 };
 

@@ -15,14 +15,15 @@ use std::{
 
 use resp::write_request;
 use settings::PubSubSettings;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 use crate::{
     observe::{published::Published, registry::Entry},
     pubsub::{
-        backlog::{Backlog, Gone},
+        backlog::Backlog,
         cursor::Cursor,
-        message::{Kind, Message, Name},
+        feed::{Feed, Upstream},
+        message::{Kind, Name},
     },
 };
 
@@ -35,31 +36,6 @@ pub(crate) enum Joined {
     Refused(Arc<str>),
     /// The upstream cannot be reached; holds why.
     Down(Arc<str>),
-}
-
-/// Where a feed's subscription at the upstream stands.
-#[derive(Debug, PartialEq, Eq)]
-enum Upstream {
-    Absent,
-    Asked,
-    Confirmed,
-    Refused(Arc<str>),
-    Leaving,
-}
-
-#[derive(Debug)]
-struct Feed {
-    sender: broadcast::Sender<Arc<Message>>,
-    gone: Gone,
-    /// By the id of the session.
-    listeners: HashMap<u64, Arc<Entry>>,
-    upstream: Upstream,
-    /// Requests about it that the upstream has not answered.
-    outstanding: u32,
-    /// Has been confirmed to a listener.
-    served: bool,
-    /// Has got messages that its listeners have not been woken for.
-    fresh: bool,
 }
 
 /// A request that the upstream has yet to answer.
@@ -111,13 +87,6 @@ impl Contents {
     fn remove(&mut self, name: &Name) -> Option<Feed> {
         self.changed.remove(name);
         self.feeds[name.kind as usize].remove(&name.bytes)
-    }
-}
-
-impl Feed {
-    fn wake(&mut self) {
-        self.fresh = false;
-        self.listeners.values().for_each(|listener| listener.wake());
     }
 }
 
@@ -179,15 +148,7 @@ impl Directory {
             if full {
                 return None;
             }
-            let feed = Feed {
-                sender: broadcast::Sender::new(self.settings.backlog_messages),
-                gone: Gone::default(),
-                listeners: HashMap::new(),
-                upstream: Upstream::Absent,
-                outstanding: 0,
-                served: false,
-                fresh: false,
-            };
+            let feed = Feed::new(self.settings.backlog_messages);
             contents.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), feed);
             self.show(&contents);
         }

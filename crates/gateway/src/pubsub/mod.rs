@@ -5,6 +5,7 @@
 mod backlog;
 mod cursor;
 pub(crate) mod directory;
+mod feed;
 mod message;
 pub(crate) mod request;
 pub(crate) mod shared_connection;

@@ -5,6 +5,8 @@
 
 mod burst;
 mod burst_size;
+mod local;
 pub(crate) mod opener;
 mod request;
+mod rules;
 pub(crate) mod session;

@@ -4,7 +4,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use pool::Burst;
-use resp::{Protocol, Request, write_error, write_simple};
+use resp::{Request, write_error};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -13,20 +13,16 @@ use tokio::{
 
 use crate::{
     client::state::Transaction,
-    command::{
-        class::{Class, Local, Reason},
-        errors,
-    },
+    command::{class::Class, errors},
     console::answer::Console,
     exclusive::{placeholder, request::ExclusiveRequest},
     local_reply::{
-        info,
-        requester::{Hello, NextStep, Requester},
+        requester::{NextStep, Requester},
         session_commands,
     },
     observe::{counts::Counts, published::Published, registry::Asked},
     pubsub::request::{SubscriptionRequest, answer_restricted},
-    session::session::Session,
+    session::{rules, session::Session},
 };
 
 /// Which part of the session serves a request, if its client may make it.
@@ -79,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.keep_muted(part, from);
         }
         self.publish();
-        if looks_at_all_clients(class) {
+        if rules::looks_at_all_clients(class) {
             // It took long enough for the others to have a turn, however many more of the kind there are.
             yield_now().await;
         }
@@ -92,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let protocol = self.state.needs.protocol;
         match () {
             () if subscribes && !in_transaction => Part::Subscriptions,
-            () if self.subscriptions.restrict(protocol) && !may_subscriber(class) => Part::Restricted,
+            () if self.subscriptions.restrict(protocol) && !rules::may_subscriber(class) => Part::Restricted,
             () if self.subscriptions.restrict(protocol) => Part::Gateway,
             () if subscribes => Part::NotInTransaction,
             () if self.exclusive.takes(class, protocol) => Part::Exclusive,
@@ -105,12 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Self { link, state, settings, exclusive, .. } = self;
         let taken = link.take_request(|request, entry, out| {
             let mut requester = Requester { state, entry, published, settings, executing: None };
-            if !requester.state.authenticated && !may_precede_login(class) {
+            if !requester.state.authenticated && !rules::may_precede_login(class) {
                 write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
                 return Way::Local(if class == Class::Attack { NextStep::Close } else { NextStep::Answered });
             }
-            if requester.state.transaction == Transaction::Aborted && !may_follow_refused_multi(class) {
-                answer_aborted(class, &mut requester, out);
+            if requester.state.transaction == Transaction::Aborted && !rules::may_follow_refused_multi(class) {
+                rules::answer_aborted(class, &mut requester, out);
                 return Way::Local(NextStep::Answered);
             }
             match part {
@@ -125,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Part::NotInTransaction => Way::AbortTransaction(errors::SUBSCRIBE_IN_MULTI),
                 Part::Exclusive => {
                     let in_transaction = exclusive.is_in_transaction();
-                    if in_transaction && changes_many_subscriptions(class, request) {
+                    if in_transaction && rules::changes_many_subscriptions(class, request) {
                         return Way::AbortTransaction(errors::SUBSCRIBE_MANY_IN_MULTI);
                     }
                     if let Class::Local(local) = class
@@ -207,74 +203,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         !penalty.close
     }
 
-    /// Enters a database once the upstream has said that it exists.
-    async fn select(&mut self, db: u32) -> bool {
-        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
-        burst.needs.db = db;
-        match self.caller.call(burst).await.failure {
-            None => {
-                self.state.needs.db = db;
-                write_simple(self.link.output(), "OK");
-            }
-            Some(failure) => write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream)),
-        }
-        true
-    }
-
-    /// Answers `HELLO` as the upstream answered it, with the client's own id.
-    async fn hello(&mut self, hello: Hello, published: &Published) -> bool {
-        if self.caller.facts().hello(Protocol::Resp2, 0).is_none() {
-            // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
-            let burst = Burst { needs: self.state.needs, ..Burst::default() };
-            if let Some(failure) = self.caller.call(burst).await.failure {
-                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
-                return true;
-            }
-        }
-        let facts = self.caller.facts();
-        let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
-        let switches = facts.speaks(protocol) && protocol != self.state.needs.protocol;
-        if self.exclusive.is_lent() && switches && !self.exchange().switch_protocol(protocol).await {
-            return false;
-        }
-        let Self { link, state, settings, .. } = self;
-        let entry = &Arc::clone(link.entry());
-        let mut requester = Requester { state, entry, published, settings, executing: None };
-        session_commands::greet(hello, &facts, &mut requester, link.output());
-        if self.state.authenticated {
-            self.link.set_limits(self.settings.limits);
-        }
-        true
-    }
-
-    /// Answers an `INFO` that names us; `requests` is the upstream's part of it.
-    async fn info(&mut self, requests: Vec<u8>, published: &Published) -> bool {
-        let needs = self.state.needs;
-        let mut upstreams = Vec::new();
-        if !requests.is_empty() {
-            let burst = Burst { requests, replies_due: 1, needs, read_only: true, ..Burst::default() };
-            let answer = self.caller.call(burst).await;
-            if let Some(failure) = answer.failure {
-                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
-                return true;
-            }
-            upstreams = answer.burst.replies;
-        }
-        info::answer(&upstreams, needs.protocol, &self.operator, published, self.link.output()).await;
-        true
-    }
-
-    /// `RESET`: the session is as new, and what was lent is given back.
-    fn reset(&mut self) -> bool {
-        self.exclusive.end();
-        self.subscriptions.end();
-        let authenticated = !self.settings.users.are_required();
-        self.state.reset(self.settings.db, authenticated);
-        self.link.entry().renamed(b"");
-        write_simple(self.link.output(), "RESET");
-        true
-    }
-
     /// Lets others see what the session is at.
     fn publish(&self) {
         let Self { state, exclusive, subscriptions, .. } = self;
@@ -322,45 +250,4 @@ fn alone(class: Class, request: &Request<'_>) -> Burst {
     let mut burst = Burst { replies_due: 1, read_only, ..Burst::default() };
     request.write(&mut burst.requests);
     burst
-}
-
-fn looks_at_all_clients(class: Class) -> bool {
-    matches!(class, Class::Local(Local::ClientList | Local::ClientKill | Local::ClientUnblock | Local::Respool))
-}
-
-/// Whether a request is confirmed more than once, or as often as there are subscriptions.
-fn changes_many_subscriptions(class: Class, request: &Request<'_>) -> bool {
-    match class {
-        Class::Exclusive(Reason::PubSub) => request.len() > 2,
-        Class::Local(Local::Unsubscribe) => request.len() != 2,
-        _ => false,
-    }
-}
-
-fn may_precede_login(class: Class) -> bool {
-    matches!(class, Class::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset))
-}
-
-/// What a subscriber that speaks RESP2 may do besides changing its subscriptions; `PING` is answered apart.
-fn may_subscriber(class: Class) -> bool {
-    matches!(class, Class::Local(Local::Quit | Local::Reset) | Class::Attack)
-}
-
-fn may_follow_refused_multi(class: Class) -> bool {
-    matches!(class, Class::Local(Local::Quit | Local::Reset) | Class::Attack)
-}
-
-/// Answers within a transaction that was refused at its `MULTI`.
-fn answer_aborted(class: Class, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
-    match class {
-        Class::Exec => {
-            requester.state.transaction = Transaction::Open;
-            write_error(out, errors::EXEC_ABORT);
-        }
-        Class::Local(Local::DiscardWithoutMulti) => {
-            requester.state.transaction = Transaction::Open;
-            write_simple(out, "OK");
-        }
-        _ => write_error(out, errors::AFTER_REFUSED_MULTI),
-    }
 }

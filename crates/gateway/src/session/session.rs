@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     client::{
-        input::{Bounds, Stop},
+        gather::{Bounds, Stop},
         link::Link,
         state::{ClientState, Replies, Transaction},
     },

@@ -1,0 +1,138 @@
+//! Gathers complete requests into a burst, as far as they may go together. No I/O. Called by `input`.
+
+use std::collections::HashSet;
+
+use pool::Burst;
+use resp::{Decoded, RequestDecoder, RequestError};
+
+use crate::command::{
+    class::Class,
+    classify::{classify, is_listed},
+    errors,
+};
+
+/// Why gathering stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// What is left is no whole request.
+    Incomplete,
+    /// The burst has as much as it may have; what is left has not been looked at.
+    Full,
+    /// The next request does not go with the burst; see [`Input::take_other`].
+    Other(Class),
+    /// What is left cannot be framed.
+    Malformed(RequestError),
+    /// Unfinished requests of all sessions fill the memory they may have.
+    OutOfMemory,
+    /// The client sends no more.
+    End,
+}
+
+/// What may go into one burst.
+// Open: a plain value, made by the session for each look at the input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds<'c> {
+    pub(crate) requests: usize,
+    pub(crate) bytes: usize,
+    /// Requests of a transaction, which is not cut.
+    pub(crate) transaction: usize,
+    pub(crate) embedded: bool,
+    /// The session has an exclusive connection: a transaction is no block to be kept together here.
+    pub(crate) lent: bool,
+    /// Every request is looked at by itself: before a login, in a transaction that was refused, or while
+    /// one reply is to be left out.
+    pub(crate) singly: bool,
+    /// Bytes of unfinished requests of all sessions together.
+    pub(crate) unfinished: usize,
+    pub(crate) denied: &'c HashSet<Vec<u8>>,
+}
+
+/// Moves complete requests from the beginning of `bytes` into `burst`. Returns how many bytes are
+/// dealt with, how many are missing of the next request, and why it stopped.
+pub(super) fn gather(
+    bytes: &[u8],
+    decoder: &mut RequestDecoder,
+    burst: &mut Burst,
+    bounds: Bounds<'_>,
+) -> (usize, usize, Stop) {
+    let mut used = 0;
+    let mut transaction: Option<Mark> = None;
+    let (missing, stop) = loop {
+        let open = transaction.is_some();
+        let requests_max = if open { bounds.transaction } else { bounds.requests };
+        if burst.replies_due as usize >= requests_max || burst.requests.len() >= bounds.bytes {
+            break (0, Stop::Full);
+        }
+        match decoder.decode(&bytes[used..]) {
+            Err(error) => break (0, Stop::Malformed(error)),
+            Ok(Decoded::Incomplete { missing }) => break (missing, Stop::Incomplete),
+            Ok(Decoded::Nothing { len }) => used += len,
+            Ok(Decoded::Request { len }) => {
+                let request = decoder.request(&bytes[used..]);
+                let mut class = classify(&request, bounds.embedded);
+                if !bounds.denied.is_empty() && is_listed(&request, bounds.denied) {
+                    class = Class::Refused(errors::DENIED);
+                }
+                let read_only = match class {
+                    Class::Plain { .. } | Class::Multi if bounds.singly => break (0, Stop::Other(class)),
+                    Class::Multi if bounds.lent => break (0, Stop::Other(class)),
+                    Class::Plain { read_only } => read_only && !open,
+                    Class::Multi if !open => {
+                        transaction = Some(Mark::new(used, burst));
+                        false
+                    }
+                    // Nested; the upstream has the words for it.
+                    Class::Multi => false,
+                    Class::Exec if open => {
+                        transaction = None;
+                        burst.transaction = true;
+                        false
+                    }
+                    Class::Local(_) | Class::Exec | Class::Exclusive(_) | Class::Refused(_) | Class::Attack => {
+                        break (0, Stop::Other(class));
+                    }
+                };
+                if burst.requests.is_empty() {
+                    // Once for all that go along, if they are like the first: growing step by step costs as
+                    // much as the framing.
+                    let alike = len.saturating_mul(bounds.requests).min(bounds.bytes);
+                    burst.requests.reserve(len.max(alike.min(bytes.len() - used)));
+                }
+                burst.read_only = read_only && (burst.replies_due == 0 || burst.read_only);
+                request.write(&mut burst.requests);
+                burst.replies_due += 1;
+                used += len;
+            }
+        }
+    };
+    match transaction {
+        None => (used, missing, stop),
+        // Its EXEC is not here: what came before goes first, then MULTI is looked at by itself.
+        Some(mark) => {
+            mark.restore(burst);
+            *decoder = decoder.restarted();
+            let stop = if burst.replies_due > 0 { Stop::Full } else { Stop::Other(Class::Multi) };
+            (mark.used, 0, stop)
+        }
+    }
+}
+
+/// Where a transaction began, to go back to.
+struct Mark {
+    used: usize,
+    requests: usize,
+    replies_due: u32,
+    read_only: bool,
+}
+
+impl Mark {
+    fn new(used: usize, burst: &Burst) -> Self {
+        Self { used, requests: burst.requests.len(), replies_due: burst.replies_due, read_only: burst.read_only }
+    }
+
+    fn restore(&self, burst: &mut Burst) {
+        burst.requests.truncate(self.requests);
+        burst.replies_due = self.replies_due;
+        burst.read_only = self.read_only;
+    }
+}

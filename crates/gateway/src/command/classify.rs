@@ -1,0 +1,226 @@
+//! Which class a command is of: the one table. Adding a command touches one line here. Unknown commands are plain, so
+//! that new ones work the day they exist.
+
+use std::collections::HashSet;
+
+use resp::Request;
+
+use crate::command::{
+    class::{Class, Local, Reason},
+    embedded_limits, info_sections,
+};
+
+/// Longest command name in the table, `|` and subcommand included.
+const NAME_MAX: usize = 24;
+
+const READ: Class = Class::Plain { read_only: true };
+const PLAIN: Class = Class::Plain { read_only: false };
+
+/// The name in upper case, or `None` where it is longer than any that the table knows.
+fn upper<'n>(parts: &[&[u8]], name: &'n mut [u8; NAME_MAX]) -> Option<&'n [u8]> {
+    let mut len = 0;
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            *name.get_mut(len)? = b'|';
+            len += 1;
+        }
+        let to = name.get_mut(len..len + part.len())?;
+        to.copy_from_slice(part);
+        to.make_ascii_uppercase();
+        len += part.len();
+    }
+    Some(&name[..len])
+}
+
+/// Whether `names`, in upper case, hold the request's command or its `command|subcommand`.
+pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool {
+    let (first, second) = (request.arg(0).unwrap_or_default(), request.arg(1).unwrap_or_default());
+    let mut name = first.to_ascii_uppercase();
+    if names.contains(&name) {
+        return true;
+    }
+    name.push(b'|');
+    name.extend(second.to_ascii_uppercase());
+    names.contains(&name)
+}
+
+/// Classifies a request. `embedded`: the upstream is mini-redis, which lacks even `PING`.
+pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
+    let mut name = [0; NAME_MAX];
+    let first = request.arg(0).unwrap_or_default();
+    if embedded && embedded_limits::fault(request).is_some() {
+        return Class::Local(Local::EmbeddedFault);
+    }
+    let Some(name) = upper(&[first], &mut name) else { return PLAIN };
+    match name {
+        // The traffic of most programs first.
+        b"GET" | b"MGET" | b"EXISTS" | b"HGET" | b"HGETALL" | b"HMGET" | b"TTL" | b"PTTL" | b"STRLEN" => READ,
+        b"SET" | b"DEL" | b"INCR" | b"EXPIRE" | b"HSET" | b"LPUSH" | b"RPUSH" | b"LPOP" | b"RPOP" | b"SADD" => PLAIN,
+        // A health check has to test the whole way, unless the upstream has no answer.
+        b"PING" if embedded => Class::Local(Local::Ping),
+        b"ECHO" if embedded => Class::Local(Local::Echo),
+        b"PING" | b"ECHO" | b"TIME" | b"DBSIZE" | b"LOLWUT" | b"KEYS" | b"RANDOMKEY" | b"TYPE" | b"DUMP" => READ,
+        b"GETRANGE" | b"SUBSTR" | b"GETBIT" | b"BITCOUNT" | b"BITPOS" | b"BITFIELD_RO" | b"LCS" => READ,
+        b"HEXISTS" | b"HKEYS" | b"HLEN" | b"HSTRLEN" | b"HVALS" | b"HSCAN" | b"HRANDFIELD" => READ,
+        b"LRANGE" | b"LLEN" | b"LINDEX" | b"LPOS" | b"SCAN" | b"OBJECT" | b"EXPIRETIME" | b"PEXPIRETIME" => READ,
+        b"SCARD" | b"SISMEMBER" | b"SMISMEMBER" | b"SMEMBERS" | b"SRANDMEMBER" | b"SINTER" | b"SUNION" => READ,
+        b"SDIFF" | b"SINTERCARD" | b"SSCAN" | b"SORT_RO" | b"PFCOUNT" => READ,
+        b"ZRANGE" | b"ZREVRANGE" | b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZRANGEBYLEX" | b"ZREVRANGEBYLEX" => READ,
+        b"ZCARD" | b"ZCOUNT" | b"ZLEXCOUNT" | b"ZRANK" | b"ZREVRANK" | b"ZSCORE" | b"ZMSCORE" | b"ZSCAN" => READ,
+        b"ZINTER" | b"ZUNION" | b"ZDIFF" | b"ZINTERCARD" | b"ZRANDMEMBER" => READ,
+        b"XRANGE" | b"XREVRANGE" | b"XLEN" | b"XINFO" | b"XPENDING" | b"LASTSAVE" => READ,
+        b"GEOPOS" | b"GEODIST" | b"GEOHASH" | b"GEOSEARCH" | b"GEORADIUS_RO" | b"GEORADIUSBYMEMBER_RO" => READ,
+        // State of a connection that the gateway keeps for each session.
+        b"AUTH" => Class::Local(Local::Auth),
+        b"HELLO" => Class::Local(Local::Hello),
+        b"SELECT" => Class::Local(Local::Select),
+        b"QUIT" => Class::Local(Local::Quit),
+        b"RESET" => Class::Local(Local::Reset),
+        b"CLIENT" => client(request),
+        b"RESPOOL" => Class::Local(Local::Respool),
+        b"INFO" if info_sections::ask_for_respool(request) => Class::Local(Local::Info),
+        b"INFO" => READ,
+        // Transactions.
+        b"MULTI" => Class::Multi,
+        b"EXEC" => Class::Exec,
+        b"DISCARD" => Class::Local(Local::DiscardWithoutMulti),
+        b"WATCH" => Class::Exclusive(Reason::Watch),
+        b"UNWATCH" => Class::Local(Local::Unwatch),
+        // These wait in the upstream, and others would wait behind them.
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" => Class::Exclusive(Reason::Blocking),
+        b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => Class::Exclusive(Reason::Blocking),
+        b"WAIT" | b"WAITAOF" => Class::Exclusive(Reason::Wait),
+        b"XREAD" | b"XREADGROUP" if blocks(request) => Class::Exclusive(Reason::Blocking),
+        // Replies come without requests from here on.
+        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => Class::Exclusive(Reason::PubSub),
+        b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Local(Local::Unsubscribe),
+        b"MONITOR" => Class::Exclusive(Reason::Monitor),
+        // May push messages of its own accord, or stop the upstream for as long as it likes.
+        b"DEBUG" => Class::Exclusive(Reason::Other),
+        b"SCRIPT" => script(request),
+        b"FUNCTION" => function(request),
+        // State of a cluster client; Redis's words where there is no cluster.
+        b"ASKING" | b"READONLY" | b"READWRITE" => Class::Local(Local::NoCluster),
+        // Makes the connection a replica's.
+        b"SYNC" | b"PSYNC" | b"REPLCONF" => Class::Refused("replication does not go through a gateway"),
+        b"POST" | b"HOST:" => Class::Attack,
+        _ => PLAIN,
+    }
+}
+
+fn subcommand<'n>(request: &Request<'_>, name: &'n mut [u8; NAME_MAX]) -> &'n [u8] {
+    upper(&[request.arg(1).unwrap_or_default()], name).unwrap_or_default()
+}
+
+fn client(request: &Request<'_>) -> Class {
+    match subcommand(request, &mut [0; NAME_MAX]) {
+        b"ID" => Class::Local(Local::ClientId),
+        b"GETNAME" => Class::Local(Local::ClientGetName),
+        b"SETNAME" => Class::Local(Local::ClientSetName),
+        b"SETINFO" => Class::Local(Local::ClientSetInfo),
+        b"REPLY" => Class::Local(Local::ClientReply),
+        b"LIST" => Class::Local(Local::ClientList),
+        b"INFO" => Class::Local(Local::ClientInfo),
+        b"KILL" => Class::Local(Local::ClientKill),
+        b"UNBLOCK" => Class::Local(Local::ClientUnblock),
+        // Eviction spares the connections of a gateway or it does not; no session has one of its own.
+        b"NO-EVICT" => Class::Local(Local::ClientNoEvict),
+        b"TRACKING" | b"CACHING" | b"TRACKINGINFO" | b"GETREDIR" => Class::Exclusive(Reason::Tracking),
+        b"NO-TOUCH" => Class::Exclusive(Reason::NoTouch),
+        // They have to overtake what a shared connection may be stuck behind.
+        b"PAUSE" | b"UNPAUSE" => Class::Exclusive(Reason::Other),
+        // Only text comes back.
+        b"HELP" => READ,
+        // Any other could change a connection that is shared.
+        _ => Class::Local(Local::ClientUnknown),
+    }
+}
+
+fn script(request: &Request<'_>) -> Class {
+    match subcommand(request, &mut [0; NAME_MAX]) {
+        b"KILL" => Class::Exclusive(Reason::Other),
+        b"DEBUG" => Class::Refused("SCRIPT DEBUG would stop the upstream for every client"),
+        b"EXISTS" => READ,
+        _ => PLAIN,
+    }
+}
+
+fn function(request: &Request<'_>) -> Class {
+    match subcommand(request, &mut [0; NAME_MAX]) {
+        b"KILL" => Class::Exclusive(Reason::Other),
+        _ => PLAIN,
+    }
+}
+
+/// Whether an `XREAD` or `XREADGROUP` has `BLOCK` among its options, which end with `STREAMS`.
+fn blocks(request: &Request<'_>) -> bool {
+    request
+        .args()
+        .skip(1)
+        .take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"))
+        .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
+}
+
+#[cfg(test)]
+mod tests {
+    use resp::{Decoded, RequestDecoder, RequestLimits};
+
+    use super::*;
+
+    fn class(line: &str) -> Class {
+        let line = format!("{line}\r\n");
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        assert_eq!(decoder.decode(line.as_bytes()), Ok(Decoded::Request { len: line.len() }));
+        classify(&decoder.request(line.as_bytes()), false)
+    }
+
+    #[test]
+    fn names_count_in_any_case() {
+        assert_eq!(class("gEt k"), READ);
+        assert_eq!(class("set k v"), PLAIN);
+        assert_eq!(class("client iD"), Class::Local(Local::ClientId));
+    }
+
+    #[test]
+    fn unknown_commands_are_plain() {
+        assert_eq!(class("nosuchcommand"), PLAIN);
+        assert_eq!(class("a.very.long.name.of.a.module.command k"), PLAIN);
+    }
+
+    #[test]
+    fn nothing_that_changes_a_connection_is_plain() {
+        for line in [
+            "auth x",
+            "hello 3",
+            "select 1",
+            "quit",
+            "reset",
+            "multi",
+            "exec",
+            "watch k",
+            "subscribe c",
+            "monitor",
+            "client reply off",
+            "client tracking on",
+            "client nosuch",
+            "client",
+            "script debug yes",
+            "psync ? -1",
+            "unsubscribe a b",
+            "readonly",
+            "debug protocol push",
+            "wait 0 0",
+            "POST /",
+            "Host: x",
+            "discard",
+        ] {
+            assert!(!matches!(class(line), Class::Plain { .. }), "{line}");
+        }
+    }
+
+    #[test]
+    fn xread_blocks_only_with_the_option() {
+        assert_eq!(class("xread count 1 streams block 0"), PLAIN);
+        assert_eq!(class("xread block 0 streams s 0"), Class::Exclusive(Reason::Blocking));
+    }
+}

@@ -1,0 +1,89 @@
+//! Local replies that take more than the client's state: the upstream is asked first, or other parts of the session
+//! change with it. Called by `request`.
+
+use std::sync::Arc;
+
+use pool::Burst;
+use resp::{Protocol, write_error, write_simple};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    command::errors,
+    local_reply::{
+        info,
+        requester::{Hello, Requester},
+        session_commands,
+    },
+    observe::published::Published,
+    session::session::Session,
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Enters a database once the upstream has said that it exists.
+    pub(super) async fn select(&mut self, db: u32) -> bool {
+        let mut burst = Burst { needs: self.state.needs, ..Burst::default() };
+        burst.needs.db = db;
+        match self.caller.call(burst).await.failure {
+            None => {
+                self.state.needs.db = db;
+                write_simple(self.link.output(), "OK");
+            }
+            Some(failure) => write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream)),
+        }
+        true
+    }
+
+    /// Answers `HELLO` as the upstream answered it, with the client's own id.
+    pub(super) async fn hello(&mut self, hello: Hello, published: &Published) -> bool {
+        if self.caller.facts().hello(Protocol::Resp2, 0).is_none() {
+            // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
+            let burst = Burst { needs: self.state.needs, ..Burst::default() };
+            if let Some(failure) = self.caller.call(burst).await.failure {
+                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                return true;
+            }
+        }
+        let facts = self.caller.facts();
+        let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
+        let switches = facts.speaks(protocol) && protocol != self.state.needs.protocol;
+        if self.exclusive.is_lent() && switches && !self.exchange().switch_protocol(protocol).await {
+            return false;
+        }
+        let Self { link, state, settings, .. } = self;
+        let entry = &Arc::clone(link.entry());
+        let mut requester = Requester { state, entry, published, settings, executing: None };
+        session_commands::greet(hello, &facts, &mut requester, link.output());
+        if self.state.authenticated {
+            self.link.set_limits(self.settings.limits);
+        }
+        true
+    }
+
+    /// Answers an `INFO` that names us; `requests` is the upstream's part of it.
+    pub(super) async fn info(&mut self, requests: Vec<u8>, published: &Published) -> bool {
+        let needs = self.state.needs;
+        let mut upstreams = Vec::new();
+        if !requests.is_empty() {
+            let burst = Burst { requests, replies_due: 1, needs, read_only: true, ..Burst::default() };
+            let answer = self.caller.call(burst).await;
+            if let Some(failure) = answer.failure {
+                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                return true;
+            }
+            upstreams = answer.burst.replies;
+        }
+        info::answer(&upstreams, needs.protocol, &self.operator, published, self.link.output()).await;
+        true
+    }
+
+    /// `RESET`: the session is as new, and what was lent is given back.
+    pub(super) fn reset(&mut self) -> bool {
+        self.exclusive.end();
+        self.subscriptions.end();
+        let authenticated = !self.settings.users.are_required();
+        self.state.reset(self.settings.db, authenticated);
+        self.link.entry().renamed(b"");
+        write_simple(self.link.output(), "RESET");
+        true
+    }
+}
