@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     compare::arguments::CompareArgs,
     run::{arguments::RunArgs, in_process::PoolArgs},
-    serve::relay::RelayArgs,
+    serve::{floor::FloorArgs, relay::RelayArgs},
     tune::TuneArgs,
 };
 
@@ -32,6 +32,8 @@ pub enum Command {
     Tune(Box<TuneArgs>),
     /// Pass connections on to an upstream and hold its replies back, to have a far one at hand.
     Relay(Box<RelayArgs>),
+    /// Answer requests at once with canned replies: what no gateway can cost less than. A system of compare.
+    Floor(FloorArgs),
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use loadtest::{
     drive::interrupt::Interrupt,
     report::failure::Failure,
     run::{self, in_process},
-    serve::relay,
+    serve::{floor, relay},
     system::usage::raise_file_limit,
     tune,
 };
@@ -44,6 +44,7 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
             Command::Compare(args) => compare::compare(&args, &interrupt).await?,
             Command::Tune(args) => tune::tune(&args, &interrupt).await?,
             Command::Relay(args) => relay::relay(&args, &interrupt).await?,
+            Command::Floor(args) => floor::floor(&args, &interrupt).await?,
         })
     })
 }

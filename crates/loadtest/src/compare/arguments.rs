@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
     /// Which systems.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "respool", "nutcracker", "haproxy"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "floor", "respool", "nutcracker", "haproxy"])]
     pub systems: Vec<Peer>,
     /// A further system in front of any Redis: NAME=redis://…; may be repeated.
     #[arg(long = "with", value_name = "NAME=URL", value_parser = named)]
@@ -68,6 +68,8 @@ pub struct CompareArgs {
 pub enum Peer {
     /// Redis with nothing between.
     Direct,
+    /// A bare event loop with canned replies: what no gateway can cost less than.
+    Floor,
     /// This project's gateway.
     Respool,
     /// Twemproxy.

@@ -50,6 +50,12 @@ pub struct Row {
     pub system_cpu_to_direct: Option<f64>,
     /// The same of the Redis behind the system.
     pub redis_cpu_to_direct: Option<f64>,
+    /// The system's processor time for each operation relative to the floor's; of direct, that of Redis.
+    pub cpu_to_floor: Option<f64>,
+    /// The median latency relative to the floor's.
+    pub p50_to_floor: Option<f64>,
+    /// The same of what 99 % kept.
+    pub p99_to_floor: Option<f64>,
     /// All rounds.
     pub rounds: Vec<Round>,
 }
@@ -57,26 +63,40 @@ pub struct Row {
 impl Table {
     /// Works out medians and ratios.
     pub fn settle(&mut self) {
-        let direct: Vec<Figures> = self
-            .rows
-            .iter()
-            .filter(|row| row.system == "direct")
-            .flat_map(|row| row.rounds.iter().map(|round| round.figures.clone()))
-            .collect();
+        let (direct, floor) = (self.rounds_of("direct"), self.rounds_of("floor"));
         for row in &mut self.rows {
             row.medians = medians(&row.rounds);
-            let ratio = |figure: fn(&Figures) -> Option<f64>, base: fn(&Figures) -> Option<f64>| {
-                let rounds = row.rounds.iter().zip(&direct);
-                let ratios = rounds.filter_map(|(round, direct)| {
-                    Some(figure(&round.figures)? / base(direct).filter(|base| *base > 0.0)?)
-                });
-                let ratios: Vec<_> = ratios.collect();
-                (!ratios.is_empty()).then(|| median(ratios))
-            };
-            row.rate_to_direct = ratio(|figures| Some(figures.rate), |direct| Some(direct.rate));
-            row.system_cpu_to_direct = ratio(|figures| figures.system_cpu_us, |direct| direct.redis_cpu_us);
-            row.redis_cpu_to_direct = ratio(|figures| figures.redis_cpu_us, |direct| direct.redis_cpu_us);
+            row.rate_to_direct = row.ratio(|figures| Some(figures.rate), &direct, |direct| Some(direct.rate));
+            row.system_cpu_to_direct =
+                row.ratio(|figures| figures.system_cpu_us, &direct, |direct| direct.redis_cpu_us);
+            row.redis_cpu_to_direct = row.ratio(|figures| figures.redis_cpu_us, &direct, |direct| direct.redis_cpu_us);
+            // Redis itself is measured against the floor as well.
+            let own = |figures: &Figures| figures.system_cpu_us.or(figures.redis_cpu_us);
+            row.cpu_to_floor = row.ratio(own, &floor, |floor| floor.system_cpu_us);
+            row.p50_to_floor = row.ratio(|figures| Some(figures.p50_us), &floor, |floor| Some(floor.p50_us));
+            row.p99_to_floor = row.ratio(|figures| Some(figures.p99_us), &floor, |floor| Some(floor.p99_us));
         }
+    }
+
+    fn rounds_of(&self, system: &str) -> Vec<Figures> {
+        let rows = self.rows.iter().filter(|row| row.system == system);
+        rows.flat_map(|row| row.rounds.iter().map(|round| round.figures.clone())).collect()
+    }
+}
+
+impl Row {
+    /// The median, over the rounds, of a figure relative to one of another system in the same round.
+    fn ratio(
+        &self,
+        figure: fn(&Figures) -> Option<f64>,
+        others: &[Figures],
+        base: fn(&Figures) -> Option<f64>,
+    ) -> Option<f64> {
+        let rounds = self.rounds.iter().zip(others);
+        let ratios: Vec<_> = rounds
+            .filter_map(|(round, other)| Some(figure(&round.figures)? / base(other).filter(|base| *base > 0.0)?))
+            .collect();
+        (!ratios.is_empty()).then(|| median(ratios))
     }
 }
 

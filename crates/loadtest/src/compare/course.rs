@@ -86,6 +86,10 @@ pub async fn measure(
     let load_of = |course: &Course, target: &Target| course.workload.load(target.clone(), &args.work, time, open_rate);
     let mut step = 0;
     for course in courses {
+        // Canned values get the size of those of the load.
+        for system in systems.iter().filter(|system| system.is_canned) {
+            fill(&Load { fill: true, keys: 1, verify: false, ..load_of(course, &system.target) }).await?;
+        }
         for target in [&redis.target].into_iter().chain(args.with.iter().map(|(_, target)| target)) {
             fill(&Load { fill: true, ..load_of(course, target) }).await?;
         }

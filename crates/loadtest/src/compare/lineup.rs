@@ -31,6 +31,7 @@ pub async fn start(
                 further: redis.further.clone(),
                 process: None,
                 settings: redis.settings.clone(),
+                is_canned: false,
             }),
             Peer::Respool => {
                 let respool = Respool::new(&args.program, redis.target.clone())?;
@@ -39,6 +40,11 @@ pub async fn start(
                 }
                 continue;
             }
+            Peer::Floor if args.work.verify => {
+                skipped.push("floor: --verify would find its canned replies wrong".to_owned());
+                continue;
+            }
+            Peer::Floor => peers::floor(directory, wanted).await,
             Peer::Nutcracker => peers::nutcracker(directory, wanted, &upstream).await,
             Peer::Haproxy => peers::haproxy(directory, wanted, &upstream).await,
         };
@@ -54,6 +60,7 @@ pub async fn start(
         further: Vec::new(),
         process: None,
         settings: format!("at {target}"),
+        is_canned: false,
     }));
     Ok((systems, skipped))
 }

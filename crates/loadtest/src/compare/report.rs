@@ -37,27 +37,48 @@ pub fn text(comparison: &Comparison) -> String {
     text
 }
 
+/// A column: its head, and what stands there for a system.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// Every table has these.
+const COLUMNS: [Column; 13] = [
+    ("", |row| row.system.clone()),
+    ("rate/s", |row| rate(row.medians.rate)),
+    ("to direct", |row| or_dash(row.rate_to_direct, |ratio| format!("{:.0} %", ratio * 100.0))),
+    ("p50 ms", |row| ms(row.medians.p50_us)),
+    ("p99 ms", |row| ms(row.medians.p99_us)),
+    ("p99.9 ms", |row| ms(row.medians.p99_9_us)),
+    ("CPU us/op", |row| or_dash(row.medians.system_cpu_us, hundredths)),
+    ("user us", |row| or_dash(row.medians.system_user_us, hundredths)),
+    ("CPU x", |row| or_dash(row.system_cpu_to_direct, hundredths)),
+    ("Redis us/op", |row| or_dash(row.medians.redis_cpu_us, hundredths)),
+    ("Redis x", |row| or_dash(row.redis_cpu_to_direct, hundredths)),
+    ("peak MB", |row| or_dash(row.medians.peak_bytes, |bytes| format!("{:.1}", bytes / 1e6))),
+    ("upstream", |row| or_dash(row.medians.upstream_connections, rate)),
+];
+/// Those in which the floor takes part have this.
+const FLOOR: Column = ("CPU/floor", |row| or_dash(row.cpu_to_floor, hundredths));
+/// And with an open loop, in which latencies are of the same rate, these.
+const OPEN_FLOOR: [Column; 2] = [
+    ("p50/floor", |row| or_dash(row.p50_to_floor, hundredths)),
+    ("p99/floor", |row| or_dash(row.p99_to_floor, hundredths)),
+];
+const HARNESS: Column = ("harness", |row| format!("{:.0} %{}", row.medians.harness_busy * 100.0, doubt(row)));
+const LATENESS: Column = ("late p99 ms", |row| or_dash(row.medians.lag_p99_us, ms));
+
 fn table_text(table: &Table) -> String {
-    let head = [
-        "",
-        "rate/s",
-        "to direct",
-        "p50 ms",
-        "p99 ms",
-        "p99.9 ms",
-        "CPU us/op",
-        "CPU x",
-        "Redis us/op",
-        "Redis x",
-        "peak MB",
-        "upstream",
-        "harness",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(table.rows.iter().filter(|row| !row.rounds.is_empty()).map(row));
-    if table.rows.iter().any(|row| row.medians.lag_p99_us.is_some()) {
-        rows[0].push("late p99 ms".to_owned());
+    let has = |figure: fn(&Row) -> Option<f64>| table.rows.iter().any(|row| figure(row).is_some());
+    let is_open = has(|row| row.medians.lag_p99_us);
+    let mut shown = COLUMNS.to_vec();
+    if has(|row| row.cpu_to_floor) {
+        shown.push(FLOOR);
+        shown.extend(OPEN_FLOOR.iter().filter(|_| is_open));
     }
+    shown.push(HARNESS);
+    shown.extend(is_open.then_some(LATENESS));
+    let mut rows = vec![shown.iter().map(|(head, _)| (*head).to_owned()).collect::<Vec<_>>()];
+    let measured = table.rows.iter().filter(|row| !row.rounds.is_empty());
+    rows.extend(measured.map(|row| shown.iter().map(|(_, cell)| cell(row)).collect()));
     let mut text = columns(&rows);
     for row in &table.rows {
         text += &failures(row);
@@ -65,28 +86,19 @@ fn table_text(table: &Table) -> String {
     text
 }
 
-fn row(row: &Row) -> Vec<String> {
+fn or_dash(figure: Option<f64>, show: fn(f64) -> String) -> String {
+    figure.map_or_else(|| "-".to_owned(), show)
+}
+
+fn hundredths(figure: f64) -> String {
+    format!("{figure:.2}")
+}
+
+/// A mark where the harness may have set the figures itself.
+fn doubt(row: &Row) -> &'static str {
     let figures = &row.medians;
-    let or_dash = |figure: Option<f64>, show: fn(f64) -> String| figure.map_or_else(|| "-".to_owned(), show);
-    let times = |ratio: f64| format!("{ratio:.2}");
     let is_late = figures.lag_p99_us.is_some_and(|lag| lag > figures.p99_us * LATE);
-    let doubt = if figures.harness_busy > BUSY || is_late { " (!)" } else { "" };
-    let cells = [
-        row.system.clone(),
-        rate(figures.rate),
-        or_dash(row.rate_to_direct, |ratio| format!("{:.0} %", ratio * 100.0)),
-        ms(figures.p50_us),
-        ms(figures.p99_us),
-        ms(figures.p99_9_us),
-        or_dash(figures.system_cpu_us, |us| format!("{us:.2}")),
-        or_dash(row.system_cpu_to_direct, times),
-        or_dash(figures.redis_cpu_us, |us| format!("{us:.2}")),
-        or_dash(row.redis_cpu_to_direct, times),
-        or_dash(figures.peak_bytes, |bytes| format!("{:.1}", bytes / 1e6)),
-        or_dash(figures.upstream_connections, rate),
-        format!("{:.0} %{doubt}", figures.harness_busy * 100.0),
-    ];
-    cells.into_iter().chain(figures.lag_p99_us.map(ms)).collect()
+    if figures.harness_busy > BUSY || is_late { " (!)" } else { "" }
 }
 
 fn failures(row: &Row) -> String {

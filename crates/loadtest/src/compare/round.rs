@@ -28,7 +28,9 @@ pub struct Figures {
     pub p99_9_us: f64,
     /// Processor time of the system for each operation, in microseconds; nothing for direct and strangers.
     pub system_cpu_us: Option<f64>,
-    /// The same of Redis.
+    /// The part of it that was spent in the program itself and not in the kernel.
+    pub system_user_us: Option<f64>,
+    /// The processor time of Redis for each operation, in microseconds.
     pub redis_cpu_us: Option<f64>,
     /// How much of its core the harness used, from 0 to 1 for each thread.
     pub harness_busy: f64,
@@ -117,15 +119,18 @@ pub async fn round(
     let (loaded, upstream_connections) = tokio::join!(put_on(loader, load, &watched, interrupt), midway);
     let Loaded { figures, operations, before, after, outcome } = loaded?;
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    let per_operation = |before: Option<Usage>, after: Option<Usage>| {
-        Some((after?.cpu_s - before?.cpu_s) * 1e6 / operations.max(1) as f64)
+    let per_operation = |before: Option<Usage>, after: Option<Usage>, time: fn(Usage) -> f64| {
+        Some((time(after?) - time(before?)) * 1e6 / operations.max(1) as f64)
     };
     #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
     let peak_bytes = after.system.map(|usage| usage.peak_bytes as f64);
     let figures = Figures {
-        system_cpu_us: if is_direct { None } else { per_operation(before.system, after.system) },
-        // A stranger has an upstream of its own.
-        redis_cpu_us: pid.and_then(|_| per_operation(before.redis, after.redis)),
+        system_cpu_us: if is_direct { None } else { per_operation(before.system, after.system, |usage| usage.cpu_s) },
+        system_user_us: if is_direct { None } else { per_operation(before.system, after.system, |usage| usage.user_s) },
+        // A stranger has an upstream of its own, and a canned system none.
+        redis_cpu_us: pid
+            .filter(|_| !system.is_canned)
+            .and_then(|_| per_operation(before.redis, after.redis, |usage| usage.cpu_s)),
         peak_bytes,
         upstream_connections: upstream_connections.filter(|connections| *connections > 0.0),
         ..figures
@@ -212,6 +217,7 @@ pub fn medians(rounds: &[Round]) -> Figures {
         p99_us: figure(|figures| figures.p99_us),
         p99_9_us: figure(|figures| figures.p99_9_us),
         system_cpu_us: some(|figures| figures.system_cpu_us),
+        system_user_us: some(|figures| figures.system_user_us),
         redis_cpu_us: some(|figures| figures.redis_cpu_us),
         harness_busy: figure(|figures| figures.harness_busy),
         lag_p99_us: some(|figures| figures.lag_p99_us),

@@ -36,6 +36,24 @@ pub async fn redis(directory: &Path, wanted: &Wanted) -> Result<System, SystemEr
     Ok(System { name: "direct".to_owned(), settings: "no persistence".to_owned(), ..system })
 }
 
+/// Starts this program's own floor: canned replies and no upstream. It has no TLS.
+///
+/// # Errors
+/// It does not start.
+pub async fn floor(directory: &Path, wanted: &Wanted) -> Result<System, SystemError> {
+    let program = std::env::current_exe().map_err(|error| SystemError::Io("find this program".to_owned(), error))?;
+    let system = start_at_doors("floor", directory, &wanted.without_tls(), |doors, _| {
+        let mut command = Command::new(&program);
+        command.args(["floor", "--listen", &format!("127.0.0.1:{}", doors.port)]);
+        if let Some(socket) = &doors.socket {
+            command.arg("--socket").arg(socket);
+        }
+        Ok(command)
+    })
+    .await?;
+    Ok(System { settings: "canned replies, no upstream".to_owned(), is_canned: true, ..system })
+}
+
 /// Starts a twemproxy in front of the Redis at `upstream` (`host:port`). It has no TLS.
 ///
 /// # Errors

@@ -120,7 +120,14 @@ impl Respool {
             figure("pool", "pipeline_depth"),
             figure("runtime", "threads")
         );
-        Ok(System { name: name.to_owned(), target, further: Vec::new(), process: Some(process), settings })
+        Ok(System {
+            name: name.to_owned(),
+            target,
+            further: Vec::new(),
+            process: Some(process),
+            settings,
+            is_canned: false,
+        })
     }
 }
 

@@ -57,6 +57,8 @@ pub struct System {
     pub process: Option<Process>,
     /// Its settings in a few words.
     pub settings: String,
+    /// Whether it has no Redis behind it: what it answers is canned.
+    pub is_canned: bool,
 }
 
 impl System {
@@ -135,7 +137,7 @@ pub(super) async fn start_at_doors(
         match started(name, &mut process, answers).await {
             Ok(()) => {
                 let (name, further, settings) = (name.to_owned(), doors.further(), String::new());
-                return Ok(System { name, target, further, process: Some(process), settings });
+                return Ok(System { name, target, further, process: Some(process), settings, is_canned: false });
             }
             Err(error) if attempt == PORT_ATTEMPTS => return Err(error),
             Err(_) => attempt += 1,

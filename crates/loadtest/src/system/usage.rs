@@ -7,6 +7,8 @@ use std::{collections::HashSet, fs};
 pub struct Usage {
     /// User and system time of all its threads so far, in seconds.
     pub cpu_s: f64,
+    /// The part of it that was spent in the program itself and not in the kernel.
+    pub user_s: f64,
     /// The largest resident size since [`reset_peak`], in bytes.
     pub peak_bytes: u64,
 }
@@ -17,7 +19,7 @@ pub fn usage(pid: u32) -> Option<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let peak_bytes = peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
-    Some(Usage { cpu_s: user + system, peak_bytes })
+    Some(Usage { cpu_s: user + system, user_s: user, peak_bytes })
 }
 
 /// Processor time that this process's children have used which have ended, in seconds.

@@ -56,6 +56,27 @@ fn respool_takes_part_once_for_each_setting() {
 }
 
 #[test]
+fn systems_are_measured_against_the_floor() {
+    let directory = tempfile::tempdir().unwrap();
+    let args = ["--systems", "direct,floor,haproxy", "--workloads", "large,open", "--open-rate", "2000"];
+    let found = json(&[&args[..], &["--rounds", "1", "--seconds", "0.5"]].concat(), directory.path());
+    for row in rows(&found).into_iter().filter(|row| row["system"] == "floor") {
+        assert_eq!((row["cpu_to_floor"].as_f64(), row["p50_to_floor"].as_f64()), (Some(1.0), Some(1.0)), "{row}");
+        assert!(row["medians"]["redis_cpu_us"].is_null(), "{row}");
+    }
+    // Its values are as large as the others'.
+    let received = |row: &serde_json::Value| {
+        let outcome = &row["rounds"][0]["outcome"];
+        outcome["received_per_s"].as_f64().unwrap() / outcome["rate"].as_f64().unwrap()
+    };
+    let (direct, floor) = (received(rows(&found)[0]), received(rows(&found)[1]));
+    assert!((direct / floor - 1.0).abs() < 0.05, "{direct} {floor}");
+    let text = compare(&[&args[..], &["--rounds", "1", "--seconds", "0.3", "--verify"]].concat(), directory.path());
+    let text = String::from_utf8({ text }.output().unwrap().stdout).unwrap();
+    assert!(text.contains("skipped: floor: --verify would find its canned replies wrong"), "{text}");
+}
+
+#[test]
 fn workloads_go_over_tls_and_unix_sockets() {
     let directory = tempfile::tempdir().unwrap();
     let args = ["--systems", "direct,haproxy", "--workloads", "c50", "--transport", "tls,unix"];

@@ -4,6 +4,7 @@
 
 mod compare;
 mod ends;
+mod floor;
 mod keys;
 mod lateness;
 mod percentiles;

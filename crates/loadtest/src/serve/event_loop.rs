@@ -1,0 +1,229 @@
+//! The event loop of the floor: `epoll`, a `read` and a `write`, by hand and without a runtime, because a
+//! runtime's own cost is part of what is held against it.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, EventData, EventFlags},
+    },
+    io::Errno,
+};
+
+use crate::serve::canned::Canned;
+
+/// Events that are taken at a time.
+const EVENTS_MAX: usize = 1_024;
+/// What is read at a time, in bytes.
+const READ_BYTES: usize = 64 << 10;
+/// How often an idle loop looks whether it is to stop.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// The numbers of the listeners; clients have those of their places.
+const TCP: u64 = u64::MAX;
+const UNIX: u64 = u64::MAX - 1;
+
+/// One client.
+#[derive(Debug)]
+struct Client {
+    socket: OwnedFd,
+    /// The beginning of a request, or requests whose replies found no room.
+    input: Vec<u8>,
+    /// Replies that the socket did not take.
+    output: Vec<u8>,
+}
+
+/// Listeners and clients.
+#[derive(Debug)]
+pub struct EventLoop {
+    epoll: OwnedFd,
+    tcp: TcpListener,
+    unix: Option<UnixListener>,
+    clients: Vec<Option<Client>>,
+    free: Vec<usize>,
+    canned: Canned,
+    read: Vec<u8>,
+    replies: Vec<u8>,
+}
+
+impl EventLoop {
+    /// Begins to listen, and tells the address.
+    ///
+    /// # Errors
+    /// An address is taken or not allowed.
+    pub fn listen(address: SocketAddr, socket: Option<&Path>) -> io::Result<(Self, SocketAddr)> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let tcp = TcpListener::bind(address)?;
+        tcp.set_nonblocking(true)?;
+        epoll::add(&epoll, &tcp, EventData::new_u64(TCP), EventFlags::IN)?;
+        let unix = socket.map(UnixListener::bind).transpose()?;
+        if let Some(unix) = &unix {
+            unix.set_nonblocking(true)?;
+            epoll::add(&epoll, unix, EventData::new_u64(UNIX), EventFlags::IN)?;
+        }
+        let address = tcp.local_addr()?;
+        let (clients, free, canned) = (Vec::new(), Vec::new(), Canned::default());
+        Ok((Self { epoll, tcp, unix, clients, free, canned, read: vec![0; READ_BYTES], replies: Vec::new() }, address))
+    }
+
+    /// Serves clients until it is to stop.
+    ///
+    /// # Errors
+    /// The system refuses to wait or to accept.
+    pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        while !stop.load(Ordering::Relaxed) {
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&LOOK)) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    TCP => while self.accept_tcp()? {},
+                    UNIX => while self.accept_unix()? {},
+                    place => self.serve(usize::try_from(place).unwrap_or(usize::MAX), event.flags),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept_tcp(&mut self) -> io::Result<bool> {
+        match self.tcp.accept() {
+            Ok((client, _)) => {
+                client.set_nodelay(true)?;
+                client.set_nonblocking(true)?;
+                self.admit(client.into())
+            }
+            Err(error) => is_waiting(error),
+        }
+    }
+
+    fn accept_unix(&mut self) -> io::Result<bool> {
+        match self.unix.as_ref().map(UnixListener::accept) {
+            Some(Ok((client, _))) => {
+                client.set_nonblocking(true)?;
+                self.admit(client.into())
+            }
+            Some(Err(error)) => is_waiting(error),
+            None => Ok(false),
+        }
+    }
+
+    fn admit(&mut self, socket: OwnedFd) -> io::Result<bool> {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.clients.push(None);
+            self.clients.len() - 1
+        });
+        epoll::add(&self.epoll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
+        self.clients[place] = Some(Client { socket, input: Vec::new(), output: Vec::new() });
+        Ok(true)
+    }
+
+    fn serve(&mut self, place: usize, flags: EventFlags) {
+        let Some(client) = self.clients.get_mut(place).and_then(Option::as_mut) else { return };
+        let served = if flags.contains(EventFlags::OUT) {
+            client.go_on(&mut self.canned)
+        } else {
+            client.answer(&mut self.canned, &mut self.read, &mut self.replies)
+        };
+        match served {
+            Some(Wait::Input) if !flags.contains(EventFlags::OUT) => {}
+            Some(wait) => {
+                let wanted = if wait == Wait::Input { EventFlags::IN } else { EventFlags::OUT };
+                // It is registered, so that this cannot fail.
+                epoll::modify(&self.epoll, client.socket.as_fd(), EventData::new_u64(place as u64), wanted).ok();
+            }
+            None => {
+                // Closing it takes it out of the epoll set.
+                self.clients[place] = None;
+                self.free.push(place);
+            }
+        }
+    }
+}
+
+/// What a client is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Input,
+    Output,
+}
+
+impl Client {
+    /// Reads once and answers what is whole; nothing if the client has gone or sends no requests.
+    fn answer(&mut self, canned: &mut Canned, read: &mut [u8], replies: &mut Vec<u8>) -> Option<Wait> {
+        let length = match rustix::io::read(&self.socket, &mut *read) {
+            Ok(0) => return None,
+            Ok(length) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Some(Wait::Input),
+            Err(_) => return None,
+        };
+        replies.clear();
+        if self.input.is_empty() {
+            let done = canned.answer(&read[..length], replies).ok()?;
+            self.input.extend_from_slice(&read[done..length]);
+        } else {
+            self.input.extend_from_slice(&read[..length]);
+            let done = canned.answer(&self.input, replies).ok()?;
+            self.input.drain(..done);
+        }
+        if replies.is_empty() {
+            return Some(Wait::Input);
+        }
+        match rustix::io::write(&self.socket, replies) {
+            Ok(length) if length == replies.len() => self.rest(canned),
+            Ok(length) => {
+                self.output.extend_from_slice(&replies[length..]);
+                Some(Wait::Output)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {
+                self.output.append(replies);
+                Some(Wait::Output)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Answers what found no room before; the usual case is that nothing is left.
+    fn rest(&mut self, canned: &mut Canned) -> Option<Wait> {
+        if self.input.is_empty() {
+            return Some(Wait::Input);
+        }
+        let done = canned.answer(&self.input, &mut self.output).ok()?;
+        self.input.drain(..done);
+        Some(if self.output.is_empty() { Wait::Input } else { Wait::Output })
+    }
+
+    /// Goes on with replies that the socket did not take.
+    fn go_on(&mut self, canned: &mut Canned) -> Option<Wait> {
+        match rustix::io::write(&self.socket, &self.output) {
+            Ok(length) => {
+                self.output.drain(..length);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => return None,
+        }
+        if self.output.is_empty() { self.rest(canned) } else { Some(Wait::Output) }
+    }
+}
+
+/// Nobody more waits, or the client has gone already; every other error is one of the listener.
+fn is_waiting(error: io::Error) -> io::Result<bool> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Ok(false),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => Ok(true),
+        _ => Err(error),
+    }
+}
