@@ -18,7 +18,7 @@ pub(crate) enum Stop {
     Incomplete,
     /// The burst has as much as it may have; what is left has not been looked at.
     Full,
-    /// The next request does not go with the burst; see [`Input::take_other`].
+    /// The next request does not go with the burst; see [`Input::take_other`](crate::client::input::Input::take_other).
     Other(Class),
     /// What is left cannot be framed.
     Malformed(RequestError),
