@@ -157,7 +157,7 @@ fn a_client_that_takes_nothing_of_its_replies_is_closed_at_write_timeout() {
 #[test]
 fn one_request_larger_than_the_queues_bytes_passes_alone() {
     let redis = Redis::start(&[]);
-    let gateway = gateway_with(&redis, "[pool]\nqueue_bytes_max = 1000");
+    let gateway = gateway_with(&redis, "[pool]\nqueue_bytes_max = 1000\nbatch_bytes_max = 1000");
     let mut client = gateway.client();
     client.expect(&format!("SET k {}", "x".repeat(100_000)), "+OK\r\n");
     client.expect("STRLEN k", ":100000\r\n");

@@ -29,7 +29,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// Files that must be refused, and what the message has to name.
-const REFUSED: [(&str, &str); 30] = [
+const REFUSED: [(&str, &str); 41] = [
     ("nonsense = 1", "nonsense"),
     ("[pool]\nworker = 3", "worker"),
     ("[nosuch]\nkey = 1", "nosuch"),
@@ -60,6 +60,26 @@ const REFUSED: [(&str, &str); 30] = [
     ("[log]\nformat = \"xml\"", "log.format"),
     ("[log]\nfilter = \"respool=loud=very\"", "log.filter"),
     ("[runtime]\nthreads = 0", "runtime.threads"),
+    ("[upstream]\nurl = \"localhost:6379\"", "line 2: upstream.url: has no scheme; write redis://localhost:6379"),
+    (
+        "[upstream]\nurl = \"unix://tmp/x.sock\"",
+        "line 2: upstream.url: names no path; after unix: there are three slashes",
+    ),
+    ("[upstream]\nurl = \"redis://h/0?timeout=3\"", "line 2: upstream.url: has something after the address"),
+    ("listen = \":6380\"", "line 1: listen: \":6380\": no host in front of the port; write 127.0.0.1:6380"),
+    ("[pool]\nworker = 4", "line 2: pool.worker: no such key; did you mean \"workers\"?"),
+    ("[pool]\nqueue_timeout_ms = \"5 seconds\"", "line 2: pool.queue_timeout_ms: expected milliseconds (5000), or"),
+    ("[log]\nfilter = \"inof\"", "line 2: log.filter: \"inof\" is no level"),
+    (
+        "listen = \"127.0.0.1:7\"\n[metrics]\nlisten = \"127.0.0.1:7\"",
+        "line 3: metrics.listen: 127.0.0.1:7 is taken by",
+    ),
+    ("[commands]\ndeny = [\"config set\"]", "line 2: commands.deny: \"config set\" is not written as"),
+    (
+        "[commands]\ndeny = [\"FLUSHAL\"]",
+        "line 2: commands.deny: \"FLUSHAL\" is not the name of a command; did you mean",
+    ),
+    ("[commands]\ndeny = [\"flushall \"]", "line 2: commands.deny: \"flushall \" is not written as"),
 ];
 
 #[test]

@@ -11,3 +11,4 @@ mod secrets;
 mod slow_log;
 mod spans;
 mod tls;
+mod upstream_login;

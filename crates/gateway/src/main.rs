@@ -55,9 +55,8 @@ fn main() -> ExitCode {
         // What the configuration demands of an address, it demands of these.
         args.listen_at(inherited.iter().map(Passed::address).collect());
     }
-    let checked = args.config().and_then(|config| Ok((GatewaySettings::new(&config)?, config)));
-    let (settings, config) = match checked {
-        Ok(checked) => checked,
+    let (config, settings) = match args.load() {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("respool: {error}");
             return ExitCode::from(EXIT_USAGE);

@@ -4,7 +4,9 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-/// Why there is no configuration to start with. Names the key or the line.
+use crate::Origin;
+
+/// Why there is no configuration to start with. Names the key or the line, and holds no value that may be a secret.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -15,20 +17,22 @@ pub enum ConfigError {
         /// Why not.
         error: io::Error,
     },
-    /// The file is not TOML, or has an unknown key or a value of the wrong type.
-    #[error("{}: {problem}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, and what is wrong there.
+    /// The file is not TOML.
+    #[error("{place}: {problem}")]
+    Syntax {
+        /// Where it is not.
+        place: Origin,
+        /// What is wrong there.
         problem: String,
     },
-    /// A value is out of range or contradicts another.
-    #[error("{key}: {problem}")]
+    /// A key does not exist, or its value is of the wrong kind, out of range, or contradicts another.
+    #[error("{}{key}: {problem}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
     Value {
         /// As `section.key`.
-        key: &'static str,
-        /// What is wrong with its value.
+        key: String,
+        /// Where it stands; nowhere if it has its default or is asked for on the console.
+        place: Option<Origin>,
+        /// What is wrong with it.
         problem: String,
     },
     /// A change to a running configuration that cannot be read.

@@ -2,30 +2,30 @@
 //! may cost ([`report`]).
 //!
 //! A [`Config`] is what a file says, key by key, with defaults for the rest. [`GatewaySettings::new`] is the only
-//! validation: everything behind it trusts the values. An error names the key or the line, and never repeats a value
+//! validation: everything behind it trusts the values. An error names the key and the line, and never repeats a value
 //! that may be a password.
 //!
 //! ```
-//! let config = settings::Config::parse("[pool]\nworkers = 8")?;
-//! let settings = settings::GatewaySettings::new(&config).map_err(|error| error.to_string())?;
+//! use std::path::Path;
+//!
+//! let config = settings::Config::parse("[pool]\nworkers = 8\nqueue_timeout_ms = \"5s\"", Path::new("respool.toml"))?;
+//! let settings = settings::GatewaySettings::new(&config)?;
 //! assert_eq!(settings.pool.workers, 8);
-//! # Ok::<(), String>(())
+//!
+//! let refused = settings::Config::parse("[pool]\nworker = 8", Path::new("respool.toml")).unwrap_err();
+//! assert_eq!(refused.to_string(), "respool.toml: line 2: pool.worker: no such key; did you mean \"workers\"?");
+//! # Ok::<(), settings::ConfigError>(())
 //! ```
 
-mod config;
 mod error;
 mod listen;
-mod log_settings;
 mod logins;
-mod ranges;
+mod meaning;
+mod reading;
 mod report;
-mod section;
 pub mod sections;
-mod session;
-mod settings;
-mod upstream_tls;
+mod typed;
 
-pub use config::{Config, without_values};
 pub use error::ConfigError;
 pub use listen::{
     list::OneOrMore,
@@ -33,10 +33,19 @@ pub use listen::{
     place::{Place, PlaceError, UnixPlace},
     trusted::Trusted,
 };
-pub use log_settings::{ExportSettings, LogSettings};
 pub use logins::failed_logins::{FailedLogins, LoginBounds, Penalty};
 pub use logins::users::{DEFAULT_USER, Digest32, User, Users, user_name};
+pub use meaning::log_settings::LogSettings;
+pub use meaning::outside::{ExportSettings, HttpSettings};
+pub use meaning::session::{SessionSettings, SlowLogSettings};
+pub use meaning::settings::{GatewaySettings, PubSubSettings};
+pub use reading::file::without_values;
+pub use reading::origin::Origin;
+pub use reading::source::{Source, Url};
 pub use report::descriptors::{needed, shortage};
 pub use report::report::report;
-pub use session::{SessionSettings, SlowLogSettings};
-pub use settings::{GatewaySettings, HttpSettings, PubSubSettings};
+pub use typed::config::Config;
+pub use typed::key::Key;
+pub use typed::kind::Kind;
+pub use typed::shipped::shipped;
+pub use typed::units::{ByteCount, Micros, Millis, Seconds};

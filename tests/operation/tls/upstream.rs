@@ -121,12 +121,11 @@ fn a_name_can_be_demanded_and_parts_of_the_proof_can_be_waived() {
     Gateway::builder().upstream(&url(port)).config(&named).start().client().expect("PING", "+PONG\r\n");
     for (trusted, verify) in [(&authority, "ca"), (&other, "none")] {
         let config = tls(trusted, &format!("verify = \"{verify}\""));
-        let unproven =
-            Gateway::builder().upstream(&url(port)).config(&config).allow("does not have to prove who it is");
+        let unproven = Gateway::builder().upstream(&url(port)).config(&config).allow("can pass for the upstream");
         unproven.start().client().expect("PING", "+PONG\r\n");
     }
     let said = Gateway::builder().upstream(&url(port)).config(&tls(&other, "verify = \"ca\""));
-    let said = said.allow("does not have to prove who it is").allow_lost_upstream().start();
+    let said = said.allow("can pass for the upstream").allow_lost_upstream().start();
     said.logs().wait_for("an authority that is not trusted", DEADLINE);
 }
 
@@ -149,7 +148,7 @@ fn files_are_checked_before_anything_starts() {
         ("rediss://h", format!("ca_file = \"{}\"", text(&one.key)), "holds no certificate in PEM format"),
         ("rediss://h", mixed, "does not go with the certificate in"),
         ("rediss://h", format!("cert_file = \"{}\"", text(&one.cert)), "cert_file and key_file go together"),
-        ("rediss://h", "verify = \"some\"".to_owned(), "verify = \"some\" is none of"),
+        ("rediss://h", "verify = \"some\"".to_owned(), "upstream.tls.verify: \"some\" is none of"),
         ("redis://h", format!("ca_file = \"{}\"", text(&authority.file())), "does not begin with rediss://"),
     ] {
         let output = check(&format!("[upstream]\nurl = \"{url}\"\n[upstream.tls]\n{tls}"));

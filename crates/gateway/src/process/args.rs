@@ -6,7 +6,12 @@ use std::{
 };
 
 use clap::Parser;
-use settings::{Config, ConfigError, OneOrMore};
+use settings::{Config, ConfigError, GatewaySettings, OneOrMore, Source, Url};
+
+/// What `--help` says of `--upstream`.
+const UPSTREAM: &str = "The upstream, instead of what the file says: redis://[user[:password]@]host[:port][/db], rediss://… \
+    for the same by TLS, unix://[user[:password]@]/path[?db=N], or \"embedded\". Other users of this machine can read a command \
+    line: a password is safer in upstream.password_file";
 
 /// A pooled multi-connection gateway for Redis and Valkey.
 #[derive(Clone, Parser)]
@@ -15,19 +20,19 @@ pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen there, instead of what the file says; may be given several times [default: 127.0.0.1:6380]
-    #[arg(long, value_name = "ADDR", help = "Listen there, instead of what the file says: host:port or unix:/path")]
+    /// Listen on this address, instead of what the file says: host:port or unix:/path. May be given several times
+    /// [default: 127.0.0.1:6380]
+    #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// The upstream, instead of what the file says
-    #[arg(
-        long,
-        value_name = "URL",
-        help = "redis[s]://[user[:password]@]host:port[/db], unix:///path, or \"embedded\""
-    )]
+    #[arg(long, value_name = "URL", help = UPSTREAM)]
     upstream: Option<String>,
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
     check: bool,
+    /// The addresses of sockets that were passed to this process, which count instead of all others.
+    #[arg(skip)]
+    passed: Vec<String>,
 }
 
 impl fmt::Debug for Args {
@@ -50,23 +55,22 @@ impl Args {
 
     /// Listens at `addresses`, whatever the file and the command line say.
     pub(crate) fn listen_at(&mut self, addresses: Vec<String>) {
-        self.listen = addresses;
+        self.passed = addresses;
     }
 
-    /// The file's configuration with what the command line overrides.
-    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path)?,
-            None => Config::default(),
-        };
-        match self.listen.as_slice() {
-            [] => {}
-            [one] => config.listen = OneOrMore::One(one.clone()),
-            more => config.listen = OneOrMore::More(more.to_vec()),
-        }
-        if let Some(upstream) = &self.upstream {
-            config.upstream.url.clone_from(upstream);
-        }
-        Ok(config)
+    /// The file's configuration with what the command line overrides, and what it means.
+    pub(crate) fn load(&self) -> Result<(Config, GatewaySettings), ConfigError> {
+        let passed = one_or_more(&self.passed).map(|addresses| ("the sockets in LISTEN_FDS", addresses));
+        let listen = one_or_more(&self.listen).map(|addresses| ("--listen", addresses));
+        let upstream = self.upstream.clone().map(Url);
+        Source { file: self.config.clone(), listen: passed.or(listen), upstream }.load()
+    }
+}
+
+fn one_or_more(texts: &[String]) -> Option<OneOrMore> {
+    match texts {
+        [] => None,
+        [one] => Some(OneOrMore::One(one.clone())),
+        more => Some(OneOrMore::More(more.to_vec())),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(
     };
     let pool = Pool::start_on(threads.runtimes(), settings.pool.clone());
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
-    let outside = Outside::new(move || args.config(), move |settings| logs.refilter(settings));
+    let outside = Outside::new(move || args.load().map(|(config, _)| config), move |settings| logs.refilter(settings));
     let operator = Arc::new(Operator::new(outside, config, settings.clone(), pool.control(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
@@ -71,11 +71,8 @@ pub(crate) async fn run(
     if let Some(shortage) = settings::shortage(&settings, descriptors::raise()) {
         tracing::warn!(shortage, "too few file descriptors for the configuration");
     }
-    if let Some(unproven) = settings.unproven() {
-        tracing::warn!(unproven, "the upstream does not have to prove who it is");
-    }
-    if let Some(idle) = settings.idle_threads() {
-        tracing::warn!(idle, "too few workers for the threads");
+    for warning in &settings.warnings {
+        tracing::warn!(warning, "configuration has a weak point");
     }
     tracing::info!(listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 

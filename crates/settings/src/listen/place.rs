@@ -31,6 +31,52 @@ pub struct UnixPlace {
     pub gid: Option<u32>,
 }
 
+impl Place {
+    /// Whether clients of other machines can come there.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp(addresses) => addresses.iter().any(|address| !address.ip().is_loopback()),
+            Self::Unix(_) => false,
+        }
+    }
+
+    /// Whether sockets at both would be in each other's way.
+    pub(crate) fn collides(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(ones), Self::Tcp(others)) => {
+                ones.iter().any(|one| others.iter().any(|other| addresses_collide(*one, *other)))
+            }
+            (Self::Unix(one), Self::Unix(other)) => one.path == other.path,
+            (Self::Tcp(_) | Self::Unix(_), _) => false,
+        }
+    }
+
+    /// Whether a connection to `address`, as an upstream is shown, would come here.
+    pub(crate) fn is_at(&self, address: &str) -> bool {
+        match (self, address.parse()) {
+            (Self::Tcp(ones), Ok(address)) => ones.iter().any(|one| leads_to(address, *one)),
+            (Self::Tcp(_), Err(_)) => false,
+            (Self::Unix(unix), _) => unix.path.as_os_str() == address,
+        }
+    }
+}
+
+/// Whether two sockets would be at the same port of the same address, or one of them at all addresses.
+fn addresses_collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = |address: SocketAddr| address.ip().is_unspecified();
+    let same = one.ip() == other.ip() || (one.is_ipv4() == other.is_ipv4() && (all(one) || all(other)));
+    // An IPv6 socket at all addresses takes those of IPv4 too.
+    let both = [one, other].into_iter().any(|address| address.is_ipv6() && all(address));
+    one.port() != 0 && one.port() == other.port() && (same || both)
+}
+
+/// Whether a connection to `address` comes to a socket at `listen`, as far as an address can tell.
+fn leads_to(address: SocketAddr, listen: SocketAddr) -> bool {
+    let here = address.ip().is_loopback() || address.ip().is_unspecified();
+    let reached = address.ip() == listen.ip() || (here && (listen.ip().is_unspecified() || listen.ip().is_loopback()));
+    listen.port() != 0 && listen.port() == address.port() && reached
+}
+
 /// Why there is no such place.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlaceError {
@@ -40,6 +86,9 @@ pub enum PlaceError {
     /// No port.
     #[error("no port; write host:port, as 127.0.0.1:6380")]
     NoPort,
+    /// A space, as is left by copying.
+    #[error("an address holds no space")]
+    Space,
     /// A port that there is not.
     #[error("the port is not a number from 0 to 65535")]
     Port,
@@ -62,14 +111,21 @@ pub enum PlaceError {
 
 /// `host:port`, looked up.
 pub(crate) fn tcp(text: &str) -> Result<Place, PlaceError> {
+    if text.contains(char::is_whitespace) {
+        return Err(PlaceError::Space);
+    }
+    if text.ends_with(']') {
+        return Err(PlaceError::NoPort);
+    }
     let (host, port) = text.rsplit_once(':').ok_or(PlaceError::NoPort)?;
-    if host.is_empty() {
+    if host.is_empty() || host == "*" {
         return Err(PlaceError::Host(port.to_owned()));
     }
     if host.contains(':') && !host.starts_with('[') {
         return Err(PlaceError::Brackets);
     }
-    port.parse::<u16>().map_err(|_| PlaceError::Port)?;
+    let digits = port.bytes().all(|digit| digit.is_ascii_digit());
+    port.parse::<u16>().ok().filter(|_| digits).ok_or(PlaceError::Port)?;
     match text.to_socket_addrs() {
         Ok(addresses) => Ok(Place::Tcp(addresses.collect())),
         Err(error) => Err(PlaceError::Lookup(error.to_string())),
@@ -88,4 +144,42 @@ pub(crate) fn unix(path: &str) -> Result<Place, PlaceError> {
         return Err(PlaceError::TooLong);
     }
     Ok(Place::Unix(UnixPlace { path: PathBuf::from(path), mode: None, gid: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_copying_leaves_is_told() {
+        for (text, why) in [
+            ("*:6380", PlaceError::Host("6380".into())),
+            ("[::1]", PlaceError::NoPort),
+            ("localhost", PlaceError::NoPort),
+            ("127.0.0.1:6380 ", PlaceError::Space),
+            ("", PlaceError::NoPort),
+            ("127.0.0.1:", PlaceError::Port),
+            ("127.0.0.1:+1", PlaceError::Port),
+        ] {
+            assert_eq!(tcp(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn sockets_collide_on_the_same_port_of_the_same_or_of_all_addresses() {
+        let collides = |one: &str, other: &str| {
+            let (one, other) = (tcp(one).expect("valid"), tcp(other).expect("valid"));
+            assert_eq!(one.collides(&other), other.collides(&one));
+            one.collides(&other)
+        };
+        assert!(collides("127.0.0.1:1", "127.0.0.1:1") && collides("0.0.0.0:1", "127.0.0.1:1"));
+        assert!(collides("[::]:1", "127.0.0.1:1") && collides("[::]:1", "[::1]:1"));
+        assert!(!collides("127.0.0.1:1", "127.0.0.1:2") && !collides("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(!collides("127.0.0.1:0", "127.0.0.1:0") && !collides("0.0.0.0:1", "[::1]:1"));
+        let unix = unix("/run/r").expect("valid");
+        assert!(unix.collides(&unix) && !unix.collides(&tcp("127.0.0.1:1").expect("valid")));
+        assert!(unix.is_at("/run/r") && !unix.is_at("127.0.0.1:1"));
+        let all = tcp("0.0.0.0:1").expect("valid");
+        assert!(all.is_at("127.0.0.1:1") && all.is_at("[::1]:1") && !all.is_at("192.0.2.7:1") && !all.is_at("host:1"));
+    }
 }

@@ -30,7 +30,7 @@ impl Digest32 {
     /// From 64 hexadecimal digits.
     pub fn parse(hex: &str) -> Option<Self> {
         let mut digest = [0; 32];
-        if hex.len() != 64 || !hex.is_ascii() {
+        if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
         for (byte, index) in digest.iter_mut().zip((0..64).step_by(2)) {
@@ -58,6 +58,12 @@ impl Users {
     /// Whether there is a user of this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|user| user.name == name)
+    }
+
+    /// A user whose password is empty, if there is one.
+    pub fn without_password(&self) -> Option<&str> {
+        let empty: [u8; 32] = Sha256::digest(b"").into();
+        self.0.iter().find(|user| user.digest.0 == empty).map(|user| user.name.as_str())
     }
 
     /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a
@@ -93,6 +99,8 @@ mod tests {
         assert!(Users::default().admit(Some(b"default"), b"any"), "nobody has to log in");
         assert!(!Users::default().admit(Some(b"app"), b"any"));
         assert!(!format!("{users:?}").contains("245"), "digests stay out of logs");
-        assert_eq!(Digest32::parse("xyz"), None);
+        for refused in ["xyz", "", &"+f".repeat(32), &"é".repeat(32)] {
+            assert_eq!(Digest32::parse(refused), None, "{refused}");
+        }
     }
 }

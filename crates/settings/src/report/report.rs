@@ -51,8 +51,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
     let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
     let shortage = descriptors::shortage(settings, descriptors_max);
-    let unproven = settings.unproven().map(str::to_owned);
-    for warning in shortage.into_iter().chain(settings.idle_threads()).chain(unproven) {
+    for warning in shortage.iter().chain(&settings.warnings) {
         let _ = writeln!(report, "# WARNING: {warning}");
     }
     report
@@ -75,6 +74,6 @@ mod tests {
     fn threads_without_a_worker_are_warned_of() {
         let config = toml::from_str("[runtime]\nthreads = 3\n[pool]\nworkers = 2").unwrap();
         let report = report(&config, &GatewaySettings::new(&config).unwrap(), None);
-        assert!(report.contains("# WARNING: pool.workers = 2 leaves 1 of runtime.threads = 3 without"), "{report}");
+        assert!(report.contains("# WARNING: runtime.threads: 1 of 3 threads have no worker"), "{report}");
     }
 }

@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::section::section;
+use crate::typed::{section::section, units::Millis};
 
 section! {
     /// `[auth]`
     Auth {
-        /// Who may log in: a name and the SHA-256 of the password in hexadecimal, as from
-        /// `printf %s PASSWORD | sha256sum`. `AUTH password` means the user \"default\". Nobody has to log in
-        /// while there are none.
+        /// Who may log in: each name with the SHA-256 of its password in hexadecimal. `printf %s PASSWORD |
+        /// sha256sum` prints one. `AUTH password` without a name means the user "default". Without users nobody has
+        /// to log in.
         users: BTreeMap<String, String> = BTreeMap::new(),
-        /// Users who may use the console, `RESPOOL HELP`. While nobody has to log in, every client on this
-        /// machine may.
+        /// Users who may use the console, see `RESPOOL HELP`. Without users, every client on this machine may.
         admins: Vec<String> = Vec::new(),
-        /// A client that has to log in and has not done so after this long is closed.
-        login_timeout_ms: u64 = 10_000,
-        /// How long the answer to a wrong password is held back; doubles with each further one on the same
-        /// connection, up to `login_timeout_ms`. Nobody else waits for it. 0 is not at all, as in Redis.
-        failure_delay_ms: u64 = 250,
-        /// Wrong passwords that one connection may send; with the last of them it is closed.
+        /// A client that has to log in is closed if it has not done so after this long. At least 10.
+        login_timeout_ms: Millis = Millis(10_000),
+        /// How long the answer to a wrong password is delayed. Each further wrong password on the same connection
+        /// doubles the delay, up to `login_timeout_ms`. Nobody else waits. 0: no delay, as in Redis.
+        failure_delay_ms: Millis = Millis(250),
+        /// Wrong passwords that one connection may send. With the last of them it is closed.
         failures_max: usize = 3,
     }
 }

@@ -1,29 +1,32 @@
 //! `[clients]`: how many clients there may be, and what each may send and leave unread.
 
-use crate::section::section;
+use crate::typed::{
+    section::section,
+    units::{ByteCount, Millis, Seconds},
+};
 
 section! {
     /// `[clients]`
     Clients {
-        /// Connected clients; a further one gets Redis's own error and is closed. An idle one costs about 3 KiB
-        /// and a file descriptor.
+        /// Connected clients. A further client gets Redis's own error and is closed. An idle client costs about
+        /// 3 KiB of memory and a file descriptor.
         clients_max: usize = 10_000,
-        /// A client that sends nothing for this long is closed; 0 is never, as in Redis.
-        idle_timeout_ms: u64 = 0,
-        /// A client that takes nothing of its replies for this long is closed.
-        write_timeout_ms: u64 = 60_000,
-        /// Seconds of silence after which the system asks a client of a TCP address whether it is still there. A client
-        /// that does not answer three times is closed. 0: never.
-        tcp_keepalive_s: usize = 300,
-        /// Bytes of one request, framing included.
-        request_bytes_max: usize = 536_870_912,
-        /// Arguments of one request.
+        /// A client that sends nothing for this long is closed. 0: never, as in Redis. Otherwise at least 10.
+        idle_timeout_ms: Millis = Millis(0),
+        /// A client that reads nothing of its replies for this long is closed. At least 10.
+        write_timeout_ms: Millis = Millis(60_000),
+        /// How long a client of a TCP address may be silent until the system asks it whether it is still there. A client
+        /// that does not answer three times is closed. In seconds, up to 32,767. 0: never.
+        tcp_keepalive_s: Seconds = Seconds(300),
+        /// Bytes of one request, with its framing. At least 512, so that the console stays within reach.
+        request_bytes_max: ByteCount = ByteCount(536_870_912),
+        /// Arguments of one request. At least 8, so that the console stays within reach.
         args_max: usize = 1_048_576,
-        /// Bytes of requests that are read ahead from a client that sends on without taking its replies, so that
-        /// a program that writes all before it reads does not lock up.
-        backlog_bytes_max: usize = 16_777_216,
-        /// Bytes of requests that have not come completely yet, all clients together, beyond 64 KiB each. A
-        /// client that would pass it gets an error and is closed.
-        input_bytes_max: usize = 1_073_741_824,
+        /// Bytes of requests that are read ahead from a client which goes on sending without reading its replies.
+        /// Without them a program that writes everything before it reads would lock up.
+        backlog_bytes_max: ByteCount = ByteCount(16_777_216),
+        /// Bytes of requests that have not arrived completely, for all clients together. The first 64 KiB of each
+        /// client are not counted. A client that would pass this bound gets an error and is closed.
+        input_bytes_max: ByteCount = ByteCount(1_073_741_824),
     }
 }

@@ -2,23 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use crate::section::section;
+use crate::typed::{section::section, units::Millis};
 
 section! {
     /// `[metrics]`
     Metrics {
-        /// Address and port for the web console at `/`, and for `/metrics`, `/healthz`, `/readyz` and `/status`, over
-        /// HTTP; empty for none. Needs a restart, as all of this section does.
-        listen: String = "".into(),
-        /// Who may see the web console and `/status`: a name and the SHA-256 of the password, as in `auth.users`.
-        /// Without users both are shown only if `metrics.listen` is an address of this machine alone. `/metrics`,
-        /// `/healthz` and `/readyz` need no login.
-        users: BTreeMap<String, String> = BTreeMap::new(),
-        /// Connections there at a time. One more ends the oldest, so that a health check never waits for others.
-        connections_max: usize = 16,
-        /// Web consoles that may be open at a time, beside `connections_max`. Each costs one snapshot a second.
-        consoles_max: usize = 4,
-        /// How long a connection may take for its request and the reply; a web console, for one snapshot.
-        timeout_ms: u64 = 5_000,
+        /// The address and port for the web console at `/`, and for `/metrics`, `/healthz`, `/readyz` and `/status`,
+        /// over HTTP. Empty: none. They show no keys or values of clients. Needs a restart.
+        listen: String = "".into() => AtStart,
+        /// Who may see the web console and `/status`: each name with the SHA-256 of its password, as in
+        /// `auth.users`. Without users both are shown only if `metrics.listen` is an address of this machine alone.
+        /// `/metrics`, `/healthz` and `/readyz` need no login. Needs a restart.
+        users: BTreeMap<String, String> = BTreeMap::new() => AtStart,
+        /// Connections to this address at the same time. A further one ends the oldest, so that a health check never
+        /// waits for others. Needs a restart.
+        connections_max: usize = 16 => AtStart,
+        /// Web consoles that may be open at the same time, beside `connections_max`. Each costs one snapshot a
+        /// second. 0: none. Needs a restart.
+        consoles_max: usize = 4 => AtStart,
+        /// How long a connection may take for its request and the reply, and a web console for one snapshot. Needs a
+        /// restart.
+        timeout_ms: Millis = Millis(5_000) => AtStart,
     }
 }

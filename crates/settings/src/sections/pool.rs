@@ -1,50 +1,55 @@
 //! `[pool]`: workers, the queue, and what bounds requests and replies on their way.
 
-use crate::section::section;
+use crate::typed::{
+    section::section,
+    units::{ByteCount, Millis},
+};
 
 section! {
     /// `[pool]`
     Pool {
-        /// Worker tasks, each with one connection to the upstream. A further connection is used once those
-        /// before it are full. More than a few help only an upstream that is far or has several threads.
+        /// Workers; each has one connection to the upstream. The gateway uses a further connection once those
+        /// before it are full. More than a few help only with an upstream that is far away or has several threads.
         /// At most 1,024.
         workers: usize = 4,
-        /// Requests that a worker writes before it has their replies. Larger makes batches larger and a slow
-        /// reply delay more others.
+        /// Requests that a worker sends before it has their replies. A larger number makes larger batches. A slow
+        /// reply then delays more other requests.
         pipeline_depth: usize = 1_024,
-        /// Jobs (one a client at most) that wait for a worker. Costs about 200 bytes each when full, besides
-        /// their requests. Needs a restart.
-        queue_capacity: usize = 16_384,
-        /// Bytes of requests, queued and in flight together. Clients whose requests do not fit wait.
-        queue_bytes_max: usize = 67_108_864,
-        /// How long a request may wait for a worker before it gets an error.
-        queue_timeout_ms: u64 = 5_000,
-        /// How long a request may be held back by `RESPOOL PAUSE` before it gets an error.
-        pause_timeout_ms: u64 = 60_000,
-        /// How long a request that was sent may wait for its reply before it gets an error. A connection that
-        /// stays silent for twice as long is given up. A blocking request has the time that it asks for besides.
-        reply_timeout_ms: u64 = 10_000,
-        /// Requests of one client that go to a worker in one piece. Larger makes pipelining clients cheaper and
-        /// the others wait longer behind them.
+        /// Jobs that may wait for a worker. A job is the requests that one client sent together; a client has one
+        /// job at a time. A full queue costs about 200 bytes for each job, besides its requests. Needs a restart.
+        queue_capacity: usize = 16_384 => AtStart,
+        /// Bytes of requests in the queue and on their way to the upstream. A client whose requests do not fit
+        /// waits.
+        queue_bytes_max: ByteCount = ByteCount(67_108_864),
+        /// How long a request may wait for a worker. Then it gets an error.
+        queue_timeout_ms: Millis = Millis(5_000),
+        /// How long `RESPOOL PAUSE` may hold a request back. Then the request gets an error.
+        pause_timeout_ms: Millis = Millis(60_000),
+        /// How long a request that was sent may wait for its reply. Then it gets an error. A connection that is
+        /// silent for twice as long is closed. A blocking request may also wait for the time that it asks for.
+        reply_timeout_ms: Millis = Millis(10_000),
+        /// Requests of one client in one job. A larger number makes clients with long pipelines cheaper. Other
+        /// clients then wait longer behind them.
         batch_max: usize = 128,
-        /// Bytes of these requests, unless a single one is larger.
-        batch_bytes_max: usize = 1_048_576,
-        /// What the replies to one such piece should cost, in bytes: a client whose replies are larger gets fewer
-        /// requests at a time. Replies of one piece stay in memory until the client has read them.
-        batch_reply_bytes: usize = 1_048_576,
-        /// Bytes of the replies to one piece; beyond, the client gets an error instead.
-        reply_bytes_max: usize = 1_073_741_824,
-        /// Bytes of replies on their way or not read by their clients yet, all clients together, beyond 64 KiB
-        /// each. Beyond, requests with large replies wait, and large replies nobody expected become an error.
-        replies_bytes_max: usize = 268_435_456,
-        /// Aggregates inside aggregates in one reply, at 8 bytes of memory each while the reply comes. A request whose
-        /// reply is nested deeper gets an error. Scripts of Redis nest up to 7,995 levels.
+        /// Bytes of the requests in one job. A single request may be larger.
+        batch_bytes_max: ByteCount = ByteCount(1_048_576),
+        /// Bytes that the replies to one job should have. A client with larger replies gets fewer requests into its
+        /// next job. The replies to a job stay in memory until the client has read them.
+        batch_reply_bytes: ByteCount = ByteCount(1_048_576),
+        /// Bytes that the replies to one job may have. Beyond this the client gets an error instead.
+        reply_bytes_max: ByteCount = ByteCount(1_073_741_824),
+        /// Bytes of replies that have not reached their clients yet, for all clients together. The first 64 KiB of
+        /// each client are not counted. Beyond this, requests whose replies are known to be large wait. A large
+        /// reply that nobody expected becomes an error.
+        replies_bytes_max: ByteCount = ByteCount(268_435_456),
+        /// How deep arrays may stand in arrays in one reply. A request whose reply is nested deeper gets an error.
+        /// Scripts of Redis nest up to 7,995 levels. Costs 8 bytes of memory for each level while the reply comes.
         /// At most 65,536.
         reply_depth_max: usize = 10_000,
-        /// Exclusive connections, for transactions sent piece by piece, WATCH, blocking commands and subscribers:
-        /// the most that there may be beside the workers' own. A client beyond waits for `queue_timeout_ms`.
+        /// Exclusive connections beside those of the workers. They serve transactions that are sent step by step,
+        /// WATCH, blocking commands and subscribers. A client that finds none waits for `queue_timeout_ms`.
         exclusive_max: usize = 1_024,
-        /// An exclusive connection that nobody borrowed for this long is closed.
-        exclusive_idle_ms: u64 = 60_000,
+        /// How long an unused exclusive connection stays open.
+        exclusive_idle_ms: Millis = Millis(60_000),
     }
 }

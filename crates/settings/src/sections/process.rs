@@ -1,21 +1,22 @@
-//! The process: its threads and its end.
+//! `[runtime]` and `[shutdown]`: the threads of the process, and its end.
 
-use crate::section::section;
+use crate::typed::{section::section, units::Millis};
 
 section! {
     /// `[runtime]`
     Runtime {
-        /// Threads that serve clients, each with workers of its own in turn: set at least as many workers. Further
-        /// ones help when one core is full; each has fewer clients, so batches are smaller and a command costs 10
-        /// to 25 % more CPU. Needs a restart.
-        threads: usize = 1,
+        /// Threads that serve clients. Each thread has workers of its own, so set at least as many workers.
+        /// More threads help when one core is full. They make batches smaller: a command costs 10 to 25 % more
+        /// CPU. Needs a restart.
+        threads: usize = 1 => AtStart,
     }
 }
 
 section! {
     /// `[shutdown]`
     Shutdown {
-        /// After SIGTERM or SIGINT: how long accepted requests may take to finish before they are given up.
-        grace_period_ms: u64 = 30_000,
+        /// How long accepted requests may take to finish after SIGTERM or SIGINT. Then the gateway gives them up.
+        /// 0: it gives them up at once.
+        grace_period_ms: Millis = Millis(30_000),
     }
 }

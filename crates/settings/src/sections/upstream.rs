@@ -1,12 +1,12 @@
 //! `[upstream]`: where the upstream is, and how connections to it are made and kept.
 
-use crate::section::section;
+use crate::typed::{section::section, units::Millis};
 
 section! {
-    /// `[upstream.tls]`: TLS to an upstream whose URL begins with `rediss://`. A reload reads the files again.
+    /// `[upstream.tls]`
     UpstreamTls {
-        /// The file of the authorities that may have signed the upstream's certificate, in PEM format. Empty: those that
-        /// the system trusts.
+        /// The file of the authorities that may have signed the upstream's certificate, in PEM format. Empty: those
+        /// that the system trusts.
         ca_file: String = String::new(),
         /// The name that has to be in the upstream's certificate. Empty: the host of the URL.
         server_name: String = String::new(),
@@ -14,9 +14,9 @@ section! {
         cert_file: String = String::new(),
         /// The file of its key.
         key_file: String = String::new(),
-        /// What has to be right about the upstream's certificate. `full`: authority, time and name. `ca`: authority and
-        /// time; anybody with a certificate of that authority can pass for the upstream. `none`: nothing; anybody on the
-        /// way can.
+        /// What has to be right about the upstream's certificate. `full`: authority, time and name. `ca`: authority
+        /// and time; anybody with a certificate of that authority can pass for the upstream. `none`: nothing; anybody
+        /// on the way can.
         verify: String = "full".into(),
     }
 }
@@ -24,23 +24,30 @@ section! {
 section! {
     /// `[upstream]`
     Upstream {
-        /// `redis://[user[:password]@]host:port[/db]`, `rediss://` for the same by TLS, `unix:///path[?db=N]`, or
-        /// `embedded` for a mini-redis in this process, which knows GET, SET, PUBLISH and little else.
+        /// The Redis or Valkey behind the gateway: `redis://[user[:password]@]host[:port][/db]`, `rediss://` for the
+        /// same by TLS, or `unix://[user[:password]@]/path[?db=N]`. `embedded` is a mini-redis in this process, which
+        /// knows GET, SET, PUBLISH and little else. A `%`, `@`, `/` or `#` in a password is written as `%25`, `%40`, `%2F` or
+        /// `%23`. `${NAME}` between `://` and `@` needs none of that.
         url: String = "embedded".into(),
-        /// Connecting and logging in, together. Longer tolerates slow networks and delays the news of a dead one.
-        connect_timeout_ms: u64 = 2_000,
-        /// First pause after a failed attempt to connect; doubles with each failure, half of it by chance.
-        reconnect_delay_min_ms: u64 = 5,
-        /// Longest pause between attempts. While the upstream is down one worker tries; this is how late its
-        /// return can be noticed.
-        reconnect_delay_max_ms: u64 = 50,
-        /// An idle connection gets a PING this often; the upstream's own `timeout` shortens it. Costs one command
-        /// per connection and period.
-        keepalive_ms: u64 = 15_000,
-        /// Connections older than this, give or take a tenth, are replaced between two jobs, so that they follow
-        /// a failover or a DNS change. Shorter costs logins.
-        lifetime_ms: u64 = 3_600_000,
-        /// `[upstream.tls]`
+        /// A file that holds the password for the upstream, instead of the URL: one line, read again at each reload.
+        /// Empty: none. `${CREDENTIALS_DIRECTORY}/NAME` is a credential of systemd.
+        password_file: String = "".into(),
+        /// How long connecting and logging in may take together. A longer time tolerates slow networks. It also
+        /// delays the news that an upstream is dead.
+        connect_timeout_ms: Millis = Millis(2_000),
+        /// The first pause after a failed attempt to connect. Each further failure doubles the pause; half of it is
+        /// random.
+        reconnect_delay_min_ms: Millis = Millis(5),
+        /// The longest pause between two attempts to connect. While the upstream is down one worker tries. So the
+        /// gateway notices the upstream's return this late at most.
+        reconnect_delay_max_ms: Millis = Millis(50),
+        /// An idle connection gets a PING this often, or more often if the upstream's own `timeout` is shorter.
+        /// Costs one command for each connection and period.
+        keepalive_ms: Millis = Millis(15_000),
+        /// A connection is replaced when it is older than this, give or take a tenth. It is replaced between two
+        /// jobs, and so follows a failover or a change in DNS. A shorter time costs more logins.
+        lifetime_ms: Millis = Millis(3_600_000),
+        /// TLS to an upstream whose URL begins with `rediss://`. A reload reads the files again.
         tls: UpstreamTls = UpstreamTls::default(),
     }
 }

@@ -71,6 +71,7 @@ mod tests {
     fn users() -> Users {
         let config = settings::Config::parse(
             "[metrics]\nlisten = \"127.0.0.1:1\"\n[metrics.users]\nops = \"f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7\"",
+            std::path::Path::new("respool.toml"),
         )
         .unwrap();
         settings::GatewaySettings::new(&config).unwrap().http.unwrap().1.users

@@ -14,8 +14,25 @@ use crate::{
         failed_logins::LoginBounds,
         users::{Digest32, User, Users},
     },
-    ranges::{BYTES_MAX, at_least_one, count, millis, millis_or_zero, value, within},
+    meaning::{
+        denied::denied,
+        ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
+    },
+    typed::units::Seconds,
 };
+
+/// Fewer bytes in a request, or fewer arguments, and the console could not be asked to raise the bound again.
+const REQUEST_BYTES_MIN: usize = 512;
+const ARGS_MIN: usize = 8;
+
+/// A shorter wait, and an operator's client could not send its first request in time.
+const CLIENT_MILLIS_MIN: u64 = 10;
+
+/// What the system takes for the time of silence, at most.
+const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
+
+/// More arguments are a mistake.
+const ARGS_MAX: usize = 1 << 24;
 
 /// More entries of the slow log, of about 5 KiB each, are a mistake.
 const SLOW_ENTRIES_MAX: usize = 1 << 20;
@@ -83,74 +100,76 @@ pub(crate) fn session_settings(
     pool: &Settings,
     embedded: bool,
 ) -> Result<SessionSettings, ConfigError> {
-    let clients = &config.clients;
-    let login_timeout = millis("auth.login_timeout_ms", config.auth.login_timeout_ms)?;
-    let request_bytes_max = at_least_one("clients.request_bytes_max", clients.request_bytes_max)?;
+    let (clients, auth) = (&config.clients, &config.auth);
+    let idle_timeout = millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms, CLIENT_MILLIS_MIN)?;
+    let login_timeout = millis("auth.login_timeout_ms", auth.login_timeout_ms, CLIENT_MILLIS_MIN)?;
+    let request_bytes_max = bytes("clients.request_bytes_max", clients.request_bytes_max, REQUEST_BYTES_MIN)?;
     Ok(SessionSettings {
         upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
         embedded,
         clients_max: count("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,
-            args_max: count("clients.args_max", clients.args_max)?,
+            args_max: within("clients.args_max", clients.args_max, ARGS_MIN, ARGS_MAX)?,
             bulk_bytes_max: RequestLimits::default().bulk_bytes_max,
             unauthenticated: false,
         },
-        input_bytes_max: clients.input_bytes_max.min(BYTES_MAX),
-        backlog_bytes_max: clients.backlog_bytes_max.min(BYTES_MAX),
+        input_bytes_max: bytes("clients.input_bytes_max", clients.input_bytes_max, 0)?,
+        backlog_bytes_max: bytes("clients.backlog_bytes_max", clients.backlog_bytes_max, 0)?,
         replies_bytes_max: pool.replies_bytes_max,
         batch_max: count("pool.batch_max", config.pool.batch_max)?,
-        batch_bytes_max: at_least_one("pool.batch_bytes_max", config.pool.batch_bytes_max)?,
-        batch_reply_bytes: at_least_one("pool.batch_reply_bytes", config.pool.batch_reply_bytes)?,
+        batch_bytes_max: bytes("pool.batch_bytes_max", config.pool.batch_bytes_max, 1)?,
+        batch_reply_bytes: bytes("pool.batch_reply_bytes", config.pool.batch_reply_bytes, 1)?,
         queue_timeout: pool.queue_timeout,
         reply_timeout: pool.reply_timeout,
-        write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms)?,
-        idle_timeout: Some(millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms)?)
-            .filter(|timeout| !timeout.is_zero()),
+        write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms, CLIENT_MILLIS_MIN)?,
+        idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()),
         tcp_keepalive: tcp_keepalive(clients.tcp_keepalive_s)?,
         db: pool.endpoint.db,
-        users: users("auth.users", &config.auth.users)?,
+        users: users("auth.users", &auth.users)?,
         admins: admins(config)?,
         login_timeout,
         logins: LoginBounds {
-            delay_min: millis_or_zero("auth.failure_delay_ms", config.auth.failure_delay_ms)?,
+            delay_min: millis_or_zero("auth.failure_delay_ms", auth.failure_delay_ms, 1)?,
             delay_max: login_timeout,
-            failures_max: count("auth.failures_max", config.auth.failures_max)?.try_into().unwrap_or(u32::MAX),
+            failures_max: count("auth.failures_max", auth.failures_max)?.try_into().unwrap_or(u32::MAX),
         },
         slow_log: slow_log_settings(config)?,
-        denied: config.commands.deny.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect(),
+        denied: denied(&config.commands)?,
     })
 }
 
-/// What the system takes for the time of silence, at most.
-const KEEPALIVE_SECONDS_MAX: usize = 32_767;
-
-fn tcp_keepalive(seconds: usize) -> Result<Option<Duration>, ConfigError> {
-    if seconds == 0 {
-        return Ok(None);
+fn tcp_keepalive(seconds: Seconds) -> Result<Option<Duration>, ConfigError> {
+    match seconds.0 {
+        0 => Ok(None),
+        seconds @ ..=KEEPALIVE_SECONDS_MAX => Ok(Some(Duration::from_secs(seconds))),
+        seconds => {
+            value("clients.tcp_keepalive_s", format!("{seconds} s are not from 0 s to {KEEPALIVE_SECONDS_MAX} s"))
+        }
     }
-    let seconds = within("clients.tcp_keepalive_s", seconds, KEEPALIVE_SECONDS_MAX)?;
-    Ok(Some(Duration::from_secs(seconds as u64)))
 }
 
 fn slow_log_settings(config: &Config) -> Result<SlowLogSettings, ConfigError> {
-    let threshold_us = match config.slowlog.threshold_us {
+    let threshold_us = match micros("slowlog.threshold_us", config.slowlog.threshold_us)? {
         0 => u64::MAX,
         micros => micros,
     };
-    let entries_max = at_least_one("slowlog.entries_max", config.slowlog.entries_max)?;
-    if entries_max > SLOW_ENTRIES_MAX {
-        return value("slowlog.entries_max", format!("must be at most {SLOW_ENTRIES_MAX}"));
-    }
+    let entries_max = within("slowlog.entries_max", config.slowlog.entries_max, 1, SLOW_ENTRIES_MAX)?;
     Ok(SlowLogSettings { threshold_us, entries_max })
 }
 
 /// The users of `key`, with the digests of their passwords.
-pub(crate) fn users(key: &'static str, listed: &BTreeMap<String, String>) -> Result<Users, ConfigError> {
+pub(crate) fn users(key: &str, listed: &BTreeMap<String, String>) -> Result<Users, ConfigError> {
     let mut users = Vec::new();
     for (name, digest) in listed {
+        if name.is_empty() || name.contains(|next: char| next.is_whitespace() || next == '\0') {
+            return value(key, format!("\"{name}\" is no name of a user: it is empty or holds a space"));
+        }
         let Some(digest) = Digest32::parse(digest) else {
-            return value(key, format!("the password of \"{name}\" is not 64 hexadecimal digits of a SHA-256"));
+            let problem = format!(
+                "the password of \"{name}\" is not 64 hexadecimal digits; printf %s PASSWORD | sha256sum prints them"
+            );
+            return value(key, problem);
         };
         users.push(User { name: name.clone(), digest });
     }

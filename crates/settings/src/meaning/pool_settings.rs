@@ -1,0 +1,95 @@
+//! What the configuration means for the pool: where the upstream is, how to log in there, and all bounds.
+
+use pool::{Endpoint, Settings};
+
+use crate::{
+    Config, ConfigError,
+    meaning::{
+        ranges::{bytes, count, millis, value, within},
+        secret_file, upstream_tls,
+    },
+};
+
+/// The URL of the upstream in this process.
+const EMBEDDED: &str = "embedded";
+
+/// The most connections that mini-redis accepts.
+const EMBEDDED_WORKERS_MAX: usize = 250;
+
+/// Levels of a reply up to which a connection looks for its end.
+const DEPTH_MAX: usize = 64 * 1024;
+
+/// More connections to one upstream are a mistake: a few keep it busy.
+const WORKERS_MAX: usize = 1_024;
+
+/// What the pool goes by, and what is not for the pool to know.
+pub(crate) struct PoolSettings {
+    pub(crate) settings: Settings,
+    /// The upstream is the one in this process.
+    pub(crate) embedded: bool,
+    /// The password from a file, if there is one.
+    pub(crate) password: Option<String>,
+}
+
+/// The upstream, and the password from a file.
+fn endpoint(config: &Config) -> Result<(Endpoint, Option<String>), ConfigError> {
+    let (url, password_file) = (&config.upstream.url, &config.upstream.password_file);
+    if url == EMBEDDED {
+        if cfg!(not(feature = "embedded")) {
+            return value("upstream.url", "this build has no embedded upstream; name one, as redis://127.0.0.1:6379");
+        }
+        if !password_file.is_empty() {
+            return value("upstream.password_file", "the embedded upstream has no password");
+        }
+        return Ok((Endpoint::tcp("127.0.0.1", 0), None));
+    }
+    let endpoint: Endpoint = match url.parse() {
+        Ok(endpoint) => upstream_tls::secure(endpoint, &config.upstream.tls)?,
+        // The URL may hold a password and is not repeated.
+        Err(error) => return value("upstream.url", format!("{error}")),
+    };
+    if password_file.is_empty() {
+        return Ok((endpoint, None));
+    }
+    if endpoint.has_password() {
+        return value("upstream.password_file", "upstream.url has a password too; take one of them away");
+    }
+    let password = secret_file::read("upstream.password_file", password_file)?;
+    Ok((endpoint.with_password(password.clone()), Some(password)))
+}
+
+/// What the configuration means for the pool.
+pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
+    let embedded = config.upstream.url == EMBEDDED;
+    let (endpoint, password) = endpoint(config)?;
+    let (pool, upstream) = (&config.pool, &config.upstream);
+    let reconnect_delay_min = millis("upstream.reconnect_delay_min_ms", upstream.reconnect_delay_min_ms, 1)?;
+    let reconnect_delay_max = millis("upstream.reconnect_delay_max_ms", upstream.reconnect_delay_max_ms, 1)?;
+    if reconnect_delay_max < reconnect_delay_min {
+        return value("upstream.reconnect_delay_max_ms", "must not be less than upstream.reconnect_delay_min_ms");
+    }
+    let settings = Settings {
+        workers: within("pool.workers", pool.workers, 1, WORKERS_MAX)?,
+        pipeline_depth: count("pool.pipeline_depth", pool.pipeline_depth)?,
+        queue_capacity: count("pool.queue_capacity", pool.queue_capacity)?,
+        queue_bytes_max: bytes("pool.queue_bytes_max", pool.queue_bytes_max, 1)?,
+        queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms, 1)?,
+        pause_timeout: millis("pool.pause_timeout_ms", pool.pause_timeout_ms, 1)?,
+        reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms, 1)?,
+        reply_bytes_max: bytes("pool.reply_bytes_max", pool.reply_bytes_max, 1)?,
+        replies_bytes_max: bytes("pool.replies_bytes_max", pool.replies_bytes_max, 1)?,
+        reply_depth_max: within("pool.reply_depth_max", pool.reply_depth_max, 1, DEPTH_MAX)?,
+        connect_timeout: millis("upstream.connect_timeout_ms", upstream.connect_timeout_ms, 1)?,
+        reconnect_delay_min,
+        reconnect_delay_max,
+        keepalive: millis("upstream.keepalive_ms", upstream.keepalive_ms, 1)?,
+        lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms, 1)?,
+        exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,
+        exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms, 1)?,
+        endpoint,
+    };
+    if embedded && settings.workers > EMBEDDED_WORKERS_MAX {
+        return value("pool.workers", format!("the embedded upstream takes {EMBEDDED_WORKERS_MAX} at most"));
+    }
+    Ok(PoolSettings { settings, embedded, password })
+}

@@ -1,0 +1,55 @@
+//! What is valid and about never meant: `--check` shows it, and the gateway logs it at its start. Each begins with
+//! the key that it is about.
+
+use crate::{Config, GatewaySettings, reading::environment};
+
+/// What to say of a configuration that is in force all the same.
+pub(crate) fn warnings(config: &Config, settings: &GatewaySettings) -> Vec<String> {
+    let mut found = environment::warnings(config);
+    found.extend(idle_threads(settings));
+    found.extend(open_metrics(settings));
+    found.extend(unproven_upstream(config));
+    found.extend(empty_password(settings));
+    found.extend(denied_console(settings));
+    found.extend(oversized_jobs(settings));
+    found
+}
+
+fn idle_threads(settings: &GatewaySettings) -> Option<String> {
+    let (threads, workers) = (settings.threads.get(), settings.pool.workers);
+    let idle = threads.checked_sub(workers).filter(|idle| *idle > 0)?;
+    Some(format!(
+        "runtime.threads: {idle} of {threads} threads have no worker, because pool.workers is {workers}; requests of \
+         their clients cross threads and cost more"
+    ))
+}
+
+fn open_metrics(settings: &GatewaySettings) -> Option<String> {
+    let (address, _) = settings.http.as_ref().filter(|(address, _)| !address.ip().is_loopback())?;
+    Some(format!("metrics.listen: {address} reaches beyond this machine, and metrics need no login"))
+}
+
+fn unproven_upstream(config: &Config) -> Option<String> {
+    let (what, who) = match config.upstream.tls.verify.as_str() {
+        "ca" => ("the name in the upstream's certificate", "anybody with a certificate of that authority"),
+        "none" => ("the upstream's certificate", "anybody on the way"),
+        _ => return None,
+    };
+    Some(format!("upstream.tls.verify: {what} is not looked at; {who} can pass for the upstream and read its password"))
+}
+
+fn empty_password(settings: &GatewaySettings) -> Option<String> {
+    let user = settings.session.users.without_password()?;
+    Some(format!("auth.users: the password of \"{user}\" is empty"))
+}
+
+fn denied_console(settings: &GatewaySettings) -> Option<String> {
+    let denied = settings.session.denied.contains(&b"RESPOOL"[..]);
+    denied.then(|| "commands.deny: RESPOOL is denied, so that nobody can use the console".to_owned())
+}
+
+fn oversized_jobs(settings: &GatewaySettings) -> Option<String> {
+    let (one, all) = (settings.session.batch_bytes_max, settings.pool.queue_bytes_max);
+    (one > all)
+        .then(|| format!("pool.batch_bytes_max: {one} bytes of one job are more than pool.queue_bytes_max, {all}"))
+}

@@ -1,0 +1,67 @@
+//! Where the configuration comes from: a file, and what the command line says instead. Read at the start and at each
+//! reload.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Config, ConfigError, GatewaySettings, OneOrMore,
+    reading::{
+        file,
+        origin::{Origin, Origins},
+    },
+};
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file; without one, the defaults hold.
+    pub file: Option<PathBuf>,
+    /// Where to listen instead, and what says so.
+    pub listen: Option<(&'static str, OneOrMore)>,
+    /// The upstream's URL instead.
+    pub upstream: Option<Url>,
+}
+
+/// A URL that may hold a password and does not show.
+#[derive(Clone)]
+pub struct Url(pub String);
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
+impl Source {
+    /// The file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What is typed, and what it means.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something in it or on the command line is wrong. The error names the place.
+    pub fn load(&self) -> Result<(Config, GatewaySettings), ConfigError> {
+        let (mut config, mut origins) = match &self.file {
+            Some(path) => file::read(path)?,
+            None => (Config::default(), Origins::default()),
+        };
+        if let Some((says, listen)) = &self.listen {
+            config.listen.clone_from(listen);
+            origins.add("listen", Origin::Option(says));
+        }
+        if let Some(Url(url)) = &self.upstream {
+            config.upstream.url.clone_from(url);
+            origins.add("upstream.url", Origin::Option("--upstream"));
+        }
+        let settings = GatewaySettings::new(&config).map_err(|error| match error {
+            ConfigError::Value { key, place: None, problem } => {
+                let place = origins.of(&key).cloned();
+                ConfigError::Value { key, place, problem }
+            }
+            other => other,
+        })?;
+        Ok((config, settings))
+    }
+}

@@ -1,0 +1,103 @@
+//! The configuration file that is shipped, `config/respool.toml`: every key with its documentation and default, made
+//! from the sections. Called by the example that writes it and by the test that compares it.
+
+use std::fmt::Write;
+
+use toml::{Table, Value};
+
+use crate::{
+    Config,
+    typed::{
+        key::Key,
+        kind::Kind,
+        units::{bytes_text, millis_text},
+    },
+};
+
+const HEAD: &str =
+    "# respool: every key with its default. `respool --check --config FILE` says what is wrong with a file.
+# A time is a number in the unit that its key names, or a text with a unit: 5000 or \"5s\".
+# A size is a number of bytes, or a text with a unit: 65536 or \"64KiB\".
+# In texts, `${NAME}` stands for the environment variable NAME.
+";
+
+/// The text of the file.
+pub fn shipped() -> String {
+    let defaults = Table::try_from(Config::default()).unwrap_or_default();
+    let mut text = format!("{HEAD}\n");
+    write_section(&mut text, "", Config::KEYS, &defaults);
+    text
+}
+
+/// The keys of a section, and its sections after them.
+fn write_section(text: &mut String, name: &str, keys: &[Key], values: &Table) {
+    if !name.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "[{name}]");
+    }
+    let value = |key: &Key| values.get(key.name).unwrap_or(&Value::Boolean(false));
+    for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Section(_))) {
+        for line in key.docs {
+            let _ = writeln!(text, "#{line}");
+        }
+        let _ = writeln!(text, "{} = {}", key.name, written(key.kind, value(key)));
+    }
+    for key in keys {
+        if let (Kind::Section(inner), Value::Table(values)) = (key.kind, value(key)) {
+            let name = if name.is_empty() { key.name.to_owned() } else { format!("{name}.{}", key.name) };
+            text.push('\n');
+            // The documentation of most is but their name.
+            for line in key.docs.iter().filter(|line| !line.starts_with(" `[")) {
+                let _ = writeln!(text, "#{line}");
+            }
+            write_section(text, &name, inner, values);
+        }
+    }
+}
+
+/// A value, with what it is in a larger unit behind it.
+fn written(kind: Kind, value: &Value) -> String {
+    let Value::Integer(number) = value else { return value.to_string() };
+    let plain = grouped(*number);
+    let unsigned = u64::try_from(*number).unwrap_or_default();
+    match kind {
+        Kind::Millis if unsigned >= 1_000 => format!("{plain} # {}", millis_text(unsigned)),
+        Kind::Micros if unsigned >= 1_000 && unsigned.is_multiple_of(1_000) => {
+            format!("{plain} # {}", millis_text(unsigned / 1_000))
+        }
+        Kind::Seconds if unsigned >= 60 => format!("{plain} # {}", millis_text(unsigned * 1_000)),
+        Kind::Bytes if unsigned >= 1 << 10 => {
+            format!("{plain} # {}", bytes_text(usize::try_from(unsigned).unwrap_or(usize::MAX)))
+        }
+        _ => plain,
+    }
+}
+
+/// In groups of three digits.
+fn grouped(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('_');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_holds_every_key_with_its_documentation_and_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/respool.toml");
+        let found = std::fs::read_to_string(path).expect("the file is there");
+        assert!(
+            found == shipped(),
+            "config/respool.toml differs from the sections: cargo run -p settings --example shipped > config/respool.toml"
+        );
+        assert_eq!(toml::from_str::<Config>(&found).expect("valid"), Config::default());
+    }
+}
