@@ -5,4 +5,5 @@ mod hostile;
 mod lendings;
 mod logins;
 mod neighbours;
+mod unblocking;
 mod waiting;

@@ -5,3 +5,4 @@ mod embedded;
 mod info;
 mod replies;
 mod shared_pubsub;
+mod transactions;

@@ -28,9 +28,7 @@ use crate::{
         connection::ExclusiveConnection,
         lending::{Lending, Message},
         request::ExclusiveRequest,
-        settle::settle,
     },
-    local_reply::requester::Requester,
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
 };
@@ -85,19 +83,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         let upstream_id = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
         self.link.entry().borrows(upstream_id);
-        if request.waits() {
-            self.link.entry().blocks_on(upstream_id);
+        if request.waits()
+            && let Some(id) = upstream_id
+        {
+            self.link.entry().blocked().begin(id);
         }
         if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.is_in_transaction()) {
             lending.queued.expect(request.noted());
         }
         let mut head = ReplyHead::default();
         let go_on = self.exchange(&request, &mut head).await;
-        self.link.entry().blocks_on(None);
-        if let Some(lending) = &mut self.exclusive.lending
-            && let Some(db) = lending.apply(request.change, &head)
-        {
-            self.state.needs.db = db;
+        let asked_to_unblock = self.link.entry().blocked().end();
+        if let Some(lending) = &mut self.exclusive.lending {
+            if asked_to_unblock {
+                lending.mark();
+            }
+            if let Some(db) = lending.apply(request.change, &head) {
+                self.state.needs.db = db;
+            }
         }
         if go_on {
             self.exclusive.end_if_over();
@@ -192,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             match self.next_event(deadline, request.waits(), blocks).await {
                 Event::Message(at, kind) => {
                     let unblocked = request.waits() && !blocks;
-                    self.take_message(at, kind, request, unblocked, &mut swallow, head)?;
+                    self.take_message(at, kind, request, unblocked, &mut swallow, head).await?;
                 }
                 Event::Flush => {
                     let (link, subscriptions) = (&mut self.link, &self.subscriptions);
@@ -214,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Takes in a message that begins at `at` in the output. `unblocked`: the upstream has been asked to end the
     /// request.
-    fn take_message(
+    async fn take_message(
         &mut self,
         at: usize,
         kind: ReplyKind,
@@ -237,16 +240,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let length = head.len().min(out.len() - at);
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
+        let mut go_on = true;
         if lending.is_in_transaction() && request.change != Change::EndMulti {
             lending.queued.saw(&out[at..]);
         } else if lending.is_in_transaction() {
-            self.executed(at);
+            go_on = self.settle(at).await;
         }
         if *swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
             *swallow = swallow.saturating_sub(1);
             self.link.output().truncate(at);
         }
-        Ok(())
+        if go_on { Ok(()) } else { Err(Broken::closing(0)) }
     }
 
     fn timed_out(&mut self, request: &ExclusiveRequest, reply_timeout: Duration) -> Broken {
@@ -266,19 +270,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     fn gone(&self) -> Broken {
         self.link.published().counts.fault(Fault::ClientGone);
         Broken::closing(self.exclusive.lending.as_ref().map_or(0, |lending| lending.missing()))
-    }
-
-    /// A transaction has been executed; the reply to its `EXEC` begins at `at` in the output.
-    fn executed(&mut self, at: usize) {
-        let Some(lending) = &mut self.exclusive.lending else { return };
-        let requester = Requester {
-            executing: Some(lending.queued.len()),
-            state: self.state,
-            entry: &Arc::clone(self.link.entry()),
-            published: &Arc::clone(self.link.published()),
-            settings: self.settings,
-        };
-        settle(lending, requester, &self.caller.facts(), self.link.output(), at);
     }
 
     /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if

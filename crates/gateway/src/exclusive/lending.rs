@@ -40,6 +40,8 @@ pub(crate) struct Lending {
     monitor: bool,
     /// An error said that the upstream has become a replica.
     stale: bool,
+    /// Others may still do to it what was meant for this session.
+    marked: bool,
     tracking: bool,
     no_touch: bool,
     /// What the transaction holds.
@@ -62,6 +64,7 @@ impl Lending {
             watching: false,
             monitor: false,
             stale: false,
+            marked: false,
             tracking: false,
             no_touch: false,
             queued: QueuedTransaction::default(),
@@ -81,13 +84,19 @@ impl Lending {
         self.multi
     }
 
-    /// Gives the connection back, unless it leads to the wrong upstream.
+    /// Gives the connection back, unless it leads to the wrong upstream or must not serve anybody else.
     pub(crate) fn give_back(self) {
         if self.stale {
             self.lent.discard_all();
-        } else {
+        } else if !self.marked {
             self.lent.give_back();
         }
+    }
+
+    /// Has the connection closed when the lending ends: others may still do to it what was meant for this session,
+    /// and a `RESET` does not take that back.
+    pub(crate) fn mark(&mut self) {
+        self.marked = true;
     }
 
     /// Whether the session still needs it.

@@ -2,6 +2,8 @@
 //! nothing, and when it has executed the transaction, the gateway's own reply takes its place.
 //! So they run where they stand, or not at all, as in Redis.
 
+use std::{iter::Peekable, vec::IntoIter};
+
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_request};
 
 use crate::{
@@ -30,6 +32,8 @@ pub(crate) struct QueuedTransaction {
 pub(crate) enum Noted {
     /// Answer this request; a placeholder was executed in its place.
     Answer(Vec<u8>),
+    /// Answer this `CLIENT UNBLOCK`, unless what was executed in its place has unblocked the client already.
+    Unblock(Vec<u8>),
     /// Take note of a change of state, unless the reply is an error.
     Change(Change),
 }
@@ -54,32 +58,54 @@ impl QueuedTransaction {
         }
     }
 
-    /// Goes through the reply to `EXEC`, request by request: `each` gets what was noted of one, with its reply, and
-    /// puts the reply that the client is to have into the last argument. All of it, with these, is returned.
-    pub(crate) fn settle(self, reply: &[u8], mut each: impl FnMut(Noted, &[u8], &mut Vec<u8>)) -> Option<Vec<u8>> {
+    /// Takes the reply to `EXEC` apart. `None` if nothing was noted, or nothing was executed.
+    pub(crate) fn executed(self, reply: &[u8]) -> Option<Executed<'_>> {
         if self.noted.is_empty() || !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
             return None;
         }
-        let mut at = reply.iter().position(|byte| *byte == b'\n')? + 1;
-        let mut out = reply[..at].to_vec();
-        let mut noted = self.noted.into_iter().peekable();
-        for index in 0..self.count {
-            // The reply was framed as a whole: its items are whole too.
-            let item = ReplyScanner::new(usize::MAX).scan(&reply[at..]).ok()?.consumed;
-            let item = &reply[at..at + item];
-            match noted.next_if(|(stands_at, _)| *stands_at == index) {
-                Some((_, noted)) => each(noted, item, &mut out),
-                None => out.extend_from_slice(item),
-            }
-            at += item.len();
-        }
-        Some(out)
+        let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
+        Some(Executed { head, rest, index: 0, noted: self.noted.into_iter().peekable() })
     }
 }
 
-/// What takes the place of `request` in the upstream's queue; `None` where the request itself does no harm there,
-/// because it is one that Redis refuses to queue.
-pub(crate) fn for_request(local: Local, request: &Request<'_>, requester: &mut Requester<'_>) -> Option<Vec<u8>> {
+/// The reply to `EXEC`, request by request: what was noted of each, and its reply.
+pub(crate) struct Executed<'r> {
+    head: &'r [u8],
+    rest: &'r [u8],
+    index: usize,
+    noted: Peekable<IntoIter<(usize, Noted)>>,
+}
+
+impl<'r> Executed<'r> {
+    /// What stands in front of the replies.
+    pub(crate) fn head(&self) -> &'r [u8] {
+        self.head
+    }
+}
+
+impl<'r> Iterator for Executed<'r> {
+    type Item = (Option<Noted>, &'r [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        // The reply was framed as a whole: its items are whole too.
+        let (item, rest) = self.rest.split_at(ReplyScanner::new(usize::MAX).scan(self.rest).ok()?.consumed);
+        let noted = self.noted.next_if(|(stands_at, _)| *stands_at == self.index).map(|(_, noted)| noted);
+        self.rest = rest;
+        self.index += 1;
+        Some((noted, item))
+    }
+}
+
+/// What takes the place of `request` in the upstream's queue, and what is noted; `None` where the request itself does
+/// no harm there, because it is one that Redis refuses to queue.
+pub(crate) fn for_request(
+    local: Local,
+    request: &Request<'_>,
+    requester: &mut Requester<'_>,
+) -> Option<(Vec<u8>, Noted)> {
     let valid = match local {
         Local::Hello => true,
         Local::Auth => request.len() >= 2,
@@ -99,27 +125,29 @@ pub(crate) fn for_request(local: Local, request: &Request<'_>, requester: &mut R
             }
             _ => write_request(&mut placeholder, &["PING"]),
         },
+        // A session that is blocked already is unblocked at that point of the transaction.
+        Local::ClientUnblock if valid => match session_commands::answer(local, request, requester, &mut Vec::new()) {
+            NextStep::Unblock(requests) => placeholder = requests,
+            _ => write_request(&mut placeholder, &["PING"]),
+        },
         _ => write_request(&mut placeholder, &["PING"]),
     }
-    valid.then_some(placeholder)
+    let mut own = Vec::new();
+    request.write(&mut own);
+    let noted = if local == Local::ClientUnblock { Noted::Unblock(own) } else { Noted::Answer(own) };
+    valid.then_some((placeholder, noted))
 }
 
-/// Answers a request for which a placeholder was executed. What needs more than the session's state, such as
-/// `HELLO`, is left to `more`.
-pub(crate) fn answer(
-    request: &[u8],
-    requester: &mut Requester<'_>,
-    out: &mut Vec<u8>,
-    more: impl FnOnce(NextStep, &mut Vec<u8>),
-) {
+/// Answers a request for which a placeholder was executed, or says what else it takes.
+pub(crate) fn answer(request: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) -> NextStep {
     let mut decoder = RequestDecoder::new(RequestLimits::default());
     if let Ok(Decoded::Request { .. }) = decoder.decode(request) {
         let request = decoder.request(request);
         if let Class::Local(local) = classify(&request, false) {
-            let after = session_commands::answer(local, &request, requester, out);
-            more(after, out);
+            return session_commands::answer(local, &request, requester, out);
         }
     }
+    NextStep::Answered
 }
 
 #[cfg(test)]
@@ -143,15 +171,16 @@ mod tests {
             queued.expect(noted);
             queued.saw(reply);
         }
-        let reply = b"*4\r\n$1\r\na\r\n+PONG\r\n*1\r\n:1\r\n+PONG\r\n";
-        let settled = queued.settle(reply, |noted, item, out| match noted {
-            Noted::Answer(request) => out.extend([b"+", &request[..], b"\r\n"].concat()),
-            Noted::Change(change) => {
-                assert_eq!(change, Change::Select(2));
-                out.extend_from_slice(item);
-            }
-        });
-        assert_eq!(settled.unwrap(), b"*4\r\n$1\r\na\r\n+one\r\n*1\r\n:1\r\n+two\r\n");
+        let executed = queued.executed(b"*4\r\n$1\r\na\r\n+PONG\r\n*1\r\n:1\r\n+PONG\r\n").unwrap();
+        assert_eq!(executed.head(), b"*4\r\n");
+        let change = Some(Noted::Change(Change::Select(2)));
+        let expected = [
+            (None, &b"$1\r\na\r\n"[..]),
+            (answer(b"one"), b"+PONG\r\n"),
+            (change, b"*1\r\n:1\r\n"),
+            (answer(b"two"), b"+PONG\r\n"),
+        ];
+        assert_eq!(executed.collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -159,6 +188,6 @@ mod tests {
         let mut queued = QueuedTransaction::default();
         queued.expect(answer(b"one"));
         queued.saw(b"+QUEUED\r\n");
-        assert_eq!(queued.settle(b"*-1\r\n", |_, _, _| unreachable!("not executed")), None);
+        assert!(queued.executed(b"*-1\r\n").is_none());
     }
 }

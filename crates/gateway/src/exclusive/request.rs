@@ -25,8 +25,8 @@ pub(crate) struct ExclusiveRequest {
     pub(super) swallow: u32,
     /// How long it may block in the upstream; `None` is for ever.
     pub(super) blocks_for: Option<Duration>,
-    /// The client's own request, where a placeholder takes its place in a transaction.
-    pub(super) own: Option<Vec<u8>>,
+    /// What is to be done once it is executed, where a placeholder takes its place in a transaction.
+    pub(super) own: Option<Noted>,
     /// How long it waited for its connection.
     pub(super) waited: Duration,
 }
@@ -85,11 +85,9 @@ impl ExclusiveRequest {
         Self { due, counted: due, ..Self::simple(burst.requests, 0) }
     }
 
-    /// A request of a transaction that the gateway answers once that is executed.
-    pub(crate) fn with_placeholder(placeholder: Vec<u8>, request: &Request<'_>) -> Self {
-        let mut own = Vec::new();
-        request.write(&mut own);
-        Self { own: Some(own), ..Self::simple(placeholder, 0) }
+    /// A request of a transaction that the gateway answers, as `noted` says, once that is executed.
+    pub(crate) fn with_placeholder(placeholder: Vec<u8>, noted: Noted) -> Self {
+        Self { own: Some(noted), ..Self::simple(placeholder, 0) }
     }
 
     /// Errors that the client gets instead of all replies: as in Redis, one for all confirmations of a request.
@@ -103,7 +101,7 @@ impl ExclusiveRequest {
     /// What is to be taken note of when it is queued in a transaction.
     pub(crate) fn noted(&mut self) -> Option<Noted> {
         match (self.own.take(), self.change) {
-            (Some(request), _) => Some(Noted::Answer(request)),
+            (Some(noted), _) => Some(noted),
             (None, Change::None | Change::EndMulti) => None,
             (None, change) => Some(Noted::Change(change)),
         }

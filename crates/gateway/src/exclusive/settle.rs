@@ -1,12 +1,16 @@
 //! What is left to do when the upstream has executed a transaction: account is taken of what its requests have
 //! changed, and the gateway's own replies take the place of those to its placeholders.
 
-use pool::Facts;
-use resp::write_integer;
+use std::sync::Arc;
+
+use pool::Burst;
+use resp::{write_error, write_integer};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    command::errors,
     exclusive::{
-        lending::Lending,
+        exchange::Exchange,
         placeholder::{self, Noted},
     },
     local_reply::{
@@ -15,35 +19,76 @@ use crate::{
     },
 };
 
-/// Settles a transaction whose reply to `EXEC` begins at `at` in `output`.
-pub(super) fn settle(
-    lending: &mut Lending,
-    mut requester: Requester<'_>,
-    facts: &Facts,
-    output: &mut Vec<u8>,
-    at: usize,
-) {
-    let queued = std::mem::take(&mut lending.queued);
-    let settled = queued.settle(&output[at..], |noted, reply, out| match noted {
-        Noted::Change(change) => {
-            if let Some(db) = lending.executed(change, reply) {
-                requester.state.needs.db = db;
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Settles a transaction whose reply to `EXEC` begins at `at` in the output; false if the client is to be closed
+    /// after what is in the output then.
+    pub(super) async fn settle(&mut self, at: usize) -> bool {
+        let Some(lending) = &mut self.exclusive.lending else { return true };
+        let queued = std::mem::take(&mut lending.queued);
+        let size = queued.len();
+        let reply = self.link.output().split_off(at);
+        let Some(executed) = queued.executed(&reply) else {
+            self.link.output().extend_from_slice(&reply);
+            return true;
+        };
+        self.link.output().extend_from_slice(executed.head());
+        for (noted, item) in executed {
+            match noted {
+                Some(Noted::Answer(request)) => {
+                    if !self.answer(&request, size).await {
+                        // As in Redis, the client gets nothing of what stands behind it.
+                        return false;
+                    }
+                }
+                Some(Noted::Unblock(request)) if item == b":0\r\n" || item == b"+PONG\r\n" => {
+                    // The session was not blocked when this was queued, or not on the same connection.
+                    self.answer(&request, size).await;
+                }
+                Some(Noted::Change(change)) => {
+                    if let Some(lending) = &mut self.exclusive.lending
+                        && let Some(db) = lending.executed(change, item)
+                    {
+                        self.state.needs.db = db;
+                    }
+                    self.link.output().extend_from_slice(item);
+                }
+                Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
             }
-            out.extend_from_slice(reply);
         }
-        Noted::Answer(request) => {
-            let (mut then, before) = (None, out.len());
-            placeholder::answer(&request, &mut requester, out, |step, _| then = Some(step));
-            if let Some(NextStep::Hello(hello)) = then {
-                session_commands::greet(hello, facts, &mut requester, out);
-            } else if out.len() == before {
-                // CLIENT REPLY OFF has no reply and CLIENT UNBLOCK nobody to unblock; the array needs an item.
-                write_integer(out, 0);
+        true
+    }
+
+    /// Answers a request of a transaction of `size` requests that has been executed; false if it closes the client.
+    async fn answer(&mut self, request: &[u8], size: usize) -> bool {
+        let before = self.link.unwritten();
+        let mut requester = Requester {
+            executing: Some(size),
+            state: self.state,
+            entry: &Arc::clone(self.link.entry()),
+            published: &Arc::clone(self.link.published()),
+            settings: self.settings,
+        };
+        match placeholder::answer(request, &mut requester, self.link.output()) {
+            NextStep::Hello(hello) => {
+                session_commands::greet(hello, &self.caller.facts(), &mut requester, self.link.output());
             }
+            NextStep::Unblock(requests) => {
+                let answer = self.caller.call(Burst { requests, replies_due: 1, ..Burst::default() }).await;
+                match answer.failure {
+                    None => self.link.output().extend_from_slice(&answer.burst.replies),
+                    Some(failure) => {
+                        write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                    }
+                }
+            }
+            NextStep::Close => return false,
+            NextStep::Answered if self.link.unwritten() == before => {
+                // CLIENT REPLY OFF has no reply, and the array needs an item.
+                write_integer(self.link.output(), 0);
+            }
+            // No other request leaves a placeholder.
+            NextStep::Answered | NextStep::Select(_) | NextStep::Reset | NextStep::Console(_) | NextStep::Info(_) => {}
         }
-    });
-    if let Some(settled) = settled {
-        output.truncate(at);
-        output.extend_from_slice(&settled);
+        true
     }
 }

@@ -230,7 +230,7 @@ fn kill(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> 
     if kills_itself { NextStep::Close } else { NextStep::Answered }
 }
 
-/// The gateway's id becomes the upstream's, for the connection that the blocked session borrows.
+/// The gateway's id becomes the upstream's, for the connection on which the session of that id is blocked.
 fn unblock(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> NextStep {
     let reason = match request.arg(3) {
         None => "TIMEOUT",
@@ -245,8 +245,8 @@ fn unblock(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) 
         write_error(out, "ERR value is not an integer or out of range");
         return NextStep::Answered;
     };
-    let session = requester.published.registry.all().into_iter().find(|entry| i64::try_from(entry.id()) == Ok(id));
-    match session.and_then(|session| session.blocked_on()) {
+    let session = u64::try_from(id).ok().and_then(|id| requester.published.registry.get(id));
+    match session.and_then(|session| session.blocked().ask()) {
         None => {
             write_integer(out, 0);
             NextStep::Answered

@@ -4,6 +4,7 @@
 pub(crate) mod address;
 pub(crate) mod counts;
 pub(crate) mod export;
+pub(crate) mod ids;
 pub(crate) mod logs;
 pub(crate) mod presence;
 pub(crate) mod published;

@@ -14,7 +14,10 @@ use atomic_waker::AtomicWaker;
 use pool::{Progress, Stage};
 use resp::Protocol;
 
-use crate::{command::class::Reason, observe::address::Address};
+use crate::{
+    command::class::Reason,
+    observe::{address::Address, ids::blocked::Blocked},
+};
 
 /// What a session is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +36,7 @@ pub(crate) struct Entry {
     id: u64,
     address: Address,
     since: Instant,
-    /// The upstream's id of the connection on which the session is blocked, or 0.
-    blocked_on: AtomicI64,
+    blocked: Blocked,
     /// The upstream's id of the exclusive connection that the session borrowed last, or 0.
     lent_id: AtomicI64,
     /// How far its job has come.
@@ -80,14 +82,9 @@ impl Entry {
         self.progress.stage()
     }
 
-    /// The upstream's id of the connection on which the session is blocked, if it is.
-    pub(crate) fn blocked_on(&self) -> Option<i64> {
-        Some(self.blocked_on.load(Ordering::Acquire)).filter(|id| *id > 0)
-    }
-
-    /// The session is blocked on the connection of that id, or on none.
-    pub(crate) fn blocks_on(&self, upstream_id: Option<i64>) {
-        self.blocked_on.store(upstream_id.unwrap_or(0), Ordering::Release);
+    /// Whether, and on which connection, the session is blocked in the upstream.
+    pub(crate) fn blocked(&self) -> &Blocked {
+        &self.blocked
     }
 
     /// The upstream's id of the exclusive connection that the session borrowed last, if there was one.
@@ -159,7 +156,7 @@ impl Registry {
             id,
             address,
             since: Instant::now(),
-            blocked_on: AtomicI64::new(0),
+            blocked: Blocked::default(),
             lent_id: AtomicI64::new(0),
             progress,
             details: Mutex::default(),

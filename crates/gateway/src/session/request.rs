@@ -126,9 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                     if let Class::Local(local) = class
                         && in_transaction
-                        && let Some(placeholder) = placeholder::for_request(local, request, &mut requester)
+                        && let Some((placeholder, noted)) = placeholder::for_request(local, request, &mut requester)
                     {
-                        return Way::Exclusive(ExclusiveRequest::with_placeholder(placeholder, request));
+                        return Way::Exclusive(ExclusiveRequest::with_placeholder(placeholder, noted));
                     }
                     Way::Exclusive(exclusive.request(class, request, &published.registry))
                 }

@@ -1,0 +1,60 @@
+//! Whether a session is blocked on a connection of the upstream, and whether another has asked to unblock it. One lock
+//! holds both, so that no request to unblock falls between the two.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Blocked(Mutex<Option<Blocking>>);
+
+#[derive(Debug)]
+struct Blocking {
+    /// As `CLIENT ID` of the upstream says it.
+    upstream_id: i64,
+    /// Another session has learnt the id, and may use it late.
+    asked: bool,
+}
+
+impl Blocked {
+    /// The session is about to block on the connection of that id.
+    pub(crate) fn begin(&self, upstream_id: i64) {
+        *self.lock() = Some(Blocking { upstream_id, asked: false });
+    }
+
+    /// The session blocks no more. True if another session has learnt the id of the connection: a `CLIENT UNBLOCK`
+    /// may still be on its way, so that the connection is for nobody else.
+    #[must_use = "the connection may have to be closed"]
+    pub(crate) fn end(&self) -> bool {
+        self.lock().take().is_some_and(|blocking| blocking.asked)
+    }
+
+    /// The id to unblock the session by, if it is blocked.
+    pub(crate) fn ask(&self) -> Option<i64> {
+        let mut blocking = self.lock();
+        let blocking = blocking.as_mut()?;
+        blocking.asked = true;
+        Some(blocking.upstream_id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Blocking>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_went_out_is_remembered_until_the_session_blocks_no_more() {
+        let blocked = Blocked::default();
+        assert_eq!(blocked.ask(), None);
+        blocked.begin(7);
+        assert!(!blocked.end(), "nobody has asked");
+        blocked.begin(7);
+        assert_eq!(blocked.ask(), Some(7));
+        assert!(blocked.end());
+        assert_eq!(blocked.ask(), None);
+        assert!(!blocked.end(), "once");
+    }
+}
