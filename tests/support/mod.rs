@@ -15,7 +15,7 @@ mod users;
 mod wait;
 
 pub use client::{Client, request, requests};
-pub use gateway::Gateway;
+pub use gateway::{Builder, Gateway};
 pub use machine::Machine;
 pub use metrics::{Metrics, get};
 pub use process::{Process, raise_descriptor_limit};

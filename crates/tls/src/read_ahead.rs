@@ -38,6 +38,11 @@ impl<S> ReadAhead<S> {
         &self.stream
     }
 
+    /// To put another stream in place of the stream, at the same point.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// The stream, and what was read ahead of it.
     pub fn into_parts(mut self) -> (S, Vec<u8>) {
         self.ahead.drain(..self.given);

@@ -120,6 +120,12 @@ impl ServerTls {
         Ok(Self { config: Arc::new(config), made_of: read.sum() })
     }
 
+    /// The older one of two that are made of the same, so that sessions that it has begun can be taken up again.
+    #[must_use]
+    pub fn or_same(self, older: &Self) -> Self {
+        if self == *older { older.clone() } else { self }
+    }
+
     /// Makes a connection of a client safe.
     ///
     /// # Errors

@@ -129,7 +129,8 @@ fn a_name_can_be_demanded_and_parts_of_the_proof_can_be_waived() {
     said.logs().wait_for("an authority that is not trusted", DEADLINE);
 }
 
-fn check(config: &str) -> Output {
+/// What the binary says of a configuration.
+pub fn check(config: &str) -> Output {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("respool.toml");
     std::fs::write(&path, config).expect("written");

@@ -22,6 +22,8 @@ pub(crate) enum Stop {
     Other(Class),
     /// What is left cannot be framed.
     Malformed(RequestError),
+    /// What came begins a TLS handshake.
+    Tls,
     /// Unfinished requests of all sessions fill the memory they may have.
     OutOfMemory,
     /// The client sends no more.

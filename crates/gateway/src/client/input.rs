@@ -23,6 +23,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// Bytes of a begun request that are moved to where the rest is read.
 const BEGUN_BYTES: usize = 4 * 1024;
 
+/// How a TLS handshake begins, and no request: the type of the record, and the version's first half.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BEGUN_BYTES + READ_BYTES]);
 }
@@ -86,6 +89,9 @@ impl Input {
             if self.pending.len() > begun {
                 let kept = self.keep(&scratch[..bytes], bounds.unfinished);
                 return Poll::Ready(Ok(if kept { self.gather(burst, bounds) } else { Stop::OutOfMemory }));
+            }
+            if scratch[..bytes].starts_with(&TLS_HANDSHAKE) {
+                return Poll::Ready(Ok(Stop::Tls));
             }
             let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, bounds);
             self.missing = missing;

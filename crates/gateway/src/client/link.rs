@@ -194,8 +194,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let (mut written, mut share): (usize, Option<Share>) = (0, None);
         let mut deadline = None;
         poll_fn(|cx| {
-            while written < self.output.len() {
-                match Pin::new(&mut self.stream).poll_write(cx, &self.output[written..]) {
+            loop {
+                let stream = Pin::new(&mut self.stream);
+                let is_out = written == self.output.len();
+                // A stream by TLS may have encrypted what the system did not take yet.
+                let progress = if is_out {
+                    stream.poll_flush(cx).map_ok(|()| 0)
+                } else {
+                    stream.poll_write(cx, &self.output[written..])
+                };
+                match progress {
+                    Poll::Ready(Ok(_)) if is_out => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(bytes)) => {
                         written += bytes;
@@ -218,7 +227,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     }
                 }
             }
-            Poll::Ready(Ok(()))
         })
         .await
     }

@@ -214,6 +214,9 @@ impl Operator {
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Console(without_values(error.message())))?;
         let mut settings = GatewaySettings::new(&config)?;
+        if let Some(older) = &running.settings.session.tls {
+            settings.session.tls = settings.session.tls.map(|tls| tls.or_same(older));
+        }
         if let (true, Some(endpoint)) = (settings.embedded, &self.embedded) {
             settings.pool.endpoint = endpoint.clone();
         }

@@ -1,31 +1,44 @@
 //! Accepts clients: as many as there may be, whatever goes wrong with one of them, at however many addresses. Owns the
 //! session tasks until they have ended.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use pool::Caller;
 use resp::write_error;
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
 use tracing::Instrument;
 
 use crate::{
     command::errors,
     listener::{
+        client_stream::ClientStream,
         door::{Arrival, BACKLOG, Door},
+        greeting::{Refused, Terms, Visitor},
+        handshakes::Handshakes,
         threads::Threads,
     },
-    observe::spans,
+    observe::{spans, turned_away::Kind},
     session::opener::Opener,
 };
 
-/// How long accepting pauses when the process is out of descriptors or memory.
+/// How long accepting pauses when the process is out of descriptors or memory. Also the pause between two handshakes that
+/// have to make room.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a client that has begun a TCP handshake may take to end it once we are to close.
 const HANDSHAKE: Duration = Duration::from_millis(100);
+
+/// How long a client that has begun a TLS handshake may take to end it then.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The sockets on which clients come, and the sessions that came of them.
 #[derive(Debug)]
@@ -38,12 +51,23 @@ pub(crate) struct Listener {
     /// One for each thread.
     callers: Vec<Caller>,
     sessions: JoinSet<()>,
+    /// Of clients that are not served yet, if there are doors of that kind.
+    handshakes: Option<Handshakes>,
 }
 
 impl Listener {
     /// Serves those who come by `doors`; `callers` has one caller for each thread.
-    pub(crate) fn new(doors: Vec<Door>, opener: Opener, threads: Arc<Threads>, callers: Vec<Caller>) -> Self {
-        Self { doors, turn: 0, opener, threads, callers, sessions: JoinSet::new() }
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn new(
+        doors: Vec<Door>,
+        opener: Opener,
+        threads: Arc<Threads>,
+        callers: Vec<Caller>,
+    ) -> io::Result<Self> {
+        let handshakes = doors.iter().any(Door::greets).then(Handshakes::start).transpose()?;
+        Ok(Self { doors, turn: 0, opener, threads, callers, sessions: JoinSet::new(), handshakes })
     }
 
     /// Where the doors are, as bound.
@@ -54,12 +78,16 @@ impl Listener {
     /// Accepts until it is dropped. Cancel-safe: no accepted client is lost.
     pub(crate) async fn accept(&mut self) {
         let mut out_of_resources = false;
+        // Goes on whatever else happens: those who come to other doors delay nobody's turn.
+        let mut pace = interval(PAUSE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let is_full = self.handshakes_are_full();
             tokio::select! {
-                accepted = next(&self.doors, &mut self.turn) => match accepted {
+                accepted = next(&self.doors, &mut self.turn, is_full) => match accepted {
                     Ok(arrival) => {
                         out_of_resources = false;
-                        self.start(arrival);
+                        self.receive(arrival);
                     }
                     // The client was gone before it was accepted.
                     Err(error) if is_of_one_client(&error) => tracing::debug!(%error, "accept failed"),
@@ -71,35 +99,82 @@ impl Listener {
                     }
                 },
                 Some(ended) = self.sessions.join_next() => report(ended),
+                greeted = next_greeted(&mut self.handshakes) => self.greeted(greeted),
+                _ = pace.tick(), if is_full => self.overtake(),
+                () = self.opener.turned_away().tell() => unreachable!("it never ends"),
             }
         }
     }
 
-    fn start(&mut self, arrival: Arrival) {
+    fn handshakes_are_full(&self) -> bool {
+        let running = self.handshakes.as_ref().map_or(0, Handshakes::len);
+        running > 0 && running >= self.opener.settings().handshakes_max
+    }
+
+    /// Has a client that does not go on with its handshake make room.
+    fn overtake(&mut self) {
+        if let Some(address) = self.handshakes.as_mut().and_then(Handshakes::overtake) {
+            self.opener.turned_away().note(Kind::Overtaken, &address, "");
+        }
+    }
+
+    fn greeted(&mut self, greeted: Option<Result<Visitor, Refused>>) {
+        match greeted {
+            Some(Ok(visitor)) => self.serve(visitor),
+            Some(Err(Refused { address, kind, reason })) => {
+                tracing::debug!(%address, reason, "client gone before it was served");
+                if let Some(kind) = kind {
+                    self.opener.turned_away().note(kind, &address, &reason);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Serves one who has come, or has it go through its handshake first.
+    fn receive(&mut self, arrival: Arrival) {
         let settings = self.opener.settings();
-        if self.sessions.len() >= settings.clients_max {
+        let handshakes = self.handshakes.as_ref().map_or(0, Handshakes::len);
+        if self.sessions.len() + handshakes >= settings.clients_max {
             self.opener.refused();
             let mut reply = Vec::new();
             write_error(&mut reply, errors::CLIENTS_MAX);
             // A new socket has room for a line; if not, the client is closed without it.
-            let _ = arrival.stream.try_write(&reply);
+            if !arrival.greeted {
+                let _ = arrival.stream.try_write(&reply);
+            }
             return;
         }
+        if let Err(error) = arrival.prepare(settings.tcp_keepalive) {
+            tracing::debug!(%error, "client gone before it was served");
+            return;
+        }
+        if !arrival.greeted {
+            return self.serve(Visitor { stream: arrival.stream, address: arrival.address, user: None });
+        }
+        let (Some(handshakes), Some(tls)) = (&mut self.handshakes, &settings.tls) else { return };
+        let users = settings.user_from_certificate.then(|| settings.users.clone());
+        let terms = Terms { tls: tls.clone(), users, deadline: settings.handshake_timeout };
+        if let Err(error) = handshakes.begin(arrival, terms) {
+            tracing::debug!(%error, "client gone before it was served");
+        }
+    }
+
+    fn serve(&mut self, visitor: Visitor) {
+        let Visitor { stream, address, user } = visitor;
+        let is_elsewhere = matches!(stream, ClientStream::Tls(_));
         let seat = self.threads.seat();
         let runtime = &self.threads.runtimes()[seat.thread];
-        let prepared = arrival.prepare(settings.tcp_keepalive).and_then(|()| match seat.thread {
-            0 => Ok(arrival.stream),
-            _ => arrival.stream.move_to(runtime),
-        });
-        let (stream, address) = match prepared {
-            Ok(stream) => (stream, arrival.address),
+        let moved = if seat.thread > 0 || is_elsewhere { stream.move_to(runtime) } else { Ok(stream) };
+        let stream = match moved {
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::debug!(%error, "client gone before it was served");
                 return;
             }
         };
         let caller = self.callers[seat.thread].clone();
-        let session = self.opener.open(stream, address.clone(), caller);
+        let session = self.opener.open(stream, address.clone(), user, caller);
         let span = spans::session(session.id(), &address);
         self.sessions.spawn_on(session.run(seat).instrument(span), runtime);
     }
@@ -117,10 +192,19 @@ impl Listener {
             for _ in 0..BACKLOG {
                 let Some(waiting) = self.doors[index].accept_waiting() else { break };
                 if let Ok(arrival) = waiting {
-                    self.start(arrival);
+                    self.receive(arrival);
                 }
             }
         }
+        let greeted = async {
+            while self.handshakes.as_ref().is_some_and(|handshakes| !handshakes.is_empty()) {
+                let greeted = next_greeted(&mut self.handshakes).await;
+                self.greeted(greeted);
+            }
+        };
+        // Who does not go on is given up.
+        drop(timeout_at(deadline.min(Instant::now() + PATIENCE), greeted).await);
+        self.handshakes = None;
     }
 
     /// Stops accepting, has the sessions finish until `deadline`, and aborts what is left; how many
@@ -139,11 +223,22 @@ impl Listener {
     }
 }
 
-/// Who comes next, by whichever door. Cancel-safe.
-async fn next(doors: &[Door], turn: &mut usize) -> io::Result<Arrival> {
+/// Who has ended a handshake next. Cancel-safe.
+async fn next_greeted(handshakes: &mut Option<Handshakes>) -> Option<Result<Visitor, Refused>> {
+    match handshakes {
+        Some(handshakes) => handshakes.next().await,
+        None => pending().await,
+    }
+}
+
+/// Who comes next, by whichever door; `is_full`: by whichever door without handshakes. Cancel-safe.
+async fn next(doors: &[Door], turn: &mut usize, is_full: bool) -> io::Result<Arrival> {
     poll_fn(|cx| {
         for step in 0..doors.len() {
             let index = (*turn + step) % doors.len();
+            if is_full && doors[index].greets() {
+                continue;
+            }
             if let Poll::Ready(accepted) = doors[index].poll_accept(cx) {
                 *turn = (index + 1) % doors.len();
                 return Poll::Ready(accepted);

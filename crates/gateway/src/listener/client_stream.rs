@@ -2,10 +2,12 @@
 
 use std::{
     io,
+    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use tls::ServerStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -17,6 +19,7 @@ use tokio::{
 pub(crate) enum ClientStream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<ServerStream<TcpStream>>),
 }
 
 impl ClientStream {
@@ -26,6 +29,13 @@ impl ClientStream {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream.into_std()?).map(Self::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream.into_std()?).map(Self::Unix),
+            Self::Tls(mut stream) => {
+                // It cannot be taken apart and put together again: its socket is changed for another handle of itself.
+                let socket = stream.get_mut().0.get_mut();
+                let same = std::net::TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+                *socket = TcpStream::from_std(same)?;
+                Ok(Self::Tls(stream))
+            }
         }
     }
 
@@ -34,6 +44,8 @@ impl ClientStream {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            // It would have to be encrypted first.
+            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -43,6 +55,7 @@ macro_rules! each {
         match $self.get_mut() {
             ClientStream::Tcp($stream) => $call,
             ClientStream::Unix($stream) => $call,
+            ClientStream::Tls($stream) => $call,
         }
     };
 }

@@ -42,6 +42,8 @@ pub(crate) struct Door {
     socket: Bound,
     /// Another process may listen on the same port.
     shares_port: bool,
+    /// Clients speak TLS.
+    tls: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ enum Bound {
 pub(crate) struct Arrival {
     pub(crate) stream: ClientStream,
     pub(crate) address: Address,
+    /// It has to go through a handshake before it is served.
+    pub(crate) greeted: bool,
 }
 
 impl Door {
@@ -70,11 +74,11 @@ impl Door {
             }
         };
         let shares_port = reuse_port && matches!(socket, Bound::Tcp(_));
-        Ok(Self { file, socket, shares_port })
+        Ok(Self { file, socket, shares_port, tls: listen.tls })
     }
 
     /// Takes over a socket that is bound and stays open when this process ends.
-    pub(crate) fn inherit(passed: Passed) -> io::Result<Self> {
+    pub(crate) fn inherit(passed: Passed, listen: &Listen) -> io::Result<Self> {
         let socket = match passed {
             Passed::Tcp(socket, _) => {
                 socket.set_nonblocking(true)?;
@@ -85,15 +89,20 @@ impl Door {
                 Bound::Unix(UnixListener::from_std(socket)?, path)
             }
         };
-        Ok(Self { file: None, socket, shares_port: false })
+        Ok(Self { file: None, socket, shares_port: false, tls: listen.tls })
     }
 
     /// Where it is, as bound.
     pub(crate) fn address(&self) -> io::Result<String> {
         match &self.socket {
-            Bound::Tcp(socket) => Ok(socket.local_addr()?.to_string()),
+            Bound::Tcp(socket) => Ok(format!("{}{}", if self.tls { "tls://" } else { "" }, socket.local_addr()?)),
             Bound::Unix(_, path) => Ok(format!("unix:{path}")),
         }
+    }
+
+    /// Whether a client has to go through a handshake before it is served.
+    pub(crate) fn greets(&self) -> bool {
+        self.tls
     }
 
     /// The next one to come.
@@ -102,10 +111,12 @@ impl Door {
             Bound::Tcp(socket) => socket.poll_accept(cx).map_ok(|(stream, address)| Arrival {
                 stream: ClientStream::Tcp(stream),
                 address: Address::Tcp(address),
+                greeted: self.tls,
             }),
             Bound::Unix(socket, path) => socket.poll_accept(cx).map_ok(|(stream, _)| Arrival {
                 stream: ClientStream::Unix(stream),
                 address: Address::Unix(Arc::clone(path)),
+                greeted: self.tls,
             }),
         }
     }
@@ -117,13 +128,13 @@ impl Door {
                 let (socket, address) = SockRef::from(socket).accept().ok()?;
                 let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
                 let address = Address::Tcp(address.as_socket()?);
-                Some(stream.map(|stream| Arrival { stream: ClientStream::Tcp(stream), address }))
+                Some(stream.map(|stream| Arrival { stream: ClientStream::Tcp(stream), address, greeted: self.tls }))
             }
             Bound::Unix(socket, path) => {
                 let (socket, _) = SockRef::from(socket).accept().ok()?;
                 let stream = socket.set_nonblocking(true).and_then(|()| UnixStream::from_std(socket.into()));
                 let address = Address::Unix(Arc::clone(path));
-                Some(stream.map(|stream| Arrival { stream: ClientStream::Unix(stream), address }))
+                Some(stream.map(|stream| Arrival { stream: ClientStream::Unix(stream), address, greeted: self.tls }))
             }
         }
     }

@@ -4,6 +4,8 @@
 pub(crate) mod accept;
 pub(crate) mod client_stream;
 pub(crate) mod door;
+pub(crate) mod greeting;
+pub(crate) mod handshakes;
 pub(crate) mod passed;
 pub(crate) mod socket_file;
 pub(crate) mod threads;

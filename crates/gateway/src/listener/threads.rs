@@ -27,8 +27,9 @@ pub(crate) struct Threads {
     further: Vec<Further>,
 }
 
+/// A thread besides the main one, with a runtime of its own. Ends when this is dropped.
 #[derive(Debug)]
-struct Further {
+pub(crate) struct Further {
     /// Dropped, it ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -51,16 +52,10 @@ impl Threads {
     pub(crate) fn start(main: &Handle, count: usize) -> io::Result<Self> {
         let mut threads = Self { runtimes: vec![main.clone()], seated: vec![Arc::default()], further: Vec::new() };
         for number in 2..=count {
-            let runtime = runtime()?;
-            threads.runtimes.push(runtime.handle().clone());
+            let (runtime, further) = Further::start(format!("respool-{number}"))?;
+            threads.runtimes.push(runtime);
             threads.seated.push(Arc::default());
-            let (stop, stopped) = oneshot::channel::<()>();
-            let thread = thread::Builder::new().name(format!("respool-{number}")).spawn(move || {
-                // The sender is only ever dropped.
-                runtime.block_on(async { drop(stopped.await) });
-                runtime.shutdown_background();
-            })?;
-            threads.further.push(Further { stop: Some(stop), thread: Some(thread) });
+            threads.further.push(further);
         }
         Ok(threads)
     }
@@ -75,6 +70,21 @@ impl Threads {
         let thread = counts.min_by_key(|(_, count)| *count).map_or(0, |(thread, _)| thread);
         self.seated[thread].fetch_add(1, Ordering::Relaxed);
         Seat { thread, seated: Arc::clone(&self.seated[thread]) }
+    }
+}
+
+impl Further {
+    /// Starts it; where tasks for it are spawned.
+    pub(crate) fn start(name: String) -> io::Result<(Handle, Self)> {
+        let runtime = runtime()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            // The sender is only ever dropped.
+            runtime.block_on(async { drop(stopped.await) });
+            runtime.shutdown_background();
+        })?;
+        Ok((handle, Self { stop: Some(stop), thread: Some(thread) }))
     }
 }
 

@@ -12,3 +12,4 @@ pub(crate) mod registry;
 pub(crate) mod slow_args;
 pub(crate) mod slow_log;
 pub(crate) mod spans;
+pub(crate) mod turned_away;

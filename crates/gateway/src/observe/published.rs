@@ -8,7 +8,7 @@ use std::{
 
 use pool::Budget;
 
-use crate::observe::{counts::Counts, registry::Registry, slow_log::SlowLog};
+use crate::observe::{counts::Counts, registry::Registry, slow_log::SlowLog, turned_away::TurnedAway};
 
 /// See the module's documentation.
 // Open: each field has methods of its own, and is what a reader or writer asks for.
@@ -18,6 +18,7 @@ pub(crate) struct Published {
     pub(crate) registry: Registry,
     pub(crate) counts: Counts,
     pub(crate) slow_log: SlowLog,
+    pub(crate) turned_away: TurnedAway,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input_bytes: Arc<Budget>,
 }
@@ -29,6 +30,7 @@ impl Default for Published {
             registry: Registry::default(),
             counts: Counts::default(),
             slow_log: SlowLog::default(),
+            turned_away: TurnedAway::default(),
             input_bytes: Arc::default(),
         }
     }

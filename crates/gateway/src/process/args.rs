@@ -20,8 +20,8 @@ pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen on this address, instead of what the file says: host:port or unix:/path. May be given several times
-    /// [default: 127.0.0.1:6380]
+    /// Listen on this address, instead of what the file says: host:port, tls://host:port or unix:/path. May be
+    /// given several times [default: 127.0.0.1:6380]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// The upstream, instead of what the file says
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
     check: bool,
-    /// The addresses of sockets that were passed to this process, which count instead of all others.
+    /// Where the sockets are that were passed to this process, which count instead of all others.
     #[arg(skip)]
     passed: Vec<String>,
 }
@@ -53,17 +53,16 @@ impl Args {
         self.config.as_deref()
     }
 
-    /// Listens at `addresses`, whatever the file and the command line say.
+    /// Listens at `addresses` alone, with the options that the file or the command line give to them.
     pub(crate) fn listen_at(&mut self, addresses: Vec<String>) {
         self.passed = addresses;
     }
 
     /// The file's configuration with what the command line overrides, and what it means.
     pub(crate) fn load(&self) -> Result<(Config, GatewaySettings), ConfigError> {
-        let passed = one_or_more(&self.passed).map(|addresses| ("the sockets in LISTEN_FDS", addresses));
-        let listen = one_or_more(&self.listen).map(|addresses| ("--listen", addresses));
         let upstream = self.upstream.clone().map(Url);
-        Source { file: self.config.clone(), listen: passed.or(listen), upstream }.load()
+        let (file, listen, passed) = (self.config.clone(), one_or_more(&self.listen), self.passed.clone());
+        Source { file, listen, passed, upstream }.load()
     }
 }
 

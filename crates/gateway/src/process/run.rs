@@ -61,7 +61,8 @@ pub(crate) async fn run(
         .map(|directory| SharedPubSub::start(Arc::clone(directory), pool.caller(), operator.follow()));
     let callers = (0..threads.runtimes().len()).map(|thread| pool.caller_on(thread)).collect();
     let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
-    let mut listener = Listener::new(open(&settings, inherited)?, opener, threads, callers);
+    let mut listener =
+        Listener::new(open(&settings, inherited)?, opener, threads, callers).context("cannot start threads")?;
     // Ends with us, so that a drain can be watched.
     let mut http = JoinSet::new();
     if let Some(bound) = bind_http(&settings, Source::new(&operator, &published)).await? {
@@ -109,8 +110,8 @@ pub(crate) async fn run(
 /// The sockets that were passed or, where none was, those of the configuration.
 fn open(settings: &GatewaySettings, inherited: Vec<Passed>) -> anyhow::Result<Vec<Door>> {
     if !inherited.is_empty() {
-        let inherit = |passed| Door::inherit(passed).context("cannot use a socket that was passed");
-        return inherited.into_iter().map(inherit).collect();
+        let inherit = |(passed, listen)| Door::inherit(passed, listen).context("cannot use a socket that was passed");
+        return inherited.into_iter().zip(&settings.listen).map(inherit).collect();
     }
     let bind = |listen| Door::bind(listen, settings.reuse_port).with_context(|| format!("cannot listen on {listen}"));
     settings.listen.iter().map(bind).collect()

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     config::operator::Operator,
-    observe::{address::Address, presence::Presence, published::Published},
+    observe::{address::Address, presence::Presence, published::Published, turned_away::TurnedAway},
     pubsub::{directory::Directory, subscriptions::Subscriptions},
     session::session::Session,
 };
@@ -37,8 +37,14 @@ impl Opener {
         self.published.counts.clients_refused.add_one();
     }
 
-    /// A session for a client at `address`, whose jobs go to the pool by way of `caller`.
-    pub(crate) fn open<S>(&self, stream: S, address: Address, caller: Caller) -> Session<S>
+    /// Where clients are told of that could not be served.
+    pub(crate) fn turned_away(&self) -> &TurnedAway {
+        &self.published.turned_away
+    }
+
+    /// A session for a client at `address`, which has proved to be `user` if it has proved anything. Its jobs go to the
+    /// pool by way of `caller`.
+    pub(crate) fn open<S>(&self, stream: S, address: Address, user: Option<String>, caller: Caller) -> Session<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -46,7 +52,11 @@ impl Opener {
         let presence = Presence::new(&self.published, address, caller.progress());
         tracing::debug!(client = presence.id(), address = %presence.address(), "client connected");
         let subscriptions = Subscriptions::new(self.directory.clone());
-        Session::new(stream, presence, caller, Arc::clone(&self.operator), subscriptions)
+        let mut session = Session::new(stream, presence, caller, Arc::clone(&self.operator), subscriptions);
+        if let Some(user) = user {
+            session.log_in(user);
+        }
+        session
     }
 
     /// Asks all sessions, and those still to come, to finish what has come and to end.

@@ -30,7 +30,7 @@ use crate::{
     command::errors,
     config::{live_settings::LiveSettings, operator::Operator},
     exclusive::{connection::ExclusiveConnection, exchange::Exchange},
-    observe::{counts::Fault, presence::Presence, registry::Asked},
+    observe::{counts::Fault, presence::Presence, registry::Asked, turned_away::Kind},
     pubsub::subscriptions::Subscriptions,
     session::burst_size::Window,
 };
@@ -79,6 +79,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The client has proved to be `user` before it has said a word.
+    pub(super) fn log_in(&mut self, user: String) {
+        self.link.entry().update(|details| details.user = Some(user.clone()));
+        self.link.set_limits(self.settings.limits);
+        self.state.log_in(user);
+    }
+
     /// As `CLIENT ID` says it.
     pub(crate) fn id(&self) -> u64 {
         self.state.id
@@ -113,6 +120,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Stop::OutOfMemory => {
                     let text = errors::input_full(self.settings.input_bytes_max);
                     self.refuse(Fault::InputFull, text.as_bytes())
+                }
+                Stop::Tls => {
+                    let published = self.link.published();
+                    published.counts.fault(Fault::Protocol);
+                    published.turned_away.note(Kind::TlsToPlain, self.link.entry().address(), "");
+                    false
                 }
                 Stop::End => false,
             };

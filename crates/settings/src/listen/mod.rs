@@ -3,5 +3,6 @@
 
 pub(crate) mod list;
 pub(crate) mod listen;
+pub(crate) mod passed;
 pub(crate) mod place;
 pub(crate) mod trusted;

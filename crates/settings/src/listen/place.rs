@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use thiserror::Error;
@@ -57,6 +57,14 @@ impl Place {
             (Self::Tcp(ones), Ok(address)) => ones.iter().any(|one| leads_to(address, *one)),
             (Self::Tcp(_), Err(_)) => false,
             (Self::Unix(unix), _) => unix.path.as_os_str() == address,
+        }
+    }
+
+    /// Whether this is where a bound socket says that it is.
+    pub(crate) fn is_bound_at(&self, bound: &str) -> bool {
+        match self {
+            Self::Tcp(addresses) => addresses.iter().any(|address| address.to_string() == bound),
+            Self::Unix(place) => bound.strip_prefix("unix:").is_some_and(|path| place.path == *Path::new(path)),
         }
     }
 }

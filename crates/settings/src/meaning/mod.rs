@@ -1,5 +1,6 @@
 //! What a configuration means: the only place where values are checked. Everything behind it trusts them.
 
+pub(crate) mod client_tls;
 pub(crate) mod command_names;
 pub(crate) mod denied;
 pub(crate) mod log_settings;

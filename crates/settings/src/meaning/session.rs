@@ -7,6 +7,7 @@ use std::{
 
 use pool::Settings;
 use resp::RequestLimits;
+use tls::ServerTls;
 
 use crate::{
     Config, ConfigError,
@@ -15,6 +16,7 @@ use crate::{
         users::{Digest32, User, Users},
     },
     meaning::{
+        client_tls::{client_tls, names_users},
         denied::denied,
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
     },
@@ -70,6 +72,14 @@ pub struct SessionSettings {
     pub idle_timeout: Option<Duration>,
     /// A client is asked whether it is still there after so long a silence, if ever.
     pub tcp_keepalive: Option<Duration>,
+    /// TLS to clients, if there is a certificate to show.
+    pub tls: Option<ServerTls>,
+    /// The name in a client's certificate is that of its user.
+    pub user_from_certificate: bool,
+    /// How long a client may take to what comes before its first request.
+    pub handshake_timeout: Duration,
+    /// How many clients may be at that.
+    pub handshakes_max: usize,
     /// The database that a session begins in.
     pub db: u32,
     /// Who may log in.
@@ -125,6 +135,10 @@ pub(crate) fn session_settings(
         write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms, CLIENT_MILLIS_MIN)?,
         idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()),
         tcp_keepalive: tcp_keepalive(clients.tcp_keepalive_s)?,
+        tls: client_tls(config)?,
+        user_from_certificate: names_users(config)?,
+        handshake_timeout: millis("clients.handshake_timeout_ms", clients.handshake_timeout_ms, CLIENT_MILLIS_MIN)?,
+        handshakes_max: count("clients.handshakes_max", clients.handshakes_max)?,
         db: pool.endpoint.db,
         users: users("auth.users", &auth.users)?,
         admins: admins(config)?,

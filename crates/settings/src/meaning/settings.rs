@@ -135,7 +135,12 @@ fn listen(config: &Config) -> Result<Vec<Listen>, ConfigError> {
         if all.iter().any(|other| other.place.collides(&listen.place)) {
             return value("listen", format!("\"{text}\" is taken by an address before it"));
         }
-        if config.protected_mode && config.auth.users.is_empty() && listen.place.is_open() {
+        if listen.tls && config.tls.cert_file.is_empty() && config.tls.certificates.is_empty() {
+            let problem = format!("\"{text}\" needs a certificate to show; name tls.cert_file and tls.key_file");
+            return value("listen", problem);
+        }
+        let proves = listen.tls && config.tls.client_auth == "required";
+        if config.protected_mode && config.auth.users.is_empty() && !proves && listen.place.is_open() {
             let problem = format!(
                 "\"{text}\" reaches beyond this machine and nobody has to log in; add auth.users, or set \
                  protected_mode = false if that is meant"

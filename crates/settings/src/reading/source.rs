@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Config, ConfigError, GatewaySettings, OneOrMore,
+    listen::passed::for_passed,
     reading::{
         file,
         origin::{Origin, Origins},
@@ -16,8 +17,11 @@ use crate::{
 pub struct Source {
     /// The file; without one, the defaults hold.
     pub file: Option<PathBuf>,
-    /// Where to listen instead, and what says so.
-    pub listen: Option<(&'static str, OneOrMore)>,
+    /// Where to listen instead.
+    pub listen: Option<OneOrMore>,
+    /// Where the sockets are that were passed at the start. If there are any, they alone count, each with the options
+    /// that its address has in `listen`.
+    pub passed: Vec<String>,
     /// The upstream's URL instead.
     pub upstream: Option<Url>,
 }
@@ -47,21 +51,30 @@ impl Source {
             Some(path) => file::read(path)?,
             None => (Config::default(), Origins::default()),
         };
-        if let Some((says, listen)) = &self.listen {
+        if let Some(listen) = &self.listen {
             config.listen.clone_from(listen);
-            origins.add("listen", Origin::Option(says));
+            origins.add("listen", Origin::Option("--listen"));
+        }
+        if !self.passed.is_empty() {
+            origins.add("listen", Origin::Option("the sockets in LISTEN_FDS"));
+            config.listen = for_passed(&config.listen, &self.passed).map_err(|error| placed(error, &origins))?;
         }
         if let Some(Url(url)) = &self.upstream {
             config.upstream.url.clone_from(url);
             origins.add("upstream.url", Origin::Option("--upstream"));
         }
-        let settings = GatewaySettings::new(&config).map_err(|error| match error {
-            ConfigError::Value { key, place: None, problem } => {
-                let place = origins.of(&key).cloned();
-                ConfigError::Value { key, place, problem }
-            }
-            other => other,
-        })?;
+        let settings = GatewaySettings::new(&config).map_err(|error| placed(error, &origins))?;
         Ok((config, settings))
+    }
+}
+
+/// An error with the place that it is about.
+fn placed(error: ConfigError, origins: &Origins) -> ConfigError {
+    match error {
+        ConfigError::Value { key, place: None, problem } => {
+            let place = origins.of(&key).cloned();
+            ConfigError::Value { key, place, problem }
+        }
+        other => other,
     }
 }

@@ -12,6 +12,12 @@ const IDLE_CLIENT_BYTES: usize = 3 * 1024;
 /// What a session may keep of an unfinished request without asking.
 const FREE_INPUT_BYTES: usize = 64 * 1024;
 
+/// What an idle session by TLS costs beyond that, in bytes.
+const TLS_CLIENT_BYTES: usize = 10 * 1024;
+
+/// A TLS handshake under way, in bytes.
+const HANDSHAKE_BYTES: usize = 20 * 1024;
+
 /// A place in the queue, in bytes.
 const JOB_BYTES: usize = 200;
 
@@ -25,9 +31,15 @@ const WORKER_BYTES: usize = 80 * 1024;
 pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Option<usize>) -> String {
     let mut report = toml::to_string(&config.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"));
     let clients = settings.session.clients_max;
+    let (tls_clients, handshakes) = match settings.listen.iter().any(|listen| listen.tls) {
+        true => (clients, settings.session.handshakes_max),
+        false => (0, 0),
+    };
     let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
     let rows = [
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
+        ("clients_max, idle by TLS, beyond", tls_clients * TLS_CLIENT_BYTES),
+        ("handshakes_max, TLS handshakes under way", handshakes.saturating_mul(HANDSHAKE_BYTES)),
         ("clients_max, 64 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
         ("input_bytes_max, unfinished requests beyond", settings.session.input_bytes_max),
         ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES)),

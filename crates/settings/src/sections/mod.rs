@@ -10,4 +10,5 @@ pub mod pool;
 pub mod process;
 pub mod pubsub;
 pub mod slowlog;
+pub mod tls;
 pub mod upstream;

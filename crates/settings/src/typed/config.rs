@@ -13,6 +13,7 @@ use crate::{
         process::{Runtime, Shutdown},
         pubsub::PubSub,
         slowlog::SlowLog,
+        tls::Tls,
         upstream::Upstream,
     },
     typed::{kind::Typed, section::section},
@@ -21,8 +22,8 @@ use crate::{
 section! {
     /// The whole file.
     Config {
-        /// Where clients connect: one address or a list of them, each `host:port` or
-        /// `unix:/path?mode=660&group=NAME`. An address beyond this machine needs users, or
+        /// Where clients connect: one address or a list of them, each `host:port`,
+        /// `tls://host:port` or `unix:/path?mode=660&group=NAME`. An address beyond this machine needs users, or
         /// `protected_mode = false`. Needs a restart.
         listen: OneOrMore = "127.0.0.1:6380".into() => AtStart,
         /// Refuse to listen beyond loopback while nobody has to log in. With `false`, anyone who can reach the
@@ -43,6 +44,8 @@ section! {
         pool: Pool = Pool::default(),
         /// `[clients]`
         clients: Clients = Clients::default(),
+        /// `[tls]`
+        tls: Tls = Tls::default(),
         /// `[auth]`
         auth: Auth = Auth::default(),
         /// `[commands]`
