@@ -6,6 +6,7 @@ mod observe;
 mod operate;
 #[cfg(feature = "otel")]
 mod otel;
+mod process;
 mod reload_watch;
 mod secrets;
 mod slow_log;

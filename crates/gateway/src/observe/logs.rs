@@ -1,6 +1,8 @@
 //! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile. The spans that
 //! are exported take the same way in.
 
+use std::io::{IsTerminal, stderr};
+
 use settings::LogSettings;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt,
@@ -19,7 +21,7 @@ impl Logs {
     /// Starts logging for the whole process.
     pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> Self {
         let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.filter));
-        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines = fmt::layer().with_writer(stderr).with_ansi(is_coloured());
         let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
         // The filter is that of the lines: what is exported does not depend on it.
         let mut layers = vec![lines.with_filter(filter).boxed()];
@@ -34,4 +36,9 @@ impl Logs {
             tracing::error!(%error, "log filter stays as it was");
         }
     }
+}
+
+/// Files, pipes and the journal want text alone. So does an operator who has set `NO_COLOR`.
+fn is_coloured() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,0 +1,76 @@
+//! What a process owes those who run it: signals that it obeys or ignores, and log lines that fit where they go.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    process::Stdio,
+};
+
+use rustix::{
+    process::Signal,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+
+use crate::support::{DEADLINE, Gateway, Process};
+
+/// A log line that is coloured begins a part of it with this.
+const ESCAPE: &str = "\u{1b}[";
+
+#[test]
+fn signals_without_a_meaning_are_told_and_end_nothing() {
+    let gateway = Gateway::start("embedded");
+    let mut client = gateway.client();
+    for (signal, name) in [(Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+        gateway.process().signal(signal);
+        gateway.logs().wait_for(name, DEADLINE);
+        client.expect("PING", "+PONG\r\n");
+    }
+    for signal in [Signal::PIPE, Signal::CHILD, Signal::WINCH, Signal::URG, Signal::CONT] {
+        gateway.process().signal(signal);
+        client.expect("PING", "+PONG\r\n");
+    }
+}
+
+#[test]
+fn lines_in_a_file_or_a_pipe_have_no_colours() {
+    let gateway = Gateway::builder().config("[log]\nformat = \"text\"").start();
+    gateway.client().expect("PING", "+PONG\r\n");
+    gateway.logs().wait_for("listening", DEADLINE);
+    assert_eq!(gateway.logs().find(ESCAPE), None);
+}
+
+#[test]
+fn lines_on_a_terminal_are_coloured_unless_the_environment_forbids_it() {
+    for (forbids, is_coloured) in [("", true), ("1", false)] {
+        let text = on_a_terminal(forbids);
+        assert_eq!(text.contains(ESCAPE), is_coloured, "{text}");
+    }
+}
+
+/// What a gateway says to a terminal from its start to its end.
+fn on_a_terminal(no_color: &str) -> String {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has terminals");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("a terminal of our own");
+    let path = ptsname(&ours, Vec::new()).expect("it has a name").into_string().expect("in ASCII");
+    let theirs = File::options().read(true).write(true).open(path).expect("a terminal can be opened");
+    let mut command = Gateway::command();
+    command.args(["--listen", "127.0.0.1:0"]).env("NO_COLOR", no_color).stdout(Stdio::null()).stderr(theirs);
+    let mut process = Process::new(command.spawn().expect("the gateway can be started"));
+    // Ours is the last of the descriptors at the other end, so that reading ends with the process.
+    drop(command);
+    let (mut terminal, mut text) = (File::from(ours), String::new());
+    let mut bytes = [0; 4096];
+    loop {
+        match terminal.read(&mut bytes) {
+            Ok(0) => return text,
+            Ok(count) => text.push_str(&String::from_utf8_lossy(&bytes[..count])),
+            // Nobody is left at the other end.
+            Err(error) if error.raw_os_error() == Some(5) => return text,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("the terminal cannot be read: {error}"),
+        }
+        if text.contains("listening") && process.ended().is_none() {
+            process.signal(Signal::TERM);
+        }
+    }
+}
