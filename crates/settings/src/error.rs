@@ -35,7 +35,4 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A change to a running configuration that cannot be read.
-    #[error("{0}")]
-    Console(String),
 }

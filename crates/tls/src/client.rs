@@ -103,6 +103,11 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), name, made_of: read.sum() })
     }
 
+    /// A number that changes when the content of a file does.
+    pub fn sum(&self) -> u64 {
+        self.made_of
+    }
+
     /// Makes a connection to `host` safe.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ fn stage(seed: u64) -> Stage {
          clients_max = {CLIENTS_MAX}"
     );
     let gateway = Gateway::builder().upstream(&relay.url()).config(&config).config(&variant(seed));
-    Stage::new(redis, relay, gateway.allow_lost_upstream().allow("paused").start())
+    Stage::new(redis, relay, gateway.allow_lost_upstream().allow("paused").allow("runtime.threads: ").start())
 }
 
 /// Runs the load and the schedule of `seed` for `time`.

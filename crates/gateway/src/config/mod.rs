@@ -3,3 +3,4 @@
 
 pub(crate) mod live_settings;
 pub(crate) mod operator;
+pub(crate) mod outcome;

@@ -11,42 +11,14 @@ use std::{
 };
 
 use pool::{Control, Endpoint};
-use settings::{Config, ConfigError, GatewaySettings, LogSettings, SessionSettings, without_values};
+use settings::{Change, Config, ConfigError, GatewaySettings, Key, LogSettings, SessionSettings};
 use tokio::sync::{Notify, watch};
-use toml::{Table, Value};
+use toml::Value;
 
-use crate::config::live_settings::LiveSettings;
+use crate::config::{live_settings::LiveSettings, outcome::Outcome};
 
-/// Keys that count only at the start.
-const AT_START: [&str; 16] = [
-    "listen",
-    "log.format",
-    "metrics.connections_max",
-    "metrics.listen",
-    "metrics.timeout_ms",
-    "otel.endpoint",
-    "otel.sample_ratio",
-    "pool.queue_capacity",
-    "protected_mode",
-    "pubsub.backlog_bytes_max",
-    "pubsub.backlog_messages",
-    "pubsub.mode",
-    "pubsub.subscriptions_max",
-    "reload",
-    "reuse_port",
-    "runtime.threads",
-];
-
-/// What became of each key of a new configuration.
-// Open: a plain value, shown by the console.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// Counts the configurations that were in force.
-    pub(crate) generation: u64,
-    pub(crate) applied: Vec<String>,
-    pub(crate) needs_restart: Vec<String>,
-    pub(crate) unchanged: Vec<String>,
-}
+/// The command of the console, and the part of it that changes the configuration.
+const CONSOLE: [&[u8]; 2] = [b"RESPOOL", b"RESPOOL|CONFIG"];
 
 /// What the configuration needs of those who start it.
 pub(crate) struct Outside {
@@ -147,9 +119,8 @@ impl Operator {
     }
 
     /// Every key with its value in force; secrets are left out.
-    pub(crate) fn keys(&self) -> Result<BTreeMap<String, Value>, ConfigError> {
-        let config = self.lock().config.clone();
-        Ok(flat(&table(&config.without_secrets())?))
+    pub(crate) fn keys(&self) -> BTreeMap<String, Value> {
+        self.lock().config.without_secrets().values()
     }
 
     /// Reads the configuration file again and puts it in force. Nothing changes if it is not valid.
@@ -158,19 +129,37 @@ impl Operator {
         self.tell(outcome)
     }
 
-    /// Puts one key in force until the next reload.
-    pub(crate) fn set(&self, key: &str, text: &str) -> Result<Outcome, ConfigError> {
-        let outcome = self.with(key, text).and_then(|config| self.put_in_force(&config));
+    /// Puts one key in force until the next reload, as `user` of the console asks; nobody has a name while nobody has
+    /// to log in.
+    pub(crate) fn set(&self, key: &str, text: &str, user: Option<&str>) -> Result<Outcome, ConfigError> {
+        let config = self.lock().config.clone();
+        let changed = config.with(key, text).and_then(|config| {
+            self.keep_console(key, &GatewaySettings::new(&config)?, user)?;
+            Ok(config)
+        });
+        let outcome = changed.and_then(|config| self.put_in_force(&config));
         self.tell(outcome)
+    }
+
+    /// Refuses what would take the console from those who use it, so that they can undo what they did.
+    fn keep_console(&self, key: &str, settings: &GatewaySettings, user: Option<&str>) -> Result<(), ConfigError> {
+        let (now, then) = (self.sessions(), &settings.session);
+        let denies = CONSOLE.iter().any(|name| then.denied.contains(*name) && !now.denied.contains(*name));
+        let excludes = user.is_some_and(|user| !then.admins.iter().any(|admin| admin == user));
+        if denies || excludes {
+            let problem = "this would take the console from you; write it into the file and reload".to_owned();
+            return Err(ConfigError::Value { key: key.to_owned(), place: None, problem });
+        }
+        Ok(())
     }
 
     fn tell(&self, outcome: Result<Outcome, ConfigError>) -> Result<Outcome, ConfigError> {
         match &outcome {
             Ok(outcome) => tracing::info!(
+                applied = joined(&outcome.applied),
+                needs_restart = joined(&outcome.needs_restart),
+                unchanged = outcome.unchanged,
                 generation = outcome.generation,
-                applied = outcome.applied.join(" "),
-                needs_restart = outcome.needs_restart.join(" "),
-                unchanged = outcome.unchanged.len(),
                 "configuration in force"
             ),
             Err(error) => {
@@ -181,38 +170,10 @@ impl Operator {
         outcome
     }
 
-    /// The configuration in force, but for one key.
-    fn with(&self, key: &str, text: &str) -> Result<Config, ConfigError> {
-        let mut table = table(&self.lock().config)?;
-        let Some(place) = place(&mut table, key) else {
-            return Err(ConfigError::Console(format!("there is no key \"{key}\"")));
-        };
-        if place.is_table() {
-            return Err(ConfigError::Console(format!("{key}: change the file and reload")));
-        }
-        *place = match place {
-            Value::String(_) => Value::String(text.to_owned()),
-            _ => read_value(text).ok_or_else(|| ConfigError::Console(format!("{key}: that is no value")))?,
-        };
-        table.try_into().map_err(|error: toml::de::Error| {
-            ConfigError::Console(format!("{key}: {}", without_values(error.message())))
-        })
-    }
-
-    fn put_in_force(&self, config: &Config) -> Result<Outcome, ConfigError> {
-        GatewaySettings::new(config)?;
+    fn put_in_force(&self, wanted: &Config) -> Result<Outcome, ConfigError> {
+        GatewaySettings::new(wanted)?;
         let mut running = self.lock();
-        let (old, wanted) = (table(&running.config)?, table(config)?);
-        let mut possible = wanted.clone();
-        for key in self.fixed(config) {
-            if let (Some(to), Some(from)) = (place(&mut possible, key), place(&mut old.clone(), key)) {
-                *to = from.clone();
-            }
-        }
-        let outcome = Outcome::new(running.generation + 1, &flat(&old), &flat(&wanted), &flat(&possible));
-        let config: Config = possible
-            .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Console(without_values(error.message())))?;
+        let config = wanted.with_those_of(&running.config, self.fixed(wanted).iter().map(String::as_str))?;
         let mut settings = GatewaySettings::new(&config)?;
         if let Some(older) = &running.settings.session.tls {
             settings.session.tls = settings.session.tls.map(|tls| tls.or_same(older));
@@ -220,19 +181,25 @@ impl Operator {
         if let (true, Some(endpoint)) = (settings.embedded, &self.embedded) {
             settings.pool.endpoint = endpoint.clone();
         }
+        let (old, generation) = ((&running.config, &running.settings), running.generation + 1);
+        let outcome = Outcome::new(generation, old, wanted, (&config, &settings));
         self.pool.reconfigure(settings.pool.clone());
         self.sessions.send_replace(Arc::new(settings.session.clone()));
         if settings.log != running.settings.log {
             (self.outside.refilter)(&settings.log);
         }
-        *running = Running { config, settings, generation: outcome.generation };
+        for warning in settings.warnings.iter().filter(|warning| !running.settings.warnings.contains(warning)) {
+            tracing::warn!(warning, "configuration has a weak point");
+        }
+        *running = Running { config, settings, generation };
         Ok(outcome)
     }
 
     /// Keys that cannot change now.
-    fn fixed(&self, config: &Config) -> impl Iterator<Item = &'static str> {
+    fn fixed(&self, config: &Config) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
-        AT_START.into_iter().chain(embedded_is_missing.then_some("upstream.url"))
+        let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);
+        at_start.chain(embedded_is_missing.then(|| "upstream.url".to_owned())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -240,79 +207,6 @@ impl Operator {
     }
 }
 
-impl Outcome {
-    fn new(
-        generation: u64,
-        old: &BTreeMap<String, Value>,
-        wanted: &BTreeMap<String, Value>,
-        possible: &BTreeMap<String, Value>,
-    ) -> Self {
-        let mut outcome = Self { generation, ..Self::default() };
-        for (key, value) in wanted {
-            let list = if old.get(key) == Some(value) {
-                &mut outcome.unchanged
-            } else if possible.get(key) == Some(value) {
-                &mut outcome.applied
-            } else {
-                &mut outcome.needs_restart
-            };
-            list.push(key.clone());
-        }
-        outcome
-    }
-}
-
-fn table(config: &Config) -> Result<Table, ConfigError> {
-    Table::try_from(config).map_err(|error| ConfigError::Console(error.to_string()))
-}
-
-/// Keys as `section.key`.
-fn flat(table: &Table) -> BTreeMap<String, Value> {
-    let mut keys = BTreeMap::new();
-    for (name, value) in table {
-        match value {
-            Value::Table(section) => {
-                keys.extend(section.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone())));
-            }
-            value => drop(keys.insert(name.clone(), value.clone())),
-        }
-    }
-    keys
-}
-
-fn place<'t>(table: &'t mut Table, key: &str) -> Option<&'t mut Value> {
-    match key.split_once('.') {
-        Some((section, key)) => table.get_mut(section)?.as_table_mut()?.get_mut(key),
-        None => table.get_mut(key).filter(|value| !value.is_table()),
-    }
-}
-
-fn read_value(text: &str) -> Option<Value> {
-    let table: Table = format!("value = {text}").parse().ok()?;
-    (table.len() == 1).then(|| table.get("value").cloned()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_found_by_their_dotted_names() {
-        let mut table = table(&Config::default()).unwrap();
-        assert_eq!(place(&mut table, "pool.workers"), Some(&mut Value::Integer(4)));
-        assert!(place(&mut table, "listen").is_some());
-        assert_eq!(place(&mut table, "pool"), None);
-        assert_eq!(place(&mut table, "pool.nosuch"), None);
-        for key in AT_START {
-            assert!(place(&mut table, key).is_some(), "{key}");
-        }
-    }
-
-    #[test]
-    fn values_are_read_as_in_the_file() {
-        assert_eq!(read_value("1_000"), Some(Value::Integer(1000)));
-        assert_eq!(read_value("[\"keys\"]").and_then(|value| value.as_array().map(Vec::len)), Some(1));
-        assert_eq!(read_value("1\nother = 2"), None);
-        assert_eq!(read_value("nonsense"), None);
-    }
+fn joined(changes: &[Change]) -> String {
+    changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 
 use crate::{
     command::errors,
-    config::operator::{Operator, Outcome},
+    config::{operator::Operator, outcome::Outcome},
     console::{
         command::Ask,
         glob::matches,
@@ -69,7 +69,10 @@ impl Console<'_> {
             Ask::Workers => write_rows(out, protocol, &views::workers(operator)),
             Ask::Stats => write_row(out, protocol, &views::stats(operator, published)),
             Ask::ConfigGet(pattern) => self.config_get(&pattern, out),
-            Ask::ConfigSet(key, value) => write_outcome(out, protocol, operator.set(&key, &value)),
+            Ask::ConfigSet(key, value) => {
+                let user = client.details().user;
+                write_outcome(out, protocol, operator.set(&key, &value, user.as_deref()));
+            }
             Ask::SlowLogGet(count) => {
                 let rows: Vec<_> = published.slow_log.newest(count).iter().map(views::slow_burst).collect();
                 write_rows(out, protocol, &rows);
@@ -150,18 +153,14 @@ impl Console<'_> {
     }
 
     fn config_get(self, pattern: &[u8], out: &mut Vec<u8>) {
-        match self.operator.keys() {
-            Err(error) => write_error(out, &errors::refused(&error.to_string())),
-            Ok(mut keys) => {
-                keys.retain(|key, _| matches(pattern, key.as_bytes()));
-                write_map(out, self.protocol, keys.len());
-                for (key, value) in keys {
-                    write_bulk(out, key.as_bytes());
-                    match value {
-                        toml::Value::String(text) => write_bulk(out, text.as_bytes()),
-                        value => write_bulk(out, value.to_string().as_bytes()),
-                    }
-                }
+        let mut keys = self.operator.keys();
+        keys.retain(|key, _| matches(pattern, key.as_bytes()));
+        write_map(out, self.protocol, keys.len());
+        for (key, value) in keys {
+            write_bulk(out, key.as_bytes());
+            match value {
+                toml::Value::String(text) => write_bulk(out, text.as_bytes()),
+                value => write_bulk(out, value.to_string().as_bytes()),
             }
         }
     }
@@ -169,7 +168,7 @@ impl Console<'_> {
 
 fn write_outcome(out: &mut Vec<u8>, protocol: Protocol, outcome: Result<Outcome, ConfigError>) {
     match outcome {
-        Ok(outcome) => write_row(out, protocol, &views::outcome(outcome)),
+        Ok(outcome) => write_row(out, protocol, &views::outcome(&outcome)),
         Err(error) => write_error(out, &errors::refused(&format!("nothing has changed: {error}"))),
     }
 }

@@ -4,12 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use pool::{BurstClass, ClassTotals, Distribution, Stage, Status, Upstream, WorkerState};
-use settings::DEFAULT_USER;
+use settings::{Change, DEFAULT_USER};
 use tokio::task::yield_now;
 
 use crate::{
     command::class::Reason,
-    config::operator::{Operator, Outcome},
+    config::{operator::Operator, outcome::Outcome},
     console::rows::{Cell, Row, number, text},
     observe::{published::Published, registry::Entry, slow_log::SlowBurst},
 };
@@ -218,12 +218,14 @@ fn column(class: BurstClass) -> &'static str {
 }
 
 /// `RESPOOL RELOAD` and `RESPOOL CONFIG SET`.
-pub(crate) fn outcome(outcome: Outcome) -> Row {
+pub(crate) fn outcome(outcome: &Outcome) -> Row {
+    let list = |changes: &[Change]| Cell::List(changes.iter().map(Change::to_string).collect());
     vec![
+        ("applied", list(&outcome.applied)),
+        ("needs_restart", list(&outcome.needs_restart)),
+        ("warnings", Cell::List(outcome.warnings.clone())),
+        ("unchanged", number(outcome.unchanged)),
         ("generation", number(outcome.generation)),
-        ("applied", Cell::List(outcome.applied)),
-        ("needs_restart", Cell::List(outcome.needs_restart)),
-        ("unchanged", Cell::List(outcome.unchanged)),
     ]
 }
 

@@ -81,6 +81,14 @@ impl Endpoint {
         matches!(self.address, Address::Tls { .. })
     }
 
+    /// A number that changes when the content of a file for TLS does; `None` without TLS.
+    pub fn tls_sum(&self) -> Option<u64> {
+        match &self.address {
+            Address::Tls { tls, .. } => tls.as_ref().map(ClientTls::sum),
+            Address::Tcp { .. } | Address::Unix(_) | Address::Memory(_) => None,
+        }
+    }
+
     /// Has connections made by `tls`, if they are made by TLS at all.
     pub fn secure(&mut self, with: &ClientTls) {
         if let Address::Tls { tls, .. } = &mut self.address {

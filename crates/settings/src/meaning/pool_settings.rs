@@ -1,6 +1,9 @@
 //! What the configuration means for the pool: where the upstream is, how to log in there, and all bounds.
 
+use std::collections::BTreeMap;
+
 use pool::{Endpoint, Settings};
+use sha2::{Digest, Sha256};
 
 use crate::{
     Config, ConfigError,
@@ -12,6 +15,9 @@ use crate::{
 
 /// The URL of the upstream in this process.
 const EMBEDDED: &str = "embedded";
+
+/// The key whose value is the name of a file.
+const PASSWORD_FILE: &str = "upstream.password_file";
 
 /// The most connections that mini-redis accepts.
 const EMBEDDED_WORKERS_MAX: usize = 250;
@@ -27,41 +33,48 @@ pub(crate) struct PoolSettings {
     pub(crate) settings: Settings,
     /// The upstream is the one in this process.
     pub(crate) embedded: bool,
-    /// The password from a file, if there is one.
-    pub(crate) password: Option<String>,
+    /// As in the gateway's settings.
+    pub(crate) foreign: BTreeMap<String, [u8; 32]>,
 }
 
-/// The upstream, and the password from a file.
-fn endpoint(config: &Config) -> Result<(Endpoint, Option<String>), ConfigError> {
+/// The upstream; `note` is told the digest of what comes from a file.
+fn endpoint(config: &Config, note: &mut dyn FnMut(&str, &[u8])) -> Result<Endpoint, ConfigError> {
     let (url, password_file) = (&config.upstream.url, &config.upstream.password_file);
     if url == EMBEDDED {
         if cfg!(not(feature = "embedded")) {
             return value("upstream.url", "this build has no embedded upstream; name one, as redis://127.0.0.1:6379");
         }
         if !password_file.is_empty() {
-            return value("upstream.password_file", "the embedded upstream has no password");
+            return value(PASSWORD_FILE, "the embedded upstream has no password");
         }
-        return Ok((Endpoint::tcp("127.0.0.1", 0), None));
+        return upstream_tls::secure(Endpoint::tcp("127.0.0.1", 0), &config.upstream.tls);
     }
     let endpoint: Endpoint = match url.parse() {
         Ok(endpoint) => upstream_tls::secure(endpoint, &config.upstream.tls)?,
         // The URL may hold a password and is not repeated.
         Err(error) => return value("upstream.url", format!("{error}")),
     };
+    if let Some(sum) = endpoint.tls_sum() {
+        note("upstream.tls", &sum.to_le_bytes());
+    }
     if password_file.is_empty() {
-        return Ok((endpoint, None));
+        return Ok(endpoint);
     }
     if endpoint.has_password() {
-        return value("upstream.password_file", "upstream.url has a password too; take one of them away");
+        return value(PASSWORD_FILE, "upstream.url has a password too; take one of them away");
     }
-    let password = secret_file::read("upstream.password_file", password_file)?;
-    Ok((endpoint.with_password(password.clone()), Some(password)))
+    let password = secret_file::read(PASSWORD_FILE, password_file)?;
+    note(PASSWORD_FILE, password.as_bytes());
+    Ok(endpoint.with_password(password))
 }
 
 /// What the configuration means for the pool.
 pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
     let embedded = config.upstream.url == EMBEDDED;
-    let (endpoint, password) = endpoint(config)?;
+    let mut foreign = BTreeMap::new();
+    let endpoint = endpoint(config, &mut |key, content| {
+        foreign.insert(key.to_owned(), Sha256::digest(content).into());
+    })?;
     let (pool, upstream) = (&config.pool, &config.upstream);
     let reconnect_delay_min = millis("upstream.reconnect_delay_min_ms", upstream.reconnect_delay_min_ms, 1)?;
     let reconnect_delay_max = millis("upstream.reconnect_delay_max_ms", upstream.reconnect_delay_max_ms, 1)?;
@@ -91,5 +104,5 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {
         return value("pool.workers", format!("the embedded upstream takes {EMBEDDED_WORKERS_MAX} at most"));
     }
-    Ok(PoolSettings { settings, embedded, password })
+    Ok(PoolSettings { settings, embedded, foreign })
 }

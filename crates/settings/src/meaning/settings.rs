@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use pool::Settings;
-use sha2::{Digest, Sha256};
 
 use crate::{
     Config, ConfigError, Listen, Place,
@@ -18,9 +17,6 @@ use crate::{
     },
     reading::environment::expand,
 };
-
-/// The key whose value is the name of a file.
-const PASSWORD_FILE: &str = "upstream.password_file";
 
 /// More threads than that are a mistake.
 const THREADS_MAX: usize = 1024;
@@ -54,8 +50,8 @@ pub struct GatewaySettings {
     pub http: Option<(SocketAddr, HttpSettings)>,
     /// What is valid and about never meant, each with its key.
     pub warnings: Vec<String>,
-    /// For each key whose value comes from a file or the environment: a digest of the value, which tells whether it
-    /// has changed.
+    /// For each key or section that names files of its own: a digest of their content, which tells whether it has
+    /// changed.
     pub foreign: BTreeMap<String, [u8; 32]>,
 }
 
@@ -78,7 +74,6 @@ impl GatewaySettings {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let expanded = expand(config, &|name| std::env::var(name).ok())?;
         let mut settings = Self::of(&expanded.config).map_err(|error| expanded.hide(error))?;
-        settings.foreign.extend(expanded.digests());
         // What is typed is what there is to warn of.
         settings.warnings = warnings(config, &settings);
         Ok(settings)
@@ -86,7 +81,7 @@ impl GatewaySettings {
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
         let threads = within("runtime.threads", config.runtime.threads, 1, THREADS_MAX)?;
-        let PoolSettings { settings: pool, embedded, password } = pool_settings(config)?;
+        let PoolSettings { settings: pool, embedded, foreign } = pool_settings(config)?;
         let settings = Self {
             listen: listen(config)?,
             reuse_port: config.reuse_port,
@@ -94,7 +89,7 @@ impl GatewaySettings {
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
             session: session_settings(config, &pool, embedded)?,
-            foreign: password.map(|text| (PASSWORD_FILE.to_owned(), Sha256::digest(text).into())).into_iter().collect(),
+            foreign,
             pool,
             shared_pubsub: pubsub_settings(config)?,
             grace_period: millis_or_zero("shutdown.grace_period_ms", config.shutdown.grace_period_ms, 1)?,

@@ -10,10 +10,10 @@ use crate::{ConfigError, meaning::ranges::value, sections::upstream::UpstreamTls
 pub(crate) fn secure(mut endpoint: Endpoint, tls: &UpstreamTls) -> Result<Endpoint, ConfigError> {
     let files = files(tls)?;
     if !endpoint.is_tls() {
-        if files != ClientFiles::default() {
-            return value("upstream.tls", "is set, but upstream.url does not begin with rediss://");
-        }
-        return Ok(endpoint);
+        return match set_key(&files) {
+            Some(key) => value(key, "is set, but upstream.url does not begin with rediss://"),
+            None => Ok(endpoint),
+        };
     }
     match ClientTls::new(&files) {
         Ok(tls) => endpoint.secure(&tls),
@@ -37,4 +37,16 @@ fn files(tls: &UpstreamTls) -> Result<ClientFiles, ConfigError> {
         server_name: named(&tls.server_name),
         verify,
     })
+}
+
+/// The first key that says something.
+fn set_key(files: &ClientFiles) -> Option<&'static str> {
+    let keys = [
+        ("upstream.tls.ca_file", files.ca_file.is_some()),
+        ("upstream.tls.server_name", files.server_name.is_some()),
+        ("upstream.tls.cert_file", files.cert_file.is_some()),
+        ("upstream.tls.key_file", files.key_file.is_some()),
+        ("upstream.tls.verify", files.verify != Verify::Full),
+    ];
+    keys.into_iter().find(|(_, is_set)| *is_set).map(|(key, _)| key)
 }

@@ -1,9 +1,6 @@
 //! `${NAME}` in texts of the configuration stands for a variable of the environment. What is typed keeps the name, so
 //! that whatever shows a configuration shows the name and not the value.
 
-use std::collections::BTreeMap;
-
-use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::{Config, ConfigError, Key, Kind};
@@ -50,19 +47,8 @@ impl Expanded {
                 }
                 ConfigError::Value { key, place, problem }
             }
-            other @ (ConfigError::Console(_) | ConfigError::Read { .. } | ConfigError::Syntax { .. }) => other,
+            other @ (ConfigError::Read { .. } | ConfigError::Syntax { .. }) => other,
         }
-    }
-}
-
-impl Expanded {
-    /// For each key with variables, a digest of their values.
-    pub(crate) fn digests(&self) -> BTreeMap<String, [u8; 32]> {
-        let mut texts = BTreeMap::<&str, String>::new();
-        for Variable { key, value, .. } in &self.variables {
-            texts.entry(key).or_default().push_str(value);
-        }
-        texts.into_iter().map(|(key, text)| (key.to_owned(), Sha256::digest(text).into())).collect()
     }
 }
 

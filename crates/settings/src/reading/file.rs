@@ -78,6 +78,15 @@ impl Reader<'_> {
     }
 }
 
+/// What is wrong with a dotted name that is none of a key.
+pub(crate) fn no_such_key(path: &str) -> String {
+    let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    match Key::named(section).map(|key| key.kind) {
+        Some(Kind::Section(keys)) => unknown(section, name, keys),
+        Some(_) | None => unknown(section, name, if section.is_empty() { Config::KEYS } else { &[] }),
+    }
+}
+
 /// What is wrong with a key that does not exist: where it belongs, or what may have been meant.
 fn unknown(before: &str, name: &str, keys: &[Key]) -> String {
     let what = if before.is_empty() { "no such key or section" } else { "no such key" };
@@ -108,7 +117,7 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 /// A reader's message without the value that it found.
-pub fn without_values(message: &str) -> String {
+fn without_values(message: &str) -> String {
     let Some(at) = message.find("string \"") else { return message.to_owned() };
     // What was expected follows the value, which itself may hold anything.
     let rest = message.rfind("\", expected").map_or("", |end| &message[end + 1..]);

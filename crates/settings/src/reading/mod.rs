@@ -6,3 +6,4 @@ pub(crate) mod file;
 pub(crate) mod origin;
 pub(crate) mod source;
 pub(crate) mod suggestion;
+pub(crate) mod values;

@@ -55,7 +55,7 @@ pub(super) async fn snapshot(source: &Source) -> Value {
 
 /// Keys and values in force, without secrets.
 pub(super) fn configuration(source: &Source) -> Value {
-    let keys = source.operator.keys().unwrap_or_default();
+    let keys = source.operator.keys();
     keys.into_iter().map(|(key, value)| (key, Value::String(value.to_string()))).collect::<Map<_, _>>().into()
 }
 

@@ -206,7 +206,7 @@ fn several_threads_serve_as_one_does() {
 fn clients_of_a_thread_that_has_lost_its_workers_are_served_by_those_of_another() {
     let redis = Redis::start(&[]);
     let config = "[runtime]\nthreads = 2\n[pool]\nworkers = 2";
-    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow("runtime.threads: 1 of 2").start();
     let (mut operator, mut clients) = (gateway.client(), [0; 6].map(|_| gateway.client()));
     let mut count = 0;
     for workers in [2, 1, 2, 1] {

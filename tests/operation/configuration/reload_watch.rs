@@ -84,8 +84,8 @@ fn a_bad_watched_file_changes_nothing_and_a_good_one_counts_again() {
     replace(&path, &gateway.config_with("[pool]\nbatch_max = 9\nqueue_capacity = 77"));
     wait_for(&mut client, "pool.batch_max", 9);
     let answer = gateway.logs().wait_for("configuration in force", DEADLINE);
-    assert!(answer.contains("\"applied\":\"pool.batch_max\""), "{answer}");
-    assert!(answer.contains("\"needs_restart\":\"pool.queue_capacity\""), "{answer}");
+    assert!(answer.contains("\"applied\":\"pool.batch_max: 128 -> 9\""), "{answer}");
+    assert!(answer.contains("\"needs_restart\":\"pool.queue_capacity: 16384 -> 77\""), "{answer}");
 }
 
 #[test]
