@@ -3,6 +3,7 @@
 mod commands;
 mod embedded;
 mod info;
+mod refusals;
 mod replies;
 mod shared_pubsub;
 mod transactions;

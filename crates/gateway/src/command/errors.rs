@@ -93,6 +93,9 @@ pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a s
 pub(crate) const SUBSCRIBE_IN_MULTI: &str =
     "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
 
+/// The console's answers are not the upstream's, which executes a transaction.
+pub(crate) const RESPOOL_IN_MULTI: &str = "ERR respool: RESPOOL is not allowed within MULTI";
+
 /// With more names, or none, what `EXEC` replies has not as many items as it says.
 pub(crate) const SUBSCRIBE_MANY_IN_MULTI: &str = "ERR respool: within MULTI, subscriptions change one name at a time";
 

@@ -34,7 +34,7 @@ enum Part {
     Exclusive,
     /// None: the client is a subscriber and may do little else.
     Restricted,
-    /// None: shared subscriptions cannot change in a transaction, which is aborted.
+    /// None: the request cannot be part of the transaction at hand, which is aborted.
     NotInTransaction,
     /// The gateway answers, or the request goes into the queue by itself.
     Gateway,
@@ -46,7 +46,7 @@ enum Way {
     Exclusive(ExclusiveRequest),
     Subscription(SubscriptionRequest),
     /// A request that cannot be part of the transaction at hand; the error that says so.
-    AbortTransaction(&'static str),
+    AbortTransaction(String),
     /// By itself into the queue.
     Shared(Burst),
 }
@@ -63,10 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(tally) = tally {
             tally.began(1);
         }
+        let fails = class == Class::Attack || matches!(way, Way::AbortTransaction(_));
         let mut go_on = self.go(way, &published).await;
         if let Some(tally) = tally {
             let own_error = |reply: &[u8]| reply.starts_with(errors::OWN);
-            let failed = class == Class::Attack || self.link.output().get(from..).is_some_and(own_error);
+            let failed = fails || self.link.output().get(from..).is_some_and(own_error);
             tally.replied(u32::from(!failed));
             tally.failed(u32::from(failed));
         }
@@ -90,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             () if subscribes && !in_transaction => Part::Subscriptions,
             () if self.subscriptions.restrict(protocol) && !rules::may_subscriber(class) => Part::Restricted,
             () if self.subscriptions.restrict(protocol) => Part::Gateway,
-            () if subscribes => Part::NotInTransaction,
+            () if in_transaction && (subscribes || rules::aborts_a_transaction(class)) => Part::NotInTransaction,
             () if self.exclusive.takes(class, protocol) => Part::Exclusive,
             () => Part::Gateway,
         }
@@ -118,11 +119,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     answer_restricted(request, out);
                     Way::Local(NextStep::Answered)
                 }
-                Part::NotInTransaction => Way::AbortTransaction(errors::SUBSCRIBE_IN_MULTI),
+                Part::NotInTransaction => Way::AbortTransaction(rules::why_not_in_transaction(class)),
                 Part::Exclusive => {
                     let in_transaction = exclusive.is_in_transaction();
                     if in_transaction && rules::changes_many_subscriptions(class, request) {
-                        return Way::AbortTransaction(errors::SUBSCRIBE_MANY_IN_MULTI);
+                        return Way::AbortTransaction(errors::SUBSCRIBE_MANY_IN_MULTI.to_owned());
                     }
                     if let Class::Local(local) = class
                         && in_transaction
@@ -168,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let Self { subscriptions, link, state, settings, .. } = self;
                 subscriptions.change(request, link, state.needs.protocol, settings).await
             }
-            Way::AbortTransaction(text) => self.exchange().abort_transaction(text).await,
+            Way::AbortTransaction(text) => self.exchange().abort_transaction(&text).await,
             Way::Shared(burst) => self.run_shared(burst).await,
         }
     }
@@ -222,7 +223,7 @@ fn tally<'c>(way: &Way, class: Class, counts: &'c Counts) -> Option<&'c pool::Ta
     match (way, class) {
         (Way::Shared(_) | Way::Exclusive(_) | Way::Local(NextStep::Unblock(_)), _) => None,
         (Way::Local(NextStep::Info(upstreams)), _) if !upstreams.is_empty() => None,
-        (Way::Local(_), Class::Refused(_) | Class::Attack) => Some(&counts.refused),
+        (Way::Local(_) | Way::AbortTransaction(_), Class::Refused(_) | Class::Attack) => Some(&counts.refused),
         (Way::Local(_) | Way::Subscription(_) | Way::AbortTransaction(_), _) => Some(&counts.here),
     }
 }

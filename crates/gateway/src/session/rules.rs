@@ -25,6 +25,20 @@ pub(super) fn changes_many_subscriptions(class: Class, request: &Request<'_>) ->
     }
 }
 
+/// Whether a request that the gateway does not pass on would leave a gap in a transaction, which is aborted instead.
+pub(super) fn aborts_a_transaction(class: Class) -> bool {
+    matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
+}
+
+/// What the sender of a request is told that cannot be part of its transaction.
+pub(super) fn why_not_in_transaction(class: Class) -> String {
+    match class {
+        Class::Refused(reason) => errors::refused(reason),
+        Class::Local(Local::Respool) => errors::RESPOOL_IN_MULTI.to_owned(),
+        _ => errors::SUBSCRIBE_IN_MULTI.to_owned(),
+    }
+}
+
 pub(super) fn may_precede_login(class: Class) -> bool {
     matches!(class, Class::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset))
 }
