@@ -39,10 +39,11 @@ pub(crate) struct Bounds<'c> {
     /// Requests of a transaction, which is not cut.
     pub(crate) transaction: usize,
     pub(crate) embedded: bool,
-    /// The session has an exclusive connection: a transaction is no block to be kept together here.
+    /// A transaction is no block to be kept together here: the session has an exclusive connection, or a `WATCH` was
+    /// refused.
     pub(crate) lent: bool,
-    /// Every request is looked at by itself: before a login, in a transaction that was refused, or while
-    /// one reply is to be left out.
+    /// Every request is looked at by itself: before a login, in a transaction that was refused, after a `SELECT` that
+    /// failed, or while one reply is to be left out.
     pub(crate) singly: bool,
     /// Bytes of unfinished requests of all sessions together.
     pub(crate) unfinished: usize,

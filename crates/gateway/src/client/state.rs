@@ -1,6 +1,8 @@
 //! What the gateway remembers of a client: the state that Redis would keep for its connection.
 
-use pool::Needs;
+use std::sync::Arc;
+
+use pool::{JobError, Needs};
 use settings::FailedLogins;
 
 /// `CLIENT REPLY`.
@@ -13,13 +15,42 @@ pub(crate) enum Replies {
     SkipNext,
 }
 
-/// Whether what a client sends may run.
+/// Whether a transaction of the client may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Transaction {
     #[default]
     Open,
+    /// A `WATCH` was refused: the next transaction may not run. Holds the hash of that request, unless several were
+    /// refused: the same request with success takes the refusal back.
+    Unwatched(Option<u32>),
     /// A `MULTI` was refused: nothing up to the end of its transaction may run.
     Aborted,
+}
+
+impl Transaction {
+    /// A `WATCH` with this hash was refused.
+    pub(crate) fn watch_refused(&mut self, hash: Option<u32>) {
+        match self {
+            Self::Open => *self = Self::Unwatched(hash),
+            Self::Unwatched(before) if *before == hash => {}
+            Self::Unwatched(before) => *before = None,
+            Self::Aborted => {}
+        }
+    }
+
+    /// A `WATCH` with this hash has taken effect.
+    pub(crate) fn watched(&mut self, hash: u32) {
+        if *self == Self::Unwatched(Some(hash)) {
+            *self = Self::Open;
+        }
+    }
+
+    /// Nothing is to be watched any more.
+    pub(crate) fn unwatched(&mut self) {
+        if matches!(self, Self::Unwatched(_)) {
+            *self = Self::Open;
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -29,25 +60,28 @@ pub(crate) struct ClientState {
     /// As `CLIENT ID` says it.
     pub(crate) id: u64,
     /// `CLIENT SETNAME`; empty for none.
-    pub(crate) name: Vec<u8>,
+    pub(crate) name: Box<[u8]>,
     /// Database and protocol version, which every job of the session needs.
     pub(crate) needs: Needs,
     /// May send commands: has logged in, or nobody has to.
     pub(crate) authenticated: bool,
     /// Who has logged in, if anybody has.
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<Arc<str>>,
     pub(crate) failed_logins: FailedLogins,
     pub(crate) replies: Replies,
     /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
     pub(crate) no_evict: bool,
     pub(crate) transaction: Transaction,
+    /// Why the last `SELECT` failed, if it did: no request may run until one succeeds, as it would run in another
+    /// database.
+    pub(crate) select_failed: Option<Box<JobError>>,
 }
 
 impl ClientState {
     pub(crate) fn new(id: u64, db: u32, authenticated: bool) -> Self {
         Self {
             id,
-            name: Vec::new(),
+            name: Box::default(),
             needs: Needs { db, ..Needs::default() },
             authenticated,
             user: None,
@@ -55,6 +89,7 @@ impl ClientState {
             replies: Replies::On,
             no_evict: false,
             transaction: Transaction::Open,
+            select_failed: None,
         }
     }
 
@@ -67,7 +102,7 @@ impl ClientState {
     /// The client has proved to be `user`.
     pub(crate) fn log_in(&mut self, user: String) {
         self.authenticated = true;
-        self.user = Some(user);
+        self.user = Some(user.into());
     }
 
     /// Whether the reply to the request at hand is left out.
@@ -80,5 +115,28 @@ impl ClientState {
         if self.replies == Replies::SkipNext {
             self.replies = Replies::On;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_watch_is_taken_back_by_the_same_request_alone() {
+        let mut transaction = Transaction::Open;
+        transaction.watch_refused(Some(1));
+        transaction.watched(2);
+        assert_eq!(transaction, Transaction::Unwatched(Some(1)));
+        transaction.watch_refused(Some(1));
+        transaction.watched(1);
+        assert_eq!(transaction, Transaction::Open);
+        transaction.watch_refused(Some(1));
+        transaction.watch_refused(Some(2));
+        transaction.watched(1);
+        transaction.watched(2);
+        assert_eq!(transaction, Transaction::Unwatched(None), "two were refused");
+        transaction.unwatched();
+        assert_eq!(transaction, Transaction::Open);
     }
 }

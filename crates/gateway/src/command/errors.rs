@@ -26,6 +26,11 @@ pub(crate) fn job(error: &JobError, upstream: &str) -> String {
     }
 }
 
+/// For a request that follows a `SELECT` that failed.
+pub(crate) fn after_failed_select(error: &JobError, upstream: &str) -> String {
+    format!("ERR respool: not executed, because the SELECT before it failed: {error} (upstream {upstream})")
+}
+
 /// What cannot be framed; the connection is closed after it.
 pub(crate) fn request(error: &RequestError) -> Vec<u8> {
     match error {
@@ -125,6 +130,9 @@ pub(crate) const EXEC_ARITY: &str =
 
 /// For a request that follows a refused `MULTI`.
 pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because the MULTI before it was refused";
+
+/// For a `MULTI` that follows a refused `WATCH`.
+pub(crate) const AFTER_REFUSED_WATCH: &str = "ERR respool: not executed, because a WATCH before it was refused";
 
 /// `[commands] deny`.
 pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

@@ -39,6 +39,11 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
     }
 
+    /// Whether keys are watched on it.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_watching())
+    }
+
     /// Whether the client does nothing but listen to it.
     pub(crate) fn is_listened_to(&self) -> bool {
         self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor())

@@ -102,6 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.state.needs.db = db;
             }
         }
+        match request.change {
+            Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),
+            Change::Unwatch if head[0] == b'+' => self.state.transaction.unwatched(),
+            _ => {}
+        }
         if go_on {
             self.exclusive.end_if_over();
         }
@@ -120,9 +125,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             Err(failure) => failure,
         };
-        if request.change == Change::Multi {
+        match request.change {
             // What follows must not run outside of the transaction it was meant for.
-            self.state.transaction = Transaction::Aborted;
+            Change::Multi => self.state.transaction = Transaction::Aborted,
+            // Nor a transaction without the keys watched on which it was to depend.
+            Change::Watch => self.state.transaction.watch_refused(Some(request.hash())),
+            _ => {}
         }
         let tally = self.link.published().counts.exclusive(request.reason);
         tally.began(request.counted);

@@ -84,6 +84,11 @@ impl Lending {
         self.multi
     }
 
+    /// Whether keys are watched on it.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watching
+    }
+
     /// Gives the connection back, unless it leads to the wrong upstream or must not serve anybody else.
     pub(crate) fn give_back(self) {
         if self.stale {
@@ -161,31 +166,41 @@ impl Lending {
         self.expected.min(self.errors)
     }
 
-    /// Takes note of a message; whether it answers a request.
-    pub(crate) fn saw(&mut self, message: &[u8], kind: ReplyKind) -> Message {
+    /// Takes note of a message on a connection that speaks `protocol`; whether it answers a request.
+    pub(crate) fn saw(&mut self, message: &[u8], kind: ReplyKind, protocol: Protocol) -> Message {
         if self.monitor {
             // Nothing tells a reply from what is monitored: requests count as answered by whatever comes.
             self.expected = 0;
             return Message::Push;
         }
         self.stale |= kind == ReplyKind::Error && message.starts_with(b"-READONLY");
-        let mut message_is = Message::Reply;
-        let may_confirm = kind == ReplyKind::Push || message.starts_with(b"*");
-        if may_confirm && let Some(subject) = subject(message) {
-            let own = kind == ReplyKind::Push || self.is_subscribed();
-            if own && (subject == b"message" || subject == b"pmessage" || subject == b"smessage") {
-                return Message::Push;
-            }
-            if subject.ends_with(b"subscribe") && (kind == ReplyKind::Push || self.confirming) {
-                self.confirm(message);
-                message_is = Message::Confirmation;
-            } else if kind == ReplyKind::Push {
-                return Message::Push;
-            }
+        let message_is = self.what_is(message, kind, protocol);
+        if message_is != Message::Push {
+            // An error stands for all the confirmations that a request would have had.
+            let is_all = kind == ReplyKind::Error && self.confirming;
+            self.expected = if is_all { 0 } else { self.expected.saturating_sub(1) };
         }
-        // An error stands for all the confirmations that a request would have had.
-        self.expected = if kind == ReplyKind::Error && self.confirming { 0 } else { self.expected.saturating_sub(1) };
         message_is
+    }
+
+    /// RESP3 marks what is pushed. In RESP2 it is an array: a subscriber gets no other but the answer to its `PING`, and
+    /// nobody else is pushed anything. Confirmations are pushed too.
+    fn what_is(&mut self, message: &[u8], kind: ReplyKind, protocol: Protocol) -> Message {
+        let is_pushed = match protocol {
+            Protocol::Resp3 => kind == ReplyKind::Push,
+            Protocol::Resp2 => message.starts_with(b"*") && (self.is_subscribed() || self.confirming),
+        };
+        if !is_pushed {
+            return Message::Reply;
+        }
+        match subject(message) {
+            Some(b"pong") if protocol == Protocol::Resp2 => Message::Reply,
+            Some(subject) if subject.ends_with(b"subscribe") => {
+                self.confirm(message);
+                if self.confirming { Message::Confirmation } else { Message::Push }
+            }
+            _ => Message::Push,
+        }
     }
 
     fn confirm(&mut self, message: &[u8]) {

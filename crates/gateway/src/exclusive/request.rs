@@ -1,7 +1,10 @@
 //! A request on its way to an exclusive connection: what goes out for it, how many replies that gets, and
 //! what it changes. Made by the session from the client's request, executed by `exchange`.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use pool::Burst;
 use resp::{Request, parse_integer, write_request};
@@ -79,6 +82,13 @@ impl ExclusiveRequest {
         }
     }
 
+    /// Has the upstream watch nothing any more, which the client has not asked for.
+    pub(crate) fn unwatch() -> Self {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["UNWATCH"]);
+        Self { change: Change::Unwatch, ..Self::simple(requests, 1) }
+    }
+
     /// Requests that were gathered, with a reply to each.
     pub(crate) fn burst(burst: Burst) -> Self {
         let due = burst.replies_due;
@@ -105,6 +115,13 @@ impl ExclusiveRequest {
             (None, Change::None | Change::EndMulti) => None,
             (None, change) => Some(Noted::Change(change)),
         }
+    }
+
+    /// By which the same request is known again. Half of a hash is enough, as only its sender could be taken in by it.
+    pub(super) fn hash(&self) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        self.requests.hash(&mut hasher);
+        (hasher.finish() >> 32) as u32
     }
 
     /// It may stay in the upstream for as long as it says.

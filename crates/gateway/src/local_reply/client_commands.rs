@@ -71,7 +71,7 @@ fn is(request: &Request<'_>, at: usize, word: &str) -> bool {
 
 fn set_name(name: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
     if is_name(name) {
-        requester.state.name = name.to_vec();
+        requester.state.name = name.into();
         requester.entry.renamed(name);
         write_simple(out, "OK");
     } else {

@@ -24,7 +24,7 @@ impl Requester<'_> {
     /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
     pub(crate) fn is_admin(&self) -> bool {
         match &self.state.user {
-            Some(user) => self.settings.admins.contains(user),
+            Some(user) => self.settings.admins.iter().any(|admin| **admin == **user),
             None => !self.settings.users.are_required() && self.entry.address().is_local(),
         }
     }

@@ -45,7 +45,10 @@ pub(crate) fn answer(
         Local::DiscardWithoutMulti if len != 1 => write_error(out, &errors::wrong_arity("discard")),
         Local::DiscardWithoutMulti => write_error(out, "ERR DISCARD without MULTI"),
         Local::Unwatch if len != 1 => write_error(out, &errors::wrong_arity("unwatch")),
-        Local::Unwatch => write_simple(out, "OK"),
+        Local::Unwatch => {
+            requester.state.transaction.unwatched();
+            write_simple(out, "OK");
+        }
         Local::Unsubscribe => unsubscribe(request, protocol, out),
         Local::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
         Local::Info => return NextStep::Info(info::upstreams_part(request)),
@@ -178,7 +181,7 @@ pub(crate) fn greet(hello: Hello, facts: &Facts, requester: &mut Requester<'_>, 
     }
     if let Some(name) = hello.name {
         requester.entry.renamed(&name);
-        requester.state.name = name;
+        requester.state.name = name.into();
     }
     match facts.hello(protocol, requester.state.id) {
         Some(reply) => out.extend_from_slice(&reply),

@@ -51,7 +51,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Details {
     pub(crate) name: Vec<u8>,
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<Arc<str>>,
     /// Why it borrows an exclusive connection, if it does.
     pub(crate) exclusive: Option<Reason>,
     pub(crate) db: u32,

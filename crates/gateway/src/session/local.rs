@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool::Burst;
+use pool::{Burst, JobError};
 use resp::{Protocol, write_error, write_simple};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,9 +26,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match self.caller.call(burst).await.failure {
             None => {
                 self.state.needs.db = db;
+                self.state.select_failed = None;
                 write_simple(self.link.output(), "OK");
             }
-            Some(failure) => write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream)),
+            Some(failure) => {
+                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                // The upstream's own refusal leaves the client where it was.
+                if !matches!(failure, JobError::StateRefused(_)) {
+                    self.state.select_failed = Some(Box::new(failure));
+                }
+            }
         }
         true
     }

@@ -47,6 +47,8 @@ enum Way {
     Subscription(SubscriptionRequest),
     /// A request that cannot be part of the transaction at hand; the error that says so.
     AbortTransaction(String),
+    /// Answered; what the transaction at its end had watched is to be watched no more.
+    Unwatch,
     /// By itself into the queue.
     Shared(Burst),
 }
@@ -106,9 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
                 return Way::Local(if class == Class::Attack { NextStep::Close } else { NextStep::Answered });
             }
-            if requester.state.transaction == Transaction::Aborted && !rules::may_follow_refused_multi(class) {
-                rules::answer_aborted(class, &mut requester, out);
-                return Way::Local(NextStep::Answered);
+            let was_aborted = requester.state.transaction == Transaction::Aborted;
+            if rules::withhold(class, request, &mut requester, out) {
+                let is_over = was_aborted && requester.state.transaction == Transaction::Open;
+                let forgets = is_over && exclusive.is_watching();
+                return if forgets { Way::Unwatch } else { Way::Local(NextStep::Answered) };
             }
             match part {
                 Part::Subscriptions => match SubscriptionRequest::of(request) {
@@ -170,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 subscriptions.change(request, link, state.needs.protocol, settings).await
             }
             Way::AbortTransaction(text) => self.exchange().abort_transaction(&text).await,
+            Way::Unwatch => self.exchange().run(ExclusiveRequest::unwatch()).await,
             Way::Shared(burst) => self.run_shared(burst).await,
         }
     }
@@ -224,7 +229,7 @@ fn tally<'c>(way: &Way, class: Class, counts: &'c Counts) -> Option<&'c pool::Ta
         (Way::Shared(_) | Way::Exclusive(_) | Way::Local(NextStep::Unblock(_)), _) => None,
         (Way::Local(NextStep::Info(upstreams)), _) if !upstreams.is_empty() => None,
         (Way::Local(_) | Way::AbortTransaction(_), Class::Refused(_) | Class::Attack) => Some(&counts.refused),
-        (Way::Local(_) | Way::Subscription(_) | Way::AbortTransaction(_), _) => Some(&counts.here),
+        (Way::Local(_) | Way::Subscription(_) | Way::AbortTransaction(_) | Way::Unwatch, _) => Some(&counts.here),
     }
 }
 
@@ -238,6 +243,7 @@ fn answer(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, ou
             Way::Local(NextStep::Answered)
         }
         Class::Refused(reason) => {
+            rules::note_refusal(request, requester.state);
             write_error(out, &errors::refused(reason));
             Way::Local(NextStep::Answered)
         }

@@ -3,7 +3,7 @@
 use resp::{Request, write_error, write_simple};
 
 use crate::{
-    client::state::Transaction,
+    client::state::{ClientState, Transaction},
     command::{
         class::{Class, Local, Reason},
         errors,
@@ -48,21 +48,59 @@ pub(super) fn may_subscriber(class: Class) -> bool {
     matches!(class, Class::Local(Local::Quit | Local::Reset) | Class::Attack)
 }
 
-pub(super) fn may_follow_refused_multi(class: Class) -> bool {
-    matches!(class, Class::Local(Local::Quit | Local::Reset) | Class::Attack)
+/// Takes note of a request that was refused and on which the client's next ones may rely.
+pub(super) fn note_refusal(request: &Request<'_>, state: &mut ClientState) {
+    let name = request.arg(0).unwrap_or_default();
+    if name.eq_ignore_ascii_case(b"MULTI") {
+        state.transaction = Transaction::Aborted;
+    } else if name.eq_ignore_ascii_case(b"WATCH") {
+        state.transaction.watch_refused(None);
+    }
 }
 
-/// Answers within a transaction that was refused at its `MULTI`.
-pub(super) fn answer_aborted(class: Class, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
-    match class {
-        Class::Exec => {
-            requester.state.transaction = Transaction::Open;
-            write_error(out, errors::EXEC_ABORT);
+/// Answers a request that may not run, because it relies on one that was refused; false if it may.
+pub(super) fn withhold(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) -> bool {
+    let Requester { state, settings, .. } = requester;
+    if matches!(class, Class::Local(Local::Quit | Local::Reset) | Class::Attack) {
+        return false;
+    }
+    let from = out.len();
+    match (state.transaction, &state.select_failed) {
+        (Transaction::Aborted, _) => answer_aborted(request, state, out),
+        (Transaction::Unwatched(_), _) if class == Class::Multi => {
+            state.transaction = Transaction::Aborted;
+            write_error(out, errors::AFTER_REFUSED_WATCH);
         }
-        Class::Local(Local::DiscardWithoutMulti) => {
-            requester.state.transaction = Transaction::Open;
-            write_simple(out, "OK");
+        (_, Some(failure)) if !is_answered_anywhere(class) => {
+            write_error(out, &errors::after_failed_select(failure, &settings.upstream));
+            note_refusal(request, state);
         }
+        (Transaction::Open | Transaction::Unwatched(_), _) => return false,
+    }
+    if state.is_muted() {
+        out.truncate(from);
+    }
+    true
+}
+
+/// Whether a request means the same in any database.
+fn is_answered_anywhere(class: Class) -> bool {
+    matches!(class, Class::Local(_) | Class::Refused(_))
+}
+
+/// Answers within a transaction that was refused at its `MULTI`. Goes by names, as its end may be denied.
+fn answer_aborted(request: &Request<'_>, state: &mut ClientState, out: &mut Vec<u8>) {
+    let name = request.arg(0).unwrap_or_default();
+    let (is_exec, is_whole) = (name.eq_ignore_ascii_case(b"EXEC"), request.len() == 1);
+    let is_discard = name.eq_ignore_ascii_case(b"DISCARD");
+    if is_exec || (is_discard && is_whole) {
+        state.transaction = Transaction::Open;
+    }
+    match (is_exec, is_discard) {
+        (true, _) if is_whole => write_error(out, errors::EXEC_ABORT),
+        (true, _) => write_error(out, errors::EXEC_ARITY),
+        (_, true) if is_whole => write_simple(out, "OK"),
+        (_, true) => write_error(out, &errors::wrong_arity("discard")),
         _ => write_error(out, errors::AFTER_REFUSED_MULTI),
     }
 }

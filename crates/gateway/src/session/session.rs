@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The client has proved to be `user` before it has said a word.
     pub(super) fn log_in(&mut self, user: String) {
-        self.link.entry().update(|details| details.user = Some(user.clone()));
+        self.link.entry().update(|details| details.user = Some(user.as_str().into()));
         self.link.set_limits(self.settings.limits);
         self.state.log_in(user);
     }
@@ -145,10 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             bytes: settings.batch_bytes_max,
             transaction: settings.batch_max,
             embedded: settings.embedded,
-            lent: self.exclusive.is_lent(),
+            lent: self.exclusive.is_lent() || matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: !self.state.authenticated
                 || self.subscriptions.restrict(self.state.needs.protocol)
                 || self.state.transaction == Transaction::Aborted
+                || self.state.select_failed.is_some()
                 || self.state.replies == Replies::SkipNext,
             unfinished: settings.input_bytes_max,
             denied: &settings.denied,
