@@ -3,6 +3,7 @@
 mod commands;
 mod embedded;
 mod info;
+mod pushes;
 mod refusals;
 mod replies;
 mod shared_pubsub;

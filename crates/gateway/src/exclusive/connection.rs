@@ -94,13 +94,18 @@ impl ExclusiveConnection {
 
     /// Appends what comes without having been asked for to `out`, as far as it is there; an error when the
     /// connection is lost.
-    pub(crate) fn poll_pushes(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_pushes(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol: Protocol,
+        out: &mut Vec<u8>,
+    ) -> Poll<io::Result<()>> {
         let Some(lending) = &mut self.lending else { return Poll::Pending };
         let before = out.len();
         while out.len() < PUSHES_BYTES {
             let at = out.len();
             match lending.lent.poll_message(cx, out) {
-                Poll::Ready(Ok(kind)) => drop(lending.saw(&out[at..], kind)),
+                Poll::Ready(Ok(kind)) => drop(lending.saw(&out[at..], kind, protocol)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }

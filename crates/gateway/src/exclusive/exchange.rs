@@ -241,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             out.truncate(at);
             return Err(Broken::closing(lending.missing()));
         }
-        let seen = lending.saw(&out[at..], kind);
+        let seen = lending.saw(&out[at..], kind, self.state.needs.protocol);
         if seen == Message::Push {
             return Ok(());
         }

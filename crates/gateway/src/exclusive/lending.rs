@@ -187,8 +187,8 @@ impl Lending {
     /// nobody else is pushed anything. Confirmations are pushed too.
     fn what_is(&mut self, message: &[u8], kind: ReplyKind, protocol: Protocol) -> Message {
         let is_pushed = match protocol {
-            Protocol::Resp3 => kind == ReplyKind::Push,
-            Protocol::Resp2 => message.starts_with(b"*") && (self.is_subscribed() || self.confirming),
+            Protocol::Resp2 if self.is_subscribed() || self.confirming => message.starts_with(b"*"),
+            Protocol::Resp2 | Protocol::Resp3 => kind == ReplyKind::Push,
         };
         if !is_pushed {
             return Message::Reply;
