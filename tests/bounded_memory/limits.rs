@@ -92,6 +92,74 @@ fn unfinished_requests_beyond_the_bound_are_refused_and_finished_ones_are_not() 
     assert_eq!(client.read_reply(), b"+OK\r\n");
 }
 
+/// The beginning of a `DEL` of empty keys, all of it if there are a million.
+fn million_arguments(there: usize) -> Vec<u8> {
+    [&b"*1000000\r\n$3\r\nDEL\r\n"[..], &b"$0\r\n\r\n".repeat(there - 1)].concat()
+}
+
+#[test]
+fn the_memory_of_a_request_of_a_million_arguments_is_given_back() {
+    const CLIENTS: usize = 16;
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "");
+    let request = million_arguments(1_000_000);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send_raw(&request);
+        assert_eq!(client.read_reply(), b":0\r\n");
+        // Of the next request only the first byte is there.
+        client.send_raw(b"*");
+    }
+    let held = gateway.process().rss_bytes();
+    assert!(held < 100 << 20, "{held} bytes for {CLIENTS} clients that ask for nothing");
+    for client in &mut clients {
+        client.send_raw(b"1\r\n$4\r\nPING\r\n");
+        assert_eq!(client.read_reply(), b"+PONG\r\n");
+    }
+}
+
+#[test]
+fn what_is_kept_of_each_argument_counts_as_unfinished() {
+    let redis = Redis::start(&[]);
+    // The bytes of three such requests fit twice; where their arguments are takes as much again, and more.
+    let gateway = gateway_with(&redis, "[clients]\ninput_bytes_max = 33554432");
+    let beginning = million_arguments(900_000);
+    let mut clients: Vec<Client> = (0..3).map(|_| gateway.client()).collect();
+    clients.iter_mut().for_each(|client| drop(client.try_send_raw(&beginning)));
+    let refusal = wait("one of them to be refused", || {
+        clients.iter_mut().find_map(|client| {
+            client.read_timeout(Duration::from_millis(50));
+            match client.try_read_reply() {
+                Ok(Some(reply)) => Some(reply),
+                // Closed while it sent.
+                Ok(None) => Some(Vec::new()),
+                Err(error) => (error.kind() == std::io::ErrorKind::ConnectionReset).then(Vec::new),
+            }
+        })
+    });
+    assert!(refusal.is_empty() || String::from_utf8_lossy(&refusal).contains("input_bytes_max"));
+}
+
+#[test]
+fn a_request_of_nearly_all_that_may_be_unfinished_leaves_half_to_the_others() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_with(&redis, "[clients]\ninput_bytes_max = 4194304");
+    let set = |bytes: usize| format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n").into_bytes();
+    let (mut greedy, mut modest) = (gateway.client(), gateway.client());
+    greedy.send_raw(&set(4_400_000));
+    // More than the bound and what is free together would be refused; this is taken.
+    greedy.send_raw(&vec![b'x'; 4_100_000]);
+    for _ in 0..5 {
+        modest.send_raw(&set(1_500_000));
+        modest.send_raw(&vec![b'y'; 1_500_000]);
+        modest.send_raw(b"\r\n");
+        assert_eq!(modest.read_reply(), b"+OK\r\n");
+    }
+    greedy.send_raw(&vec![b'x'; 300_000]);
+    greedy.send_raw(b"\r\n");
+    assert_eq!(greedy.read_reply(), b"+OK\r\n");
+}
+
 #[test]
 fn replies_larger_than_the_bound_are_an_error_and_the_next_reply_is_right() {
     let redis = Redis::start(&[]);

@@ -40,8 +40,9 @@ mod time;
 mod upstream;
 mod worker;
 
-pub use bounds::budget::{Budget, Share};
+pub use bounds::budget::Budget;
 pub use bounds::reply_memory::REPLY_FREE_BYTES;
+pub use bounds::share::Share;
 pub use caller::Caller;
 pub use error::{JobError, Sent};
 pub use exclusive::lent::Lent;

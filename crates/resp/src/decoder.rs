@@ -1,33 +1,18 @@
 //! Framing of requests. Resumable: what was seen once is not looked at again, and no tree is built;
 //! arguments are spans of the caller's buffer. The rules are those of Redis's `networking.c`.
 
+use std::ops::Range;
+
 use memchr::memchr2;
 
 use crate::number::{parse_integer, short_length};
-use crate::{Request, RequestError, RequestLimits, inline::split_inline, request::Span};
+use crate::{Decoded, Request, RequestError, RequestLimits, inline::split_inline, request::Span};
 
 /// Redis's `PROTO_INLINE_MAX_SIZE`: the longest inline request, count line or length line, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// What [`RequestDecoder::decode`] found at the beginning of the buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decoded {
-    /// No whole request yet; at least `missing` further bytes are needed.
-    Incomplete {
-        /// A lower bound, so that a reader can make room for a large argument at once.
-        missing: usize,
-    },
-    /// A request of `len` bytes; see [`RequestDecoder::request`].
-    Request {
-        /// Bytes from the beginning of the buffer.
-        len: usize,
-    },
-    /// `len` bytes that ask for nothing (an empty line, `*0`), which get no reply.
-    Nothing {
-        /// Bytes from the beginning of the buffer.
-        len: usize,
-    },
-}
+/// Arguments, and bytes of an inline request, whose memory is kept from one request to the next.
+const KEPT: (usize, usize) = (128, 1024);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -65,7 +50,7 @@ impl RequestDecoder {
     /// A decoder at the beginning of a stream.
     pub fn new(limits: RequestLimits) -> Self {
         Self {
-            limits,
+            limits: limits.within_reach(),
             state: State::Start,
             at: 0,
             searched: 0,
@@ -78,7 +63,25 @@ impl RequestDecoder {
 
     /// Changes the limits, from the next length that is read on.
     pub fn set_limits(&mut self, limits: RequestLimits) {
-        self.limits = limits;
+        self.limits = limits.within_reach();
+    }
+
+    /// Bytes of memory that it holds for the request at hand and the last one.
+    pub fn held_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>() + self.inline.capacity()
+    }
+
+    /// Gives back the memory that few requests need. The last request is forgotten; one that has been begun is not.
+    pub fn shrink(&mut self) {
+        if self.state == State::Start {
+            self.spans.clear();
+        }
+        if self.spans.capacity() > KEPT.0.max(4 * self.spans.len()) {
+            self.spans.shrink_to(KEPT.0.max(2 * self.spans.len()));
+        }
+        if self.inline.capacity() > KEPT.1 {
+            self.inline = Vec::new();
+        }
     }
 
     /// A decoder with the same limits at the beginning of a request.
@@ -150,7 +153,7 @@ impl RequestDecoder {
             if !fits || buffer.get(end..end + 2)? != b"\r\n" {
                 return None;
             }
-            self.spans.push(Span { start, end });
+            self.spans.push(Span::new(start, end));
             at = end + 2;
         }
         self.at = at;
@@ -179,12 +182,12 @@ impl RequestDecoder {
 
     /// The line that begins at `at`, without its end, which is stepped over. Redis looks for CR only, as in a
     /// C string: it takes whatever byte follows for the LF, and finds nothing behind a NUL.
-    fn line(&mut self, buffer: &[u8], too_long: RequestError) -> Result<Option<Span>, RequestError> {
+    fn line(&mut self, buffer: &[u8], too_long: RequestError) -> Result<Option<Range<usize>>, RequestError> {
         let from = self.searched.max(self.at);
         let end = memchr2(b'\r', 0, &buffer[from..]).map_or(buffer.len(), |found| from + found);
         match buffer.get(end) {
             Some(b'\r') if end + 1 < buffer.len() => {
-                let line = Span { start: self.at, end };
+                let line = self.at..end;
                 self.canonical &= buffer[line.end + 1] == b'\n';
                 self.at = line.end + 2;
                 self.searched = self.at;
@@ -229,7 +232,7 @@ impl RequestDecoder {
                         return Ok(Decoded::Incomplete { missing: end + 2 - buffer.len() });
                     }
                     self.canonical &= buffer[end..end + 2] == *b"\r\n";
-                    self.spans.push(Span { start: self.at, end });
+                    self.spans.push(Span::new(self.at, end));
                     self.at = end + 2;
                     self.searched = self.at;
                     self.state = State::Length { left: left - 1 };
@@ -272,7 +275,7 @@ impl RequestDecoder {
             return Ok(Decoded::Nothing { len: end + 1 });
         }
         let mut start = 0;
-        self.spans.extend(ends.iter().map(|end| Span { start: std::mem::replace(&mut start, *end), end: *end }));
+        self.spans.extend(ends.iter().map(|end| Span::new(std::mem::replace(&mut start, *end), *end)));
         self.at = end + 1;
         Ok(Decoded::Request { len: end + 1 })
     }
@@ -352,22 +355,20 @@ mod tests {
     }
 
     #[test]
-    fn only_canonical_framing_is_passed_on_raw() {
-        for (input, raw) in [
-            (&b"*1\r\n$4\r\nPING\r\n"[..], true),
-            (b"*1\rX$4\r\nPING\r\n", false),
-            (b"*1\r\n$4\r\nPINGxx", false),
-            (b"PING\r\n", false),
+    fn the_memory_of_a_request_of_many_arguments_is_given_back() {
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        for many in [
+            [&b"*100000\r\n"[..], &b"$0\r\n\r\n".repeat(100_000)].concat(),
+            [&b"x ".repeat(30_000)[..], b"\n"].concat(),
         ] {
-            let mut decoder = RequestDecoder::new(RequestLimits::default());
-            // A request before it must not leave its mark.
-            assert!(matches!(decoder.decode(b"GET a\n"), Ok(Decoded::Request { len: 6 })));
-            assert_eq!(decoder.decode(input), Ok(Decoded::Request { len: input.len() }), "{input:?}");
-            let request = decoder.request(input);
-            assert_eq!(request.raw().is_some(), raw, "{input:?}");
-            let mut out = Vec::new();
-            request.write(&mut out);
-            assert_eq!(out, b"*1\r\n$4\r\nPING\r\n");
+            let (head, small) = (many.len() - 1, b"*1\r\n$4\r\nPING\r\n");
+            assert!(matches!(decoder.decode(&many[..head]), Ok(Decoded::Incomplete { .. })));
+            decoder.shrink();
+            assert_eq!(decoder.decode(&many), Ok(Decoded::Request { len: many.len() }));
+            assert!(decoder.held_bytes() >= 8 * decoder.request(&many).len());
+            decoder.shrink();
+            assert!(decoder.held_bytes() <= 2 * 1024, "{}", decoder.held_bytes());
+            assert_eq!(decoder.decode(small), Ok(Decoded::Request { len: small.len() }));
         }
     }
 

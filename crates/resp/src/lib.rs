@@ -15,6 +15,7 @@
 //! assert_eq!(request.arg(1), Some(&b"k"[..]));
 //! ```
 
+mod decoded;
 mod decoder;
 mod encode;
 mod error;
@@ -25,7 +26,8 @@ mod reply;
 mod request;
 mod value;
 
-pub use decoder::{Decoded, RequestDecoder};
+pub use decoded::Decoded;
+pub use decoder::RequestDecoder;
 pub use encode::{
     Protocol, write_array, write_bulk, write_error, write_integer, write_map, write_null, write_push, write_request,
     write_simple, write_text,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::write_request;
+use crate::{write_array, write_bulk};
 
 /// What one request may cost. See [`RequestDecoder`](crate::RequestDecoder).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +23,34 @@ impl Default for RequestLimits {
     }
 }
 
-/// Where an argument is.
+impl RequestLimits {
+    /// The same for requests in which every offset has a place in a [`Span`].
+    pub(crate) fn within_reach(self) -> Self {
+        Self { request_bytes_max: self.request_bytes_max.min(Span::END_MAX), ..self }
+    }
+}
+
+/// Where an argument is. In 8 bytes, because an argument may be empty and a request have a million of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The largest offset that there is.
+    pub(crate) const END_MAX: usize = u32::MAX as usize;
+
+    /// From `start` to `end`, which is [`END_MAX`](Self::END_MAX) at most.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && end <= Self::END_MAX, "a request is no larger");
+        #[allow(clippy::cast_possible_truncation, reason = "a request is no larger")]
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, data: &[u8]) -> &[u8] {
+        &data[self.start as usize..self.end as usize]
+    }
 }
 
 /// One request: its arguments, borrowed from the buffer it came in.
@@ -66,13 +89,13 @@ impl<'d> Request<'d> {
 
     /// The argument at `index`; 0 is the command's name.
     pub fn arg(&self, index: usize) -> Option<&'d [u8]> {
-        self.spans.get(index).map(|span| &self.data[span.start..span.end])
+        self.spans.get(index).map(|span| span.of(self.data))
     }
 
     /// All arguments in order, the command's name first.
     pub fn args(&self) -> impl ExactSizeIterator<Item = &'d [u8]> + use<'d> {
         let data = self.data;
-        self.spans.iter().map(move |span| &data[span.start..span.end])
+        self.spans.iter().map(move |span| span.of(data))
     }
 
     /// The client's own bytes where they are an array in canonical framing; otherwise (inline
@@ -86,8 +109,8 @@ impl<'d> Request<'d> {
         match self.raw() {
             Some(raw) => out.extend_from_slice(raw),
             None => {
-                let args: Vec<&[u8]> = self.args().collect();
-                write_request(out, &args);
+                write_array(out, self.len());
+                self.args().for_each(|arg| write_bulk(out, arg));
             }
         }
     }
@@ -106,6 +129,26 @@ mod tests {
         }
         let long = [&b"DEL a\0\n"[..], &[b'a'; 64 * 1024]].concat();
         assert_eq!(decode(&long), Err(RequestError::InlineTooLong));
+    }
+
+    #[test]
+    fn only_canonical_framing_is_passed_on_raw() {
+        for (input, raw) in [
+            (&b"*1\r\n$4\r\nPING\r\n"[..], true),
+            (b"*1\rX$4\r\nPING\r\n", false),
+            (b"*1\r\n$4\r\nPINGxx", false),
+            (b"PING\r\n", false),
+        ] {
+            let mut decoder = RequestDecoder::new(RequestLimits::default());
+            // A request before it must not leave its mark.
+            assert!(matches!(decoder.decode(b"GET a\n"), Ok(Decoded::Request { len: 6 })));
+            assert_eq!(decoder.decode(input), Ok(Decoded::Request { len: input.len() }), "{input:?}");
+            let request = decoder.request(input);
+            assert_eq!(request.raw().is_some(), raw, "{input:?}");
+            let mut out = Vec::new();
+            request.write(&mut out);
+            assert_eq!(out, b"*1\r\n$4\r\nPING\r\n");
+        }
     }
 
     #[test]

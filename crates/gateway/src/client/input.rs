@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::client::gather::{Bounds, Stop, gather};
 
-/// Bytes of one read, and of unfinished input that no budget counts.
+/// Bytes of one read, and of what is held of unfinished input that no budget counts.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Bytes of a begun request that are moved to where the rest is read.
@@ -36,8 +36,11 @@ pub(crate) struct Input {
     pending: BytesMut,
     /// Bytes known to be missing of the first request in `pending`.
     missing: usize,
+    /// Bytes in front of `pending` that are dealt with and still take memory.
+    spent: u32,
     budget: Arc<Budget>,
-    share: Option<Share>,
+    /// Boxed, since few sessions have one.
+    share: Option<Box<Share>>,
     /// The client sends no more; what is kept is still to be dealt with.
     ended: bool,
 }
@@ -45,7 +48,7 @@ pub(crate) struct Input {
 impl Input {
     pub(crate) fn new(limits: RequestLimits, budget: Arc<Budget>) -> Self {
         let decoder = RequestDecoder::new(limits);
-        Self { decoder, pending: BytesMut::new(), missing: 0, budget, share: None, ended: false }
+        Self { decoder, pending: BytesMut::new(), missing: 0, spent: 0, budget, share: None, ended: false }
     }
 
     /// Requests have other bounds than before.
@@ -98,6 +101,7 @@ impl Input {
             if begun > 0 {
                 self.advance(begun);
             }
+            self.decoder.shrink();
             let kept = self.keep(&scratch[used..bytes], bounds.unfinished);
             Poll::Ready(Ok(if kept { stop } else { Stop::OutOfMemory }))
         })
@@ -141,7 +145,7 @@ impl Input {
     where
         S: AsyncRead + Unpin,
     {
-        SCRATCH.with_borrow_mut(|scratch| {
+        let ended = SCRATCH.with_borrow_mut(|scratch| {
             while !self.ended
                 && self.pending.len() < settings.backlog_bytes_max
                 && self.charge(self.pending.len() + READ_BYTES, settings.input_bytes_max)
@@ -152,7 +156,10 @@ impl Input {
                 self.pending.extend_from_slice(buffer.filled());
             }
             if self.ended { Poll::Ready(()) } else { Poll::Pending }
-        })
+        });
+        // What was counted for a read is given back if nothing came.
+        self.charge(self.pending.len(), settings.input_bytes_max);
+        ended
     }
 
     /// Gathers from what is kept, without reading.
@@ -160,7 +167,10 @@ impl Input {
         let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, bounds);
         self.missing = missing;
         self.advance(used);
-        stop
+        self.decoder.shrink();
+        let counted = self.charge(self.pending.len(), bounds.unfinished);
+        // What is whole is taken off soon; only what stays is refused.
+        if stop == Stop::Incomplete && !counted { Stop::OutOfMemory } else { stop }
     }
 
     /// Hands the request at which gathering stopped to `answer` and takes it off the input.
@@ -177,9 +187,16 @@ impl Input {
 
     fn advance(&mut self, used: usize) {
         self.pending.advance(used);
+        self.spent = self.spent.saturating_add(u32::try_from(used).unwrap_or(u32::MAX));
         if self.pending.is_empty() {
             self.pending = BytesMut::new();
+            self.spent = 0;
+            self.decoder.shrink();
             self.share = None;
+        } else if self.spent as usize >= self.pending.len().max(READ_BYTES) {
+            // The memory of a large request does not stay for the beginning of a small one.
+            self.pending = BytesMut::from(&self.pending[..]);
+            self.spent = 0;
         }
     }
 
@@ -188,13 +205,21 @@ impl Input {
         self.charge(self.pending.len(), max)
     }
 
-    /// Counts what is held beyond the first read; false when all sessions together would hold more than `max`.
+    /// Counts `bytes`, and what the decoder holds, beyond the first read; false when all sessions together would hold
+    /// more than `max`.
     fn charge(&mut self, bytes: usize, max: usize) -> bool {
-        let Some(beyond) = bytes.checked_sub(2 * READ_BYTES).filter(|beyond| *beyond > 0) else { return true };
+        let beyond = (bytes + self.decoder.held_bytes()).saturating_sub(READ_BYTES);
         match &mut self.share {
-            Some(share) => share.grow(beyond, max),
+            _ if beyond == 0 => {
+                self.share = None;
+                true
+            }
+            Some(share) => {
+                share.shrink(beyond);
+                share.grow(beyond, max)
+            }
             none => {
-                *none = self.budget.try_take(beyond, max);
+                *none = self.budget.try_take(beyond, max).map(Box::new);
                 none.is_some()
             }
         }

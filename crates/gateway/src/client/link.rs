@@ -44,7 +44,7 @@ pub(crate) struct Link<S> {
     /// Replies that are not written yet.
     output: Vec<u8>,
     /// What the replies have of the memory for replies.
-    share: Option<Share>,
+    share: Option<Box<Share>>,
     /// The memory for replies of all clients.
     reply_memory: Arc<Budget>,
     presence: Presence,
@@ -86,7 +86,7 @@ impl<S> Link<S> {
 
     /// Has replies counted by `share` until it is replaced.
     pub(crate) fn count_replies_by(&mut self, share: Option<Share>) {
-        self.share = share;
+        self.share = share.map(Box::new);
     }
 
     /// The memory for replies of all clients.
@@ -191,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     async fn write(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) -> io::Result<()> {
-        let (mut written, mut share): (usize, Option<Share>) = (0, None);
+        let (mut written, mut share): (usize, Option<Box<Share>>) = (0, None);
         let mut deadline = None;
         poll_fn(|cx| {
             loop {
@@ -213,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         share.get_or_insert_with(|| {
-                            let counted = self.share.as_ref().map_or(0, Share::bytes);
-                            self.reply_memory.charge(self.output.capacity().saturating_sub(counted))
+                            let counted = self.share.as_ref().map_or(0, |share| share.bytes());
+                            Box::new(self.reply_memory.charge(self.output.capacity().saturating_sub(counted)))
                         });
                         if self.presence.poll_asked(cx) == Asked::Kill || is_overrun() {
                             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

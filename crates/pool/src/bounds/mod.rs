@@ -2,3 +2,4 @@
 
 pub(crate) mod budget;
 pub(crate) mod reply_memory;
+pub(crate) mod share;

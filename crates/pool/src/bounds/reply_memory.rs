@@ -14,7 +14,10 @@ use std::{
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    bounds::budget::{Budget, Share},
+    bounds::{
+        budget::Budget,
+        share::{Own, Share},
+    },
     error::JobError,
     settings::settings::Settings,
 };
@@ -67,7 +70,7 @@ impl Room {
         let held = held.get_or_insert_with(|| self.budget.charge(0));
         match held.grow(wanted, self.all_max) {
             true => Ok(()),
-            false => Err(Short { own: held.bytes(), more: wanted - held.bytes() }),
+            false => Err(Short { own: held.own(), more: wanted - held.bytes() }),
         }
     }
 }
@@ -75,7 +78,7 @@ impl Room {
 /// How many bytes a job has a share of, and how many it lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Short {
-    own: usize,
+    own: Own,
     more: usize,
 }
 

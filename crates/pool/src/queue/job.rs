@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 
 use crate::{
-    bounds::budget::Share,
+    bounds::share::Share,
     error::{JobError, Sent},
     queue::ticket::Ticket,
     stats::class::BurstClass,

@@ -14,8 +14,8 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     bounds::{
-        budget::Share,
         reply_memory::{Room, Short},
+        share::Share,
     },
     error::{JobError, Sent},
     queue::job::{Burst, Job},
