@@ -18,6 +18,9 @@ const TLS_CLIENT_BYTES: usize = 10 * 1024;
 /// A TLS handshake under way, in bytes.
 const HANDSHAKE_BYTES: usize = 20 * 1024;
 
+/// What is kept of an argument of an unfinished request besides its bytes, at most.
+const ARGUMENT_BYTES: usize = 16;
+
 /// A place in the queue, in bytes.
 const JOB_BYTES: usize = 200;
 
@@ -46,6 +49,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),
         ("clients_max, 64 KiB of replies each", clients * REPLY_FREE_BYTES),
         ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
+        ("one request and one reply, as far as they pass half of a bound", beyond_halves(settings)),
         ("pubsub.backlog_bytes_max, messages not read yet", backlog),
         ("slowlog.entries_max, a full log", settings.session.slow_log.entries_max.saturating_mul(SLOW_ENTRY_BYTES)),
         ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES)),
@@ -58,15 +62,24 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         let _ = writeln!(report, "# {:>10} MiB  {what}", bytes.div_ceil(1 << 20));
     }
     let _ = writeln!(report, "# {:>10} MiB  together", total.div_ceil(1 << 20));
-    let single = settings.pool.reply_bytes_max.div_ceil(1 << 20);
-    let _ = writeln!(report, "# Beyond that: a burst for each client that waits for its place in queue_bytes_max,");
-    let _ = writeln!(report, "# and one reply larger than replies_bytes_max, of {single} MiB at most.");
+    let _ = writeln!(report, "# Beyond that: a burst for each client that waits for its place in queue_bytes_max.");
     let _ = writeln!(report, "# File descriptors: {} at most.", descriptors::needed(settings));
     let shortage = descriptors::shortage(settings, descriptors_max);
     for warning in shortage.iter().chain(&settings.warnings) {
         let _ = writeln!(report, "# WARNING: {warning}");
     }
     report
+}
+
+/// Of each bound, one client may have more than half, and the others then share the other half.
+fn beyond_halves(settings: &GatewaySettings) -> usize {
+    let (pool, session) = (&settings.pool, &settings.session);
+    let request = session.limits.request_bytes_max;
+    let arguments = session.limits.args_max.saturating_mul(ARGUMENT_BYTES);
+    let beyond = |bytes: usize, bound: usize| bytes.saturating_sub(bound / 2);
+    beyond(request.saturating_add(arguments), session.input_bytes_max)
+        .saturating_add(beyond(request, pool.queue_bytes_max))
+        .saturating_add(beyond(pool.reply_bytes_max, session.replies_bytes_max))
 }
 
 #[cfg(test)]

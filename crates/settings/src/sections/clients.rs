@@ -30,8 +30,9 @@ section! {
         /// Bytes of requests that are read ahead from a client which goes on sending without reading its replies.
         /// Without them a program that writes everything before it reads would lock up.
         backlog_bytes_max: ByteCount = ByteCount(16_777_216),
-        /// Bytes of requests that have not arrived completely, for all clients together. The first 64 KiB of each
-        /// client are not counted. A client that would pass this bound gets an error and is closed.
+        /// Bytes held for requests that have not arrived completely, for all clients together. The first 64 KiB of each
+        /// client are not counted. Each argument costs up to 16 bytes besides its own. A client that would pass this bound
+        /// gets an error and is closed. One client at a time may hold more than half. The other half is left to the others.
         input_bytes_max: ByteCount = ByteCount(1_073_741_824),
     }
 }
