@@ -1,5 +1,6 @@
 //! The promise about writes: a request that may have been sent is not sent again, and a request that a client
-//! had sent whole is executed even if the client goes.
+//! had sent whole is executed even if the client goes. That holds while the primary moves, too.
 
 mod cancellation;
+mod failover;
 mod killed;

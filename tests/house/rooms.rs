@@ -26,6 +26,7 @@ const HOUSES: [House; 3] = [
         name: "gateway",
         rooms: &[
             "process",
+            "topology",
             "listener",
             "session",
             "exclusive",

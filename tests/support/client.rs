@@ -154,6 +154,12 @@ impl Client {
         self.call(&line.split(' ').collect::<Vec<_>>())
     }
 
+    /// As `line`; an error where the connection is no good or ends.
+    pub fn try_line(&mut self, line: &str) -> io::Result<Vec<u8>> {
+        self.try_send_raw(&requests(&[line]))?;
+        self.try_read_reply()?.ok_or_else(|| ErrorKind::UnexpectedEof.into())
+    }
+
     /// Calls a request and asserts its reply.
     #[track_caller]
     pub fn expect(&mut self, line: &str, reply: &str) {

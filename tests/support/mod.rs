@@ -20,7 +20,7 @@ pub use machine::Machine;
 pub use metrics::{Metrics, get};
 pub use process::{Process, raise_descriptor_limit};
 pub use random::seeded;
-pub use redis::Redis;
+pub use redis::{Redis, free_port};
 pub use relay::{Cut, Relay, Way};
 pub use upstream::{Peer, Upstream};
 pub use users::users;

@@ -14,6 +14,7 @@ mod observe;
 mod process;
 mod pubsub;
 mod session;
+mod topology;
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -33,6 +33,9 @@ use crate::{
 
 /// A ticket that no job has is held by its caller and by those who look on.
 const TICKET_HOLDERS: usize = 2;
+
+/// When a borrower for whom no connection could be opened tries again, while a primary is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What one attempt goes by, read at its beginning.
 #[derive(Debug, Clone, Copy)]
@@ -201,13 +204,25 @@ impl Caller {
     pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
         let mut started = Instant::now();
         self.waits(started.into());
-        let held_back = if self.shared.health.is_open() { Ok(()) } else { self.held_back(&mut started).await };
-        let lent = match held_back {
-            Ok(()) => self.shared.exclusives.lend(started, needs).await,
-            Err(failure) => Err(failure),
-        };
+        let lent = self.lend_since(&mut started, needs).await;
         self.progress.ended();
         lent.inspect_err(|failure| self.stats().failure(failure))
+    }
+
+    async fn lend_since(&self, started: &mut Instant, needs: Needs) -> Result<Lent, JobError> {
+        loop {
+            if !self.limits().1 {
+                Box::pin(self.held_back(started)).await?;
+            }
+            let lent = self.shared.exclusives.lend(*started, needs).await;
+            let waits = started.elapsed() < self.failover_wait();
+            match lent {
+                // The primary has just been lost: the next one is waited for.
+                Err(JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Sent::No, .. }) if waits => {}
+                lent => return lent,
+            }
+            Box::pin(sleep(LOOK_AGAIN)).await;
+        }
     }
 
     /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
@@ -219,19 +234,25 @@ impl Caller {
     /// # Cancel safety
     /// Dropping the future closes what was being opened.
     pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
+        if self.shared.settings.borrow().endpoint.held.is_some() {
+            Box::pin(self.held_back(&mut Instant::now())).await?;
+        }
         Standing::open(self.shared.settings.clone(), name, attempts).await
     }
 
     async fn execute_until_answered(&mut self, burst: &mut Burst, started: &mut Instant) -> Result<(), JobError> {
         let mut repeated = false;
         loop {
-            if !self.shared.health.is_open() {
+            let (mut limits, may_send) = self.limits();
+            if !may_send {
                 Box::pin(self.held_back(started)).await?;
+                (limits, _) = self.limits();
             }
-            let limits = Limits::of(&self.shared.settings.borrow());
             let result = self.attempt(burst, *started, limits).await;
             let again = match &result {
                 Err(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
+                // The next primary is waited for above.
+                Err(JobError::UpstreamDown(_)) => !self.failover_wait().is_zero(),
                 Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
                     burst.read_only && !std::mem::replace(&mut repeated, true)
                 }
@@ -246,7 +267,21 @@ impl Caller {
         }
     }
 
-    /// Waits out a pause, which does not count as waiting for a worker; then tells if the upstream is down.
+    /// What an attempt goes by, and whether nothing keeps it from being made: no pause, no loss of the upstream, no
+    /// wait for a primary.
+    fn limits(&self) -> (Limits, bool) {
+        let settings = self.shared.settings.borrow();
+        (Limits::of(&settings), settings.endpoint.held.is_none() && self.shared.health.is_open())
+    }
+
+    /// How long a job may wait for a primary.
+    fn failover_wait(&self) -> Duration {
+        let settings = self.shared.settings.borrow();
+        settings.failover_wait.min(settings.queue_timeout)
+    }
+
+    /// Waits out a pause, which does not count as waiting for a worker, and then for a primary as long as it may; tells
+    /// if there is none.
     async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
         let health = &self.shared.health;
         if health.is_paused() {
@@ -254,9 +289,23 @@ impl Caller {
             timeout(limit, health.resumed()).await.map_err(|_| JobError::PauseTimeout(limit))?;
             *started = Instant::now();
         }
-        match health.down_reason() {
-            Some(reason) => Err(JobError::UpstreamDown(reason)),
-            None => Ok(()),
+        let (mut settings, mut upstream) = (self.shared.settings.clone(), health.watch());
+        loop {
+            let (held, waited) = {
+                let settings = settings.borrow_and_update();
+                (settings.endpoint.held.clone(), settings.failover_wait.min(settings.queue_timeout))
+            };
+            upstream.borrow_and_update();
+            let Some(reason) = held.or_else(|| health.down_reason()) else { return Ok(()) };
+            if waited.is_zero() {
+                return Err(JobError::UpstreamDown(reason));
+            }
+            let news = async {
+                tokio::select! { news = settings.changed() => news, news = upstream.changed() => news }
+            };
+            // Nobody changes them any more once the pool itself is gone.
+            let over = |_| JobError::FailoverTimeout { waited, reason };
+            timeout_at(*started + waited, news).await.map_err(over)?.map_err(|_| JobError::Closed)?;
         }
     }
 

@@ -22,6 +22,14 @@ pub enum JobError {
     /// The pool was paused and not resumed in time. Try later.
     #[error("pause_timeout_ms ran out: paused by an operator for more than {} ms", .0.as_millis())]
     PauseTimeout(Duration),
+    /// There was no primary to send the job to for as long as it may wait for one. Try later.
+    #[error("no primary within failover_wait_ms ({} ms): {reason}", .waited.as_millis())]
+    FailoverTimeout {
+        /// The bound.
+        waited: Duration,
+        /// What was waited for.
+        reason: Arc<str>,
+    },
     /// The job was sent and not answered in time. Its late replies are thrown away.
     #[error("reply_timeout_ms ran out: no reply within {} ms, the request may have been executed", .0.as_millis())]
     ReplyTimeout(Duration),
@@ -74,9 +82,10 @@ fn executed(sent: Sent) -> &'static str {
 
 impl JobError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 12] = [
+    pub(crate) const KINDS: [&str; 13] = [
         "queue_timeout",
         "pause_timeout",
+        "failover_timeout",
         "reply_timeout",
         "upstream_down",
         "connection_lost",
@@ -94,6 +103,7 @@ impl JobError {
         match self {
             Self::QueueTimeout(_) => "queue_timeout",
             Self::PauseTimeout(_) => "pause_timeout",
+            Self::FailoverTimeout { .. } => "failover_timeout",
             Self::ReplyTimeout(_) => "reply_timeout",
             Self::UpstreamDown(_) => "upstream_down",
             Self::ConnectionLost { .. } => "connection_lost",
@@ -112,6 +122,7 @@ impl JobError {
         match self {
             Self::QueueTimeout(_)
             | Self::PauseTimeout(_)
+            | Self::FailoverTimeout { .. }
             | Self::UpstreamDown(_)
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }

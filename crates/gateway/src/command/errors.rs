@@ -16,6 +16,7 @@ pub(crate) fn job(error: &JobError, upstream: &str) -> String {
         | JobError::ConnectionLost { .. }
         | JobError::QueueTimeout(_)
         | JobError::PauseTimeout(_)
+        | JobError::FailoverTimeout { .. }
         | JobError::ReplyTimeout(_)
         | JobError::RepliesTooLarge(_)
         | JobError::ReplyTooDeep(_)

@@ -171,9 +171,10 @@ impl Operator {
     }
 
     fn put_in_force(&self, wanted: &Config) -> Result<Outcome, ConfigError> {
-        GatewaySettings::new(wanted)?;
+        let follows = GatewaySettings::new(wanted)?.sentinel.is_some();
         let mut running = self.lock();
-        let config = wanted.with_those_of(&running.config, self.fixed(wanted).iter().map(String::as_str))?;
+        let follows = follows || running.settings.sentinel.is_some();
+        let config = wanted.with_those_of(&running.config, self.fixed(wanted, follows).iter().map(String::as_str))?;
         let mut settings = GatewaySettings::new(&config)?;
         if let Some(older) = &running.settings.session.tls {
             settings.session.tls = settings.session.tls.map(|tls| tls.or_same(older));
@@ -195,11 +196,11 @@ impl Operator {
         Ok(outcome)
     }
 
-    /// Keys that cannot change now.
-    fn fixed(&self, config: &Config) -> Vec<String> {
+    /// Keys that cannot change now. Where sentinels are followed, or would be, the URL is one of them.
+    fn fixed(&self, config: &Config, follows: bool) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
         let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);
-        at_start.chain(embedded_is_missing.then(|| "upstream.url".to_owned())).collect()
+        at_start.chain((follows || embedded_is_missing).then(|| "upstream.url".to_owned())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {

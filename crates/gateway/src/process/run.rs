@@ -27,6 +27,7 @@ use crate::{
     },
     pubsub::{directory::Directory, shared_connection::SharedPubSub},
     session::opener::Opener,
+    topology::follower::Follower,
 };
 
 /// Runs until a signal asks for the end. The exit code tells whether anything had to be given up.
@@ -59,6 +60,7 @@ pub(crate) async fn run(
     let shared_pubsub = directory
         .as_ref()
         .map(|directory| SharedPubSub::start(Arc::clone(directory), pool.caller(), operator.follow()));
+    let follower = settings.sentinel.clone().map(|sentinel| Follower::start(sentinel, pool.control()));
     let callers = (0..threads.runtimes().len()).map(|thread| pool.caller_on(thread)).collect();
     let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
     let mut listener =
@@ -90,7 +92,7 @@ pub(crate) async fn run(
     operator.pool().resume();
     let deadline = Instant::now() + operator.settings().grace_period;
     let abandoned = tokio::select! {
-        abandoned = drain(listener, shared_pubsub, pool, deadline) => abandoned,
+        abandoned = drain(listener, shared_pubsub, follower, pool, deadline) => abandoned,
         signal = signals.end() => {
             tracing::warn!(signal, "asked again, ending at once");
             return Ok(ExitCode::FAILURE);
@@ -157,11 +159,20 @@ async fn wake_sessions(mut settings: LiveSettings, published: &Published) {
     }
 }
 
-async fn drain(listener: Listener, shared_pubsub: Option<SharedPubSub>, pool: Pool, deadline: Instant) -> usize {
+async fn drain(
+    listener: Listener,
+    shared_pubsub: Option<SharedPubSub>,
+    follower: Option<Follower>,
+    pool: Pool,
+    deadline: Instant,
+) -> usize {
     let sessions = listener.drain(deadline).await;
     if let Some(shared_pubsub) = shared_pubsub {
         shared_pubsub.end().await;
     }
     let drained = pool.drain(deadline.saturating_duration_since(Instant::now())).await;
+    if let Some(follower) = follower {
+        follower.end().await;
+    }
     sessions.max(drained.abandoned)
 }

@@ -32,13 +32,27 @@ impl Lent {
         self.line.upstream_id()
     }
 
-    /// Writes requests, within `reply_timeout`.
+    /// Writes requests, within `reply_timeout`. While requests are held it waits first, at most for `failover_wait`.
     ///
     /// # Errors
-    /// The connection broke, or the upstream takes nothing; drop it.
+    /// The connection broke, the upstream takes nothing, or another node is the primary now; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        let deadline = self.place.set.settings.borrow().reply_timeout;
+        let (deadline, held) = {
+            let settings = self.place.set.settings.borrow();
+            (settings.reply_timeout, settings.endpoint.held.is_some())
+        };
+        if held {
+            Box::pin(self.held_back()).await?;
+        }
         timeout(deadline, self.line.send(requests)).await?
+    }
+
+    async fn held_back(&self) -> io::Result<()> {
+        let mut settings = self.place.set.settings.clone();
+        let limit = settings.borrow().failover_wait;
+        let released = timeout(limit, settings.wait_for(|settings| settings.endpoint.held.is_none())).await;
+        // Nobody holds anything any more once the pool itself is gone.
+        released.map(drop).map_err(|_| io::Error::other("no primary within failover_wait_ms"))
     }
 
     /// Appends the next whole reply or push message to `out`.

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     error::{JobError, Sent},
-    settings::{endpoint::Endpoint, settings::Settings},
+    settings::{endpoint::Endpoint, settings::Settings, tenure::End},
     upstream::{facts::Facts, login::login, needs::Needs, stream::Stream},
 };
 
@@ -30,7 +30,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// A connection with what has been read of it.
 pub(crate) struct Line {
     stream: Stream,
-    endpoint: Endpoint,
+    endpoint: Box<Endpoint>,
+    end: End,
     name: String,
     /// As `CLIENT ID` of the upstream says it.
     upstream_id: Option<i64>,
@@ -46,6 +47,11 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line").field("name", &self.name).field("upstream_id", &self.upstream_id).finish_non_exhaustive()
     }
+}
+
+/// Another node is the primary now.
+fn left() -> io::Error {
+    io::Error::other("another node is the primary now")
 }
 
 /// Why a connection is not in the state it was to be brought into.
@@ -67,7 +73,8 @@ impl Line {
             Ok((stream, facts)) => {
                 let line = Self {
                     stream,
-                    endpoint: settings.endpoint.clone(),
+                    endpoint: Box::new(settings.endpoint.clone()),
+                    end: settings.endpoint.tenure.watch(),
                     name,
                     upstream_id: facts.id(),
                     input: BytesMut::new(),
@@ -102,7 +109,11 @@ impl Line {
         !self.is_over_age(now) && self.endpoint.leads_where(endpoint)
     }
 
+    /// Writes requests, unless the node there is not the primary any more.
     pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        if self.endpoint.tenure.is_over() {
+            return Err(left());
+        }
         self.stream.write_all(requests).await
     }
 
@@ -158,6 +169,9 @@ impl Line {
         out: &mut Vec<u8>,
         mut room: impl FnMut(&mut Context<'_>, usize) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<ReplyKind>> {
+        if self.end.poll(cx).is_ready() {
+            return Poll::Ready(Err(left()));
+        }
         loop {
             match self.scanner.scan(&self.input[self.scanned..]) {
                 Ok(progress) => {

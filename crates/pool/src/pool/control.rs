@@ -78,7 +78,7 @@ impl Control {
     /// `queue_capacity` stays as it was at the start.
     pub fn reconfigure(&self, mut settings: Settings) {
         self.settings.send_modify(|in_force| {
-            settings.endpoint.epoch = in_force.endpoint.epoch;
+            settings.endpoint.succeed(&in_force.endpoint);
             *in_force = Arc::new(settings);
         });
     }
@@ -89,6 +89,28 @@ impl Control {
         self.settings.send_modify(|in_force| {
             let mut settings = Settings::clone(in_force);
             settings.endpoint.epoch += 1;
+            *in_force = Arc::new(settings);
+        });
+    }
+
+    /// The primary is at `host` and `port` now, and nowhere else: new connections go there, and all others are closed
+    /// at once. A job fails if it was sent and not answered; one that was not sent goes to the new primary.
+    pub fn go(&self, host: &str, port: u16) {
+        self.settings.send_modify(|in_force| {
+            let mut settings = Settings::clone(in_force);
+            let former = std::mem::take(&mut settings.endpoint.tenure);
+            settings.endpoint = settings.endpoint.at(host, port);
+            *in_force = Arc::new(settings);
+            former.end();
+        });
+    }
+
+    /// Holds back new jobs, new borrowers and what borrowers send while there is a reason, each for at most
+    /// `failover_wait`. Accepted jobs are finished.
+    pub fn hold(&self, reason: Option<Arc<str>>) {
+        self.settings.send_modify(|in_force| {
+            let mut settings = Settings::clone(in_force);
+            settings.endpoint.held = reason;
             *in_force = Arc::new(settings);
         });
     }

@@ -2,3 +2,5 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod settings;
+pub(crate) mod tenure;
+pub(crate) mod url;

@@ -21,6 +21,9 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// How long a job may wait until a worker takes it.
     pub queue_timeout: Duration,
+    /// How long a job may wait while there is no primary: from the loss of one, or from when it is about to change, until
+    /// the next one is there. Within `queue_timeout`. 0 is not at all: jobs fail at once.
+    pub failover_wait: Duration,
     /// How long a job may be held back by [`Control::pause`](crate::Control::pause).
     pub pause_timeout: Duration,
     /// How long a taken job may wait for its replies.
@@ -58,6 +61,7 @@ impl Settings {
             queue_capacity: 16_384,
             queue_bytes_max: 64 << 20,
             queue_timeout: Duration::from_secs(5),
+            failover_wait: Duration::ZERO,
             pause_timeout: Duration::from_secs(60),
             reply_timeout: Duration::from_secs(10),
             reply_bytes_max: 1 << 30,

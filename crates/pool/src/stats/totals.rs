@@ -192,6 +192,7 @@ impl Stats {
             JobError::ReplyTimeout(limit) => {
                 tally.took(Moment::now().since(started).saturating_sub(micros(*limit)), micros(*limit));
             }
+            JobError::FailoverTimeout { waited, .. } => tally.waited_in_vain(*waited),
             JobError::PauseTimeout(_)
             | JobError::UpstreamDown(_)
             | JobError::ConnectionLost { .. }

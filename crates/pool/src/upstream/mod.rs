@@ -2,6 +2,7 @@
 //! exclusive connections; knows neither.
 
 pub(crate) mod backoff;
+pub(crate) mod conversation;
 pub(crate) mod facts;
 pub(crate) mod health;
 pub(crate) mod login;

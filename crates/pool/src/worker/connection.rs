@@ -54,6 +54,8 @@ pub(crate) enum Lost {
     Malformed(#[from] ReadError),
     #[error("upstream completed no reply for {} ms with requests in flight", .0.as_millis())]
     Silent(Duration),
+    #[error("another node is the primary now")]
+    Left,
 }
 
 pub(crate) struct Connection {
@@ -209,7 +211,13 @@ impl Connection {
         poll_fn(|cx| self.poll_drive(cx)).await
     }
 
+    /// Whether the node there is still the primary: if not, nothing further is written to it or heard from it.
+    pub(crate) fn may_stay(&self) -> Result<(), Lost> {
+        if self.endpoint.tenure.is_over() { Err(Lost::Left) } else { Ok(()) }
+    }
+
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.may_stay()?;
         self.preparation.begin_switch(&mut self.in_flight);
         if self.in_flight.is_unbegun() && self.poll_read(cx)?.is_ready() {
             // The news may have been that it was closed while idle: nothing is lost then.

@@ -88,10 +88,19 @@ impl Worker {
             } else {
                 self.backoff.reset();
             }
-            let Err(lost) = end else {
-                Stats::count(&self.branch().stats.retired);
-                continue;
+            let lost = match end {
+                Ok(()) => {
+                    Stats::count(&self.branch().stats.retired);
+                    continue;
+                }
+                Err(lost) => lost,
             };
+            if matches!(lost, Lost::Left) {
+                Stats::count(&self.branch().stats.retired);
+                self.backoff.reset();
+                connection.fail(&lost);
+                continue;
+            }
             Stats::count(&self.branch().stats.lost);
             if connection.is_idle() {
                 Stats::count(&self.branch().stats.lost_idle);
@@ -121,6 +130,7 @@ impl Worker {
         let mut health = shared.health.watch();
         // Kept from one attempt to the next, so that the pauses grow with all of them.
         let mut probe = None;
+        let mut tried: Option<Arc<Settings>> = None;
         loop {
             if self.is_over() {
                 return None;
@@ -133,11 +143,26 @@ impl Worker {
                 }
             }
             let settings = Arc::clone(&self.settings.borrow_and_update());
+            let mut news = self.settings.clone();
+            if settings.endpoint.is_unknown() {
+                self.wait_for_place(&mut news).await;
+                continue;
+            }
+            if tried.is_some_and(|tried| !tried.endpoint.leads_where(&settings.endpoint)) {
+                // What failed elsewhere says nothing of this one.
+                self.backoff.reset();
+            }
+            tried = Some(Arc::clone(&settings));
             let chance = fastrand::f64();
             let pause = self.backoff.pause(settings.reconnect_delay_min, settings.reconnect_delay_max, chance);
-            self.wait_out(pause).await;
+            tokio::select! {
+                () = changed(&mut news) => continue,
+                () = self.wait_out(pause) => {}
+            }
             let name = format!("respool-worker-{}", self.index + 1);
             tokio::select! {
+                // Another upstream, perhaps.
+                () = changed(&mut news) => {}
                 result = login(&settings.endpoint, &name, settings.connect_timeout) => match result {
                     Ok((stream, facts)) => {
                         Stats::count(&self.branch().stats.opened);
@@ -157,6 +182,15 @@ impl Worker {
                 },
                 () = self.refuse_while_down() => {}
             }
+        }
+    }
+
+    /// Waits until somebody knows where the upstream is, or the queue is closed.
+    async fn wait_for_place(&self, news: &mut watch::Receiver<Arc<Settings>>) {
+        tokio::select! {
+            () = changed(news) => {}
+            // Its caller waits with it, and sends it again.
+            job = self.branch().jobs.recv() => job.into_iter().for_each(|job| self.refuse(job)),
         }
     }
 
@@ -232,7 +266,7 @@ impl Worker {
                 }
                 () = self.shared.branches[self.branch].served.notified(), if self.silent.is_some() => self.turn = None,
                 () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
-                () = changed(&mut self.settings) => self.retune(connection),
+                () = changed(&mut self.settings) => self.retune(connection)?,
             }
         }
     }
@@ -336,12 +370,14 @@ impl Worker {
         }
     }
 
-    fn retune(&self, connection: &mut Connection) {
+    fn retune(&self, connection: &mut Connection) -> Result<(), Lost> {
+        connection.may_stay()?;
         let (old, new) = (connection.endpoint(), &self.shared.settings().endpoint);
         if !old.leads_where(new) {
             connection.leaving = true;
         }
         connection.tune(&self.shared.settings(), &self.shared.facts());
+        Ok(())
     }
 }
 

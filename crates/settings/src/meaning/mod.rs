@@ -10,5 +10,5 @@ pub(crate) mod ranges;
 pub(crate) mod secret_file;
 pub(crate) mod session;
 pub(crate) mod settings;
-pub(crate) mod upstream_tls;
+pub(crate) mod upstream;
 pub(crate) mod warnings;

@@ -1,6 +1,6 @@
 //! What the configuration means for the pool: where the upstream is, how to log in there, and all bounds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use pool::{Endpoint, Settings};
 use sha2::{Digest, Sha256};
@@ -8,8 +8,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     Config, ConfigError,
     meaning::{
-        ranges::{bytes, count, millis, value, within},
-        secret_file, upstream_tls,
+        ranges::{bytes, count, millis, millis_or_zero, value, within},
+        secret_file,
+        upstream::{
+            sentinels::{SentinelSettings, sentinel_settings},
+            tls,
+        },
     },
 };
 
@@ -35,11 +39,17 @@ pub(crate) struct PoolSettings {
     pub(crate) embedded: bool,
     /// As in the gateway's settings.
     pub(crate) foreign: BTreeMap<String, [u8; 32]>,
+    /// How the primary is followed, where sentinels look after the upstream.
+    pub(crate) sentinel: Option<SentinelSettings>,
 }
 
-/// The upstream; `note` is told the digest of what comes from a file.
-fn endpoint(config: &Config, note: &mut dyn FnMut(&str, &[u8])) -> Result<Endpoint, ConfigError> {
+/// The upstream, and how its primary is followed; `note` is told the digest of what comes from a file.
+fn endpoint(
+    config: &Config,
+    note: &mut dyn FnMut(&str, &[u8]),
+) -> Result<(Endpoint, Option<SentinelSettings>), ConfigError> {
     let (url, password_file) = (&config.upstream.url, &config.upstream.password_file);
+    let followed = sentinel_settings(config)?;
     if url == EMBEDDED {
         if cfg!(not(feature = "embedded")) {
             return value("upstream.url", "this build has no embedded upstream; name one, as redis://127.0.0.1:6379");
@@ -47,34 +57,37 @@ fn endpoint(config: &Config, note: &mut dyn FnMut(&str, &[u8])) -> Result<Endpoi
         if !password_file.is_empty() {
             return value(PASSWORD_FILE, "the embedded upstream has no password");
         }
-        return upstream_tls::secure(Endpoint::tcp("127.0.0.1", 0), &config.upstream.tls);
+        return Ok((tls::secure(Endpoint::tcp("127.0.0.1", 0), &config.upstream.tls)?, None));
     }
-    let endpoint: Endpoint = match url.parse() {
-        Ok(endpoint) => upstream_tls::secure(endpoint, &config.upstream.tls)?,
+    let (endpoint, sentinel) = match (followed, url.parse()) {
+        (Some((sentinel, endpoint)), _) => (endpoint, Some(sentinel)),
+        (None, Ok(endpoint)) => (tls::secure(endpoint, &config.upstream.tls)?, None),
         // The URL may hold a password and is not repeated.
-        Err(error) => return value("upstream.url", format!("{error}")),
+        (None, Err(error)) => return value("upstream.url", format!("{error}")),
     };
     if let Some(sum) = endpoint.tls_sum() {
         note("upstream.tls", &sum.to_le_bytes());
     }
     if password_file.is_empty() {
-        return Ok(endpoint);
+        return Ok((endpoint, sentinel));
     }
     if endpoint.has_password() {
         return value(PASSWORD_FILE, "upstream.url has a password too; take one of them away");
     }
     let password = secret_file::read(PASSWORD_FILE, password_file)?;
     note(PASSWORD_FILE, password.as_bytes());
-    Ok(endpoint.with_password(password))
+    Ok((endpoint.with_password(password), sentinel))
 }
 
 /// What the configuration means for the pool.
 pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
     let embedded = config.upstream.url == EMBEDDED;
     let mut foreign = BTreeMap::new();
-    let endpoint = endpoint(config, &mut |key, content| {
+    let (endpoint, sentinel) = endpoint(config, &mut |key, content| {
         foreign.insert(key.to_owned(), Sha256::digest(content).into());
     })?;
+    // Said even where it does not count.
+    let failover_wait = millis_or_zero("upstream.failover_wait_ms", config.upstream.failover_wait_ms, 1)?;
     let (pool, upstream) = (&config.pool, &config.upstream);
     let reconnect_delay_min = millis("upstream.reconnect_delay_min_ms", upstream.reconnect_delay_min_ms, 1)?;
     let reconnect_delay_max = millis("upstream.reconnect_delay_max_ms", upstream.reconnect_delay_max_ms, 1)?;
@@ -87,6 +100,7 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         queue_capacity: count("pool.queue_capacity", pool.queue_capacity)?,
         queue_bytes_max: bytes("pool.queue_bytes_max", pool.queue_bytes_max, 1)?,
         queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms, 1)?,
+        failover_wait: if sentinel.is_some() { failover_wait } else { Duration::ZERO },
         pause_timeout: millis("pool.pause_timeout_ms", pool.pause_timeout_ms, 1)?,
         reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms, 1)?,
         reply_bytes_max: bytes("pool.reply_bytes_max", pool.reply_bytes_max, 1)?,
@@ -104,5 +118,5 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {
         return value("pool.workers", format!("the embedded upstream takes {EMBEDDED_WORKERS_MAX} at most"));
     }
-    Ok(PoolSettings { settings, embedded, foreign })
+    Ok(PoolSettings { settings, embedded, foreign, sentinel })
 }

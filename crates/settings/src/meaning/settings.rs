@@ -13,6 +13,7 @@ use crate::{
         pool_settings::{PoolSettings, pool_settings},
         ranges::{bytes, count, millis_or_zero, one_of, value, within},
         session::{SessionSettings, session_settings},
+        upstream::sentinels::SentinelSettings,
         warnings::warnings,
     },
     reading::environment::expand,
@@ -34,6 +35,8 @@ pub struct GatewaySettings {
     pub threads: NonZeroUsize,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub embedded: bool,
+    /// How the primary is followed, where sentinels look after the upstream.
+    pub sentinel: Option<SentinelSettings>,
     /// What the pool goes by.
     pub pool: Settings,
     /// What sessions go by.
@@ -81,13 +84,14 @@ impl GatewaySettings {
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
         let threads = within("runtime.threads", config.runtime.threads, 1, THREADS_MAX)?;
-        let PoolSettings { settings: pool, embedded, foreign } = pool_settings(config)?;
+        let PoolSettings { settings: pool, embedded, foreign, sentinel } = pool_settings(config)?;
         let settings = Self {
             listen: listen(config)?,
             reuse_port: config.reuse_port,
             watch: one_of("reload", &config.reload, ["signal", "watch"])? == 1,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
+            sentinel,
             session: session_settings(config, &pool, embedded)?,
             foreign,
             pool,

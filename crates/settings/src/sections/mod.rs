@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod pool;
 pub mod process;
 pub mod pubsub;
+pub mod sentinel;
 pub mod slowlog;
 pub mod tls;
 pub mod upstream;

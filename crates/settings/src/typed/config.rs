@@ -12,6 +12,7 @@ use crate::{
         pool::Pool,
         process::{Runtime, Shutdown},
         pubsub::PubSub,
+        sentinel::Sentinel,
         slowlog::SlowLog,
         tls::Tls,
         upstream::Upstream,
@@ -40,6 +41,8 @@ section! {
         runtime: Runtime = Runtime::default(),
         /// `[upstream]`
         upstream: Upstream = Upstream::default(),
+        /// How sentinels are asked, where the URL of the upstream names some.
+        sentinel: Sentinel = Sentinel::default(),
         /// `[pool]`
         pool: Pool = Pool::default(),
         /// `[clients]`
@@ -75,6 +78,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Secret;
 
     #[test]
     fn what_is_shown_holds_no_secret() {
@@ -82,12 +86,14 @@ mod tests {
         config.upstream.url = "redis://user:p%40ss@host:1/2".into();
         config.otel.endpoint = "http://me:hunter2@host:4318".into();
         config.auth.users.insert("app".into(), "f52f".into());
+        config.sentinel.password = Secret("of-sentinels".into());
         let shown = config.without_secrets();
         assert_eq!(shown.upstream.url, "redis://(login)@host:1/2");
         assert_eq!(shown.auth.users["app"], "(set)");
+        assert_eq!(shown.sentinel.password.0, "(set)");
         let debug = format!("{config:?}");
         assert!(debug.contains("login_timeout_ms"), "{debug}");
-        assert!(!["p%40ss", "hunter2", "f52f"].iter().any(|secret| debug.contains(secret)), "{debug}");
+        assert!(!["p%40ss", "hunter2", "f52f", "of-sentinels"].iter().any(|secret| debug.contains(secret)), "{debug}");
         assert_eq!(Config::default().without_secrets(), Config::default());
     }
 }

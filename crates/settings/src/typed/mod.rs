@@ -4,6 +4,7 @@
 pub(crate) mod config;
 pub(crate) mod key;
 pub(crate) mod kind;
+pub(crate) mod secret;
 pub(crate) mod section;
 pub(crate) mod shipped;
 pub(crate) mod units;

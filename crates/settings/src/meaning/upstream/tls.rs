@@ -11,7 +11,7 @@ pub(crate) fn secure(mut endpoint: Endpoint, tls: &UpstreamTls) -> Result<Endpoi
     let files = files(tls)?;
     if !endpoint.is_tls() {
         return match set_key(&files) {
-            Some(key) => value(key, "is set, but upstream.url does not begin with rediss://"),
+            Some(key) => value(key, "is set, but upstream.url does not begin with rediss:// or rediss-sentinel://"),
             None => Ok(endpoint),
         };
     }

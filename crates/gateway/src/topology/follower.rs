@@ -1,0 +1,226 @@
+//! The task that owns the topology: hears the links, lets the policy decide, publishes what it decided, and has the
+//! pool follow. It starts and ends a link for each sentinel and each node that matters.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Topology};
+use pool::Control;
+use settings::SentinelSettings;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinHandle, JoinSet},
+    time::sleep_until,
+};
+
+use crate::topology::{node_link::NodeLink, pace::Wanted, sentinel_link::SentinelLink};
+
+/// Events that wait to be heard. A link waits with a further one.
+const NEWS_MAX: usize = 64;
+
+/// The running task.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    task: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Starts it. Until it has found a primary the pool holds all requests.
+    pub(crate) fn start(settings: SentinelSettings, pool: Control) -> Self {
+        let published = watch::Sender::default();
+        Self { task: tokio::spawn(keep_running(settings, pool, published)) }
+    }
+
+    /// Ends it and closes its connections.
+    pub(crate) async fn end(self) {
+        self.task.abort();
+        // It ends by being aborted, as nothing else ends it.
+        let _ = self.task.await;
+    }
+}
+
+/// Starts the task anew if it panics, which is a bug; the pool stays where it was.
+async fn keep_running(settings: SentinelSettings, pool: Control, published: watch::Sender<Arc<Topology>>) {
+    // Ends what it holds when it is dropped.
+    let mut tasks = JoinSet::new();
+    loop {
+        tasks.spawn(Owner::new(settings.clone(), pool.clone(), published.clone()).run());
+        if let Some(Err(error)) = tasks.join_next().await {
+            tracing::error!(%error, "following the primary ended unexpectedly, starting it anew");
+        }
+    }
+}
+
+struct Owner {
+    settings: SentinelSettings,
+    pool: Control,
+    policy: Policy,
+    published: watch::Sender<Arc<Topology>>,
+    wanted: watch::Sender<Wanted>,
+    /// For the links; we keep one, so that it never closes.
+    to_us: mpsc::Sender<Event>,
+    news: mpsc::Receiver<Event>,
+    sentinels: BTreeMap<Address, AbortHandle>,
+    nodes: BTreeMap<Address, AbortHandle>,
+    links: JoinSet<()>,
+}
+
+impl Owner {
+    fn new(settings: SentinelSettings, pool: Control, published: watch::Sender<Arc<Topology>>) -> Self {
+        let patience = Patience::within(settings.failover_wait);
+        let (to_us, news) = mpsc::channel(NEWS_MAX);
+        Self {
+            policy: Policy::sentinels(settings.sentinels.iter().cloned(), patience),
+            settings,
+            pool,
+            published,
+            wanted: watch::Sender::new(Wanted { pace: Pace::Fast, round: 0 }),
+            to_us,
+            news,
+            sentinels: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            links: JoinSet::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut upstream = self.pool.upstream();
+        loop {
+            self.follow();
+            self.publish();
+            let deadline = self.policy.deadline(Instant::now());
+            tokio::select! {
+                event = self.news.recv() => {
+                    if let Some(event) = event {
+                        self.policy.on(event, Instant::now());
+                    }
+                }
+                () = until(deadline) => self.policy.on(Event::Tick, Instant::now()),
+                // The pool has lost its connections, or found some: what the others know is worth asking.
+                changed = upstream.changed() => match changed {
+                    Ok(()) => self.wanted.send_modify(|wanted| wanted.round += 1),
+                    Err(_) => return,
+                },
+                Some(ended) = self.links.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tracing::error!(%error, "a link of the topology ended unexpectedly");
+                        // All begin anew, the one that is missing with them.
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has a link for each that matters, and none for others.
+    fn follow(&mut self) {
+        let pace = self.policy.pace(Instant::now());
+        self.wanted.send_if_modified(|wanted| std::mem::replace(&mut wanted.pace, pace) != pace);
+        let sentinels: Vec<Address> = self.policy.sentinels_followed().cloned().collect();
+        let nodes: Vec<Address> = self.policy.nodes_asked().cloned().collect();
+        end_others(&mut self.sentinels, &sentinels);
+        end_others(&mut self.nodes, &nodes);
+        for sentinel in sentinels {
+            if !self.sentinels.contains_key(&sentinel) {
+                let link = self.sentinel_link(&sentinel).run();
+                self.sentinels.insert(sentinel, self.links.spawn(link));
+            }
+        }
+        for node in nodes {
+            if !self.nodes.contains_key(&node) {
+                let link = self.node_link(&node).run();
+                self.nodes.insert(node, self.links.spawn(link));
+            }
+        }
+    }
+
+    fn sentinel_link(&self, sentinel: &Address) -> SentinelLink {
+        let settings = &self.settings;
+        SentinelLink {
+            endpoint: settings.login.at(sentinel.host.clone(), sentinel.port),
+            sentinel: sentinel.clone(),
+            service: Arc::clone(&settings.service),
+            limit: self.pool.settings().connect_timeout,
+            period: settings.refresh,
+            wanted: self.wanted.subscribe(),
+            news: self.to_us.clone(),
+        }
+    }
+
+    fn node_link(&self, node: &Address) -> NodeLink {
+        NodeLink {
+            node: node.clone(),
+            pool: self.pool.clone(),
+            period: self.settings.refresh,
+            wanted: self.wanted.subscribe(),
+            news: self.to_us.clone(),
+        }
+    }
+
+    /// Shows what is decided, and has the pool follow.
+    fn publish(&self) {
+        let now = self.policy.topology();
+        let before = Arc::clone(&self.published.borrow());
+        if *before == *now {
+            return;
+        }
+        self.published.send_replace(Arc::new(now.clone()));
+        tell(&before, now);
+        if now.generation != before.generation
+            && let Some(primary) = &now.primary
+        {
+            self.pool.go(&primary.host, primary.port);
+        }
+        if now.awaited != before.awaited {
+            self.pool.hold(now.awaited.as_ref().map(|awaited| awaited.to_string().into()));
+        }
+    }
+}
+
+fn end_others(links: &mut BTreeMap<Address, AbortHandle>, wanted: &[Address]) {
+    links.retain(|address, link| {
+        let stays = wanted.contains(address);
+        if !stays {
+            link.abort();
+        }
+        stays
+    });
+}
+
+/// One line for each change that an operator may ask about.
+fn tell(before: &Topology, now: &Topology) {
+    if now.generation != before.generation {
+        let shown = |address: &Option<Address>| address.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::info!(
+            primary = shown(&now.primary),
+            generation = now.generation,
+            epoch = now.epoch,
+            before = shown(&before.primary),
+            why = now.chosen.map_or("", Chosen::name),
+            replicas = replicas(now),
+            "primary is another"
+        );
+    }
+    match (&before.awaited, &now.awaited) {
+        (before, Some(awaited)) if before.as_ref() != Some(awaited) => {
+            tracing::info!(awaited = %awaited, "requests wait");
+        }
+        (Some(_), None) => tracing::info!("requests go on"),
+        _ => {}
+    }
+}
+
+/// As `address +bytes` each: how far they are behind.
+fn replicas(topology: &Topology) -> String {
+    let shown = topology.replicas.iter().map(|replica| match replica.behind {
+        Some(behind) if replica.linked => format!("{} +{behind}", replica.address),
+        Some(_) | None => format!("{} not linked", replica.address),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

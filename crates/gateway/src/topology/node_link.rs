@@ -1,0 +1,92 @@
+//! Asks one node for its role, again and again, and notices at once when it closes the connection: that is what a
+//! node does to its clients when a sentinel promotes it.
+
+use std::{convert::Infallible, time::Duration};
+
+use ::topology::{Address, Event, Role, RoleError};
+use pool::{Control, Conversation, ConversationError};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep},
+};
+
+use crate::topology::pace::{NAME, Retry, Wanted};
+
+/// Why a node says nothing for now.
+#[derive(Debug, Error)]
+enum Lost {
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    #[error("it sent what it was not asked for")]
+    Unasked,
+    #[error("nobody listens any more")]
+    Over,
+}
+
+impl Lost {
+    /// The node is there and wants another login, or one that may do more.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Conversation(ConversationError::Refused(_)) | Self::Role(RoleError::Refused(_)))
+    }
+}
+
+/// See the module's documentation.
+pub(super) struct NodeLink {
+    pub(super) node: Address,
+    /// How to log in there, as it is in force when a connection is made.
+    pub(super) pool: Control,
+    /// Between two questions at a calm pace.
+    pub(super) period: Duration,
+    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) news: mpsc::Sender<Event>,
+}
+
+impl NodeLink {
+    /// Goes on until it is aborted or nobody listens any more.
+    pub(super) async fn run(mut self) {
+        let (mut retry, mut known) = (Retry::default(), String::new());
+        loop {
+            let began = Instant::now();
+            let lost = match self.follow().await {
+                Err(lost) => lost,
+                Ok(never) => match never {},
+            };
+            if matches!(lost, Lost::Over) || self.news.send(Event::Gone { node: self.node.clone() }).await.is_err() {
+                return;
+            }
+            let reason = lost.to_string();
+            if reason != known {
+                if lost.is_refusal() {
+                    tracing::warn!(node = %self.node, reason, "node refuses to say what it is");
+                } else {
+                    tracing::debug!(node = %self.node, reason, "node says nothing");
+                }
+                known = reason;
+            }
+            let pace = self.wanted.borrow().pace;
+            sleep(retry.pause(pace, began.elapsed())).await;
+        }
+    }
+
+    /// Asks until something goes wrong.
+    async fn follow(&mut self) -> Result<Infallible, Lost> {
+        let settings = self.pool.settings();
+        let (limit, endpoint) =
+            (settings.connect_timeout, settings.endpoint.at(self.node.host.clone(), self.node.port));
+        let mut talk = Conversation::open(&endpoint, NAME, limit).await?;
+        loop {
+            let wanted = *self.wanted.borrow_and_update();
+            let replies = talk.ask(&[&["ROLE"]], limit).await?;
+            let role = Role::read(&replies[0])?;
+            self.news.send(Event::Role { node: self.node.clone(), role }).await.map_err(|_| Lost::Over)?;
+            tokio::select! {
+                said = talk.next() => return Err(said.map_or_else(Lost::from, |_| Lost::Unasked)),
+                () = sleep(wanted.node_period(self.period)) => {}
+                changed = self.wanted.changed() => changed.map_err(|_| Lost::Over)?,
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `[sentinel]`: how sentinels are asked, where the upstream's URL names some.
+
+use crate::{
+    Secret,
+    typed::{section::section, units::Millis},
+};
+
+section! {
+    /// `[sentinel]`
+    Sentinel {
+        /// The user with which the gateway logs in at the sentinels. The login in the URL is that of the nodes. Empty:
+        /// `default`. Needs a restart.
+        user: String = String::new() => AtStart,
+        /// The password at the sentinels. `${NAME}` is the environment variable NAME. Empty: no login. Needs a restart.
+        password: Secret = Secret::default() => AtStart,
+        /// How often sentinels and nodes are asked when nothing happens. What sentinels publish is heard at once; this
+        /// is for messages that get lost. Costs each of them a few commands a period. At least 10. Needs a restart.
+        refresh_ms: Millis = Millis(1_000) => AtStart,
+    }
+}

@@ -1,0 +1,7 @@
+//! What follows from what sentinels and nodes say. Takes events and the time, and decides who gets the writes.
+
+pub(crate) mod event;
+pub(crate) mod node;
+pub(crate) mod patience;
+pub(crate) mod policy;
+pub(crate) mod sentinels;

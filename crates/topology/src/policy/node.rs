@@ -1,0 +1,40 @@
+//! What the policy knows of one node.
+
+use std::time::Instant;
+
+use crate::Role;
+
+/// A node as it was last seen.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    /// What it said last, even if it is gone since.
+    pub(crate) role: Option<Role>,
+    /// Since when it says that it is a primary, if it does.
+    pub(crate) primary_since: Option<Instant>,
+    /// When it turned from a replica into a primary before our eyes; forgotten when it is a replica again.
+    pub(crate) turned: Option<Instant>,
+    /// It answered when it was last asked.
+    pub(crate) reachable: bool,
+}
+
+impl Node {
+    /// It said this.
+    pub(crate) fn says(&mut self, role: Role, now: Instant) {
+        if role.is_primary() {
+            if matches!(self.role, Some(Role::Replica { .. })) {
+                self.turned = Some(now);
+            }
+            self.primary_since.get_or_insert(now);
+        } else {
+            self.turned = None;
+            self.primary_since = None;
+        }
+        self.reachable = true;
+        self.role = Some(role);
+    }
+
+    /// It says that it is a primary, and answers.
+    pub(crate) fn proves(&self) -> bool {
+        self.reachable && self.primary_since.is_some()
+    }
+}

@@ -1,0 +1,364 @@
+//! The state machine: who gets the writes, and whether requests wait. A node is left for another one only for a
+//! reason that is newer than the one for which it was chosen; so a former primary gets no write whatever it says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use crate::{
+    Address, Awaited, Chosen, Event, Named, Patience, Replica, Role, Topology,
+    policy::{
+        node::Node,
+        sentinels::{Answer, Attempt, Sentinels},
+    },
+};
+
+/// Nodes that are asked; further ones are left out.
+const NODES_MAX: usize = 64;
+
+/// How often the nodes should be asked for their role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Once a period.
+    Calm,
+    /// Every few milliseconds: requests wait for what they say.
+    Fast,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Policy {
+    patience: Patience,
+    sentinels: Sentinels,
+    nodes: BTreeMap<Address, Node>,
+    serving: Option<Serving>,
+    /// When a sentinel first named any primary.
+    named_since: Option<Instant>,
+    /// When something was first awaited, if it is.
+    awaited_since: Option<Instant>,
+    /// The epoch with which a sentinel names another than the serving node, and since when.
+    contested: Option<(u64, Instant)>,
+    topology: Topology,
+}
+
+/// The node that gets the writes.
+#[derive(Debug)]
+struct Serving {
+    address: Address,
+    epoch: u64,
+    /// A sentinel names it, or there are none.
+    confirmed: bool,
+    /// Since when it is without proof or without confirmation, if it is.
+    doubted: Option<Instant>,
+}
+
+/// A node that is to get the writes from now on.
+struct Successor {
+    address: Address,
+    epoch: u64,
+    confirmed: bool,
+    chosen: Chosen,
+}
+
+impl Policy {
+    /// Follows what these sentinels say of a service, and what its nodes say.
+    pub fn sentinels(sentinels: impl IntoIterator<Item = Address>, patience: Patience) -> Self {
+        let mut policy = Self::new(Sentinels::new(sentinels), patience);
+        policy.topology.awaited = Some(Awaited::First);
+        policy.topology.sentinels = policy.sentinels.len();
+        policy
+    }
+
+    /// Follows a node that is named once, and its primary should it become a replica.
+    pub fn single(node: Address, patience: Patience) -> Self {
+        let mut policy = Self::new(Sentinels::default(), patience);
+        policy.go(Successor { address: node, epoch: 0, confirmed: true, chosen: Chosen::Configured });
+        policy.publish(None);
+        policy
+    }
+
+    fn new(sentinels: Sentinels, patience: Patience) -> Self {
+        Self {
+            patience,
+            sentinels,
+            nodes: BTreeMap::new(),
+            serving: None,
+            named_since: None,
+            awaited_since: None,
+            contested: None,
+            topology: Topology::default(),
+        }
+    }
+
+    /// Takes in news, and decides.
+    pub fn on(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Heard { sentinel, message } => self.sentinels.heard(&sentinel, message, now),
+            Event::Answered { sentinel, asked, id, named, replicas, peers } => {
+                self.named_since.get_or_insert(now);
+                self.sentinels.answered(&sentinel, Answer { asked, id, named, replicas, peers }, now);
+            }
+            Event::Silent { sentinel } => self.sentinels.silent(&sentinel),
+            Event::Role { node, role } => {
+                if let Some(known) = self.nodes.get_mut(&node) {
+                    known.says(role, now);
+                }
+            }
+            Event::Gone { node } => {
+                if let Some(known) = self.nodes.get_mut(&node) {
+                    known.reachable = false;
+                }
+            }
+            Event::Tick => {}
+        }
+        self.decide(now);
+    }
+
+    /// What is decided.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Sentinels to follow.
+    pub fn sentinels_followed(&self) -> impl Iterator<Item = &Address> {
+        self.sentinels.addresses()
+    }
+
+    /// Nodes to ask for their role.
+    pub fn nodes_asked(&self) -> impl Iterator<Item = &Address> {
+        self.nodes.keys()
+    }
+
+    /// How often to ask them.
+    pub fn pace(&self, now: Instant) -> Pace {
+        match self.awaited_since {
+            Some(since) if now < since + self.patience.haste => Pace::Fast,
+            Some(_) | None => Pace::Calm,
+        }
+    }
+
+    /// When to come with [`Event::Tick`] if nothing happens before.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let patience = &self.patience;
+        let serving = self.serving.as_ref();
+        let attempts = serving.into_iter().flat_map(|serving| self.sentinels.attempts(&serving.address));
+        let times = attempts
+            .map(|attempt| attempt.since + patience.hold)
+            .chain(self.nodes.values().filter_map(|node| Some(node.turned? + patience.explain)))
+            .chain(serving.and_then(|serving| Some(serving.doubted? + patience.doubt)))
+            .chain(self.contested.map(|(_, since)| since + patience.doubt))
+            .chain(self.awaited_since.map(|since| since + patience.haste))
+            .chain(self.named_since.map(|since| since + patience.settle));
+        times.filter(|time| *time > now).min()
+    }
+
+    fn decide(&mut self, now: Instant) {
+        self.follow_nodes();
+        self.confirm(now);
+        if let Some(successor) = self.successor(now) {
+            self.go(successor);
+            self.follow_nodes();
+            self.confirm(now);
+        }
+        let contester = self.contester().map(|named| named.epoch);
+        self.contested = match (contester, self.contested) {
+            (Some(epoch), Some((known, since))) if epoch == known => Some((epoch, since)),
+            (contester, _) => contester.map(|epoch| (epoch, now)),
+        };
+        let awaited = self.awaited(now);
+        match awaited {
+            Some(_) => self.awaited_since = self.awaited_since.or(Some(now)),
+            None => self.awaited_since = None,
+        }
+        self.publish(awaited);
+    }
+
+    /// Asks the nodes that matter now, and forgets the others.
+    fn follow_nodes(&mut self) {
+        let mut wanted: BTreeSet<Address> = self.serving.iter().map(|serving| serving.address.clone()).collect();
+        wanted.extend(self.followed().cloned());
+        for node in self.sentinels.nodes() {
+            if wanted.len() < NODES_MAX {
+                wanted.insert(node.clone());
+            }
+        }
+        self.nodes.retain(|address, _| wanted.contains(address));
+        for address in wanted {
+            self.nodes.entry(address).or_default();
+        }
+    }
+
+    /// The node that the serving one says it is a replica of.
+    fn followed(&self) -> Option<&Address> {
+        match &self.nodes.get(&self.serving.as_ref()?.address)?.role {
+            Some(Role::Replica { primary, .. }) => Some(primary),
+            Some(Role::Primary { .. } | Role::Sentinel) | None => None,
+        }
+    }
+
+    /// Looks whether the serving node still proves itself and is named.
+    fn confirm(&mut self, now: Instant) {
+        let Some(serving) = &mut self.serving else { return };
+        if let Some(epoch) = self.sentinels.epoch_of(&serving.address).filter(|epoch| *epoch >= serving.epoch) {
+            serving.epoch = epoch;
+            serving.confirmed = true;
+        }
+        let proves = self.nodes.get(&serving.address).is_some_and(Node::proves);
+        if proves && serving.confirmed {
+            serving.doubted = None;
+        } else {
+            serving.doubted.get_or_insert(now);
+        }
+    }
+
+    fn successor(&self, now: Instant) -> Option<Successor> {
+        self.primary_of_replica()
+            .or_else(|| self.promoted())
+            .or_else(|| self.named_newer(now))
+            .or_else(|| self.agreed(now))
+            .filter(|successor| self.serving.as_ref().is_none_or(|serving| serving.address != successor.address))
+    }
+
+    /// The serving node has become a replica, and its primary is one.
+    fn primary_of_replica(&self) -> Option<Successor> {
+        let (address, serving) = (self.followed()?, self.serving.as_ref()?);
+        let successor = Successor {
+            address: address.clone(),
+            epoch: serving.epoch,
+            // The sentinels, if there are any, learn of it later.
+            confirmed: self.sentinels.len() == 0,
+            chosen: Chosen::Followed,
+        };
+        self.proves(address).then_some(successor)
+    }
+
+    /// A sentinel has begun a failover, and one of the replicas turned primary since.
+    fn promoted(&self) -> Option<Successor> {
+        let serving = self.serving.as_ref()?;
+        let is_promoted = |address: &Address, node: &Node, attempt: &Attempt| {
+            let meant = attempt.selected.as_ref().is_none_or(|selected| selected == address);
+            meant && node.proves() && node.primary_since.is_some_and(|since| since >= attempt.since)
+        };
+        let mut nodes = self.nodes.iter().filter(|(address, _)| **address != serving.address);
+        let (address, _) = nodes.find(|(address, node)| {
+            self.sentinels.attempts(&serving.address).any(|attempt| is_promoted(address, node, attempt))
+        })?;
+        let epoch = serving.epoch + 1;
+        Some(Successor { address: address.clone(), epoch, confirmed: false, chosen: Chosen::Promoted })
+    }
+
+    /// A sentinel names another with a higher epoch, and it proves itself. At the start others get a moment to
+    /// name a newer one.
+    fn named_newer(&self, now: Instant) -> Option<Successor> {
+        let named = self.sentinels.newest()?;
+        let ready = match &self.serving {
+            Some(serving) => named.epoch > serving.epoch,
+            None => self.sentinels.all_tried() || self.named_since.is_some_and(|at| now >= at + self.patience.settle),
+        };
+        let (address, epoch) = (named.primary.clone(), named.epoch);
+        let successor = Successor { address, epoch, confirmed: true, chosen: Chosen::Named };
+        (ready && self.proves(&named.primary)).then_some(successor)
+    }
+
+    /// Most sentinels name another, whatever its epoch, and the serving node has been doubtful for too long. If one
+    /// names yet another with a higher epoch, which proves itself, that is the newer word.
+    fn agreed(&self, now: Instant) -> Option<Successor> {
+        let doubted = match &self.serving {
+            Some(serving) => serving.doubted?,
+            None => self.named_since?,
+        };
+        let agreed = self.sentinels.agreed().filter(|_| now >= doubted + self.patience.doubt)?;
+        let newer = |named: &&Named| named.epoch > agreed.epoch && self.proves(&named.primary);
+        let named = self.sentinels.newest().filter(newer).unwrap_or(agreed);
+        let (address, epoch) = (named.primary.clone(), named.epoch);
+        let successor = Successor { address, epoch, confirmed: true, chosen: Chosen::Agreed };
+        self.proves(&named.primary).then_some(successor)
+    }
+
+    fn proves(&self, address: &Address) -> bool {
+        self.nodes.get(address).is_some_and(Node::proves)
+    }
+
+    fn go(&mut self, successor: Successor) {
+        let Successor { address, epoch, confirmed, chosen } = successor;
+        self.topology.generation += 1;
+        self.topology.chosen = Some(chosen);
+        if self.serving.is_some() {
+            // What was heard and seen before has had its effect.
+            self.sentinels.forget_attempts();
+            self.nodes.values_mut().for_each(|node| node.turned = None);
+        }
+        self.nodes.entry(address.clone()).or_default();
+        self.serving = Some(Serving { address, epoch, confirmed, doubted: None });
+    }
+
+    /// What keeps requests from being sent now.
+    fn awaited(&self, now: Instant) -> Option<Awaited> {
+        let Some(serving) = &self.serving else { return Some(Awaited::First) };
+        if let Some(at) = self.followed() {
+            return Some(Awaited::Primary { of: serving.address.clone(), at: at.clone() });
+        }
+        if let Some(named) = self.contester().filter(|_| !self.is_outvoted(now)) {
+            return Some(Awaited::Proof(named.primary.clone()));
+        }
+        if self.sentinels.attempts(&serving.address).any(|attempt| now < attempt.since + self.patience.hold) {
+            return Some(Awaited::Failover(serving.address.clone()));
+        }
+        let unexplained = |node: &Node| {
+            let turned = node.turned.filter(|turned| now < *turned + self.patience.explain);
+            turned.is_some() && node.proves()
+        };
+        let mut others = self.nodes.iter().filter(|(address, _)| **address != serving.address);
+        others.find(|(_, node)| unexplained(node)).map(|(address, _)| Awaited::Explanation(address.clone()))
+    }
+
+    /// What a sentinel says that names another node than the serving one, with a higher epoch.
+    fn contester(&self) -> Option<&Named> {
+        let serving = self.serving.as_ref()?;
+        self.sentinels.newest().filter(|named| named.epoch > serving.epoch && named.primary != serving.address)
+    }
+
+    /// Whether most sentinels have stood by the serving node for so long that one with a higher epoch must be wrong.
+    fn is_outvoted(&self, now: Instant) -> bool {
+        let Some(serving) = &self.serving else { return false };
+        let long = self.contested.is_some_and(|(_, since)| now >= since + self.patience.doubt);
+        let agreed = self.sentinels.agreed().is_some_and(|named| named.primary == serving.address);
+        long && agreed && self.proves(&serving.address)
+    }
+
+    fn publish(&mut self, awaited: Option<Awaited>) {
+        let serving = self.serving.as_ref().map(|serving| &serving.address);
+        let replicas = self.replicas(serving);
+        let topology = &mut self.topology;
+        topology.replicas = replicas;
+        topology.primary = self.serving.as_ref().map(|serving| serving.address.clone());
+        topology.epoch = self.serving.as_ref().map_or(0, |serving| serving.epoch);
+        topology.proven =
+            topology.primary.as_ref().and_then(|primary| self.nodes.get(primary)).is_some_and(Node::proves);
+        topology.awaited = awaited;
+        (topology.sentinels_up, topology.sentinels) = (self.sentinels.up(), self.sentinels.len());
+    }
+
+    /// Replicas that answer for themselves, and those that only the primary speaks of.
+    fn replicas(&self, serving: Option<&Address>) -> Vec<Replica> {
+        let role = serving.and_then(|address| self.nodes.get(address)?.role.as_ref());
+        let Some(Role::Primary { offset: head, replicas: connected }) = role else { return Vec::new() };
+        let mut found = BTreeMap::new();
+        for (address, offset) in connected {
+            let behind = Some(head.saturating_sub(*offset));
+            found.insert(address, Replica { address: address.clone(), linked: true, behind });
+        }
+        for (address, node) in &self.nodes {
+            if let Some(Role::Replica { linked, offset, .. }) = &node.role {
+                // Both answers are a moment old: the one that makes the replica better off is the newer one.
+                let behind = offset.map(|offset| head.saturating_sub(offset));
+                let known = found.get(address).and_then(|replica| replica.behind);
+                let behind = known.into_iter().chain(behind).min();
+                let linked = *linked && node.reachable;
+                found.insert(address, Replica { address: address.clone(), linked, behind });
+            }
+        }
+        found.into_values().collect()
+    }
+}

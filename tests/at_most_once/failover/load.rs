@@ -1,0 +1,160 @@
+//! A verified load for failovers: each client writes its own keys, one by one and in pipelines, and reads them again.
+//! What was acknowledged has to be there in the end, no reply may be another's, and no connection may end.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Instant,
+};
+
+use crate::support::{Client, Gateway, assert_own_error, request, wait};
+
+/// Clients that write at the same time.
+pub const CLIENTS: usize = 20;
+
+/// Keys whose values are asked for at a time in the end.
+const ASKED: usize = 500;
+
+/// A write that was acknowledged.
+pub struct Write {
+    pub key: String,
+    pub value: String,
+    pub at: Instant,
+}
+
+/// What all clients were told.
+#[derive(Default)]
+pub struct Told {
+    pub writes: Vec<Write>,
+    pub errors: Vec<String>,
+    /// Counts that `INCR`s of each client's counter returned, in its order.
+    pub counts: Vec<Vec<i64>>,
+    /// `INCR`s that got an error: they may have been executed.
+    pub uncounted: Vec<usize>,
+}
+
+/// Runs clients while `trouble` does its worst, which can see how many rounds they have had.
+pub fn under_load(gateway: &Gateway, trouble: impl FnOnce(&AtomicUsize)) -> Told {
+    let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let parts: Vec<Told> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..CLIENTS)
+            .map(|index| {
+                let (client, over, rounds) = (gateway.client(), &over, &rounds);
+                scope.spawn(move || write_on(client, index, over, rounds))
+            })
+            .collect();
+        let over = Over(&over);
+        trouble(&rounds);
+        drop(over);
+        threads.into_iter().map(|thread| thread.join().expect("no client fails")).collect()
+    });
+    let mut told = Told::default();
+    for part in parts {
+        told.writes.extend(part.writes);
+        told.errors.extend(part.errors);
+        told.counts.extend(part.counts);
+        told.uncounted.extend(part.uncounted);
+    }
+    println!("{} writes acknowledged, {} errors", told.writes.len(), told.errors.len());
+    told
+}
+
+/// Waits until the clients have had `each` more rounds.
+pub fn more_load(rounds: &AtomicUsize, each: usize) {
+    let goal = rounds.load(Ordering::Relaxed) + CLIENTS * each;
+    wait("the load to be there", || (rounds.load(Ordering::Relaxed) > goal).then_some(()));
+}
+
+/// Ends the load, also when what makes the trouble fails.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn write_on(mut client: Client, index: usize, over: &AtomicBool, rounds: &AtomicUsize) -> Told {
+    let (mut told, mut counts, mut uncounted) = (Told::default(), Vec::new(), 0);
+    for round in 0.. {
+        let (key, value, counter) = (format!("c{index}:{round}"), format!("v{index}:{round}"), format!("n{index}"));
+        // Alone, and then a pipeline with a transaction in it.
+        let alone = client.call(&["SET", &key, &value]);
+        told.note(alone, &key, &value);
+        let (more, last) = (format!("{key}:p"), format!("{key}:t"));
+        let pipeline: [&[&str]; 6] = [
+            &["SET", &more, &value],
+            &["INCR", &counter],
+            &["MULTI"],
+            &["SET", &last, &value],
+            &["GET", &last],
+            &["EXEC"],
+        ];
+        client.send_raw(&pipeline.iter().flat_map(|args| request(args)).collect::<Vec<_>>());
+        let replies = client.read_replies(pipeline.len());
+        told.note(replies[0].clone(), &more, &value);
+        match replies[1].strip_prefix(b":") {
+            Some(count) => counts.push(String::from_utf8_lossy(count).trim_end().parse().expect("a number")),
+            None => {
+                uncounted += 1;
+                told.failed(&replies[1]);
+            }
+        }
+        let executed = format!("*2\r\n+OK\r\n${}\r\n{value}\r\n", value.len());
+        let done = if replies[5] == executed.as_bytes() { b"+OK\r\n".to_vec() } else { replies[5].clone() };
+        told.note(done, &last, &value);
+        rounds.fetch_add(1, Ordering::Relaxed);
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    told.counts.push(counts);
+    told.uncounted.push(uncounted);
+    told
+}
+
+impl Told {
+    fn note(&mut self, reply: Vec<u8>, key: &str, value: &str) {
+        if reply == b"+OK\r\n" {
+            self.writes.push(Write { key: key.to_owned(), value: value.to_owned(), at: Instant::now() });
+        } else {
+            self.failed(&reply);
+        }
+    }
+
+    #[track_caller]
+    fn failed(&mut self, reply: &[u8]) {
+        assert_own_error(reply);
+        self.errors.push(String::from_utf8_lossy(reply).trim_end().to_owned());
+    }
+
+    /// Acknowledged writes that the node does not have.
+    pub fn lost(&self, node: &mut Client) -> Vec<&Write> {
+        let mut lost = Vec::new();
+        for writes in self.writes.chunks(ASKED) {
+            node.send_raw(&writes.iter().flat_map(|write| request(&["GET", &write.key])).collect::<Vec<_>>());
+            for (write, found) in writes.iter().zip(node.read_replies(writes.len())) {
+                if found != format!("${}\r\n{}\r\n", write.value.len(), write.value).as_bytes() {
+                    lost.push(write);
+                }
+            }
+        }
+        lost
+    }
+
+    /// No `INCR` was executed twice, and none that was acknowledged is missing, but for those that got an error.
+    #[track_caller]
+    pub fn assert_counted_once(&self) {
+        for (counts, uncounted) in self.counts.iter().zip(&self.uncounted) {
+            assert!(counts.windows(2).all(|pair| pair[0] < pair[1]), "a count came twice or went back");
+            let last = counts.last().copied().unwrap_or_default();
+            let most = i64::try_from(counts.len() + uncounted).expect("a small number");
+            assert!(last <= most, "{last} INCRs were executed of {most} that were sent");
+        }
+    }
+
+    #[track_caller]
+    pub fn assert_no_error(&self) {
+        assert!(self.errors.is_empty(), "{} errors, such as {:?}", self.errors.len(), self.errors.first());
+    }
+}

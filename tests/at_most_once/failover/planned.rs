@@ -1,0 +1,86 @@
+//! Failovers that an operator asks for cost no client an error, nor a write.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    load::{more_load, under_load},
+    service::Service,
+};
+use crate::support::{DEADLINE, Gateway, Machine, Redis, wait};
+
+/// How long a client may have to wait, on an idle machine.
+const GAP: Duration = Duration::from_millis(1_200);
+
+#[test]
+fn a_failover_that_a_sentinel_is_asked_for_loses_nothing_and_costs_no_error() {
+    let service = Service::start(&[]);
+    let gateway = Gateway::start(&service.url());
+    let machine = Machine::watch();
+    let told = under_load(&gateway, |rounds| {
+        for sentinel in [0, 1] {
+            more_load(rounds, 20);
+            let before = service.primary(&[0, 1, 2]);
+            service.fail_over(sentinel);
+            more_load(rounds, 20);
+            wait("the sentinels to agree on another", || (service.primary(&[0, 1, 2]) != before).then_some(()));
+            // The old one goes on calling itself a primary; clients go on meanwhile.
+            more_load(rounds, 200);
+        }
+    });
+    told.assert_no_error();
+    told.assert_counted_once();
+    let primary = service.primary(&[0, 1, 2]);
+    assert_eq!(told.lost(&mut service.direct(primary)).len(), 0, "acknowledged writes are lost");
+    let mut moments: Vec<Instant> = told.writes.iter().map(|write| write.at).collect();
+    moments.sort();
+    let gap = moments.windows(2).map(|pair| pair[1] - pair[0]).max().expect("there were writes");
+    machine.assert_within(GAP, gap, "the longest time without an acknowledged write");
+}
+
+#[test]
+fn a_failover_that_is_given_up_lets_requests_go_on() {
+    let service = Service::start_with(&[], Duration::from_secs(2));
+    let config = "[upstream]\nfailover_wait_ms = 30_000\n[pool]\nqueue_timeout_ms = 30_000";
+    let gateway = Gateway::builder().upstream(&service.url()).config(config).start();
+    let mut client = gateway.client();
+    client.expect("SET k 1", "+OK\r\n");
+    // The replica that the sentinel selects does not follow.
+    service.nodes[1..].iter().for_each(Redis::freeze);
+    service.fail_over(2);
+    gateway.logs().wait_for("a failover from", DEADLINE);
+    client.expect("SET k 2", "+OK\r\n");
+    assert!(gateway.logs().find("requests go on").is_some());
+    assert_eq!(gateway.logs().count("primary is another"), 1, "it stayed where it was");
+}
+
+#[test]
+fn a_move_by_hand_between_pause_and_resume_loses_nothing_and_costs_no_error() {
+    let old = Redis::start(&[]);
+    let of = format!("127.0.0.1 {}", old.address().port());
+    let new = Redis::start(&["--replicaof", &of, "--repl-diskless-sync-delay", "0"]);
+    let gateway = Gateway::builder().upstream(&old.url()).allow("paused").start();
+    let mut operator = gateway.client();
+    let told = under_load(&gateway, |rounds| {
+        more_load(rounds, 20);
+        let paused = operator.line("RESPOOL PAUSE");
+        assert!(String::from_utf8_lossy(&paused).contains("paused"), "{}", String::from_utf8_lossy(&paused));
+        // Nothing is written any more, so that the offsets can meet.
+        let offset = |node: &Redis, field: &str| {
+            let said = String::from_utf8_lossy(&node.client().line("INFO replication")).into_owned();
+            said.lines().find_map(|line| line.strip_prefix(field)?.parse::<u64>().ok())
+        };
+        wait("the replica to have all", || {
+            let head = offset(&old, "master_repl_offset:")?;
+            (offset(&new, "slave_repl_offset:")? >= head).then_some(())
+        });
+        new.client().expect("REPLICAOF NO ONE", "+OK\r\n");
+        let url = new.url();
+        let moved = operator.call(&["RESPOOL", "CONFIG", "SET", "upstream.url", &url]);
+        assert!(!moved.starts_with(b"-"), "{}", String::from_utf8_lossy(&moved));
+        operator.expect("RESPOOL RESUME", "+OK\r\n");
+        more_load(rounds, 20);
+    });
+    told.assert_no_error();
+    told.assert_counted_once();
+    assert_eq!(told.lost(&mut new.client()).len(), 0, "acknowledged writes are lost");
+}
