@@ -176,7 +176,10 @@ fn merge(into: &mut Table, from: Table) {
 fn write_config(directory: &TempDir, config: &Table) -> PathBuf {
     let path = directory.path().join("respool.toml");
     let text = toml::to_string(config).expect("a table is TOML");
-    fs::write(&path, text).expect("the temporary directory can be written");
+    // At once: whoever reads meanwhile, because of a signal, reads the one or the other and never a half.
+    let whole = directory.path().join("respool.toml.next");
+    fs::write(&whole, text).expect("the temporary directory can be written");
+    fs::rename(&whole, &path).expect("the temporary directory can be written");
     path
 }
 
