@@ -174,6 +174,7 @@ impl ReplyScanner {
         self.state = State::Type;
         match (kind, digits) {
             (b'.', b"") => return Ok(self.levels.close()),
+            (b'.', _) => return Err(ReplyError::Length),
             (b'$', b"?") => return self.levels.open_chunks(),
             (b'*' | b'~' | b'%', b"?") => return self.levels.open_streamed(),
             _ => {}
@@ -302,6 +303,7 @@ mod tests {
             (b">?\r\n", ReplyError::Length),
             (b"$?\r\n;-1\r\n", ReplyError::Length),
             (b"*?\r\n.x\r\n", ReplyError::Length),
+            (b"*?\r\n.0\r\n", ReplyError::Length),
             (b"$?\r\n+x\r\n", ReplyError::UnknownType(b'+')),
             (b"*1\r\n.\r\n", ReplyError::UnknownType(b'.')),
             (b";1\r\n", ReplyError::UnknownType(b';')),
