@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Machine, Redis, wait};
+use crate::support::{Client, Gateway, Machine, Redis, assert_same, requests, wait};
 
 #[test]
 fn wait_tells_the_truth_about_the_sessions_last_write() {
@@ -41,4 +41,81 @@ fn fifty_sessions_blocked_in_blpop_leave_plain_traffic_its_latency() {
     machine.assert_within(Duration::from_millis(500), slowest, "the longest that plain traffic waited");
     (0..50).for_each(|_| assert!(plain.line("RPUSH nothing x").starts_with(b":")));
     blocked.iter_mut().for_each(|client| assert_eq!(client.read_reply(), b"*2\r\n$7\r\nnothing\r\n$1\r\nx\r\n"));
+}
+
+/// Requests that wait in Redis, and say so in ways that a search for words takes for something else.
+const WAITING: [&str; 8] = [
+    "XREADGROUP GROUP streams c BLOCK 0 STREAMS s >",
+    "XREADGROUP GROUP g streams BLOCK 0 STREAMS s >",
+    "XREADGROUP GROUP g STREAMS COUNT 1 NOACK BLOCK 0 STREAMS s >",
+    "XREADGROUP BLOCK 0 GROUP block block STREAMS s >",
+    "XREADGROUP GROUP block 1 block 0 STREAMS block s > >",
+    "XREAD BLOCK 1 BLOCK 0 STREAMS streams $",
+    "XREAD COUNT 1 BLOCK 0 STREAMS block streams $ $",
+    "XREAD COUNT 9 COUNT 1 BLOCK 0 STREAMS streams $",
+];
+
+#[test]
+fn nobody_waits_behind_a_stream_whatever_groups_consumers_and_streams_are_called() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::builder().upstream(&behind.url()).config("[pool]\nworkers = 1").start();
+    let (mut client, mut direct, mut bystander) = (gateway.client(), beside.client(), gateway.client());
+    let groups = [("s", "streams"), ("s", "g"), ("s", "block"), ("block", "block")];
+    for (stream, group) in groups {
+        let line = format!("XGROUP CREATE {stream} {group} $ MKSTREAM");
+        client.expect(&line, "+OK\r\n");
+        direct.expect(&line, "+OK\r\n");
+    }
+    let blocked = |of: &Redis| {
+        let clients = String::from_utf8_lossy(&of.client().line("INFO clients")).into_owned();
+        clients.contains("blocked_clients:1\r\n").then_some(())
+    };
+    for (index, line) in WAITING.iter().enumerate() {
+        let [found, expected] = [(&mut client, &behind), (&mut direct, &beside)].map(|(client, redis)| {
+            // No group has anything left to read.
+            for (stream, group) in groups {
+                redis.client().expect(&format!("XGROUP SETID {stream} {group} $"), "+OK\r\n");
+            }
+            client.send(&line.split(' ').collect::<Vec<_>>());
+            wait(&format!("{line} to wait"), || blocked(redis));
+            bystander.send_raw(&requests(&["SET k v", "GET k", "ECHO still"]));
+            assert_eq!(bystander.read_replies(3).concat(), b"+OK\r\n$1\r\nv\r\n$5\r\nstill\r\n", "beside {line}");
+            let mut publisher = redis.client();
+            publisher.line(&format!("XADD s {}-1 f v", index + 1));
+            publisher.line(&format!("XADD streams {}-1 f v", index + 1));
+            client.read_reply()
+        });
+        assert_same(&found, &expected, line);
+    }
+}
+
+#[test]
+fn a_stream_request_that_redis_refuses_gets_its_words() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::builder().upstream(&behind.url()).config("[pool]\nworkers = 1").start();
+    let (mut client, mut direct): (Client, Client) = (gateway.client(), beside.client());
+    for line in [
+        "XREAD",
+        "XREAD BLOCK",
+        "XREAD BLOCK 0",
+        "XREAD BLOCK 0 STREAMS",
+        "XREAD BLOCK 0 STREAMS s",
+        "XREAD BLOCK 0 STREAMS a b $",
+        "XREAD BLOCK x STREAMS s $",
+        "XREAD BLOCK -1 STREAMS s $",
+        "XREAD BLOCK 0x5 STREAMS s $",
+        "XREAD BLOCK 0 GROUP g c STREAMS s >",
+        "XREAD NOACK BLOCK 0 STREAMS s $",
+        "XREAD NONSENSE BLOCK 0 STREAMS s $",
+        "XREAD COUNT BLOCK 0 STREAMS s $",
+        "XREADGROUP BLOCK 0 STREAMS s >",
+        "XREADGROUP GROUP g BLOCK 0 STREAMS s >",
+        "XREADGROUP GROUP nosuch c BLOCK 0 STREAMS s >",
+        "XREADGROUP GROUP streams BLOCK 0",
+        "BLPOP key 0x",
+        "BLPOP key x",
+        "BLPOP key inf",
+    ] {
+        assert_same(&client.line(line), &direct.line(line), line);
+    }
 }

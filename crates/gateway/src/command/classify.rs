@@ -7,7 +7,7 @@ use resp::Request;
 
 use crate::command::{
     class::{Class, Local, Reason},
-    embedded_limits, info_sections,
+    embedded_limits, info_sections, stream_read,
 };
 
 /// Longest command name in the table, `|` and subcommand included.
@@ -90,7 +90,7 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" => Class::Exclusive(Reason::Blocking),
         b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => Class::Exclusive(Reason::Blocking),
         b"WAIT" | b"WAITAOF" => Class::Exclusive(Reason::Wait),
-        b"XREAD" | b"XREADGROUP" if blocks(request) => Class::Exclusive(Reason::Blocking),
+        b"XREAD" | b"XREADGROUP" if stream_read::timeout_at(request).is_some() => Class::Exclusive(Reason::Blocking),
         // Replies come without requests from here on.
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => Class::Exclusive(Reason::PubSub),
         b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Local(Local::Unsubscribe),
@@ -101,6 +101,8 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"FUNCTION" => function(request),
         // State of a cluster client; Redis's words where there is no cluster.
         b"ASKING" | b"READONLY" | b"READWRITE" => Class::Local(Local::NoCluster),
+        // Waits for replicas, for as long as the upstream is set to.
+        b"SHUTDOWN" => Class::Exclusive(Reason::Other),
         // Makes the connection a replica's.
         b"SYNC" | b"PSYNC" | b"REPLCONF" => Class::Refused("replication does not go through a gateway"),
         b"POST" | b"HOST:" => Class::Attack,
@@ -150,15 +152,6 @@ fn function(request: &Request<'_>) -> Class {
         b"KILL" => Class::Exclusive(Reason::Other),
         _ => PLAIN,
     }
-}
-
-/// Whether an `XREAD` or `XREADGROUP` has `BLOCK` among its options, which end with `STREAMS`.
-fn blocks(request: &Request<'_>) -> bool {
-    request
-        .args()
-        .skip(1)
-        .take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"))
-        .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
 }
 
 #[cfg(test)]
@@ -222,5 +215,6 @@ mod tests {
     fn xread_blocks_only_with_the_option() {
         assert_eq!(class("xread count 1 streams block 0"), PLAIN);
         assert_eq!(class("xread block 0 streams s 0"), Class::Exclusive(Reason::Blocking));
+        assert_eq!(class("xreadgroup group streams c block 0 streams s >"), Class::Exclusive(Reason::Blocking));
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use resp::Request;
 
+use crate::command::stream_read;
+
 /// Longer than this is as good as for ever.
 const BLOCKING_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -15,18 +17,18 @@ pub(crate) fn blocking_time(request: &Request<'_>) -> Option<Duration> {
         b"BLMPOP" | b"BZMPOP" => (1, 1.0),
         b"WAIT" => (2, 1e-3),
         b"WAITAOF" => (3, 1e-3),
-        b"XREAD" | b"XREADGROUP" => (after_block(request), 1e-3),
+        b"XREAD" | b"XREADGROUP" => (stream_read::timeout_at(request).unwrap_or(request.len()), 1e-3),
         _ => (request.len() - 1, 1.0),
     };
     let text = request.arg(at).and_then(|arg| std::str::from_utf8(arg).ok());
+    if text.is_some_and(|text| text.contains(['x', 'X'])) {
+        // Redis takes hexadecimal seconds, too. They are nobody's habit: it may take as long as it likes.
+        return None;
+    }
     let asked = text.and_then(|text| text.parse().ok()).map_or(Err(()), |asked: f64| {
         if asked == 0.0 { Ok(None) } else { Duration::try_from_secs_f64(asked * unit).map(Some).map_err(drop) }
     });
     asked.unwrap_or(Some(Duration::ZERO)).filter(|asked| *asked < BLOCKING_MAX)
-}
-
-fn after_block(request: &Request<'_>) -> usize {
-    request.args().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK")).map_or(request.len(), |at| at + 1)
 }
 
 #[cfg(test)]
@@ -47,14 +49,15 @@ mod tests {
         for line in ["BLPOP 9 9 1.5", "BLMOVE a b LEFT LEFT 1.5", "BZMPOP 1.5 1 key MIN", "blmpop 1.5 1 key LEFT"] {
             assert_eq!(of(line), Some(Duration::from_millis(1500)), "{line}");
         }
-        for line in ["WAIT 1 1500", "WAITAOF 1 1 1500", "XREAD COUNT 2 block 1500 STREAMS s $"] {
+        let group = "XREADGROUP GROUP block 9 BLOCK 1500 STREAMS s >";
+        for line in ["WAIT 1 1500", "WAITAOF 1 1 1500", "XREAD COUNT 2 block 1500 STREAMS s $", group] {
             assert_eq!(of(line), Some(Duration::from_millis(1500)), "{line}");
         }
     }
 
     #[test]
     fn nought_is_for_ever_and_nonsense_is_refused_at_once() {
-        for line in ["BLPOP key 0", "WAIT 1 0", "XREAD BLOCK 0 STREAMS s $", "BLPOP key 1e12"] {
+        for line in ["BLPOP key 0", "WAIT 1 0", "XREAD BLOCK 0 STREAMS s $", "BLPOP key 1e12", "BLPOP key 0x1p3"] {
             assert_eq!(of(line), None, "{line}");
         }
         for line in ["BLPOP key nonsense", "BLPOP key -1", "BLPOP", "WAIT 1", "XREAD BLOCK", "BLPOP key nan"] {
