@@ -7,6 +7,9 @@ use subtle::{Choice, ConstantTimeEq};
 /// The user that `AUTH password` and no login at all stand for.
 pub const DEFAULT_USER: &str = "default";
 
+/// Bytes of a password. A longer one is wrong without being looked at, since hashing it would keep others waiting.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+
 /// One who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -67,14 +70,17 @@ impl Users {
     }
 
     /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a
-    /// wrong name as for a wrong password.
+    /// wrong name as for a wrong password. A password longer than [`PASSWORD_BYTES_MAX`] is not looked at.
     pub fn admit(&self, name: Option<&[u8]>, password: &[u8]) -> bool {
-        let digest: [u8; 32] = Sha256::digest(password).into();
         let name = name.unwrap_or(DEFAULT_USER.as_bytes());
         if !self.are_required() {
             // As in Redis while the default user has no password: any will do.
             return name == DEFAULT_USER.as_bytes();
         }
+        if password.len() > PASSWORD_BYTES_MAX {
+            return false;
+        }
+        let digest: [u8; 32] = Sha256::digest(password).into();
         let mut admitted = Choice::from(0);
         for user in &self.0 {
             admitted |= user.name.as_bytes().ct_eq(name) & user.digest.0.ct_eq(&digest);
@@ -101,6 +107,15 @@ mod tests {
         assert!(!format!("{users:?}").contains("245"), "digests stay out of logs");
         for refused in ["xyz", "", &"+f".repeat(32), &"é".repeat(32)] {
             assert_eq!(Digest32::parse(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_too_long_is_wrong_unseen() {
+        for (bytes, admitted) in [(PASSWORD_BYTES_MAX, true), (PASSWORD_BYTES_MAX + 1, false)] {
+            let password = vec![b'x'; bytes];
+            let users = Users(vec![User { name: "app".into(), digest: Digest32(Sha256::digest(&password).into()) }]);
+            assert_eq!(users.admit(Some(b"app"), &password), admitted, "{bytes} bytes");
         }
     }
 }

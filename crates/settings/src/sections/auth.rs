@@ -9,7 +9,7 @@ section! {
     Auth {
         /// Who may log in: each name with the SHA-256 of its password in hexadecimal. `printf %s PASSWORD |
         /// sha256sum` prints one. `AUTH password` without a name means the user "default". Without users nobody has
-        /// to log in.
+        /// to log in. A password may have 512 bytes; a longer one is refused without being hashed.
         users: BTreeMap<String, String> = BTreeMap::new(),
         /// Users who may use the console, see `RESPOOL HELP`. Without users, every client on this machine may.
         admins: Vec<String> = Vec::new(),
