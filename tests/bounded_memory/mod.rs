@@ -1,5 +1,7 @@
 //! The promise of bounds: every queue and buffer has one, and a client that reaches it waits or gets an error.
 
 mod backpressure;
+mod before_login;
+mod input_room;
 mod limits;
 mod overload;

@@ -3,3 +3,4 @@
 
 mod shutdown;
 mod takeover;
+mod without_pause;

@@ -62,6 +62,11 @@ impl Client {
         self.stream.local_addr().expect("connected")
     }
 
+    /// The same connection, to send by while another thread reads.
+    pub fn twin(&self) -> Self {
+        Self { stream: self.stream.try_clone().expect("a stream can be held twice"), input: Vec::new() }
+    }
+
     /// Changes how long a read may take.
     pub fn read_timeout(&self, timeout: Duration) {
         self.stream.set_read_timeout(Some(timeout)).expect("a timeout can be set");
@@ -89,17 +94,22 @@ impl Client {
 
     /// Sends what the kernel takes at once, from `bytes`; how much that was.
     pub fn send_available(&mut self, bytes: &[u8]) -> usize {
+        self.try_send_available(bytes).expect("sends")
+    }
+
+    /// As `send_available`; fails if the connection has ended.
+    pub fn try_send_available(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.set_nonblocking(true).expect("a mode can be set");
-        let mut sent = 0;
-        while sent < bytes.len() {
+        let (mut sent, mut failure) = (0, None);
+        while sent < bytes.len() && failure.is_none() {
             match self.stream.write(&bytes[sent..]) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("cannot send: {error}"),
+                Err(error) => failure = Some(error),
             }
         }
         self.stream.set_nonblocking(false).expect("a mode can be set");
-        sent
+        failure.map_or(Ok(sent), Err)
     }
 
     /// The bytes of exactly one reply.

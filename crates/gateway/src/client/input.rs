@@ -5,19 +5,28 @@ use std::{
     cell::RefCell,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context as TaskContext, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use pool::{Budget, Burst, Share};
+use pool::Burst;
 use resp::{Decoded, Request, RequestDecoder, RequestError, RequestLimits};
 use settings::SessionSettings;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::Instant,
+};
 
-use crate::client::gather::{Bounds, Stop, gather};
+use crate::{
+    client::gather::{Bounds, Stop, gather},
+    observe::{
+        presence::Presence,
+        sharing::input_memory::{Claim, Hold},
+    },
+};
 
-/// Bytes of one read, and of what is held of unfinished input that no budget counts.
+/// Bytes of one read, and of what is kept of a client without being counted.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Bytes of a begun request that are moved to where the rest is read.
@@ -30,30 +39,71 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BEGUN_BYTES + READ_BYTES]);
 }
 
+/// Whose input it is.
+#[derive(Debug, Clone, Copy)]
+// Open: a plain value.
+pub(crate) struct Sender<'p> {
+    pub(crate) presence: &'p Presence,
+    /// The client has not logged in and has to.
+    pub(crate) is_stranger: bool,
+}
+
+/// See the module's documentation.
 pub(crate) struct Input {
     decoder: RequestDecoder,
     /// Begins where a request begins.
     pending: BytesMut,
-    /// Bytes known to be missing of the first request in `pending`.
-    missing: usize,
+    /// Bytes known to be missing of the first request in `pending`, which has fewer than can be counted so.
+    missing: u32,
     /// Bytes in front of `pending` that are dealt with and still take memory.
     spent: u32,
-    budget: Arc<Budget>,
-    /// Boxed, since few sessions have one.
-    share: Option<Box<Share>>,
+    /// What is counted of what is kept, if that is more than is free for each client.
+    hold: Option<Box<Hold>>,
     /// The client sends no more; what is kept is still to be dealt with.
     ended: bool,
+    /// How much is still to be read.
+    rest: u32,
 }
 
+/// There is no bound to what is read.
+const WITHOUT_END: u32 = u32::MAX;
+
 impl Input {
-    pub(crate) fn new(limits: RequestLimits, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(limits: RequestLimits) -> Self {
         let decoder = RequestDecoder::new(limits);
-        Self { decoder, pending: BytesMut::new(), missing: 0, spent: 0, budget, share: None, ended: false }
+        Self { decoder, pending: BytesMut::new(), missing: 0, spent: 0, hold: None, ended: false, rest: WITHOUT_END }
+    }
+
+    /// Until when it waits for room, if it does, where nobody waits longer than `patience`.
+    pub(crate) fn waits_until(&self, patience: Duration) -> Option<Instant> {
+        self.hold.as_ref().and_then(|hold| hold.waits_until(patience))
+    }
+
+    /// Whether it is to claim room once more now that it has waited; see [`Hold::insist`].
+    pub(crate) fn insist(&mut self) -> bool {
+        self.hold.as_mut().is_some_and(|hold| hold.insist())
     }
 
     /// Requests have other bounds than before.
     pub(crate) fn set_limits(&mut self, limits: RequestLimits) {
         self.decoder.set_limits(limits);
+    }
+
+    /// Whether there is a bound to what is still read.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.rest != WITHOUT_END
+    }
+
+    /// Has no more be read than `bytes`, give or take a read.
+    pub(crate) fn read_last(&mut self, bytes: usize) {
+        self.rest = self.rest.min(narrow(bytes));
+    }
+
+    /// Takes note that so many bytes were read.
+    fn has_read(&mut self, bytes: usize) {
+        if self.is_bounded() {
+            self.rest = self.rest.saturating_sub(narrow(bytes));
+        }
     }
 
     /// A request has been begun and is not complete.
@@ -69,16 +119,48 @@ impl Input {
         cx: &mut TaskContext<'_>,
         burst: &mut Burst,
         bounds: Bounds<'_>,
+        sender: Sender<'_>,
     ) -> Poll<io::Result<Stop>>
     where
         S: AsyncRead + Unpin,
     {
-        if self.ended {
+        if self.ended || self.rest == 0 {
             return Poll::Ready(Ok(Stop::End));
         }
-        if self.missing > READ_BYTES && self.pending.len() >= READ_BYTES {
-            return self.poll_read_large(stream, cx, burst, bounds);
+        let is_large = self.missing as usize > READ_BYTES && self.pending.len() >= READ_BYTES;
+        // As much again as is there, so that a length alone reserves nothing.
+        let room = if is_large { self.pending.len().min(self.missing as usize) } else { READ_BYTES };
+        let mut claim = self.claim(room, bounds.unfinished, sender);
+        if claim == Claim::Waits {
+            // Once more, now that it is woken, so that nothing is missed that was given back meanwhile.
+            sender.presence.poll_asked(cx);
+            claim = self.claim(room, bounds.unfinished, sender);
         }
+        match claim {
+            Claim::Granted => {}
+            Claim::Waits => return Poll::Pending,
+            Claim::Refused => return Poll::Ready(Ok(Stop::OutOfMemory)),
+        }
+        let read = if is_large {
+            self.poll_read_large(stream, cx, burst, bounds, room)
+        } else {
+            self.poll_read_small(stream, cx, burst, bounds)
+        };
+        self.settle(bounds.unfinished, sender);
+        read
+    }
+
+    /// What comes of small requests, or of the beginning of a large one, is kept only if it is not complete.
+    fn poll_read_small<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut TaskContext<'_>,
+        burst: &mut Burst,
+        bounds: Bounds<'_>,
+    ) -> Poll<io::Result<Stop>>
+    where
+        S: AsyncRead + Unpin,
+    {
         SCRATCH.with_borrow_mut(|scratch| {
             // A short beginning goes in front of what comes, so that the session needs no buffer for both.
             let begun = if self.pending.len() <= BEGUN_BYTES { self.pending.len() } else { 0 };
@@ -89,21 +171,22 @@ impl Input {
             if bytes == begun {
                 return Poll::Ready(Ok(Stop::End));
             }
+            self.has_read(bytes - begun);
             if self.pending.len() > begun {
-                let kept = self.keep(&scratch[..bytes], bounds.unfinished);
-                return Poll::Ready(Ok(if kept { self.gather(burst, bounds) } else { Stop::OutOfMemory }));
+                self.pending.extend_from_slice(&scratch[..bytes]);
+                return Poll::Ready(Ok(self.take_complete(burst, bounds)));
             }
             if scratch[..bytes].starts_with(&TLS_HANDSHAKE) {
                 return Poll::Ready(Ok(Stop::Tls));
             }
             let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, bounds);
-            self.missing = missing;
+            self.missing = narrow(missing);
             if begun > 0 {
                 self.advance(begun);
             }
             self.decoder.shrink();
-            let kept = self.keep(&scratch[used..bytes], bounds.unfinished);
-            Poll::Ready(Ok(if kept { stop } else { Stop::OutOfMemory }))
+            self.pending.extend_from_slice(&scratch[used..bytes]);
+            Poll::Ready(Ok(stop))
         })
     }
 
@@ -114,63 +197,66 @@ impl Input {
         cx: &mut TaskContext<'_>,
         burst: &mut Burst,
         bounds: Bounds<'_>,
+        room: usize,
     ) -> Poll<io::Result<Stop>>
     where
         S: AsyncRead + Unpin,
     {
-        // As much again as is there, so that a length alone reserves nothing.
-        let room = self.missing.min(self.pending.len());
-        if !self.charge(self.pending.len() + room, bounds.unfinished) {
-            return Poll::Ready(Ok(Stop::OutOfMemory));
-        }
         self.pending.reserve(room);
         let read = tokio_read_buf(stream, cx, &mut self.pending);
         let bytes = ready!(read)?;
-        self.missing = self.missing.saturating_sub(bytes);
+        self.missing = self.missing.saturating_sub(narrow(bytes));
+        self.has_read(bytes);
         Poll::Ready(Ok(match bytes {
             0 => Stop::End,
             _ if self.missing > 0 => Stop::Incomplete,
-            _ => self.gather(burst, bounds),
+            _ => self.take_complete(burst, bounds),
         }))
     }
 
     /// Keeps what comes while replies wait to be read by a client that writes all before it reads, up to
-    /// `backlog_bytes_max`. Ready only when nothing further can come.
+    /// `backlog_bytes_max`, where there is room to spare. Ready only when nothing further can come.
     pub(crate) fn poll_backlog<S>(
         &mut self,
         stream: &mut S,
         cx: &mut TaskContext<'_>,
         settings: &SessionSettings,
+        presence: &Presence,
     ) -> Poll<()>
     where
         S: AsyncRead + Unpin,
     {
         let ended = SCRATCH.with_borrow_mut(|scratch| {
             while !self.ended
+                && self.rest > 0
                 && self.pending.len() < settings.backlog_bytes_max
-                && self.charge(self.pending.len() + READ_BYTES, settings.input_bytes_max)
+                && self.claim_spare(READ_BYTES, settings.input_bytes_max, presence)
             {
                 let mut buffer = ReadBuf::new(&mut scratch[..READ_BYTES]);
                 let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
                 self.ended = read.is_err() || buffer.filled().is_empty();
                 self.pending.extend_from_slice(buffer.filled());
+                self.has_read(buffer.filled().len());
             }
             if self.ended { Poll::Ready(()) } else { Poll::Pending }
         });
-        // What was counted for a read is given back if nothing came.
-        self.charge(self.pending.len(), settings.input_bytes_max);
+        self.settle(settings.input_bytes_max, Sender { presence, is_stranger: false });
         ended
     }
 
     /// Gathers from what is kept, without reading.
-    pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
+    pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>, sender: Sender<'_>) -> Stop {
+        let stop = self.take_complete(burst, bounds);
+        self.settle(bounds.unfinished, sender);
+        stop
+    }
+
+    fn take_complete(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
         let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, bounds);
-        self.missing = missing;
+        self.missing = narrow(missing);
         self.advance(used);
         self.decoder.shrink();
-        let counted = self.charge(self.pending.len(), bounds.unfinished);
-        // What is whole is taken off soon; only what stays is refused.
-        if stop == Stop::Incomplete && !counted { Stop::OutOfMemory } else { stop }
+        stop
     }
 
     /// Hands the request at which gathering stopped to `answer` and takes it off the input.
@@ -187,12 +273,12 @@ impl Input {
 
     fn advance(&mut self, used: usize) {
         self.pending.advance(used);
-        self.spent = self.spent.saturating_add(u32::try_from(used).unwrap_or(u32::MAX));
+        self.spent = self.spent.saturating_add(narrow(used));
         if self.pending.is_empty() {
             self.pending = BytesMut::new();
             self.spent = 0;
             self.decoder.shrink();
-            self.share = None;
+            self.hold = None;
         } else if self.spent as usize >= self.pending.len().max(READ_BYTES) {
             // The memory of a large request does not stay for the beginning of a small one.
             self.pending = BytesMut::from(&self.pending[..]);
@@ -200,30 +286,52 @@ impl Input {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8], max: usize) -> bool {
-        self.pending.extend_from_slice(bytes);
-        self.charge(self.pending.len(), max)
+    /// Bytes of memory that are held of what the client has sent.
+    fn held_bytes(&self) -> usize {
+        self.pending.len() + self.spent as usize + self.decoder.held_bytes()
     }
 
-    /// Counts `bytes`, and what the decoder holds, beyond the first read; false when all sessions together would hold
-    /// more than `max`.
-    fn charge(&mut self, bytes: usize, max: usize) -> bool {
-        let beyond = (bytes + self.decoder.held_bytes()).saturating_sub(READ_BYTES);
-        match &mut self.share {
-            _ if beyond == 0 => {
-                self.share = None;
-                true
-            }
-            Some(share) => {
-                share.shrink(beyond);
-                share.grow(beyond, max)
-            }
-            none => {
-                *none = self.budget.try_take(beyond, max).map(Box::new);
-                none.is_some()
-            }
+    /// What of that and of `more` is counted. A read is free as long as nothing has to be counted before it.
+    fn counted(&self, more: usize) -> usize {
+        match self.held_bytes() {
+            held if held <= READ_BYTES && self.hold.is_none() => 0,
+            held => (held + more).saturating_sub(READ_BYTES),
         }
     }
+
+    /// Has the client hold `more`.
+    fn claim(&mut self, more: usize, max: usize, sender: Sender<'_>) -> Claim {
+        match self.counted(more) {
+            0 => Claim::Granted,
+            bytes => self.hold(sender.presence).claim(bytes, max, sender.is_stranger),
+        }
+    }
+
+    /// The same for what need not be read now.
+    fn claim_spare(&mut self, more: usize, max: usize, presence: &Presence) -> bool {
+        match self.counted(more) {
+            0 => true,
+            bytes => self.hold(presence).claim_spare(bytes, max),
+        }
+    }
+
+    /// Counts what is held as it is. What has been read is never refused: it is the next read that waits for room.
+    fn settle(&mut self, max: usize, sender: Sender<'_>) {
+        match self.held_bytes().saturating_sub(READ_BYTES) {
+            0 => self.hold = None,
+            bytes => self.hold(sender.presence).settle(bytes, max, sender.is_stranger),
+        }
+    }
+
+    fn hold(&mut self, presence: &Presence) -> &mut Hold {
+        let (memory, entry) = (&presence.published().input, presence.shared());
+        self.hold.get_or_insert_with(|| Box::new(Hold::new(memory, entry)))
+    }
+}
+
+/// As much of it as is counted, since a session holds several such numbers.
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn tokio_read_buf<S>(stream: &mut S, cx: &mut TaskContext<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>>

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pool::{Alarm, Budget, Burst, Share};
@@ -20,7 +21,7 @@ use tokio::{
 use crate::{
     client::{
         gather::{Bounds, Stop},
-        input::Input,
+        input::{Input, Sender},
     },
     observe::{
         counts::Fault,
@@ -40,6 +41,8 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 /// See the module's documentation.
 pub(crate) struct Link<S> {
     stream: S,
+    /// How many bytes wait in the system to be read of the stream.
+    bytes_waiting: fn(&S) -> usize,
     input: Input,
     /// Replies that are not written yet.
     output: Vec<u8>,
@@ -51,6 +54,8 @@ pub(crate) struct Link<S> {
     alarm: Alarm,
     /// The client takes no replies any more; what it has sent is still executed.
     deaf: bool,
+    /// Until when the client has to have logged in, if it still has to.
+    login_until: Option<Box<Instant>>,
 }
 
 impl<S> Link<S> {
@@ -109,6 +114,16 @@ impl<S> Link<S> {
         self.presence.poll_asked(cx)
     }
 
+    /// Until when the client waits for room for what it sends, if it does; see [`Input::waits_until`].
+    pub(crate) fn waits_for_room_until(&self, patience: Duration) -> Option<Instant> {
+        self.input.waits_until(patience)
+    }
+
+    /// Whether the client is to claim room once more now that it has waited.
+    pub(crate) fn insist_on_room(&mut self) -> bool {
+        self.input.insist()
+    }
+
     /// Ready once `deadline` has passed.
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         self.alarm.poll_until(cx, deadline)
@@ -119,14 +134,44 @@ impl<S> Link<S> {
         self.deaf
     }
 
-    /// Requests have other bounds than before: the client has logged in, or other settings are in force.
-    pub(crate) fn set_limits(&mut self, limits: RequestLimits) {
+    /// The client has logged in, or need not, and its requests have these bounds.
+    pub(crate) fn admit(&mut self, limits: RequestLimits) {
+        self.login_until = None;
         self.input.set_limits(limits);
+    }
+
+    /// The client has to log in until `until`. Before that its requests are small, and none is read ahead.
+    pub(crate) fn restrict(&mut self, limits: RequestLimits, until: Instant) {
+        self.login_until = Some(Box::new(until));
+        self.input.set_limits(RequestLimits { unauthenticated: true, ..limits });
+    }
+
+    /// The client has not logged in, and its time for that is over.
+    pub(crate) fn is_login_over(&self) -> bool {
+        self.login_until().is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Until when the client has to have logged in, if it still has to.
+    pub(crate) fn login_until(&self) -> Option<Instant> {
+        self.login_until.as_deref().copied()
+    }
+
+    /// Has only that be read which waits in the system at the first call, and nothing after `until`.
+    pub(crate) fn read_last(&mut self, until: Instant) {
+        if Instant::now() >= until {
+            self.input.read_last(0);
+        } else if !self.input.is_bounded() {
+            self.input.read_last((self.bytes_waiting)(&self.stream));
+        }
     }
 
     /// Gathers what is there of a request that has been begun; otherwise see [`Input::gather`].
     pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
-        if self.input.is_midway() { self.input.gather(burst, bounds) } else { Stop::Incomplete }
+        if !self.input.is_midway() {
+            return Stop::Incomplete;
+        }
+        let sender = Sender { presence: &self.presence, is_stranger: self.login_until.is_some() };
+        self.input.gather(burst, bounds, sender)
     }
 
     /// Hands the request at which gathering stopped to `read`, which may reply to it, and takes it off the input.
@@ -141,10 +186,18 @@ impl<S> Link<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    pub(crate) fn new(stream: S, limits: RequestLimits, reply_memory: Arc<Budget>, presence: Presence) -> Self {
-        let input = Input::new(limits, Arc::clone(&presence.published().input_bytes));
+    /// A client at the other end of `stream`; `bytes_waiting` says how much waits in the system to be read of it.
+    pub(crate) fn new(
+        stream: S,
+        bytes_waiting: fn(&S) -> usize,
+        limits: RequestLimits,
+        reply_memory: Arc<Budget>,
+        presence: Presence,
+    ) -> Self {
+        let input = Input::new(limits);
         Self {
             stream,
+            bytes_waiting,
             input,
             output: Vec::new(),
             share: None,
@@ -152,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             presence,
             alarm: Alarm::default(),
             deaf: false,
+            login_until: None,
         }
     }
 
@@ -162,17 +216,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         burst: &mut Burst,
         bounds: Bounds<'_>,
     ) -> Poll<io::Result<Stop>> {
-        self.input.poll_read(&mut self.stream, cx, burst, bounds)
+        let sender = Sender { presence: &self.presence, is_stranger: self.login_until.is_some() };
+        self.input.poll_read(&mut self.stream, cx, burst, bounds, sender)
     }
 
     /// Keeps what the client sends while it is not served. Ready once the client has gone.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, settings: &SessionSettings) -> Poll<()> {
-        self.input.poll_backlog(&mut self.stream, cx, settings)
+        if self.login_until.is_some() {
+            return Poll::Pending;
+        }
+        self.input.poll_backlog(&mut self.stream, cx, settings, &self.presence)
     }
 
     /// Writes all replies. Meanwhile it keeps what the client sends, up to a bound, because the client may
     /// read only when it has sent all. A client that takes nothing in time is not written to again, nor is one
-    /// that `is_overrun`.
+    /// that `is_overrun`, nor one that has had its time to log in.
     pub(crate) async fn flush(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) {
         if self.output.is_empty() {
             return;
@@ -216,12 +274,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                             let counted = self.share.as_ref().map_or(0, |share| share.bytes());
                             Box::new(self.reply_memory.charge(self.output.capacity().saturating_sub(counted)))
                         });
-                        if self.presence.poll_asked(cx) == Asked::Kill || is_overrun() {
+                        if self.presence.poll_asked(cx).ends() || is_overrun() {
                             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                         }
                         // Ends with the connection's last byte; the write will tell whether it broke.
-                        let _ = self.input.poll_backlog(&mut self.stream, cx, settings);
+                        let _ = self.poll_gone(cx, settings);
                         let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.write_timeout);
+                        let deadline = self.login_until().map_or(deadline, |until| until.min(deadline));
                         ready!(self.alarm.poll_until(cx, deadline));
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }

@@ -319,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         let asked = link.poll_asked(cx);
         let gone = link.poll_gone(cx, settings).is_ready();
-        if asked == Asked::Kill || (gone && waits) {
+        if asked.ends() || (gone && waits) {
             return Poll::Ready(Event::Gone);
         }
         if asked == Asked::Drain && blocks {

@@ -40,6 +40,9 @@ const HANDSHAKE: Duration = Duration::from_millis(100);
 /// How long a client that has begun a TLS handshake may take to end it then.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// For which part of the time that a drain may take sessions read what clients had sent before it.
+const DRAIN_READS: f64 = 0.25;
+
 /// The sockets on which clients come, and the sessions that came of them.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -174,7 +177,7 @@ impl Listener {
             }
         };
         let caller = self.callers[seat.thread].clone();
-        let session = self.opener.open(stream, address.clone(), user, caller);
+        let session = self.opener.open(stream, ClientStream::bytes_waiting, address.clone(), user, caller);
         let span = spans::session(session.id(), &address);
         self.sessions.spawn_on(session.run(seat).instrument(span), runtime);
     }
@@ -213,7 +216,8 @@ impl Listener {
         self.accept_waiting(deadline).await;
         let Self { doors, opener, mut sessions, .. } = self;
         drop(doors);
-        opener.drain();
+        let now = Instant::now();
+        opener.drain(now + deadline.saturating_duration_since(now).mul_f64(DRAIN_READS));
         while let Ok(Some(ended)) = timeout_at(deadline, sessions.join_next()).await {
             report(ended);
         }

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::io::ioctl_fionread;
 use tls::ServerStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -37,6 +38,18 @@ impl ClientStream {
                 Ok(Self::Tls(stream))
             }
         }
+    }
+
+    /// How many bytes the system has received and nobody has read.
+    pub(crate) fn bytes_waiting(&self) -> usize {
+        let bytes = match self {
+            Self::Tcp(stream) => ioctl_fionread(stream),
+            Self::Unix(stream) => ioctl_fionread(stream),
+            // As much is there as it was sent encrypted, at most.
+            Self::Tls(stream) => ioctl_fionread(stream.get_ref().0.get_ref()),
+        };
+        // A connection that is broken has none.
+        bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Writes what the system takes at once.

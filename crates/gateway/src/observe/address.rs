@@ -1,9 +1,13 @@
 //! Where a client is, as `CLIENT LIST`, logs and spans show it.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// See the module's documentation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Address {
     /// The client's end of its connection, or what a load balancer said of it.
     Tcp(SocketAddr),
@@ -26,6 +30,16 @@ impl Address {
             Self::Tcp(address) => address.ip().to_string(),
             Self::Unix(path) => path.to_string(),
         }
+    }
+
+    /// The same for all clients of a host. A network of IPv6 addresses is given to one host.
+    pub(crate) fn without_port(&self) -> Self {
+        let Self::Tcp(address) = self else { return self.clone() };
+        let ip = match address.ip().to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+            ip => ip,
+        };
+        Self::Tcp(SocketAddr::new(ip, 0))
     }
 
     /// The port; 0 for a unix socket.

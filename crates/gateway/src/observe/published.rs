@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool::Budget;
-
-use crate::observe::{counts::Counts, registry::Registry, slow_log::SlowLog, turned_away::TurnedAway};
+use crate::observe::{
+    counts::Counts, registry::Registry, sharing::input_memory::InputMemory, slow_log::SlowLog, turned_away::TurnedAway,
+};
 
 /// See the module's documentation.
 // Open: each field has methods of its own, and is what a reader or writer asks for.
@@ -20,7 +20,7 @@ pub(crate) struct Published {
     pub(crate) slow_log: SlowLog,
     pub(crate) turned_away: TurnedAway,
     /// Unfinished requests beyond the first 64 KiB of each session.
-    pub(crate) input_bytes: Arc<Budget>,
+    pub(crate) input: Arc<InputMemory>,
 }
 
 impl Default for Published {
@@ -31,7 +31,7 @@ impl Default for Published {
             counts: Counts::default(),
             slow_log: SlowLog::default(),
             turned_away: TurnedAway::default(),
-            input_bytes: Arc::default(),
+            input: Arc::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
     task::Context,
@@ -26,8 +26,17 @@ pub(crate) enum Asked {
     Nothing,
     /// Finish what has come and close.
     Drain,
+    /// Close at once: others need the room that its unfinished requests hold.
+    MakeRoom,
     /// Close at once.
     Kill,
+}
+
+impl Asked {
+    /// Whether the session is to close whatever it has not done yet.
+    pub(crate) fn ends(self) -> bool {
+        self >= Self::MakeRoom
+    }
 }
 
 /// One session, as others see it.
@@ -107,6 +116,11 @@ impl Entry {
         self.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Who has logged in, if anybody has.
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).user.clone()
+    }
+
     /// Why the session borrows an exclusive connection, if it does.
     pub(crate) fn exclusive(&self) -> Option<Reason> {
         self.details.lock().unwrap_or_else(PoisonError::into_inner).exclusive
@@ -129,6 +143,7 @@ impl Entry {
         match self.asked.load(Ordering::Acquire) {
             0 => Asked::Nothing,
             1 => Asked::Drain,
+            2 => Asked::MakeRoom,
             _ => Asked::Kill,
         }
     }
@@ -145,6 +160,8 @@ pub(crate) struct Registry {
     sessions: Mutex<HashMap<u64, Arc<Entry>>>,
     last_id: AtomicU64,
     draining: AtomicU8,
+    /// Until when sessions that drain read what had come before.
+    reads_until: OnceLock<tokio::time::Instant>,
 }
 
 impl Registry {
@@ -187,12 +204,18 @@ impl Registry {
         all.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// Asks all sessions, and those still to come, to drain.
-    pub(crate) fn drain(&self) {
+    /// Asks all sessions, and those still to come, to drain. They read nothing after `reads_until`.
+    pub(crate) fn drain(&self, reads_until: tokio::time::Instant) {
+        self.reads_until.get_or_init(|| reads_until);
         self.draining.store(Asked::Drain as u8, Ordering::Release);
         for session in self.all() {
             session.ask(Asked::Drain);
         }
+    }
+
+    /// Until when sessions that drain read what had come before, once there is a drain.
+    pub(crate) fn reads_until(&self) -> Option<tokio::time::Instant> {
+        self.reads_until.get().copied()
     }
 
     /// Has all sessions look around.

@@ -20,7 +20,6 @@ use tokio::{
 use crate::{
     client::link::Link,
     command::{class::Class, errors},
-    observe::registry::Asked,
     pubsub::{
         cursor::Missed,
         directory::{Directory, Joined},
@@ -169,7 +168,7 @@ impl Subscriptions {
     ) -> Outcome {
         poll_fn(|cx| {
             // Registers for being woken, and therefore comes before the look.
-            if link.poll_asked(cx) == Asked::Kill {
+            if link.poll_asked(cx).ends() {
                 return Poll::Ready(Outcome::Gone);
             }
             match self.subscriber.as_ref().map(|subscriber| subscriber.joined()) {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use pool::{Burst, JobError};
 use resp::{Protocol, write_error, write_simple};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     command::errors,
@@ -60,9 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let entry = &Arc::clone(link.entry());
         let mut requester = Requester { state, entry, published, settings, executing: None };
         session_commands::greet(hello, &facts, &mut requester, link.output());
-        if self.state.authenticated {
-            self.link.set_limits(self.settings.limits);
-        }
+        self.admit();
         true
     }
 
@@ -89,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.subscriptions.end();
         let authenticated = !self.settings.users.are_required();
         self.state.reset(self.settings.db, authenticated);
+        self.demand_login(Instant::now());
         self.link.entry().renamed(b"");
         write_simple(self.link.output(), "RESET");
         true

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use pool::Caller;
 use settings::SessionSettings;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     config::operator::Operator,
@@ -43,8 +46,15 @@ impl Opener {
     }
 
     /// A session for a client at `address`, which has proved to be `user` if it has proved anything. Its jobs go to the
-    /// pool by way of `caller`.
-    pub(crate) fn open<S>(&self, stream: S, address: Address, user: Option<String>, caller: Caller) -> Session<S>
+    /// pool by way of `caller`. `bytes_waiting` says how much waits in the system to be read of its stream.
+    pub(crate) fn open<S>(
+        &self,
+        stream: S,
+        bytes_waiting: fn(&S) -> usize,
+        address: Address,
+        user: Option<String>,
+        caller: Caller,
+    ) -> Session<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -52,15 +62,17 @@ impl Opener {
         let presence = Presence::new(&self.published, address, caller.progress());
         tracing::debug!(client = presence.id(), address = %presence.address(), "client connected");
         let subscriptions = Subscriptions::new(self.directory.clone());
-        let mut session = Session::new(stream, presence, caller, Arc::clone(&self.operator), subscriptions);
+        let operator = Arc::clone(&self.operator);
+        let mut session = Session::new(stream, bytes_waiting, presence, caller, operator, subscriptions);
         if let Some(user) = user {
             session.log_in(user);
         }
         session
     }
 
-    /// Asks all sessions, and those still to come, to finish what has come and to end.
-    pub(crate) fn drain(&self) {
-        self.published.registry.drain();
+    /// Asks all sessions, and those still to come, to finish what has come and to end. They read none of it after
+    /// `reads_until`.
+    pub(crate) fn drain(&self, reads_until: Instant) {
+        self.published.registry.drain(reads_until);
     }
 }

@@ -140,9 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Part::Gateway => answer(class, request, &mut requester, out),
             }
         });
-        if self.state.authenticated {
-            self.link.set_limits(self.settings.limits);
-        }
+        self.admit();
         taken.ok().flatten()
     }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use pool::{Burst, Caller};
-use resp::{RequestLimits, write_error};
+use resp::write_error;
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -57,6 +57,7 @@ pub(crate) struct Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(
         stream: S,
+        bytes_waiting: fn(&S) -> usize,
         presence: Presence,
         caller: Caller,
         operator: Arc<Operator>,
@@ -64,10 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Self {
         let settings = operator.follow();
         let authenticated = !settings.users.are_required();
-        let limits = RequestLimits { unauthenticated: !authenticated, ..settings.limits };
-        Self {
+        let mut session = Self {
             state: ClientState::new(presence.id(), settings.db, authenticated),
-            link: Link::new(stream, limits, Arc::clone(caller.reply_bytes()), presence),
+            link: Link::new(stream, bytes_waiting, settings.limits, Arc::clone(caller.reply_bytes()), presence),
             caller,
             exclusive: ExclusiveConnection::default(),
             subscriptions,
@@ -76,14 +76,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             burst: Burst::default(),
             window: Window::new(),
             has_come: false,
+        };
+        session.demand_login(session.connected());
+        session
+    }
+
+    /// Gives a client that has to log in its time for that, from `since` on.
+    pub(super) fn demand_login(&mut self, since: Instant) {
+        if !self.state.authenticated {
+            self.link.restrict(self.settings.limits, since + self.settings.login_timeout);
+        }
+    }
+
+    /// Gives a client that has logged in the bounds of those who have.
+    pub(super) fn admit(&mut self) {
+        if self.state.authenticated {
+            self.link.admit(self.settings.limits);
         }
     }
 
     /// The client has proved to be `user` before it has said a word.
     pub(super) fn log_in(&mut self, user: String) {
         self.link.entry().update(|details| details.user = Some(user.as_str().into()));
-        self.link.set_limits(self.settings.limits);
         self.state.log_in(user);
+        self.admit();
     }
 
     /// As `CLIENT ID` says it.
@@ -162,8 +178,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Replies to what is answered here gather while there is more of it.
             self.flush().await;
         }
-        if self.link.entry().asked() == Asked::Kill {
-            return Ok(Stop::End);
+        let asked = self.link.entry().asked();
+        if asked.ends() || self.link.is_login_over() {
+            return Ok(if asked == Asked::MakeRoom { Stop::OutOfMemory } else { Stop::End });
+        }
+        if self.has_come
+            && asked == Asked::Drain
+            && let Some(until) = self.link.published().registry.reads_until()
+        {
+            // A client that sends without pause would hold the end up.
+            self.link.read_last(until);
         }
         if self.settings.is_outdated() && !self.refresh() {
             return Ok(Stop::End);
@@ -186,8 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         bounds: Bounds<'_>,
         deadline: Option<Instant>,
     ) -> Poll<io::Result<Stop>> {
-        if self.link.entry().asked() == Asked::Kill {
-            return Poll::Ready(Ok(Stop::End));
+        let asked = self.link.entry().asked();
+        if asked.ends() {
+            return Poll::Ready(Ok(if asked == Asked::MakeRoom { Stop::OutOfMemory } else { Stop::End }));
         }
         // Before it drains, a session takes what has already come.
         if let Poll::Ready(read) = self.link.poll_requests(cx, &mut self.burst, bounds) {
@@ -211,9 +236,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.settings.is_outdated() {
             return Poll::Ready(Ok(Stop::Incomplete));
         }
-        match deadline {
-            Some(deadline) => self.link.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
-            None => Poll::Pending,
+        let room = self.link.waits_for_room_until(self.settings.queue_timeout);
+        match (room, deadline) {
+            (Some(room), _) if deadline.is_none_or(|deadline| room < deadline) => {
+                ready!(self.link.poll_until(cx, room));
+                let goes_on = self.link.insist_on_room();
+                Poll::Ready(Ok(if goes_on { Stop::Incomplete } else { Stop::OutOfMemory }))
+            }
+            (_, Some(deadline)) => self.link.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
+            (_, None) => Poll::Pending,
         }
     }
 
@@ -231,9 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Goes by new settings; false if they do not know the client's user any more.
     fn refresh(&mut self) -> bool {
         self.settings.refresh();
-        if self.state.authenticated {
-            self.link.set_limits(self.settings.limits);
-        }
+        self.admit();
         self.state.user.as_ref().is_none_or(|user| self.settings.users.has(user))
     }
 
@@ -243,12 +272,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// When a client that sends nothing is closed, if ever. Subscribers only listen, as in Redis.
     fn deadline(&self) -> Option<Instant> {
-        let settings = &self.settings;
-        if !self.state.authenticated {
-            return Some(self.connected() + settings.login_timeout);
+        if let Some(until) = self.link.login_until() {
+            return Some(until);
         }
         let listens = self.subscriptions.exist() || self.exclusive.is_listened_to();
-        settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
+        self.settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
     }
 
     /// What an exchange over the exclusive connection needs of the session.
@@ -281,7 +309,7 @@ mod tests {
     use super::*;
 
     /// Bytes of a session's task, of which a gateway has as many as clients.
-    const TASK_BYTES_MAX: usize = 1368;
+    const TASK_BYTES_MAX: usize = 1376;
 
     fn size_of_future<F: Future>(_: impl Fn(Session<TcpStream>) -> F) -> usize {
         size_of::<F>()

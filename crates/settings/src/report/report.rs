@@ -10,7 +10,7 @@ use crate::{Config, GatewaySettings, report::descriptors};
 const IDLE_CLIENT_BYTES: usize = 3 * 1024;
 
 /// What a session may keep of an unfinished request without asking.
-const FREE_INPUT_BYTES: usize = 64 * 1024;
+const FREE_INPUT_BYTES: usize = 128 * 1024;
 
 /// What an idle session by TLS costs beyond that, in bytes.
 const TLS_CLIENT_BYTES: usize = 10 * 1024;
@@ -43,7 +43,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
         ("clients_max, idle by TLS, beyond", tls_clients * TLS_CLIENT_BYTES),
         ("handshakes_max, TLS handshakes under way", handshakes.saturating_mul(HANDSHAKE_BYTES)),
-        ("clients_max, 64 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
+        ("clients_max, 128 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
         ("input_bytes_max, unfinished requests beyond", settings.session.input_bytes_max),
         ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES)),
         ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),

@@ -28,11 +28,14 @@ section! {
         /// Arguments of one request. At least 8, so that the console stays within reach.
         args_max: usize = 1_048_576,
         /// Bytes of requests that are read ahead from a client which goes on sending without reading its replies.
-        /// Without them a program that writes everything before it reads would lock up.
+        /// Without them a program that writes everything before it reads would lock up. Nothing is read ahead of a
+        /// client that still has to log in.
         backlog_bytes_max: ByteCount = ByteCount(16_777_216),
         /// Bytes held for requests that have not arrived completely, for all clients together. The first 64 KiB of each
-        /// client are not counted. Each argument costs up to 16 bytes besides its own. A client that would pass this bound
-        /// gets an error and is closed. One client at a time may hold more than half. The other half is left to the others.
+        /// client are not counted. Each argument costs up to 16 bytes besides its own. If a client needs more than there is,
+        /// the client that holds the most gets an error and is closed: first among those that have not logged in, then of
+        /// the user, and of its host, that holds the most. One client at a time may hold more than half, and counts as half.
+        /// A second one waits for it, up to `pool.queue_timeout_ms`. What is read ahead takes half of it at most.
         input_bytes_max: ByteCount = ByteCount(1_073_741_824),
     }
 }

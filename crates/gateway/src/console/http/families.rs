@@ -151,7 +151,7 @@ fn memory(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     let status = pool.status();
     let held = [
         ("queue", status.queued_bytes as u64),
-        ("input", source.published.input_bytes.used() as u64),
+        ("input", source.published.input.used() as u64),
         ("replies", status.reply_bytes as u64),
     ];
     let help = "Bytes held: requests queued and in flight, unfinished requests, replies not read";
