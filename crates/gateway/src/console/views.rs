@@ -11,7 +11,7 @@ use crate::{
     command::class::Reason,
     config::{operator::Operator, outcome::Outcome},
     console::rows::{Cell, Row, number, text},
-    observe::{published::Published, registry::Entry, slow_log::SlowBurst},
+    observe::{published::Published, registry::Entry, slow_log::log::SlowBurst},
 };
 
 /// How many clients wait, and for how long the first of them.

@@ -10,7 +10,6 @@ pub(crate) mod presence;
 pub(crate) mod published;
 pub(crate) mod registry;
 pub(crate) mod sharing;
-pub(crate) mod slow_args;
 pub(crate) mod slow_log;
 pub(crate) mod spans;
 pub(crate) mod turned_away;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::observe::{
-    counts::Counts, registry::Registry, sharing::input_memory::InputMemory, slow_log::SlowLog, turned_away::TurnedAway,
+    counts::Counts, registry::Registry, sharing::input_memory::InputMemory, slow_log::log::SlowLog,
+    turned_away::TurnedAway,
 };
 
 /// See the module's documentation.

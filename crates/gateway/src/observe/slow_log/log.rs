@@ -13,7 +13,7 @@ use std::{
 use pool::Spent;
 use settings::SlowLogSettings;
 
-use crate::observe::{registry::Entry, slow_args};
+use crate::observe::{registry::Entry, slow_log::args};
 
 /// Who was slow, and with what.
 // Open: a plain value, made here and shown by the console.
@@ -56,7 +56,7 @@ impl SlowLog {
             time,
             spent,
             requests: due,
-            args: slow_args::shown(requests),
+            args: args::shown(requests),
             address: client.address().to_string(),
             name: String::from_utf8_lossy(&client.details().name).into_owned(),
         };
