@@ -7,7 +7,10 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore, client::WebPkiServerVerifier, crypto::ring, pki_types::ServerName,
+        ClientConfig, RootCertStore,
+        client::{Resumption, WebPkiServerVerifier},
+        crypto::ring,
+        pki_types::ServerName,
         sign::SingleCertAndKey,
     },
 };
@@ -123,6 +126,14 @@ impl ClientTls {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let connected = connector.connect(name, ReadAhead::new(stream)).await;
         connected.map_err(|error| io::Error::new(error.kind(), explain(&error)))
+    }
+
+    /// The same, with a full handshake for each connection: no session is resumed.
+    #[must_use]
+    pub fn without_resumption(self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        Self { config: Arc::new(config), ..self }
     }
 }
 

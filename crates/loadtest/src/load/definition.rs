@@ -4,6 +4,7 @@
 use std::{fmt, time::Duration};
 
 use thiserror::Error;
+use tls::TlsError;
 
 use crate::{
     load::{
@@ -12,7 +13,7 @@ use crate::{
         mix::Mix,
         size::{STAMP_BYTES, ValueSize},
     },
-    target::{Target, TargetError, tls::TlsError},
+    target::{Target, TargetError},
 };
 
 /// More keys would take longer to remove than anybody waits.
@@ -69,7 +70,7 @@ pub enum LoadError {
     #[error("{0}")]
     Arguments(String),
     /// A file for TLS cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Tls(#[from] TlsError),
     /// The connections could not be made.
     #[error(transparent)]

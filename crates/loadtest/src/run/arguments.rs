@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tls::TlsError;
 
 use crate::{
     load::{
@@ -10,7 +11,7 @@ use crate::{
         arguments::{WorkArgs, rate, seconds, seconds_or_none},
     },
     report::ReportArgs,
-    target::{Target, TlsArgs, tls::TlsError},
+    target::{Target, TlsArgs},
 };
 
 /// `run`

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use tls::ClientTls;
+
 use crate::{
     system::{
         certificates::Certificates,
         start::{SystemError, free_port},
     },
-    target::{Target, Transport, tls::Tls},
+    target::{Target, Transport},
 };
 
 /// What a system is to have beside a TCP port.
@@ -16,7 +18,7 @@ pub struct Wanted {
     /// A TLS port with these certificates.
     pub certificates: Option<Certificates>,
     /// How clients meet it.
-    pub tls: Option<Tls>,
+    pub tls: Option<ClientTls>,
     /// A unix socket.
     pub unix: bool,
 }
@@ -30,7 +32,7 @@ pub struct Doors {
     pub tls: Option<(u16, Certificates)>,
     /// The unix socket.
     pub socket: Option<PathBuf>,
-    client: Option<Tls>,
+    client: Option<ClientTls>,
 }
 
 impl Wanted {
@@ -43,7 +45,7 @@ impl Wanted {
         if transports.contains(&Transport::Tls) {
             let made = Certificates::make(directory)?;
             let failed = |error| SystemError::Io("use a certificate".to_owned(), std::io::Error::other(error));
-            wanted.tls = Some(Tls::new(&made.trusted(full_handshakes)).map_err(failed)?);
+            wanted.tls = Some(made.trusted(full_handshakes).client().map_err(failed)?);
             wanted.certificates = Some(made);
         }
         Ok(wanted)

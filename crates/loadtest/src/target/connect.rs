@@ -68,10 +68,11 @@ impl Target {
                 stream.set_nodelay(true).map_err(refused)?;
                 Stream::Tcp(stream)
             }
-            Address::Tls(address, name, tls) => {
+            Address::Tls(address, tls) => {
+                let Some(tls) = tls else { return Err(refused(io::Error::other("nobody has said whom to trust"))) };
                 let stream = TcpStream::connect(address).await.map_err(refused)?;
                 stream.set_nodelay(true).map_err(refused)?;
-                let secured = tls.secure(stream, name.clone()).await;
+                let secured = tls.connect(host(address), stream).await;
                 Stream::Tls(Box::new(secured.map_err(|error| TargetError::Handshake(self.to_string(), error))?))
             }
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path).await.map_err(refused)?),
@@ -139,4 +140,10 @@ impl Target {
         .await
         .unwrap_or_else(|_| Err(TargetError::Timeout(self.to_string(), limit)))
     }
+}
+
+/// The host of `host:port`, without the brackets of IPv6.
+fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }

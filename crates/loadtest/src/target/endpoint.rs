@@ -1,34 +1,26 @@
 //! What is loaded: a URL as Redis clients write them.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use percent_encoding::percent_decode_str;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tls::{ClientTls, TlsError};
 
-use crate::target::{
-    tls::{Tls, TlsArgs, TlsError},
-    transport::Transport,
-};
+use crate::target::{tls::TlsArgs, transport::Transport};
 
 /// Where the endpoint is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Address {
     /// `host:port`
     Tcp(String),
-    /// `host:port`, the name that its certificate has to have, and whom to trust.
-    Tls(String, ServerName<'static>, Tls),
+    /// `host:port`, met by TLS, and how; nobody can be met before that is said.
+    Tls(String, Option<ClientTls>),
     /// A socket in the file system.
     Unix(PathBuf),
 }
 
 /// A RESP endpoint: `redis://[user[:password]@]host[:port][/db]`, `rediss://` likewise for TLS, or
 /// `unix:///path[?db=N]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Where it is.
     pub address: Address,
@@ -44,9 +36,8 @@ impl Target {
     }
 
     /// A target on this machine's loopback that is met by TLS.
-    pub fn secure_loopback(port: u16, tls: Tls) -> Self {
-        let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        Self { address: Address::Tls(format!("127.0.0.1:{port}"), name, tls), ..Self::loopback(port) }
+    pub fn secure_loopback(port: u16, tls: ClientTls) -> Self {
+        Self { address: Address::Tls(format!("127.0.0.1:{port}"), Some(tls)), ..Self::loopback(port) }
     }
 
     /// A unix socket.
@@ -63,13 +54,13 @@ impl Target {
         }
     }
 
-    /// The same target, met with other settings for TLS; nothing changes if it is met without.
+    /// The same target with what TLS needs, if it is met by that.
     ///
     /// # Errors
     /// A file of certificates or a key cannot be used.
     pub fn with_tls(mut self, args: &TlsArgs) -> Result<Self, TlsError> {
-        if let Address::Tls(_, _, tls) = &mut self.address {
-            *tls = Tls::new(args)?;
+        if let Address::Tls(_, tls) = &mut self.address {
+            *tls = Some(args.client()?);
         }
         Ok(self)
     }
@@ -127,13 +118,8 @@ impl FromStr for Target {
                     path => number(path)?,
                 };
                 let address = format!("{host}:{}", url.port().unwrap_or(6379));
-                if url.scheme() == "redis" {
-                    (Address::Tcp(address), database)
-                } else {
-                    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-                    let name = ServerName::try_from(bare).map_err(|error| format!("`{host}`: {error}; {example}"))?;
-                    (Address::Tls(address, name, Tls::of_system()), database)
-                }
+                let is_plain = url.scheme() == "redis";
+                (if is_plain { Address::Tcp(address) } else { Address::Tls(address, None) }, database)
             }
             "unix" if url.path().len() > 1 => {
                 let database = url.query_pairs().find(|(key, _)| key == "db");
@@ -180,12 +166,11 @@ mod tests {
         let target: Target = "unix:///run/redis.sock?db=2".parse().unwrap();
         assert_eq!((target.database, target.to_string()), (2, "unix:///run/redis.sock?db=2".to_owned()));
         assert_eq!(target.url().parse(), Ok(target));
-        for (text, name) in [("rediss://example.org", "example.org"), ("rediss://[::1]:7/2", "::1")] {
-            let target: Target = text.parse().unwrap();
-            let Address::Tls(_, found, _) = &target.address else { panic!("no TLS: {target}") };
-            assert_eq!(found.to_str(), name);
-            assert!(target.url().starts_with(text), "{}", target.url());
-        }
+        let target: Target = "rediss://[::1]:7/2".parse().unwrap();
+        assert_eq!(
+            (&target.address, target.url()),
+            (&Address::Tls("[::1]:7".to_owned(), None), "rediss://[::1]:7/2".to_owned())
+        );
     }
 
     #[test]

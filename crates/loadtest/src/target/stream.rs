@@ -6,11 +6,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use tls::ClientStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_rustls::client::TlsStream;
 
 /// A connected byte stream. What was written to it is on its way only when it was flushed.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub enum Stream {
     /// `redis://`
     Tcp(TcpStream),
     /// `rediss://`
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<ClientStream<TcpStream>>),
     /// `unix://`
     Unix(UnixStream),
 }
