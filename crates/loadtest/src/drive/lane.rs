@@ -25,6 +25,10 @@ use crate::{
     traffic::{replies::Replies, requests::Requests},
 };
 
+/// What a client that refills its pipeline reads at a time, in bytes: as libevent does, on which `memtier_benchmark`
+/// is built.
+const REFILL_READ_BYTES: usize = 4 << 10;
+
 /// The pause before the first attempt to connect again; doubled up to the longest.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(200);
@@ -86,7 +90,8 @@ impl Lane {
         let load = &shared.load;
         let requests = Requests::new(load, number, shared.ledger.clone());
         // One read takes a whole burst of replies, as far as that is sensible.
-        let room = load.pipeline.saturating_mul(load.sizes.max.saturating_add(64)).clamp(4 << 10, 64 << 10);
+        let whole = load.pipeline.saturating_mul(load.sizes.max.saturating_add(64)).clamp(4 << 10, 64 << 10);
+        let room = if load.refill { REFILL_READ_BYTES } else { whole };
         Self {
             replies: Replies::new(number, requests.own_list(), shared.ledger.clone()),
             watchdog: Box::pin(sleep(load.reply_timeout)),
@@ -120,7 +125,7 @@ impl Lane {
 
     async fn converse(&mut self) -> Result<Pause, Loss> {
         loop {
-            if self.arrivals.is_none() && self.replies.is_empty() {
+            if self.arrivals.is_none() && self.may_fill() {
                 self.fill();
             }
             if self.replies.is_empty() {
@@ -142,9 +147,20 @@ impl Lane {
         }
     }
 
+    /// Whether a closed loop sends more now.
+    fn may_fill(&self) -> bool {
+        let is_written = self.written == self.out.len();
+        self.replies.is_empty() || (self.shared.load.refill && is_written && self.room() > 0)
+    }
+
+    /// How many more operations may be on their way.
+    fn room(&self) -> u64 {
+        (self.shared.load.pipeline as u64).saturating_sub(self.carried - self.replies.answered())
+    }
+
     /// Prepares the next burst of a closed loop.
     fn fill(&mut self) {
-        let wanted = self.wear_left().min(self.shared.load.pipeline as u64);
+        let wanted = self.wear_left().min(self.room());
         let grant = self.shared.budget.take(wanted);
         if grant.count > 0 {
             let now = Instant::now();
@@ -176,7 +192,7 @@ impl Lane {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
         // Arrivals that are due go out together.
-        if self.carried - self.replies.answered() < self.shared.load.pipeline as u64
+        if self.room() > 0
             && !self.is_worn()
             && !self.schedule_ended
             && let Some(arrivals) = &mut self.arrivals

@@ -32,6 +32,10 @@ pub struct WorkArgs {
     /// RESP version: 2 or 3.
     #[arg(long, value_name = "VERSION", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
     pub protocol: u8,
+    /// Refill the pipeline reply by reply, as most clients do: read at most 4 KiB of replies and send as many
+    /// requests as came back. Without it a whole pipeline is sent once all replies to the last one are there.
+    #[arg(long)]
+    pub refill: bool,
     /// Check every reply: each value carries its key, writer and version. Any wrong reply makes the
     /// exit code 1. Nobody else may write the same keys meanwhile.
     #[arg(long)]
@@ -52,6 +56,7 @@ impl WorkArgs {
         load.fill = self.fill;
         load.clean = self.clean;
         load.protocol = self.protocol;
+        load.refill = self.refill;
         load.verify = self.verify;
         load.seed = self.seed;
     }

@@ -55,6 +55,7 @@ pub struct Load {
     pub clean: bool,
     pub key_prefix: String,
     pub protocol: u8,
+    pub refill: bool,
     pub verify: bool,
     pub reconnect_every: Option<u64>,
     pub threads: usize,
@@ -108,6 +109,7 @@ impl Load {
             clean: false,
             key_prefix: "loadtest:".to_owned(),
             protocol: 2,
+            refill: false,
             verify: false,
             reconnect_every: None,
             threads: 1,
@@ -157,7 +159,7 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connection{}", self.connections, if self.connections == 1 { "" } else { "s" })?;
         if self.pipeline > 1 {
-            write!(f, ", pipeline {}", self.pipeline)?;
+            write!(f, ", pipeline {}{}", self.pipeline, if self.refill { " refilled reply by reply" } else { "" })?;
         }
         if let Pace::Open(rate) = self.pace {
             write!(f, ", open loop at {rate:.0}/s")?;

@@ -9,6 +9,7 @@ mod keys;
 mod lateness;
 mod percentiles;
 mod program;
+mod refill;
 mod scripted;
 mod series;
 mod transports;
