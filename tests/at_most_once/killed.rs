@@ -257,7 +257,11 @@ fn clients_survive_a_restart_that_they_do_not_notice() {
 #[test]
 fn a_request_of_which_a_part_was_sent_is_not_sent_again() {
     let mut redis = Redis::start(&[]);
-    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").allow_lost_upstream().start();
+    let gateway = Gateway::builder()
+        .upstream(&redis.url())
+        .config("[pool]\nworkers = 1\n[upstream]\ncheck_interval_ms = 0")
+        .allow_lost_upstream()
+        .start();
     let mut client = gateway.client();
     client.expect("PING", "+PONG\r\n");
     redis.freeze();

@@ -47,7 +47,8 @@ fn every_promise_has_tests_and_limits() {
     let page = fs::read_to_string(root().join(PAGE)).expect("the page is there");
     let promises: Vec<&str> = page.split("\n**").skip(1).collect();
     let titles: Vec<&str> = promises.iter().filter_map(|promise| promise.split(".**").next()).collect();
-    let due = ["Order", "Exactly one answer", "At-most-once writes", "Bounded memory", "Isolation", "Drain"];
+    let due =
+        ["Order", "Exactly one answer", "One upstream", "At-most-once writes", "Bounded memory", "Isolation", "Drain"];
     assert_eq!(titles, due);
     for promise in promises {
         assert!(promise.contains("*Limits:*") && named(promise).len() >= 2, "{promise}");

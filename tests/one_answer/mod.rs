@@ -8,3 +8,4 @@ mod frozen;
 mod scenarios;
 mod scripted;
 mod state;
+mod upstream;

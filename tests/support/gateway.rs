@@ -19,7 +19,8 @@ use toml::Table;
 use super::{Client, DEADLINE, logs::Logs, process::Process};
 
 /// What the gateway says when it loses an upstream or cannot reach it.
-const OF_LOST_UPSTREAMS: [&str; 3] = ["upstream is down", "connection lost", "connection attempt failed"];
+const OF_LOST_UPSTREAMS: [&str; 4] =
+    ["upstream is down", "connection lost", "connection attempt failed", "upstream is not ready"];
 
 pub struct Gateway {
     process: Process,

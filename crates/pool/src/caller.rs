@@ -89,7 +89,7 @@ impl Caller {
 
     /// What the upstream said about itself at the last login.
     pub fn facts(&self) -> Arc<Facts> {
-        self.shared.facts()
+        self.shared.node.facts()
     }
 
     /// How far this caller's jobs come.
@@ -193,8 +193,8 @@ impl Caller {
         self.progress.began(since);
     }
 
-    /// Borrows an exclusive connection in the state that `needs` says, waiting at most `queue_timeout` for
-    /// one to be free.
+    /// Borrows an exclusive connection that is in the state that `needs` says when the first requests sent on it are
+    /// executed, waiting at most `queue_timeout` for one to be free.
     ///
     /// # Errors
     /// None came free, or the upstream cannot be reached or refuses the state.
@@ -202,6 +202,22 @@ impl Caller {
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
     pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
+        self.lend_if(Some(needs)).await
+    }
+
+    /// The same in any state, for requests that do not depend on it and have to overtake what others wait for: the
+    /// upstream executes nothing before them that it may refuse because it is busy.
+    ///
+    /// # Errors
+    /// As with [`lend`](Self::lend), but no state is refused.
+    ///
+    /// # Cancel safety
+    /// As with [`lend`](Self::lend).
+    pub async fn lend_as_is(&self) -> Result<Lent, JobError> {
+        self.lend_if(None).await
+    }
+
+    async fn lend_if(&self, needs: Option<Needs>) -> Result<Lent, JobError> {
         let mut started = Instant::now();
         self.waits(started.into());
         let lent = self.lend_since(&mut started, needs).await;
@@ -209,7 +225,7 @@ impl Caller {
         lent.inspect_err(|failure| self.stats().failure(failure))
     }
 
-    async fn lend_since(&self, started: &mut Instant, needs: Needs) -> Result<Lent, JobError> {
+    async fn lend_since(&self, started: &mut Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
         loop {
             if !self.limits().1 {
                 Box::pin(self.held_back(started)).await?;
@@ -237,7 +253,7 @@ impl Caller {
         if self.shared.settings.borrow().endpoint.held.is_some() {
             Box::pin(self.held_back(&mut Instant::now())).await?;
         }
-        Standing::open(self.shared.settings.clone(), name, attempts).await
+        Standing::open(Arc::clone(&self.shared.node), name, attempts).await
     }
 
     async fn execute_until_answered(&mut self, burst: &mut Burst, started: &mut Instant) -> Result<(), JobError> {
@@ -271,7 +287,7 @@ impl Caller {
     /// wait for a primary.
     fn limits(&self) -> (Limits, bool) {
         let settings = self.shared.settings.borrow();
-        (Limits::of(&settings), settings.endpoint.held.is_none() && self.shared.health.is_open())
+        (Limits::of(&settings), settings.endpoint.held.is_none() && self.shared.node.health.is_open())
     }
 
     /// How long a job may wait for a primary.
@@ -283,7 +299,7 @@ impl Caller {
     /// Waits out a pause, which does not count as waiting for a worker, and then for a primary as long as it may; tells
     /// if there is none.
     async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
-        let health = &self.shared.health;
+        let health = &self.shared.node.health;
         if health.is_paused() {
             let limit = self.shared.settings.borrow().pause_timeout;
             timeout(limit, health.resumed()).await.map_err(|_| JobError::PauseTimeout(limit))?;

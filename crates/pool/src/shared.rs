@@ -1,47 +1,45 @@
 //! What workers and callers of one pool have in common. Holds no sender of the queue: the queue ends
 //! when the last caller is gone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::{
     bounds::budget::Budget,
+    error::JobError,
     exclusive::exclusives::Exclusives,
-    queue::branch::Branches,
+    queue::{branch::Branches, job::Job},
     settings::settings::Settings,
     stats::gauge::Gauges,
-    upstream::{facts::Facts, health::Health},
+    time::timestamp::Moment,
+    upstream::node::Node,
 };
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) branches: Arc<Branches>,
-    pub(crate) health: Health,
+    pub(crate) node: Arc<Node>,
     /// Bytes of requests queued and in flight.
     pub(crate) queued_bytes: Arc<Budget>,
     /// Bytes of replies, from when they come until their callers let them go.
     pub(crate) reply_bytes: Arc<Budget>,
-    /// The right to try the upstream while it is down.
-    pub(crate) probe: Semaphore,
     pub(crate) exclusives: Arc<Exclusives>,
-    facts: Mutex<Arc<Facts>>,
     pub(crate) workers: Gauges,
 }
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches) -> Self {
+        let node = Arc::new(Node::new(settings.clone()));
         let reply_bytes = Arc::new(Budget::default());
         Self {
-            exclusives: Arc::new(Exclusives::new(settings.clone(), Arc::clone(&reply_bytes))),
+            exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes))),
+            node,
             settings,
             branches: Arc::new(branches),
-            health: Health::new(),
             queued_bytes: Arc::new(Budget::default()),
             reply_bytes,
-            probe: Semaphore::new(1),
-            facts: Mutex::default(),
             workers: Gauges::default(),
         }
     }
@@ -50,14 +48,20 @@ impl Shared {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// What the upstream said at the last login.
-    pub(crate) fn facts(&self) -> Arc<Facts> {
-        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Fails all jobs in the queue, because no worker is connected.
+    pub(crate) fn refuse_queued(&self) {
+        for branch in self.branches.iter() {
+            while let Ok(job) = branch.jobs.try_recv() {
+                self.refuse(job);
+            }
+        }
     }
 
-    pub(crate) fn publish(&self, facts: Facts) -> Arc<Facts> {
-        let facts = Arc::new(facts);
-        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&facts);
-        facts
+    /// Fails a job, because no worker is connected.
+    pub(crate) fn refuse(&self, job: Job) {
+        let reason = self.node.health.down_reason().unwrap_or_else(|| "no worker is connected".into());
+        if job.take(Moment::now()) {
+            job.fail(JobError::UpstreamDown(reason));
+        }
     }
 }

@@ -29,7 +29,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// Files that must be refused, and what the message has to name.
-const REFUSED: [(&str, &str); 41] = [
+const REFUSED: [(&str, &str); 42] = [
     ("nonsense = 1", "nonsense"),
     ("[pool]\nworker = 3", "worker"),
     ("[nosuch]\nkey = 1", "nosuch"),
@@ -66,6 +66,7 @@ const REFUSED: [(&str, &str); 41] = [
         "line 2: upstream.url: names no path; after unix: there are three slashes",
     ),
     ("[upstream]\nurl = \"redis://h/0?timeout=3\"", "line 2: upstream.url: has something after the address"),
+    ("[upstream]\nrole = \"master\"", "line 2: upstream.role: \"master\" is neither \"primary\" nor \"replica\" nor"),
     ("listen = \":6380\"", "line 1: listen: \":6380\": no host in front of the port; write 127.0.0.1:6380"),
     ("[pool]\nworker = 4", "line 2: pool.worker: no such key; did you mean \"workers\"?"),
     ("[pool]\nqueue_timeout_ms = \"5 seconds\"", "line 2: pool.queue_timeout_ms: expected milliseconds (5000), or"),

@@ -149,7 +149,7 @@ fn script(request: &Request<'_>) -> Class {
 
 fn function(request: &Request<'_>) -> Class {
     match subcommand(request, &mut [0; NAME_MAX]) {
-        b"KILL" => Class::Exclusive(Reason::Other),
+        b"KILL" | b"STATS" => Class::Exclusive(Reason::Other),
         _ => PLAIN,
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn condition(status: &Status) -> &'static str {
         _ if status.paused => "paused",
         Upstream::Up(_) => "up",
         Upstream::Connecting => "connecting",
+        Upstream::Unready { .. } => "unready",
         Upstream::Down(_) => "down",
     }
 }
@@ -105,7 +106,7 @@ pub(crate) fn pools(operator: &Operator, clients: &Clients) -> Vec<Row> {
         ("exclusive_opened", number(status.exclusive_opened)),
         ("retried", number(status.retried)),
     ]);
-    if let Upstream::Down(reason) = &status.upstream {
+    if let Upstream::Down(reason) | Upstream::Unready { reason, .. } = &status.upstream {
         row.push(("reason", text(reason.to_string())));
     }
     vec![row]

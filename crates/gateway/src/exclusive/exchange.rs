@@ -116,7 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Borrows a connection for `request`; false if there is none, as the client has been told.
     async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
         let began = Instant::now();
-        let failure = match self.caller.lend(self.state.needs).await {
+        let lent = match request.overtakes {
+            true => self.caller.lend_as_is().await,
+            false => self.caller.lend(self.state.needs).await,
+        };
+        let failure = match lent {
             Ok(lent) => {
                 request.waited = began.elapsed();
                 self.exclusive.lending = Some(Box::new(Lending::new(lent, request.reason)));

@@ -38,10 +38,10 @@ pub(crate) struct Lending {
     multi: bool,
     watching: bool,
     monitor: bool,
-    /// An error said that the upstream has become a replica.
-    stale: bool,
     /// Others may still do to it what was meant for this session.
     marked: bool,
+    /// Something that was sent may have changed the state of the connection.
+    touched: bool,
     tracking: bool,
     no_touch: bool,
     /// What the transaction holds.
@@ -63,8 +63,8 @@ impl Lending {
             multi: false,
             watching: false,
             monitor: false,
-            stale: false,
             marked: false,
+            touched: !matches!(reason, Reason::Blocking | Reason::Wait),
             tracking: false,
             no_touch: false,
             queued: QueuedTransaction::default(),
@@ -89,12 +89,15 @@ impl Lending {
         self.watching
     }
 
-    /// Gives the connection back, unless it leads to the wrong upstream or must not serve anybody else.
+    /// Gives the connection back, unless it must not serve anybody else.
     pub(crate) fn give_back(self) {
-        if self.stale {
-            self.lent.discard_all();
-        } else if !self.marked {
+        if self.marked {
+            return;
+        }
+        if self.touched {
             self.lent.give_back();
+        } else {
+            self.lent.give_back_unchanged();
         }
     }
 
@@ -154,6 +157,7 @@ impl Lending {
         self.errors = errors;
         self.confirming = change == Change::Subscribe && !self.multi;
         self.changing = change != Change::None;
+        self.touched |= self.changing;
     }
 
     /// Whether replies are still to come.
@@ -173,7 +177,9 @@ impl Lending {
             self.expected = 0;
             return Message::Push;
         }
-        self.stale |= kind == ReplyKind::Error && message.starts_with(b"-READONLY");
+        if kind == ReplyKind::Error && message.starts_with(b"-READONLY") {
+            self.lent.doubt();
+        }
         let message_is = self.what_is(message, kind, protocol);
         if message_is != Message::Push {
             // An error stands for all the confirmations that a request would have had.

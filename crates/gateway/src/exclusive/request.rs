@@ -30,6 +30,8 @@ pub(crate) struct ExclusiveRequest {
     pub(super) blocks_for: Option<Duration>,
     /// What is to be done once it is executed, where a placeholder takes its place in a transaction.
     pub(super) own: Option<Noted>,
+    /// It has to overtake what others wait for, and needs no state of its connection.
+    pub(super) overtakes: bool,
     /// How long it waited for its connection.
     pub(super) waited: Duration,
 }
@@ -50,6 +52,8 @@ impl ExclusiveRequest {
             None => 1,
         };
         let mut made = Self { reason, change, ..Self::simple(Vec::new(), 0) };
+        made.overtakes = class == Class::Exclusive(Reason::Other)
+            && request.arg(0).is_some_and(|name| !name.eq_ignore_ascii_case(b"DEBUG"));
         if made.waits() {
             made.blocks_for = blocking_time(request);
         }
@@ -78,6 +82,7 @@ impl ExclusiveRequest {
             swallow,
             blocks_for: Some(Duration::ZERO),
             own: None,
+            overtakes: false,
             waited: Duration::ZERO,
         }
     }

@@ -2,6 +2,7 @@
 //! connection. Borrowers wait in the order in which they asked.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -10,26 +11,21 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     bounds::budget::Budget,
     error::JobError,
-    exclusive::{
-        lent::Lent,
-        line::{Line, Unprepared, lost},
-        permit::Place,
-    },
-    settings::settings::Settings,
-    upstream::needs::Needs,
+    exclusive::{lent::Lent, line::Line, permit::Place, preparation::Unprepared},
+    upstream::{needs::Needs, node::Node},
 };
 
 /// The connections that nobody borrows, and the right to borrow.
 #[derive(Debug)]
 pub(crate) struct Exclusives {
-    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) node: Arc<Node>,
     /// Bytes of replies, which borrowers and all others have in common.
     pub(crate) reply_bytes: Arc<Budget>,
     permits: Arc<Semaphore>,
@@ -44,15 +40,13 @@ pub(crate) struct Exclusives {
 struct Idle {
     line: Line,
     since: Instant,
-    /// Replies to the requests that cleaned it, not read yet.
-    owed: u32,
 }
 
 impl Exclusives {
-    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, reply_bytes: Arc<Budget>) -> Self {
-        let max = settings.borrow().exclusive_max;
+    pub(crate) fn new(node: Arc<Node>, reply_bytes: Arc<Budget>) -> Self {
+        let max = node.settings.borrow().exclusive_max;
         Self {
-            settings,
+            node,
             reply_bytes,
             permits: Arc::new(Semaphore::new(max)),
             max: AtomicUsize::new(max),
@@ -78,10 +72,11 @@ impl Exclusives {
         }
     }
 
-    /// Closes what nobody borrowed for too long, or all if `idle_max` is zero.
+    /// Closes what nobody borrowed for too long, or all if `idle_max` is zero, and what leads elsewhere than to the
+    /// upstream.
     pub(crate) fn prune(&self, idle_max: Duration) {
         let now = Instant::now();
-        self.lock().retain(|idle| now < idle.since + idle_max && !idle.line.is_over_age(now));
+        self.lock().retain(|idle| now < idle.since + idle_max && idle.line.is_good(&self.node, now));
     }
 
     /// Connections that are lent, and those that are idle.
@@ -104,26 +99,25 @@ impl Exclusives {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Takes back a connection that nobody borrows any more, if it can be used again.
-    pub(crate) fn take_back(&self, mut line: Line) {
+    /// Takes back a connection that nobody borrows any more, if it can be used again. It is cleaned, unless nothing
+    /// has changed its state.
+    pub(crate) fn take_back(&self, mut line: Line, unchanged: bool) {
         let now = Instant::now();
-        if line.is_good_for(&self.settings.borrow().endpoint, now)
-            && let Some(owed) = line.clean()
-        {
-            self.lock().push(Idle { line, since: now, owed });
+        if line.is_good(&self.node, now) && (if unchanged { line.is_at_rest() } else { line.clean() }) {
+            self.lock().push(Idle { line, since: now });
         }
     }
 
-    /// Lends a connection in the state that `needs` says, waiting until `queue_timeout` after `started` for one to
-    /// be free.
+    /// Lends a connection that is in the state that `needs` says when the borrower's first requests are executed; in
+    /// any, if it says nothing. Waits until `queue_timeout` after `started` for one to be free.
     ///
     /// # Errors
     /// None came free, or the upstream cannot be reached or refuses the state.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
-    pub(crate) async fn lend(self: &Arc<Self>, started: Instant, needs: Needs) -> Result<Lent, JobError> {
-        let settings = Arc::clone(&self.settings.borrow());
+    pub(crate) async fn lend(self: &Arc<Self>, started: Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
+        let settings = Arc::clone(&self.node.settings.borrow());
         let deadline = started + settings.queue_timeout;
         let acquire = Arc::clone(&self.permits).acquire_owned();
         let Ok(Ok(permit)) = timeout_at(deadline, acquire).await else {
@@ -131,29 +125,41 @@ impl Exclusives {
             return Err(JobError::ExclusiveTimeout { max, waited: settings.queue_timeout });
         };
         let place = Place::new(Arc::clone(self), permit);
-        loop {
-            let idle = self.lock().pop();
-            let (mut line, owed) = match idle {
-                Some(idle) if !idle.line.endpoint().leads_where(&settings.endpoint) => continue,
-                Some(idle) => (idle.line, idle.owed),
-                None => (self.open(&settings).await?, 0),
-            };
-            match timeout(settings.connect_timeout, line.prepare(owed, needs)).await {
-                Ok(Ok(())) => return Ok(Lent::new(line, place)),
-                Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
-                // It was closed while nobody looked; another may be good, and a new one will tell.
-                Ok(Err(Unprepared::Io(_))) if owed > 0 => {}
-                // It is silent, and so are the others; to find that out one by one would take too long.
-                Err(_) if owed > 0 => self.prune(Duration::ZERO),
-                Ok(Err(Unprepared::Io(error))) => return Err(lost(&error)),
-                Err(_) => return Err(lost(&std::io::ErrorKind::TimedOut.into())),
+        let mut line = self.idle_or_new(settings.connect_timeout).await?;
+        if let Some(needs) = needs {
+            let prepared = timeout(settings.connect_timeout, line.prepare(needs, &self.node)).await;
+            match prepared.unwrap_or_else(|_| Err(Unprepared::Io(io::ErrorKind::TimedOut.into()))) {
+                Ok(()) => {}
+                Err(Unprepared::Refused(words)) => {
+                    self.take_back(line, true);
+                    return Err(JobError::StateRefused(words));
+                }
+                Err(unprepared @ Unprepared::Io(_)) => return Err(unprepared.into()),
             }
         }
+        Ok(Lent::new(line, place))
     }
 
-    async fn open(&self, settings: &Settings) -> Result<Line, JobError> {
+    async fn idle_or_new(&self, patience: Duration) -> Result<Line, JobError> {
+        loop {
+            let Some(idle) = self.lock().pop() else { break };
+            let mut line = idle.line;
+            if !line.is_good(&self.node, Instant::now()) {
+                continue;
+            }
+            match timeout(patience, line.wake()).await {
+                Ok(Ok(())) => return Ok(line),
+                // It was closed while nobody looked; another may be good, and a new one will tell.
+                Ok(Err(_)) => {}
+                // It is silent, and so are the others; to find that out one by one would take too long.
+                Err(_) => self.prune(Duration::ZERO),
+            }
+        }
+        self.open().await
+    }
+
+    async fn open(&self) -> Result<Line, JobError> {
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
-        let (line, _) = Line::open(settings, format!("respool-exclusive-{number}")).await?;
-        Ok(line)
+        Line::open(&self.node, format!("respool-exclusive-{number}")).await
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     io,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use resp::ReplyKind;
@@ -38,7 +37,7 @@ impl Lent {
     /// The connection broke, the upstream takes nothing, or another node is the primary now; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
         let (deadline, held) = {
-            let settings = self.place.set.settings.borrow();
+            let settings = self.place.set.node.settings.borrow();
             (settings.reply_timeout, settings.endpoint.held.is_some())
         };
         if held {
@@ -48,7 +47,7 @@ impl Lent {
     }
 
     async fn held_back(&self) -> io::Result<()> {
-        let mut settings = self.place.set.settings.clone();
+        let mut settings = self.place.set.node.settings.clone();
         let limit = settings.borrow().failover_wait;
         let released = timeout(limit, settings.wait_for(|settings| settings.endpoint.held.is_none())).await;
         // Nobody holds anything any more once the pool itself is gone.
@@ -65,20 +64,26 @@ impl Lent {
         let set = &place.set;
         let before = out.len();
         line.poll_message_within(cx, out, |cx, bytes| {
-            held.poll(cx, bytes, before, || Room::new(&set.settings.borrow(), &set.reply_bytes))
+            held.poll(cx, bytes, before, || Room::new(&set.node.settings.borrow(), &set.reply_bytes))
                 .map_err(io::Error::other)
         })
     }
 
-    /// Closes the connection, and with it those that nobody borrows: the upstream has become a replica, and they
-    /// lead to it as well.
-    pub fn discard_all(self) {
-        self.place.set.prune(Duration::ZERO);
+    /// Something that came on it speaks against what is known of the upstream, such as the refusal of a write: it is
+    /// asked what it is, now and then. A script may say so as well, of which nothing follows.
+    pub fn doubt(&self) {
+        self.place.set.node.checks.doubted();
     }
 
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
         let Self { line, place, .. } = self;
-        place.set.take_back(line);
+        place.set.take_back(line, false);
+    }
+
+    /// The same where nothing that was sent has changed the state of the connection: it is not cleaned.
+    pub fn give_back_unchanged(self) {
+        let Self { line, place, .. } = self;
+        place.set.take_back(line, true);
     }
 }

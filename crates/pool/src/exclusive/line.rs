@@ -1,6 +1,6 @@
-//! A connection beside the workers' with what has been read of it. It is cleaned without a task and without waiting:
-//! the requests that clean it are written at once, so that the upstream forgets what was watched or queued, and
-//! whoever uses it next reads their replies.
+//! A connection beside the workers' with what has been read of it and the state that it is in. It is cleaned without a
+//! task and without waiting: the requests that clean it are written at once, so that the upstream forgets what was
+//! watched or queued, and whoever uses it next reads their replies.
 
 use std::{
     fmt,
@@ -8,29 +8,41 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BytesMut;
-use resp::{Protocol, ReplyKind, ReplyScanner, write_request};
+use resp::{Protocol, ReplyKind, ReplyScanner};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::Instant,
 };
 
 use crate::{
-    error::{JobError, Sent},
-    settings::{endpoint::Endpoint, settings::Settings, tenure::End},
-    upstream::{facts::Facts, login::login, needs::Needs, stream::Stream},
+    error::JobError,
+    exclusive::preparation::{Preparation, Unprepared},
+    settings::{endpoint::Endpoint, tenure::End},
+    upstream::{
+        facts::{Asked, Facts},
+        needs::Needs,
+        node::{Dialled, Node},
+        stream::Stream,
+    },
 };
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// A connection with what has been read of it.
+/// Requests larger than this, in bytes, are not written together with what prepares the connection for them: they might
+/// arrive in pieces, and be executed although that was refused.
+const AT_ONCE_MAX: usize = 1024;
+
+/// See the module's documentation.
 pub(crate) struct Line {
     stream: Stream,
     endpoint: Box<Endpoint>,
+    /// As its login found it.
+    facts: Arc<Facts>,
     end: End,
     name: String,
     /// As `CLIENT ID` of the upstream says it.
@@ -39,7 +51,9 @@ pub(crate) struct Line {
     scanner: ReplyScanner,
     scanned: usize,
     renew_at: Instant,
-    can_reset: bool,
+    state: Needs,
+    /// What brings it into the state that it is to be in, and the replies to that.
+    preparation: Preparation,
 }
 
 impl fmt::Debug for Line {
@@ -54,44 +68,37 @@ fn left() -> io::Error {
     io::Error::other("another node is the primary now")
 }
 
-/// Why a connection is not in the state it was to be brought into.
-pub(crate) enum Unprepared {
-    Refused(Arc<str>),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Unprepared {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 impl Line {
     /// Connects and logs in, under `name`.
-    pub(crate) async fn open(settings: &Settings, name: String) -> Result<(Self, Facts), JobError> {
-        match login(&settings.endpoint, &name, settings.connect_timeout).await {
-            Ok((stream, facts)) => {
-                let line = Self {
-                    stream,
-                    endpoint: Box::new(settings.endpoint.clone()),
-                    end: settings.endpoint.tenure.watch(),
-                    name,
-                    upstream_id: facts.id(),
-                    input: BytesMut::new(),
-                    scanner: ReplyScanner::new(settings.reply_depth_max),
-                    scanned: 0,
-                    renew_at: Instant::now() + settings.lifetime.mul_f64(0.9 + fastrand::f64() / 5.0),
-                    can_reset: facts.can_reset(),
-                };
-                Ok((line, facts))
-            }
-            Err(error) => Err(JobError::UpstreamDown(error.to_string().into())),
-        }
+    pub(crate) async fn open(node: &Node, name: String) -> Result<Self, JobError> {
+        let settings = Arc::clone(&node.settings.borrow());
+        let dialled = node.connect_soon(&name).await;
+        let Dialled { stream, endpoint, facts, id, db } =
+            dialled.map_err(|error| JobError::UpstreamDown(error.to_string().into()))?;
+        Ok(Self {
+            stream,
+            end: endpoint.tenure.watch(),
+            endpoint: Box::new(endpoint),
+            facts,
+            name,
+            upstream_id: id,
+            input: BytesMut::new(),
+            scanner: ReplyScanner::new(settings.reply_depth_max),
+            scanned: 0,
+            renew_at: Instant::now() + settings.lifetime.mul_f64(0.9 + fastrand::f64() / 5.0),
+            state: Needs { db, protocol: Protocol::Resp2 },
+            preparation: Preparation::default(),
+        })
     }
 
-    /// Where it leads.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// The state that it is in.
+    pub(crate) fn state(&self) -> Needs {
+        self.state
+    }
+
+    /// As its login found the upstream.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// As `CLIENT ID` of the upstream says it.
@@ -99,62 +106,85 @@ impl Line {
         self.upstream_id
     }
 
-    /// It has lived as long as a connection may.
-    pub(crate) fn is_over_age(&self, now: Instant) -> bool {
-        now >= self.renew_at
+    /// Whether it is young enough and leads where the upstream is.
+    pub(crate) fn is_good(&self, node: &Node, now: Instant) -> bool {
+        now < self.renew_at && self.leads_to(node)
     }
 
-    /// Whether it may serve another borrower, who wants to go to `endpoint`.
-    pub(crate) fn is_good_for(&self, endpoint: &Endpoint, now: Instant) -> bool {
-        !self.is_over_age(now) && self.endpoint.leads_where(endpoint)
+    /// Whether it leads where the upstream is.
+    pub(crate) fn leads_to(&self, node: &Node) -> bool {
+        node.is_current(&self.endpoint, self.facts.generation())
     }
 
-    /// Writes requests, unless the node there is not the primary any more.
-    pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        if self.endpoint.tenure.is_over() {
-            return Err(left());
+    /// Has it be in the state needed when the next requests are executed. What is sure to be accepted is written
+    /// together with them.
+    pub(crate) async fn prepare(&mut self, needs: Needs, node: &Node) -> Result<(), Unprepared> {
+        let generation = self.facts.generation();
+        if needs.protocol != self.state.protocol {
+            self.preparation.hello(needs.protocol);
+            self.state.protocol = needs.protocol;
         }
-        self.stream.write_all(requests).await
-    }
-
-    /// Reads what cleaning left behind and brings the connection into the state needed.
-    pub(crate) async fn prepare(&mut self, owed: u32, needs: Needs) -> Result<(), Unprepared> {
-        let mut requests = Vec::new();
-        let mut wanted = owed;
-        if needs.protocol == Protocol::Resp3 {
-            write_request(&mut requests, &["HELLO", "3"]);
-            wanted += 1;
-        }
-        if needs.db != 0 {
-            write_request(&mut requests, &["SELECT", &needs.db.to_string()]);
-            wanted += 1;
-        }
-        self.stream.write_all(&requests).await?;
-        let mut reply = Vec::new();
-        for index in 0..wanted {
-            let kind = loop {
-                reply.clear();
-                let kind = poll_fn(|cx| self.poll_message(cx, &mut reply)).await?;
-                // Messages for whoever had it before come until it was reset, and are nobody's now.
-                let is_clean = index > 0 || owed == 0 || kind == ReplyKind::Error || reply == b"+RESET\r\n";
-                if is_clean && kind != ReplyKind::Push {
-                    break kind;
+        if needs.db != self.state.db {
+            self.preparation.select(needs.db);
+            if !node.databases.has(generation, needs.db) {
+                let settled = self.settle().await;
+                match &settled {
+                    Ok(()) => node.databases.selected(generation, needs.db),
+                    Err(Unprepared::Refused(_)) => node.databases.refused(generation, needs.db),
+                    Err(Unprepared::Io(_)) => {}
                 }
-            };
-            if kind == ReplyKind::Error && index < owed {
-                // Cleaning failed; that is nothing the borrower has to know of.
-                return Err(io::Error::other("not clean").into());
+                settled?;
             }
-            if kind == ReplyKind::Error {
-                let text = String::from_utf8_lossy(&reply[1..]);
-                return Err(Unprepared::Refused(text.trim_end().into()));
-            }
+            self.state.db = needs.db;
         }
+        Ok(())
+    }
+
+    /// Waits until all that cleaned it has been answered, and looks whether it still lives.
+    pub(crate) async fn wake(&mut self) -> Result<(), Unprepared> {
+        self.settle().await?;
         // Whatever else there is to read now is the news of its end.
         match self.poll_fill(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => Ok(()),
             Poll::Ready(_) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         }
+    }
+
+    /// Writes what prepares it and waits for the replies.
+    async fn settle(&mut self) -> Result<(), Unprepared> {
+        let requests = self.preparation.take_requests();
+        self.stream.write_all(&requests).await?;
+        let mut unused = Vec::new();
+        poll_fn(|cx| self.poll_prepared(cx, &mut unused)).await
+    }
+
+    /// Ready when the replies to what prepares it have been read.
+    fn poll_prepared(&mut self, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<(), Unprepared>> {
+        while self.preparation.is_owed() {
+            reply.clear();
+            let kind = ready!(self.poll_whole(cx, reply, |_, _| Poll::Ready(Ok(()))))?;
+            self.preparation.answered(kind, reply)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes requests, behind what prepares the connection for them, unless the node there is not the primary any more.
+    pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        if self.endpoint.tenure.is_over() {
+            return Err(left());
+        }
+        let mut first = self.preparation.take_requests();
+        if first.is_empty() {
+            return self.stream.write_all(requests).await;
+        }
+        if requests.len() > AT_ONCE_MAX {
+            self.stream.write_all(&first).await?;
+            let mut unused = Vec::new();
+            poll_fn(|cx| self.poll_prepared(cx, &mut unused)).await?;
+            return self.stream.write_all(requests).await;
+        }
+        first.extend_from_slice(requests);
+        self.stream.write_all(&first).await
     }
 
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
@@ -164,6 +194,19 @@ impl Line {
     /// As `poll_message`; asks `room` before it reads further, with the bytes of the message as far as they are
     /// known.
     pub(crate) fn poll_message_within(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        room: impl FnMut(&mut Context<'_>, usize) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<ReplyKind>> {
+        if self.preparation.is_owed() {
+            let mut unused = Vec::new();
+            ready!(self.poll_prepared(cx, &mut unused)).map_err(io::Error::from)?;
+        }
+        self.poll_whole(cx, out, room)
+    }
+
+    fn poll_whole(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut Vec<u8>,
@@ -184,8 +227,8 @@ impl Line {
                 }
                 Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
             }
-            std::task::ready!(room(cx, self.input.len().saturating_add(self.scanner.bulk_left())))?;
-            if std::task::ready!(self.poll_fill(cx))? == 0 {
+            ready!(room(cx, self.input.len().saturating_add(self.scanner.bulk_left())))?;
+            if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -194,32 +237,32 @@ impl Line {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut space = [0; READ_BYTES];
         let mut buffer = ReadBuf::new(&mut space);
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         self.input.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Writes what cleans the connection; how many replies that owes, or `None` if it cannot be cleaned.
-    pub(crate) fn clean(&mut self) -> Option<u32> {
-        if !self.can_reset || !self.input.is_empty() {
-            return None;
-        }
-        let mut requests = Vec::new();
-        write_request(&mut requests, &["RESET"]);
-        let mut owed = 2;
-        if let Some(login) = self.endpoint.login() {
-            write_request(&mut requests, &login);
-            owed += 1;
-        }
-        write_request(&mut requests, &["CLIENT", "SETNAME", &self.name]);
-        let mut cx = Context::from_waker(Waker::noop());
-        match Pin::new(&mut self.stream).poll_write(&mut cx, &requests) {
-            Poll::Ready(Ok(bytes)) if bytes == requests.len() => Some(owed),
-            _ => None,
-        }
+    /// Whether nothing is under way that belongs to whoever had it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.input.is_empty() && !self.preparation.is_owed()
     }
-}
 
-pub(crate) fn lost(error: &io::Error) -> JobError {
-    JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No }
+    /// Writes what cleans the connection; false if it cannot be cleaned.
+    pub(crate) fn clean(&mut self) -> bool {
+        if !self.facts.can_reset() || !self.is_at_rest() {
+            return false;
+        }
+        let login = self.endpoint.login();
+        self.preparation = Preparation::reset(login.as_deref());
+        match self.facts.told {
+            told if told.named_by_hello => self.preparation.name(&["HELLO", "2", "SETNAME", &self.name]),
+            told if told.name != Asked::Refused => self.preparation.name(&["CLIENT", "SETNAME", &self.name]),
+            _ => {}
+        }
+        self.state = Needs::default();
+        let requests = self.preparation.take_requests();
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = Pin::new(&mut self.stream).poll_write(&mut cx, &requests);
+        matches!(written, Poll::Ready(Ok(bytes)) if bytes == requests.len())
+    }
 }

@@ -4,4 +4,5 @@ pub(crate) mod exclusives;
 pub(crate) mod lent;
 pub(crate) mod line;
 pub(crate) mod permit;
+pub(crate) mod preparation;
 pub(crate) mod standing;

@@ -10,16 +10,12 @@ use std::{
 };
 
 use resp::{Protocol, ReplyKind};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     error::JobError,
-    exclusive::line::{Line, Unprepared, lost},
-    settings::settings::Settings,
-    upstream::{backoff::Backoff, needs::Needs},
+    exclusive::line::Line,
+    upstream::{login::backoff::Backoff, needs::Needs, node::Node},
 };
 
 /// How often opening has failed in a row: what the pause before the next attempt depends on.
@@ -37,36 +33,25 @@ impl Attempts {
 #[derive(Debug)]
 pub struct Standing {
     line: Line,
-    settings: watch::Receiver<Arc<Settings>>,
+    node: Arc<Node>,
     keepalive: Duration,
 }
 
 impl Standing {
     /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
     /// that grows with the attempts that failed before.
-    pub(crate) async fn open(
-        in_force: watch::Receiver<Arc<Settings>>,
-        name: &str,
-        attempts: &mut Attempts,
-    ) -> Result<Self, JobError> {
-        let settings = Arc::clone(&in_force.borrow());
+    pub(crate) async fn open(node: Arc<Node>, name: &str, attempts: &mut Attempts) -> Result<Self, JobError> {
+        let settings = Arc::clone(&node.settings.borrow());
         let (min, max) = (settings.reconnect_delay_min, settings.reconnect_delay_max);
         sleep(attempts.0.pause(min, max, fastrand::f64())).await;
         // Counts as failed until the owner says otherwise: an upstream that accepts and then closes is down too.
         attempts.0.failed();
-        // The pause may have been long: what is in force now counts.
-        let settings = Arc::clone(&in_force.borrow());
-        let (mut line, facts) = Line::open(&settings, name.to_owned()).await?;
-        if facts.speaks(Protocol::Resp3) {
-            let needs = Needs { protocol: Protocol::Resp3, ..Needs::default() };
-            match timeout(settings.connect_timeout, line.prepare(0, needs)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(Unprepared::Refused(text))) => return Err(JobError::StateRefused(text)),
-                Ok(Err(Unprepared::Io(error))) => return Err(lost(&error)),
-                Err(_) => return Err(lost(&io::ErrorKind::TimedOut.into())),
-            }
+        let mut line = Line::open(&node, name.to_owned()).await?;
+        if line.facts().speaks(Protocol::Resp3) {
+            line.prepare(Needs { protocol: Protocol::Resp3, ..line.state() }, &node).await?;
         }
-        Ok(Self { line, keepalive: settings.keepalive.min(facts.half_idle_timeout()), settings: in_force })
+        let keepalive = settings.keepalive.min(line.facts().half_idle_timeout());
+        Ok(Self { line, keepalive, node })
     }
 
     /// How long it may be quiet before its owner should ask the upstream for a sign of life.
@@ -76,12 +61,12 @@ impl Standing {
 
     /// How long the upstream may take to answer, by the settings in force.
     pub fn reply_timeout(&self) -> Duration {
-        self.settings.borrow().reply_timeout
+        self.node.settings.borrow().reply_timeout
     }
 
     /// Whether the pool's upstream is another by now.
     pub fn is_outdated(&self) -> bool {
-        !self.line.endpoint().leads_where(&self.settings.borrow().endpoint)
+        !self.line.leads_to(&self.node)
     }
 
     /// Writes requests; gives up when the upstream takes nothing of them for `reply_timeout`.
@@ -89,7 +74,7 @@ impl Standing {
     /// # Errors
     /// The connection broke; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        let reply_timeout = self.settings.borrow().reply_timeout;
+        let reply_timeout = self.node.settings.borrow().reply_timeout;
         timeout(reply_timeout, self.line.send(requests)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 

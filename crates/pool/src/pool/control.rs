@@ -32,7 +32,7 @@ pub struct Control {
 /// What the pool is doing now.
 #[derive(Debug, Clone)]
 pub struct Status {
-    /// Whether the upstream can be reached.
+    /// Whether the upstream can be reached and is what it should be.
     pub upstream: Upstream,
     /// New jobs are held back.
     pub paused: bool,
@@ -79,6 +79,9 @@ impl Control {
     pub fn reconfigure(&self, mut settings: Settings) {
         self.settings.send_modify(|in_force| {
             settings.endpoint.succeed(&in_force.endpoint);
+            if !settings.endpoint.leads_where(&in_force.endpoint) {
+                self.shared.node.forget_failures();
+            }
             *in_force = Arc::new(settings);
         });
     }
@@ -89,6 +92,7 @@ impl Control {
         self.settings.send_modify(|in_force| {
             let mut settings = Settings::clone(in_force);
             settings.endpoint.epoch += 1;
+            self.shared.node.forget_failures();
             *in_force = Arc::new(settings);
         });
     }
@@ -102,6 +106,8 @@ impl Control {
             settings.endpoint = settings.endpoint.at(host, port);
             *in_force = Arc::new(settings);
             former.end();
+            // What failed elsewhere says nothing of this one.
+            self.shared.node.forget_failures();
         });
     }
 
@@ -118,12 +124,17 @@ impl Control {
     /// Holds back new jobs and new borrowers until [`resume`](Self::resume), each for at most
     /// `pause_timeout`. Accepted jobs are finished.
     pub fn pause(&self) {
-        self.shared.health.set_paused(true);
+        self.shared.node.health.set_paused(true);
     }
 
     /// Lets go what [`pause`](Self::pause) held back.
     pub fn resume(&self) {
-        self.shared.health.set_paused(false);
+        self.shared.node.health.set_paused(false);
+    }
+
+    /// Has the pool look now what its upstream is, because something speaks against what is known.
+    pub fn doubt(&self) {
+        self.shared.node.look();
     }
 
     /// Waits until no job is queued or in flight, at most for `limit`; whether that came to be. Meant for a
@@ -132,14 +143,19 @@ impl Control {
         timeout(limit, self.shared.queued_bytes.emptied()).await.is_ok()
     }
 
-    /// What the upstream said about itself at the last login.
+    /// What the upstream has said about itself.
     pub fn facts(&self) -> Arc<Facts> {
-        self.shared.facts()
+        self.shared.node.facts()
     }
 
-    /// Follows whether the upstream can be reached.
+    /// Follows what the upstream says about itself, and its [generation](Facts::generation).
+    pub fn watch_facts(&self) -> watch::Receiver<Arc<Facts>> {
+        self.shared.node.watch_facts()
+    }
+
+    /// Follows whether the upstream can be reached and is what it should be.
     pub fn upstream(&self) -> watch::Receiver<Upstream> {
-        self.shared.health.watch()
+        self.shared.node.health.watch()
     }
 
     /// What each worker is doing now.
@@ -162,8 +178,8 @@ impl Control {
             exclusive_lent,
             exclusive_idle,
             exclusive_opened: self.shared.exclusives.opened(),
-            upstream: self.shared.health.watch().borrow().clone(),
-            paused: self.shared.health.is_paused(),
+            upstream: self.shared.node.health.watch().borrow().clone(),
+            paused: self.shared.node.health.is_paused(),
             queued_jobs: self.shared.branches.jobs(),
             queued_bytes: self.shared.queued_bytes.used(),
             reply_bytes: self.shared.reply_bytes.used(),

@@ -21,7 +21,7 @@ use crate::{
     queue::branch::{Branches, Entrances},
     settings::settings::Settings,
     shared::Shared,
-    upstream::{facts::Facts, health::Upstream},
+    upstream::{facts::Facts, health::Upstream, watch::watch_over},
     worker::worker::Worker,
 };
 
@@ -147,6 +147,8 @@ impl Supervisor {
         let mut workers = JoinSet::new();
         let mut places = Places::default();
         let mut reconfigurable = true;
+        let watched = watch_over(Arc::clone(&self.shared.node));
+        tokio::pin!(watched);
         loop {
             if !self.shared.branches.is_closed() {
                 let target = settings.borrow_and_update().workers;
@@ -166,11 +168,12 @@ impl Supervisor {
                     None => break,
                 },
                 changed = settings.changed(), if reconfigurable => reconfigurable = changed.is_ok(),
+                () = &mut watched => {}
                 () = sleep(PRUNE_EVERY) => {}
             }
             let (exclusive_max, idle_max) = {
                 let settings = settings.borrow();
-                (settings.exclusive_max, settings.exclusive_idle.min(self.shared.facts().half_idle_timeout()))
+                (settings.exclusive_max, settings.exclusive_idle.min(self.shared.node.facts().half_idle_timeout()))
             };
             self.shared.exclusives.set_max(exclusive_max);
             self.shared.exclusives.prune(idle_max);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::settings::endpoint::Endpoint;
+use crate::settings::{endpoint::Endpoint, role::Role};
 
 /// All that a pool can be told, at its start and, by [`Pool::reconfigure`](crate::Pool::reconfigure),
 /// while it runs.
@@ -40,6 +40,13 @@ pub struct Settings {
     pub reconnect_delay_min: Duration,
     /// Longest pause between attempts to connect.
     pub reconnect_delay_max: Duration,
+    /// Longest pause after the upstream refused a login, or a connection more; the first is a second.
+    pub refused_delay_max: Duration,
+    /// What the upstream should be; anything, if not said. It is used whatever it is, and is not ready if it is
+    /// something else.
+    pub role: Option<Role>,
+    /// How often the upstream is asked for its role and for a sign of life, by one connection for all; never, if zero.
+    pub check_interval: Duration,
     /// An idle connection is asked for a sign of life this often; the upstream's own `timeout`
     /// shortens it.
     pub keepalive: Duration,
@@ -70,6 +77,9 @@ impl Settings {
             connect_timeout: Duration::from_secs(2),
             reconnect_delay_min: Duration::from_millis(5),
             reconnect_delay_max: Duration::from_millis(50),
+            refused_delay_max: Duration::from_secs(5),
+            role: Some(Role::Primary),
+            check_interval: Duration::from_secs(1),
             keepalive: Duration::from_secs(15),
             lifetime: Duration::from_secs(3600),
             exclusive_max: 128,

@@ -27,7 +27,12 @@ use crate::{
     queue::job::Job,
     settings::{endpoint::Endpoint, settings::Settings},
     stats::totals::Writes,
-    upstream::{facts::Facts, stream::Stream},
+    upstream::{
+        facts::Facts,
+        needs::Needs,
+        node::{Dialled, Node},
+        stream::Stream,
+    },
     worker::{
         in_flight::{InFlight, ReadError},
         own_request::Purpose,
@@ -60,11 +65,17 @@ pub(crate) enum Lost {
 
 pub(crate) struct Connection {
     endpoint: Endpoint,
+    /// Of the upstream that it leads to.
+    generation: u64,
     stream: Stream,
     scanner: ReplyScanner,
     read_buffer: Box<[u8]>,
     in_flight: InFlight,
     preparation: Preparation,
+    /// The upstream owes the answer to what it is.
+    checking: bool,
+    /// That answer.
+    checked: Option<Vec<u8>>,
     /// As its login found out: what was refused then is not asked for again.
     speaks_resp3: bool,
     /// When something was last sent or received.
@@ -90,21 +101,24 @@ pub(crate) struct Connection {
 impl Connection {
     /// `lifetime_chance`, from 0 to 1, spreads the lifetimes of connections over a fifth.
     pub(crate) fn new(
-        stream: Stream,
-        facts: &Facts,
+        dialled: Dialled,
         settings: &Settings,
         reply_bytes: &Arc<Budget>,
         lifetime_chance: f64,
         writes: Arc<Writes>,
     ) -> Self {
         let now = Instant::now();
+        let Dialled { stream, endpoint, facts, db, .. } = dialled;
         let mut connection = Self {
-            endpoint: settings.endpoint.clone(),
+            endpoint,
+            generation: facts.generation(),
             stream,
             scanner: ReplyScanner::new(LEVELS_MAX.max(settings.reply_depth_max)),
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             in_flight: InFlight::default(),
-            preparation: Preparation::default(),
+            preparation: Preparation::new(Needs { db, ..Needs::default() }),
+            checking: false,
+            checked: None,
             speaks_resp3: facts.speaks(Protocol::Resp3),
             last_used: now,
             last_progress: now,
@@ -119,13 +133,18 @@ impl Connection {
             pipeline_depth: settings.pipeline_depth,
             writes,
         };
-        connection.tune(settings, facts);
+        connection.tune(settings, &facts);
         connection
     }
 
-    /// Where it leads.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// Whether it leads where the upstream is.
+    pub(crate) fn leads_to(&self, node: &Node) -> bool {
+        node.is_current(&self.endpoint, self.generation)
+    }
+
+    /// Of the upstream that it leads to.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Takes over what may change while the connection lives.
@@ -162,14 +181,19 @@ impl Connection {
         self.in_flight.written()
     }
 
+    /// Whether anybody but the worker itself waits for anything.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.in_flight.has_jobs() || !self.preparation.is_idle()
+    }
+
     /// Nothing waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.preparation.is_idle()
     }
 
-    /// An error reply said that this is a replica now: the master is to be found elsewhere.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.in_flight.saw_readonly()
+    /// Whether an error reply has said since the last look that this is a replica now. A script may say so, too.
+    pub(crate) fn take_doubt(&mut self) -> bool {
+        self.in_flight.take_readonly()
     }
 
     /// Queues a job for writing, once the connection is in the state it needs.
@@ -200,6 +224,25 @@ impl Connection {
         let mut bytes = Vec::new();
         write_request(&mut bytes, &["PING"]);
         self.in_flight.push_own(Purpose::Ping, bytes);
+    }
+
+    /// Whether it may be asked what the upstream is: it does not owe the answer already, nor a change of state.
+    pub(crate) fn may_check(&self) -> bool {
+        !self.checking && self.preparation.is_settled()
+    }
+
+    /// Asks the upstream what it is.
+    pub(crate) fn check(&mut self, node: &Node, now: Instant) {
+        self.touch(now);
+        let mut bytes = Vec::new();
+        write_request(&mut bytes, node.check_request(self.preparation.state().protocol));
+        self.in_flight.push_own(Purpose::Check, bytes);
+        self.checking = true;
+    }
+
+    /// What the upstream has answered to that, once.
+    pub(crate) fn take_checked(&mut self) -> Option<Vec<u8>> {
+        self.checked.take()
     }
 
     /// Writes what is queued, reads what has come and answers what is complete; returns when anything
@@ -271,7 +314,15 @@ impl Connection {
             self.unfinished = 0;
         }
         while let Some(answered) = self.in_flight.next_answered() {
-            self.preparation.answered(&answered, &mut self.in_flight);
+            match answered.purpose {
+                Purpose::Check => {
+                    self.checking = false;
+                    self.checked = Some(answered.reply);
+                }
+                Purpose::Ping | Purpose::Hello(_) | Purpose::Select(_) => {
+                    self.preparation.answered(&answered, &mut self.in_flight);
+                }
+            }
         }
         Ok(())
     }

@@ -57,6 +57,11 @@ impl InFlight {
         self.slots.is_empty()
     }
 
+    /// Whether any of it is a job.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.owner, Owner::Job(_)))
+    }
+
     /// There is something to write, and none of it has been written.
     pub(crate) fn is_unbegun(&self) -> bool {
         !self.slots.is_empty() && self.written == 0 && self.written_part == 0
@@ -79,9 +84,9 @@ impl InFlight {
             || self.slots.front().is_some_and(|slot| slot.burst().replies.len() > BULKY_BYTES)
     }
 
-    /// An error reply said that the upstream has become a replica.
-    pub(crate) fn saw_readonly(&self) -> bool {
-        self.saw_readonly
+    /// Whether an error reply has said since the last look that the upstream has become a replica.
+    pub(crate) fn take_readonly(&mut self) -> bool {
+        std::mem::take(&mut self.saw_readonly)
     }
 
     pub(crate) fn push_job(&mut self, job: Job) {

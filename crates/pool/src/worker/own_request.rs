@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Hello(Protocol),
     /// A sign of life.
     Ping,
+    /// What is the upstream now?
+    Check,
 }
 
 /// A request of the worker's own has been answered.

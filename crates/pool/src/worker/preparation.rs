@@ -39,6 +39,16 @@ struct Switch {
 }
 
 impl Preparation {
+    /// Of a connection that is in this state.
+    pub(crate) fn new(state: Needs) -> Self {
+        Self { state, ..Self::default() }
+    }
+
+    /// In which everything runs that is written now.
+    pub(crate) fn state(&self) -> Needs {
+        self.state
+    }
+
     /// Replies due to jobs that wait.
     pub(crate) fn requests(&self) -> usize {
         self.requests
@@ -47,6 +57,11 @@ impl Preparation {
     /// No job waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// No change of state is under way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.switch.is_none()
     }
 
     /// Hands a job on to be written, at once or when the connection is in its state.
@@ -83,7 +98,7 @@ impl Preparation {
     pub(crate) fn answered(&mut self, answered: &Answered, in_flight: &mut InFlight) {
         let refused = answered.kind == ReplyKind::Error;
         match answered.purpose {
-            Purpose::Ping => return,
+            Purpose::Ping | Purpose::Check => return,
             Purpose::Hello(protocol) if !refused => self.state.protocol = protocol,
             Purpose::Select(db) if !refused => self.state.db = db,
             Purpose::Hello(_) | Purpose::Select(_) => {}

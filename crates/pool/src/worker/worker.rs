@@ -1,15 +1,15 @@
 //! A worker: draws jobs from the queue and serves them on a connection that it owns by value.
 //!
 //! It waits on four things at once: its connection, the queue (while it has its turn and room), its
-//! alarm (sign of life, silence, lifetime), and new settings. It ends when the queue is closed and
+//! alarm (sign of life, silence, lifetime), and new settings or facts. It ends when the queue is closed and
 //! empty, or when the settings ask for fewer workers; on the way out it finishes what it has.
-//! While the upstream is down one worker probes and refuses what is queued; the others wait.
+//! While the upstream is down one worker tries it, and all refuse what is queued.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -21,13 +21,16 @@ use crate::{
     settings::settings::Settings,
     shared::Shared,
     stats::{gauge::Gauge, totals::Stats},
-    time::{alarm::Alarm, timestamp::Moment},
-    upstream::{backoff::Backoff, health::Upstream, login::login},
+    time::alarm::Alarm,
+    upstream::{facts::Facts, health::Upstream, node::Dialled},
     worker::connection::{Connection, Lost},
 };
 
 /// A connection that does not live this long counts as a failed attempt.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
+
+/// How often a worker that waits for a connection looks whether it is still needed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A batch of fewer jobs than the first is worth a look at what else has come before it is written, one of
 /// fewer than the second as long as the upstream has more to do than lies here. The look is no wait, but
@@ -46,7 +49,7 @@ pub(crate) struct Worker {
     /// Set while its connection is silent with requests in flight: when it last let others have its turn. It does
     /// not serve its branch then, does not wait for the turn, and takes it only where nobody else wants it.
     silent: Option<Instant>,
-    backoff: Backoff,
+    facts: watch::Receiver<Arc<Facts>>,
     alarm: Alarm,
     gauge: Arc<Gauge>,
     /// While it draws, or will once it has its turn.
@@ -64,15 +67,15 @@ impl Worker {
         let branch = shared.branches.of_worker(index);
         let settings = shared.settings.clone();
         let gauge = shared.workers.enter(index + 1);
-        let (backoff, alarm) = (Backoff::default(), Alarm::default());
-        Self { index, branch, shared, settings, turn: None, silent: None, backoff, alarm, gauge, serving: None }
+        let (facts, alarm) = (shared.node.watch_facts(), Alarm::default());
+        Self { index, branch, shared, settings, facts, turn: None, silent: None, alarm, gauge, serving: None }
     }
 
     /// Works until the queue or this worker's place is gone.
     pub(crate) async fn run(mut self) {
         while let Some(mut connection) = self.connect().await {
             let shared = Arc::clone(&self.shared);
-            let connected = shared.health.connected();
+            let connected = shared.node.health.connected();
             let opened = Instant::now();
             self.gauge.connected(Some(opened));
             self.serving = Some(Serving::new(Arc::clone(&shared.branches), self.branch));
@@ -83,11 +86,6 @@ impl Worker {
             self.silent = None;
             drop(connected);
             self.serving = None;
-            if opened.elapsed() < SHORT_LIFE {
-                self.backoff.failed();
-            } else {
-                self.backoff.reset();
-            }
             let lost = match end {
                 Ok(()) => {
                     Stats::count(&self.branch().stats.retired);
@@ -97,12 +95,14 @@ impl Worker {
             };
             if matches!(lost, Lost::Left) {
                 Stats::count(&self.branch().stats.retired);
-                self.backoff.reset();
                 connection.fail(&lost);
                 continue;
             }
+            if opened.elapsed() < SHORT_LIFE {
+                shared.node.made_in_vain(&lost.to_string());
+            }
             Stats::count(&self.branch().stats.lost);
-            if connection.is_idle() {
+            if !connection.has_jobs() {
                 Stats::count(&self.branch().stats.lost_idle);
                 tracing::debug!(worker = self.index + 1, reason = %lost, "idle connection ended");
             } else {
@@ -127,62 +127,38 @@ impl Worker {
     /// A new connection, or `None` when the worker is to end.
     async fn connect(&mut self) -> Option<Connection> {
         let shared = Arc::clone(&self.shared);
-        let mut health = shared.health.watch();
-        // Kept from one attempt to the next, so that the pauses grow with all of them.
-        let mut probe = None;
-        let mut tried: Option<Arc<Settings>> = None;
-        loop {
-            if self.is_over() {
-                return None;
-            }
-            if shared.health.is_down() && probe.is_none() {
-                tokio::select! {
-                    permit = shared.probe.acquire() => probe = permit.ok(),
-                    _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
-                    () = changed(&mut self.settings) => continue,
-                }
-            }
-            let settings = Arc::clone(&self.settings.borrow_and_update());
-            let mut news = self.settings.clone();
-            if settings.endpoint.is_unknown() {
-                self.wait_for_place(&mut news).await;
+        let (name, mut settings) = (format!("respool-worker-{}", self.index + 1), self.settings.clone());
+        while !self.is_over() {
+            if settings.borrow_and_update().endpoint.is_unknown() {
+                self.wait_for_place(&mut settings).await;
                 continue;
             }
-            if tried.is_some_and(|tried| !tried.endpoint.leads_where(&settings.endpoint)) {
-                // What failed elsewhere says nothing of this one.
-                self.backoff.reset();
-            }
-            tried = Some(Arc::clone(&settings));
-            let chance = fastrand::f64();
-            let pause = self.backoff.pause(settings.reconnect_delay_min, settings.reconnect_delay_max, chance);
-            tokio::select! {
-                () = changed(&mut news) => continue,
-                () = self.wait_out(pause) => {}
-            }
-            let name = format!("respool-worker-{}", self.index + 1);
-            tokio::select! {
-                // Another upstream, perhaps.
-                () = changed(&mut news) => {}
-                result = login(&settings.endpoint, &name, settings.connect_timeout) => match result {
-                    Ok((stream, facts)) => {
-                        Stats::count(&self.branch().stats.opened);
-                        let facts = shared.publish(facts);
-                        tracing::debug!(worker = self.index + 1, upstream = %settings.endpoint, "connected");
-                        let (replies, writes) = (&shared.reply_bytes, Arc::clone(&self.branch().stats.writes));
-                        let chance = fastrand::f64();
-                        return Some(Connection::new(stream, &facts, &settings, replies, chance, writes));
+            let connecting = shared.node.connect(&name);
+            tokio::pin!(connecting);
+            let result = loop {
+                tokio::select! {
+                    result = &mut connecting => break result,
+                    () = changed(&mut settings) => {}
+                    () = self.refuse_while_down() => {}
+                    () = sleep(LOOK_EVERY) => {}
+                }
+                if self.is_over() {
+                    return None;
+                }
+            };
+            match result {
+                Ok(dialled) => return Some(self.connected(dialled)),
+                Err(error) => {
+                    Stats::count(&self.branch().stats.attempts_failed);
+                    let endpoint = self.shared.settings().endpoint.to_string();
+                    shared.node.health.failed(&format!("{endpoint}: {error}"));
+                    if shared.node.health.is_down() {
+                        shared.refuse_queued();
                     }
-                    Err(error) => {
-                        Stats::count(&self.branch().stats.attempts_failed);
-                        self.backoff.failed();
-                        if shared.health.failed(&format!("{}: {error}", settings.endpoint)) {
-                            self.refuse_queued();
-                        }
-                    }
-                },
-                () = self.refuse_while_down() => {}
+                }
             }
         }
+        None
     }
 
     /// Waits until somebody knows where the upstream is, or the queue is closed.
@@ -190,43 +166,30 @@ impl Worker {
         tokio::select! {
             () = changed(news) => {}
             // Its caller waits with it, and sends it again.
-            job = self.branch().jobs.recv() => job.into_iter().for_each(|job| self.refuse(job)),
+            job = self.branch().jobs.recv() => job.into_iter().for_each(|job| self.shared.refuse(job)),
         }
     }
 
-    /// Pauses before an attempt; while the upstream is down, jobs that come meanwhile fail at once.
-    async fn wait_out(&self, pause: Duration) {
-        if pause.is_zero() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = self.refuse_while_down() => {}
-        }
+    fn connected(&self, dialled: Dialled) -> Connection {
+        Stats::count(&self.branch().stats.opened);
+        tracing::debug!(worker = self.index + 1, upstream = %dialled.endpoint, "connected");
+        let (replies, writes) = (&self.shared.reply_bytes, Arc::clone(&self.branch().stats.writes));
+        Connection::new(dialled, &self.shared.settings(), replies, fastrand::f64(), writes)
     }
 
-    /// Fails jobs as they come. Returns when the queue is closed; never while the upstream is not down.
+    /// Fails jobs as they come while the upstream is down. Returns when the queue is closed then.
     async fn refuse_while_down(&self) {
-        if !self.shared.health.is_down() {
-            return std::future::pending().await;
-        }
-        while let Ok(job) = self.branch().jobs.recv().await {
-            self.refuse(job);
-        }
-    }
-
-    fn refuse_queued(&self) {
-        for branch in self.shared.branches.iter() {
-            while let Ok(job) = branch.jobs.try_recv() {
-                self.refuse(job);
+        let mut health = self.shared.node.health.watch();
+        loop {
+            // The sender lives as long as the pool does.
+            let _ = health.wait_for(|state| matches!(state, Upstream::Down(_))).await;
+            tokio::select! {
+                _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
+                job = self.branch().jobs.recv() => match job {
+                    Ok(job) => self.shared.refuse(job),
+                    Err(_) => return,
+                },
             }
-        }
-    }
-
-    fn refuse(&self, job: Job) {
-        let reason = self.shared.health.down_reason().unwrap_or_else(|| "no worker is connected".into());
-        if job.take(Moment::now()) {
-            job.fail(JobError::UpstreamDown(reason));
         }
     }
 
@@ -234,8 +197,8 @@ impl Worker {
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
             self.end_silence(connection);
-            // Before anything further is drawn: on a replica, say, it would only fail.
-            if connection.is_stale() || Instant::now() >= connection.renew_at || self.is_over() {
+            self.look_at(connection);
+            if self.is_over() || self.is_to_be_renewed(connection) {
                 connection.leaving = true;
             }
             if connection.leaving {
@@ -256,7 +219,10 @@ impl Worker {
             let deadline = self.deadline(connection);
             tokio::select! {
                 biased;
-                driven = connection.drive() => driven?,
+                driven = connection.drive() => {
+                    driven?;
+                    self.shared.node.checks.heard();
+                }
                 job = next_job(&self.shared.branches[self.branch], &mut self.turn), if may_draw => {
                     if let Some(job) = job {
                         self.submit(connection, job, Instant::now());
@@ -267,7 +233,35 @@ impl Worker {
                 () = self.shared.branches[self.branch].served.notified(), if self.silent.is_some() => self.turn = None,
                 () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
                 () = changed(&mut self.settings) => self.retune(connection)?,
+                () = changed(&mut self.facts) => self.retune(connection)?,
             }
+        }
+    }
+
+    /// Whether a connection is so old that another is to take its place. It stays while the upstream lets no other
+    /// in, or while it is the last of several.
+    fn is_to_be_renewed(&self, connection: &mut Connection) -> bool {
+        let now = Instant::now();
+        if now < connection.renew_at {
+            return false;
+        }
+        let node = &self.shared.node;
+        let is_last = node.health.connections() == 1 && self.settings.borrow().workers > 1;
+        if node.lets_in() && !is_last {
+            return true;
+        }
+        connection.renew_at = now + LOOK_EVERY;
+        false
+    }
+
+    /// Has the upstream asked what it is if something speaks against what is known, and takes note of its answer.
+    fn look_at(&self, connection: &mut Connection) {
+        let node = &self.shared.node;
+        if let Some(answer) = connection.take_checked() {
+            node.checked(connection.generation(), &answer);
+        }
+        if connection.take_doubt() && connection.may_check() && node.may_check(false) {
+            connection.check(node, Instant::now());
         }
     }
 
@@ -307,11 +301,13 @@ impl Worker {
 
     /// When the connection next needs attention although nothing happens on it.
     fn deadline(&self, connection: &Connection) -> Instant {
+        let check_at = self.shared.node.check_at(self.index).filter(|_| connection.may_check());
+        let renew_at = check_at.map_or(connection.renew_at, |check_at| check_at.min(connection.renew_at));
         if connection.is_idle() {
-            return connection.renew_at.min(connection.last_used + connection.keepalive);
+            return renew_at.min(connection.last_used + connection.keepalive);
         }
         let attention = self.yields_at(connection).min(connection.last_progress + self.silence_max());
-        if connection.leaving { attention } else { attention.min(connection.renew_at) }
+        if connection.leaving { attention } else { attention.min(renew_at) }
     }
 
     /// When a connection with requests in flight has been silent for so long that another should have the turn,
@@ -328,7 +324,11 @@ impl Worker {
 
     fn alarm_rang(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         let now = Instant::now();
-        if !connection.is_idle() {
+        let node = &self.shared.node;
+        let is_due = node.check_at(self.index).is_some_and(|check_at| now >= check_at);
+        if is_due && connection.may_check() && node.may_check(true) {
+            connection.check(node, now);
+        } else if !connection.is_idle() {
             let silence = self.silence_max();
             if now >= connection.last_progress + silence {
                 return Err(Lost::Silent(silence));
@@ -351,7 +351,7 @@ impl Worker {
             serving.set_silent(true);
         }
         // In a pause, or once the queue is closed, they would not come back.
-        let may_return = self.shared.health.is_open() && !self.branch().jobs.is_closed();
+        let may_return = self.shared.node.health.is_open() && !self.branch().jobs.is_closed();
         if may_return && self.shared.branches.is_any_served() {
             let reason: Arc<str> = "silent for longer than usual".into();
             for job in connection.take_unsent() {
@@ -372,11 +372,10 @@ impl Worker {
 
     fn retune(&self, connection: &mut Connection) -> Result<(), Lost> {
         connection.may_stay()?;
-        let (old, new) = (connection.endpoint(), &self.shared.settings().endpoint);
-        if !old.leads_where(new) {
+        if !connection.leads_to(&self.shared.node) {
             connection.leaving = true;
         }
-        connection.tune(&self.shared.settings(), &self.shared.facts());
+        connection.tune(&self.shared.settings(), &self.shared.node.facts());
         Ok(())
     }
 }
@@ -389,9 +388,9 @@ async fn next_job(branch: &Branch, turn: &mut Option<OwnedSemaphorePermit>) -> O
     branch.jobs.recv().await.ok()
 }
 
-/// New settings; never, once the pool itself is gone and only its clients are left. Cancel-safe.
-async fn changed(settings: &mut watch::Receiver<Arc<Settings>>) {
-    if settings.changed().await.is_err() {
+/// Something new to see; never, once the pool itself is gone and only its clients are left. Cancel-safe.
+async fn changed<T>(seen: &mut watch::Receiver<T>) {
+    if seen.changed().await.is_err() {
         std::future::pending().await
     }
 }

@@ -46,18 +46,19 @@ type Executed = Arc<Mutex<HashMap<String, usize>>>;
 
 /// So many connections wait to be accepted: whoever else connects has to wait until it is let in.
 struct Crowd {
-    _pool: Pool,
+    _pools: Vec<Pool>,
 }
 
 impl Crowd {
     async fn gather(endpoint: &Endpoint, arrivals: &Arrivals) -> Self {
         let hour = Duration::from_secs(3600);
-        let crowd = Settings { workers: 64, connect_timeout: hour, ..settings(endpoint.clone()) };
-        let pool = Pool::start(crowd);
+        // A pool makes one connection at a time until it has one.
+        let crowd = Settings { connect_timeout: hour, ..settings(endpoint.clone()) };
+        let pools = (0..64).map(|_| Pool::start(crowd.clone())).collect();
         while arrivals.len() < 64 {
             tokio::task::yield_now().await;
         }
-        Self { _pool: pool }
+        Self { _pools: pools }
     }
 }
 
@@ -88,7 +89,7 @@ fn play(arrivals: Arrivals, gates: Gates, executed: Executed) -> JoinHandle<()> 
 
 async fn talk(mut peer: Peer, gates: Gates, executed: &Mutex<HashMap<String, usize>>) {
     match gates.login {
-        Gate::Ok => peer.log_in(NOTHING_KNOWN).await,
+        Gate::Ok => drop(peer.log_in(NOTHING_KNOWN).await),
         Gate::Err => return drop(peer.next().await),
         Gate::Slow => {
             sleep(SLOW_CONNECT).await;

@@ -139,17 +139,6 @@ struct World {
     executed: Executed,
 }
 
-/// Lets a connection in; false if it has gone.
-async fn log_in(peer: &mut Peer) -> bool {
-    for reply in NOTHING_KNOWN {
-        if peer.next().await.is_none() {
-            return false;
-        }
-        peer.reply(reply).await;
-    }
-    true
-}
-
 impl World {
     fn new(shape: Shape) -> Self {
         let (endpoint, arrivals) = Endpoint::memory();
@@ -192,7 +181,7 @@ impl World {
                     && let Ok(stream) = self.arrivals.try_recv()
                 {
                     let mut peer = Peer::new(stream);
-                    *free = log_in(&mut peer).await.then(|| Line::new(peer));
+                    *free = peer.log_in(NOTHING_KNOWN).await.then(|| Line::new(peer));
                 }
             }
             Step::Take(index) => {
@@ -249,7 +238,7 @@ impl World {
                 let executed = Arc::clone(&executed);
                 lines.spawn(async move {
                     let mut peer = Peer::new(stream);
-                    if log_in(&mut peer).await {
+                    if peer.log_in(NOTHING_KNOWN).await {
                         serve(Line::new(peer), executed).await;
                     }
                 });

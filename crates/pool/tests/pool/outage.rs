@@ -82,11 +82,8 @@ async fn exactly_one_worker_probes_with_growing_pauses() {
         connect_timeout: 1000 * MILLI,
         ..settings(endpoint)
     });
-    for _ in 0..WORKERS {
-        turn_away(&arrivals).await;
-    }
+    let mut last = turn_away(&arrivals).await;
     down(&pool).await;
-    let mut last = Instant::now();
     let mut full = min;
     for attempt in 0..12 {
         let came = turn_away(&arrivals).await;

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::upstream::{
-    NOTHING_KNOWN, Peer, UNKNOWN, burst, burst_in, burst_of, calls, echo, read_only, replies, resp3, settings, settle,
+    Peer, UNKNOWN, burst, burst_in, burst_of, calls, echo, read_only, replies, resp3, settings, settle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -245,7 +245,12 @@ async fn a_connection_with_more_replies_than_its_login_asked_for_is_not_used() {
     let mut caller = pool.caller();
     let call = tokio::spawn(async move { caller.call(burst(&["GET", "a"])).await });
     let mut peer = Peer::new(arrivals.recv().await.unwrap());
-    peer.log_in(NOTHING_KNOWN).await;
+    while let Some(request) = peer.next().await {
+        peer.reply(UNKNOWN).await;
+        if request[0] == "CONFIG" {
+            break;
+        }
+    }
     peer.reply(format!("+{}\r\n+not for a\r\n", "x".repeat(1000))).await;
     assert!(peer.next().await.is_none(), "nothing is written to it");
     let answer = call.await.unwrap();
@@ -261,14 +266,17 @@ async fn a_connection_closed_while_idle_takes_no_job_along() {
     let pool = Pool::start(settings(Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port())));
     let mut caller = pool.caller();
     let call = tokio::spawn(async move { caller.call(burst(&["INCR", "a"])).await });
-    for last in [false, false, false, true] {
+    for (first, last) in [(true, false), (false, false), (false, false), (false, true)] {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut login = Vec::new();
-        while !login.ends_with(b"timeout\r\n") {
-            stream.read_buf(&mut login).await.unwrap();
+        // The first login asks more than those that follow.
+        for (end, answers) in if first { &[("worker-1", 2), ("timeout", 2)][..] } else { &[("worker-1", 1)] } {
+            while !login.ends_with(format!("{end}\r\n").as_bytes()) {
+                stream.read_buf(&mut login).await.unwrap();
+            }
+            // The last of the replies and the end come at once, and the job is queued already.
+            stream.write_all(&UNKNOWN.repeat(*answers)).await.unwrap();
         }
-        // The replies and the end come at once, and the job is queued already.
-        stream.write_all(&UNKNOWN.repeat(4)).await.unwrap();
         if last {
             timeout(5 * SECOND, stream.read_buf(&mut login)).await.expect("the job is tried again").unwrap();
             stream.write_all(b":1\r\n").await.unwrap();

@@ -6,9 +6,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use pool::{Burst, Endpoint, JobError, Needs, Pool, Protocol, Sent, Settings, Upstream as Reach};
+use pool::{Burst, Endpoint, JobError, Needs, Pool, Protocol, Sent};
 
-use crate::upstream::{Peer, SPEAKS_RESP3, burst, burst_in, burst_of, echo, replies, resp3, settings, settle};
+use crate::upstream::{Peer, SPEAKS_RESP3, burst, burst_in, echo, replies, resp3, settings, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_job_of_another_database_waits_for_a_select_whose_reply_is_swallowed() {
@@ -209,37 +209,6 @@ async fn a_hello_goes_before_a_job_of_another_protocol_version_and_its_reply_is_
         assert_eq!(replies(one), "%1\r\n+a\r\n,1.5\r\n");
         assert_eq!(replies(two), "+b\r\n");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_readonly_error_reaches_its_caller_and_the_connection_is_replaced_when_nothing_is_in_flight() {
-    let (endpoint, arrivals) = Endpoint::memory();
-    let pool = Pool::start(Settings { pipeline_depth: 2, ..settings(endpoint) });
-    let mut peer = Peer::accept(&arrivals).await;
-    let (mut one, mut two, mut three) = (pool.caller(), pool.caller(), pool.caller());
-    let readonly = "-READONLY You can't write against a read only replica.\r\n";
-    let (first, second, third, ()) = tokio::join!(
-        one.call(burst_of(&[&["GET", "a"], &["SET", "a", "1"]])),
-        two.call(burst(&["GET", "b"])),
-        three.call(burst(&["GET", "c"])),
-        async {
-            assert_eq!(peer.written().await.len(), 2, "the window is full");
-            peer.reply("+a\r\n").await;
-            assert_eq!(peer.written().await, [["GET", "b"]]);
-            peer.reply(readonly).await;
-            assert_eq!(peer.written().await, [[""; 2]; 0], "nothing further goes to a replica");
-            peer.reply("+b\r\n").await;
-            assert!(peer.is_closed().await);
-            let mut next = Peer::accept(&arrivals).await;
-            assert_eq!(next.echo_next().await, ["GET", "c"]);
-            settle().await;
-            assert_eq!(pool.status().upstream, Reach::Up(1));
-        }
-    );
-    assert_eq!(replies(first), format!("+a\r\n{readonly}"));
-    assert_eq!(replies(second), "+b\r\n");
-    assert_eq!(replies(third), "+GET c\r\n");
-    assert_eq!((pool.status().opened, pool.status().lost), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use pool::{Endpoint, Settings};
+use pool::{Endpoint, Role, Settings};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Config, ConfigError,
     meaning::{
-        ranges::{bytes, count, millis, millis_or_zero, value, within},
+        ranges::{bytes, count, millis, millis_or_zero, one_of, value, within},
         secret_file,
         upstream::{
             sentinels::{SentinelSettings, sentinel_settings},
@@ -79,6 +79,11 @@ fn endpoint(
     Ok((endpoint.with_password(password), sentinel))
 }
 
+fn role(name: &str) -> Result<Option<Role>, ConfigError> {
+    let roles = [Some(Role::Primary), Some(Role::Replica), None];
+    Ok(roles[one_of("upstream.role", name, ["primary", "replica", "any"])?])
+}
+
 /// What the configuration means for the pool.
 pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
     let embedded = config.upstream.url == EMBEDDED;
@@ -109,6 +114,9 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         connect_timeout: millis("upstream.connect_timeout_ms", upstream.connect_timeout_ms, 1)?,
         reconnect_delay_min,
         reconnect_delay_max,
+        refused_delay_max: millis("upstream.refused_delay_max_ms", upstream.refused_delay_max_ms, 1)?,
+        role: role(&upstream.role)?,
+        check_interval: millis_or_zero("upstream.check_interval_ms", upstream.check_interval_ms, 100)?,
         keepalive: millis("upstream.keepalive_ms", upstream.keepalive_ms, 1)?,
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms, 1)?,
         exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,

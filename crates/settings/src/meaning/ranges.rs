@@ -69,10 +69,10 @@ pub(crate) fn micros(key: &str, time: Micros) -> Result<u64, ConfigError> {
 }
 
 /// One of a few words; which one of `words`.
-pub(crate) fn one_of(key: &str, word: &str, words: [&str; 2]) -> Result<usize, ConfigError> {
+pub(crate) fn one_of<const N: usize>(key: &str, word: &str, words: [&str; N]) -> Result<usize, ConfigError> {
     match words.iter().position(|known| *known == word) {
         Some(index) => Ok(index),
-        None => value(key, format!("\"{word}\" is neither \"{}\" nor \"{}\"", words[0], words[1])),
+        None => value(key, format!("\"{word}\" is neither \"{}\"", words.join("\" nor \""))),
     }
 }
 

@@ -47,6 +47,17 @@ section! {
         /// The longest pause between two attempts to connect. While the upstream is down one worker tries. So the
         /// gateway notices the upstream's return this late at most.
         reconnect_delay_max_ms: Millis = Millis(50),
+        /// The longest pause after the upstream refused a login, or had no room for a further connection. The first
+        /// pause is a second. A shorter pause notices sooner that a password was put right, and fills the upstream's
+        /// log.
+        refused_delay_max_ms: Millis = Millis(5_000),
+        /// What the upstream has to be for the gateway to be ready: `primary`, `replica` or `any`. Requests go to it
+        /// whatever it is.
+        role: String = "primary".into(),
+        /// The gateway asks the upstream this often what its role is, with one request for all connections. After three
+        /// such periods without an answer the gateway is not ready. 0: never; then only requests meet a freeze or a
+        /// promotion.
+        check_interval_ms: Millis = Millis(1_000),
         /// An idle connection gets a PING this often, or more often if the upstream's own `timeout` is shorter.
         /// Costs one command for each connection and period.
         keepalive_ms: Millis = Millis(15_000),

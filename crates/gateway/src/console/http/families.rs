@@ -131,7 +131,7 @@ fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.gauge("workers_target", "Workers there should be", as_f64(settings.workers as u64))?;
     let in_flight: usize = workers.iter().map(|worker| worker.in_flight).sum();
     page.gauge("in_flight", "Requests that workers have sent and that are not answered", as_f64(in_flight as u64))?;
-    let up = matches!(status.upstream, Upstream::Up(_));
+    let up = matches!(status.upstream, Upstream::Up(_) | Upstream::Unready { .. });
     page.gauge("upstream_up", "1 while a worker is connected", as_f64(up.into()))?;
     let lines = [("lent", status.exclusive_lent as u64), ("idle", status.exclusive_idle as u64)];
     page.gauges("exclusive_connections", "Exclusive connections, by state", "state", lines)?;

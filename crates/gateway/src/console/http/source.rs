@@ -25,6 +25,7 @@ impl Source {
         }
         match self.operator.pool().status().upstream {
             Upstream::Up(_) => None,
+            Upstream::Unready { reason, .. } => Some(reason.to_string()),
             Upstream::Connecting => Some("connecting to the upstream".to_owned()),
             Upstream::Down(reason) => Some(format!("upstream is down: {reason}")),
         }

@@ -1,0 +1,55 @@
+//! Bounds of the upstream's own that end a connection which passes them, and everything on it.
+
+use std::collections::HashMap;
+
+/// What the upstream bears of one connection; `None` where it has no such bound or did not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `proto-max-bulk-len`: bytes of one argument.
+    pub bulk_max: Option<usize>,
+    /// `client-query-buffer-limit`: bytes of requests that it has read and not begun.
+    pub query_buffer_max: Option<usize>,
+    /// The hard bound of `client-output-buffer-limit normal`: bytes of replies that it has not written.
+    pub output_buffer_max: Option<usize>,
+    /// `maxmemory-clients` is set: the connections that hold most are closed when all hold too much.
+    pub evicts_clients: bool,
+}
+
+impl Limits {
+    /// From what `CONFIG GET` says, by parameter.
+    pub(crate) fn from_config(config: &HashMap<String, String>) -> Self {
+        let number = |name: &str| config.get(name)?.parse::<usize>().ok().filter(|number| *number > 0);
+        let normal = config.get("client-output-buffer-limit").and_then(|classes| {
+            let mut words = classes.split_ascii_whitespace().skip_while(|word| *word != "normal");
+            words.nth(1)?.parse().ok().filter(|hard| *hard > 0)
+        });
+        Self {
+            bulk_max: number("proto-max-bulk-len"),
+            query_buffer_max: number("client-query-buffer-limit"),
+            output_buffer_max: normal,
+            evicts_clients: config.get("maxmemory-clients").is_some_and(|bytes| bytes != "0"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_read_as_redis_writes_them() {
+        let config = [
+            ("proto-max-bulk-len", "1048576"),
+            ("client-query-buffer-limit", "1073741824"),
+            ("client-output-buffer-limit", "normal 1048576 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"),
+            ("maxmemory-clients", "5%"),
+        ];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let limits = Limits::from_config(&config);
+        assert_eq!((limits.bulk_max, limits.query_buffer_max), (Some(1 << 20), Some(1 << 30)));
+        assert_eq!((limits.output_buffer_max, limits.evicts_clients), (Some(1 << 20), true));
+        let config = [("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1"), ("maxmemory-clients", "0")];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(Limits::from_config(&config), Limits::default());
+    }
+}

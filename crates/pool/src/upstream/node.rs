@@ -1,0 +1,305 @@
+//! The one place that knows what the upstream is. All connections are made here, paced; what their logins find out,
+//! and what is checked while they live, is put together here and published.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use resp::{Protocol, Value};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::{
+    settings::{endpoint::Endpoint, role::Role, settings::Settings},
+    upstream::{
+        checks::Checks,
+        databases::Databases,
+        facts::{Asked, Facts},
+        health::Health,
+        knowledge::{Knowledge, News},
+        login::{
+            login::{Arrived, LoginError, login},
+            pace::Pace,
+            question::pairs,
+        },
+        stream::Stream,
+    },
+};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) health: Health,
+    pub(crate) checks: Checks,
+    pub(crate) databases: Databases,
+    /// `CONFIG GET` does not say what role it has.
+    tells_by_hello: AtomicBool,
+    pace: Pace,
+    knowledge: Mutex<Knowledge>,
+    facts: watch::Sender<Arc<Facts>>,
+    /// Rings when something speaks against what is known.
+    pub(super) doubt: Notify,
+}
+
+/// A connection to the upstream, logged in. It speaks RESP2.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) stream: Stream,
+    /// Where it leads.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) facts: Arc<Facts>,
+    /// As `CLIENT ID` of the upstream says it.
+    pub(crate) id: Option<i64>,
+    /// The database it is in.
+    pub(crate) db: u32,
+}
+
+impl Node {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        Self {
+            settings,
+            health: Health::new(),
+            checks: Checks::default(),
+            databases: Databases::default(),
+            tells_by_hello: AtomicBool::new(false),
+            pace: Pace::new(),
+            knowledge: Mutex::default(),
+            facts: watch::Sender::default(),
+            doubt: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Knowledge> {
+        self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.borrow())
+    }
+
+    /// Follows what is known.
+    pub(crate) fn watch_facts(&self) -> watch::Receiver<Arc<Facts>> {
+        self.facts.subscribe()
+    }
+
+    /// Whether a connection that was made to `endpoint`, in this generation, leads where the upstream is.
+    pub(crate) fn is_current(&self, endpoint: &Endpoint, generation: u64) -> bool {
+        generation == self.facts.borrow().generation && endpoint.leads_where(&self.settings.borrow().endpoint)
+    }
+
+    /// Makes a connection that the upstream knows as `name`, once it is its turn.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached, refuses the login, or is not where others are connected to.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was being made.
+    pub(crate) async fn connect(&self, name: &str) -> Result<Dialled, LoginError> {
+        let _turn = self.pace.turn().await;
+        let mut news = self.settings.clone();
+        loop {
+            // The turn may have been long in coming: what is in force now counts.
+            let settings = Arc::clone(&news.borrow_and_update());
+            let known = self.lock().of(&settings.endpoint);
+            tokio::select! {
+                dialled = self.dial(&settings, name, known.as_deref()) => return dialled,
+                () = moved(&mut news, &settings.endpoint) => {}
+            }
+        }
+    }
+
+    /// The same, unless nobody knows where the upstream is, or others have just failed so that the turn would not come
+    /// within `connect_timeout`.
+    pub(crate) async fn connect_soon(&self, name: &str) -> Result<Dialled, LoginError> {
+        let unknown = {
+            let endpoint = &self.settings.borrow().endpoint;
+            endpoint.is_unknown().then(|| endpoint.held.as_deref().unwrap_or("nobody knows where it is").to_owned())
+        };
+        if let Some(reason) = unknown {
+            return Err(LoginError::Refused(reason));
+        }
+        if self.pace.closed_for() > self.settings.borrow().connect_timeout
+            && let Some(reason) = self.pace.reason()
+        {
+            return Err(LoginError::Refused(reason));
+        }
+        self.connect(name).await
+    }
+
+    /// Looks who is there now, by a connection that is closed again.
+    pub(super) async fn probe(&self) {
+        let settings = Arc::clone(&self.settings.borrow());
+        let known = self.lock().of(&settings.endpoint).map(|known| known.to_be_asked_again());
+        let probed = self.dial(&settings, "respool-probe", known.as_ref()).await;
+        tracing::debug!(error = probed.err().map(|error| error.to_string()), "probed the upstream");
+    }
+
+    async fn dial(&self, settings: &Settings, name: &str, known: Option<&Facts>) -> Result<Dialled, LoginError> {
+        let endpoint = &settings.endpoint;
+        let arrived = login(endpoint, name, known, settings.connect_timeout).await;
+        let learned = arrived.and_then(|arrived| self.learn(settings, arrived));
+        match &learned {
+            Ok(_) => self.pace.succeeded(),
+            // It says nothing of the upstream that there is by now.
+            Err(_) if !endpoint.leads_where(&self.settings.borrow().endpoint) => {}
+            Err(error) => self.pace.failed(error, settings, fastrand::f64()),
+        }
+        learned
+    }
+
+    /// Takes in what a login has found out.
+    fn learn(&self, settings: &Settings, arrived: Arrived) -> Result<Dialled, LoginError> {
+        let Arrived { stream, facts, id, db } = arrived;
+        let endpoint = settings.endpoint.clone();
+        if !endpoint.leads_where(&self.settings.borrow().endpoint) {
+            // The pool has another upstream by now, of which this says nothing.
+            return Ok(Dialled { stream, endpoint, facts: Arc::new(facts), id, db });
+        }
+        let connected = self.health.connections() > 0;
+        let facts = {
+            let mut knowledge = self.lock();
+            let former = knowledge.facts();
+            let news = knowledge.learn(&endpoint, facts, settings.role, connected, Instant::now());
+            let facts = knowledge.facts();
+            self.publish(news, &former, &facts)?;
+            facts
+        };
+        self.checks.heard();
+        if db != 0 {
+            self.databases.selected(facts.generation, db);
+        }
+        self.health.judge(facts.unfit(settings.role, endpoint.db));
+        Ok(Dialled { stream, endpoint, facts, id, db })
+    }
+
+    fn publish(&self, news: News, former: &Facts, facts: &Arc<Facts>) -> Result<(), LoginError> {
+        match news {
+            News::None => return Ok(()),
+            News::Changed => {}
+            News::TakenOver => {
+                if former.generation > 0 && former.run_id != facts.run_id {
+                    let (run_id, role) = (facts.run_id(), facts.role().map(Role::name));
+                    let reason = "connections to the former one are replaced";
+                    tracing::info!(generation = facts.generation, run_id, role, reason, "upstream is another one now");
+                }
+            }
+            News::Several => {
+                tracing::debug!("the address leads to several nodes in turns, connections stay where they are");
+                return Ok(());
+            }
+            News::Astray(reason) => {
+                // Are the others still connected to what is wanted?
+                self.checks.doubted();
+                return Err(LoginError::Astray(reason));
+            }
+        }
+        self.facts.send_replace(Arc::clone(facts));
+        Ok(())
+    }
+
+    /// A connection of this generation has found out what role its node has.
+    fn learn_role(&self, generation: u64, role: Role, primary: Option<Arc<str>>) {
+        let (news, facts) = {
+            let mut knowledge = self.lock();
+            let news = knowledge.learn_role(generation, role, primary);
+            (news, knowledge.facts())
+        };
+        if news == News::Changed {
+            self.facts.send_replace(Arc::clone(&facts));
+            self.judge();
+            // Where does the address lead, and what does it say of itself now?
+            self.doubt.notify_one();
+        }
+    }
+
+    /// The last attempt to make a connection has not failed.
+    pub(crate) fn lets_in(&self) -> bool {
+        self.pace.reason().is_none()
+    }
+
+    /// A connection of no use was made: it was closed as soon as it was open, for this reason.
+    pub(crate) fn made_in_vain(&self, reason: &str) {
+        let error = LoginError::Io(std::io::Error::other(reason.to_owned()));
+        self.pace.failed(&error, &self.settings.borrow(), fastrand::f64());
+    }
+
+    /// When the connection with this number, from 0, is to ask what the upstream is; `None` if it is not to be asked.
+    pub(crate) fn check_at(&self, number: usize) -> Option<Instant> {
+        let period = self.settings.borrow().check_interval;
+        (!period.is_zero() && self.facts.borrow().may_be_checked()).then(|| self.checks.due_at(number, period))
+    }
+
+    /// Whether the caller is to ask now, because it is time or because there is doubt.
+    pub(crate) fn may_check(&self, due: bool) -> bool {
+        self.facts.borrow().may_be_checked() && self.checks.begin(due)
+    }
+
+    /// What it asks, in the protocol version in which its connection is.
+    pub(crate) fn check_request(&self, protocol: Protocol) -> &'static [&'static str] {
+        match protocol {
+            // Monitors do not show it.
+            _ if self.facts.borrow().told.config == Asked::Told && !self.tells_by_hello.load(Ordering::Relaxed) => {
+                &["CONFIG", "GET", "replicaof"]
+            }
+            Protocol::Resp2 => &["HELLO", "2"],
+            Protocol::Resp3 => &["HELLO", "3"],
+        }
+    }
+
+    /// Takes in the answer, which came on a connection of this generation.
+    pub(crate) fn checked(&self, generation: u64, answer: &[u8]) {
+        let Ok((answer, _)) = Value::decode(&answer.to_vec().into()) else { return };
+        if matches!(answer, Value::Error(_)) {
+            return;
+        }
+        let fields: HashMap<_, _> = pairs(answer).into_iter().collect();
+        match (fields.get("replicaof").map(|primary| primary.split_once(' ')), fields.get("role")) {
+            (Some(None), _) => self.learn_role(generation, Role::Primary, None),
+            (Some(Some((host, port))), _) => {
+                self.learn_role(generation, Role::Replica, Some(format!("{host}:{port}").into()));
+            }
+            (None, Some(role)) => {
+                if let Some(role) = Role::from_words(role.as_bytes()) {
+                    self.learn_role(generation, role, None);
+                }
+            }
+            (None, None) => self.tells_by_hello.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// Has what is known looked at again.
+    pub(crate) fn look(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// The pool has another upstream, or is to try the one it has at once.
+    pub(crate) fn forget_failures(&self) {
+        self.pace.forget();
+    }
+
+    /// Whether the upstream is what it should be by the settings in force.
+    pub(super) fn judge(&self) -> bool {
+        let settings = Arc::clone(&self.settings.borrow());
+        let unfit =
+            self.lock().of(&settings.endpoint).and_then(|facts| facts.unfit(settings.role, settings.endpoint.db));
+        let is_fit = unfit.is_none();
+        self.health.judge(unfit);
+        is_fit
+    }
+}
+
+/// Waits until the upstream is elsewhere than at `endpoint`. Cancel-safe.
+async fn moved(settings: &mut watch::Receiver<Arc<Settings>>, endpoint: &Endpoint) {
+    // Nothing changes any more once the pool itself is gone.
+    if settings.wait_for(|settings| !endpoint.leads_where(&settings.endpoint)).await.is_err() {
+        std::future::pending().await
+    }
+}
