@@ -83,6 +83,11 @@ impl PartialEq for ServerTls {
 }
 
 impl ServerTls {
+    /// Changes with the content of each file, and with each setting.
+    pub fn sum(&self) -> u64 {
+        self.made_of
+    }
+
     /// Reads the files. Sessions of clients are taken up again as long as this lives, and not by another one: what a
     /// client had to show to this one, it may not have to show to that.
     ///

@@ -31,7 +31,9 @@ fn a_weak_point_that_is_new_is_warned_of() {
     let mut client = gateway.client();
     gateway.rewrite("[commands]\ndeny = [\"RESPOOL\"]");
     assert!(told(&mut client, "RESPOOL RELOAD").contains("nobody can use the console"));
+    // The same again is no news.
     gateway.hang_up();
+    gateway.logs().wait_for("\"generation\":3", DEADLINE);
     gateway.rewrite("[pool]\nworkers = 3");
     gateway.hang_up();
     gateway.logs().wait_for("-> 3", DEADLINE);

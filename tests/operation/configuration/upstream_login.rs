@@ -71,7 +71,7 @@ fn a_password_file_is_read_again_at_a_reload() {
     assert!(String::from_utf8_lossy(&client.line("RESPOOL RELOAD")).contains("upstream.password_file"));
     fs::write(&path, "n3xt").expect("written");
     let told = String::from_utf8_lossy(&client.line("RESPOOL RELOAD")).into_owned();
-    assert!(told.contains("upstream.password_file: the file has another content"), "{told}");
+    assert!(told.contains("upstream.password_file: a file that it names has another content"), "{told}");
     client.expect("WATCH k", "+OK\r\n");
     client.expect("ACL WHOAMI", "$3\r\nweb\r\n");
     wait("workers with the new password", || {

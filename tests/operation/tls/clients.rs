@@ -110,7 +110,11 @@ fn a_certificate_changes_by_reload_while_clients_work_and_a_broken_one_is_refuse
     assert!(TlsClient::connect(gateway.addresses()[1], &Trust::new(&authority, None)).shown() == shown);
     pair.replace_by(&next);
     gateway.hang_up();
-    gateway.logs().wait_for("configuration in force", DEADLINE);
+    gateway.logs().wait_for("\"applied\":\"tls: a file that it names has another content\"", DEADLINE);
+    // The same files again are no news.
+    gateway.hang_up();
+    let line = gateway.logs().wait_for("\"generation\":3", DEADLINE);
+    assert!(line.contains("\"applied\":\"\""), "{line}");
     assert!(TlsClient::connect(gateway.addresses()[1], &Trust::new(&authority, None)).shown() != shown);
     old.expect("PING", "+PONG\r\n");
 }

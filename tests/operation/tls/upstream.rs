@@ -179,6 +179,6 @@ fn a_reload_reads_the_files_again_and_keeps_the_old_ones_if_they_are_broken() {
     client.expect("GET k", "$1\r\nv\r\n");
     std::fs::copy(other.file(), authority.file()).expect("copied");
     gateway.hang_up();
-    gateway.logs().wait_for("\"applied\":\"upstream.tls: the file has another content\"", DEADLINE);
+    gateway.logs().wait_for("\"applied\":\"upstream.tls: a file that it names has another content\"", DEADLINE);
     gateway.logs().wait_for("an authority that is not trusted here", DEADLINE);
 }

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use pool::Settings;
+use sha2::{Digest, Sha256};
 
 use crate::{
     Config, ConfigError, Listen, Place,
@@ -84,7 +85,11 @@ impl GatewaySettings {
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
         let threads = within("runtime.threads", config.runtime.threads, 1, THREADS_MAX)?;
-        let PoolSettings { settings: pool, embedded, foreign, sentinel } = pool_settings(config)?;
+        let PoolSettings { settings: pool, embedded, mut foreign, sentinel } = pool_settings(config)?;
+        let session = session_settings(config, &pool, embedded)?;
+        if let Some(tls) = &session.tls {
+            foreign.insert("tls".to_owned(), Sha256::digest(tls.sum().to_le_bytes()).into());
+        }
         let settings = Self {
             listen: listen(config)?,
             reuse_port: config.reuse_port,
@@ -92,7 +97,7 @@ impl GatewaySettings {
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
             sentinel,
-            session: session_settings(config, &pool, embedded)?,
+            session,
             foreign,
             pool,
             shared_pubsub: pubsub_settings(config)?,
