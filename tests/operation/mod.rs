@@ -8,6 +8,7 @@ mod operate;
 mod otel;
 mod process;
 mod secrets;
+mod service;
 mod slow_log;
 mod spans;
 mod tls;

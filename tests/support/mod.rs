@@ -16,6 +16,7 @@ mod wait;
 
 pub use client::{Client, request, requests};
 pub use gateway::{Builder, Gateway};
+pub use logs::Logs;
 pub use machine::Machine;
 pub use metrics::{Metrics, get};
 pub use process::{Process, raise_descriptor_limit};

@@ -4,13 +4,13 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::Origin;
+use crate::{Origin, reading::unreadable::hint};
 
 /// Why there is no configuration to start with. Names the key or the line, and holds no value that may be a secret.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {error}{}", path.display(), hint(error))]
     Read {
         /// The file.
         path: PathBuf,

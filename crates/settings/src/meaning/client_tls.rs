@@ -1,10 +1,11 @@
 //! What `[tls]` means: reads the files that it names, so that what is wrong with them is said before anybody connects.
 
-use tls::{ClientAuth, Pair, ServerFiles, ServerTls, Version};
+use tls::{ClientAuth, Pair, ServerFiles, ServerTls, TlsError, Version};
 
 use crate::{
     Config, ConfigError,
     meaning::ranges::{one_of, value},
+    reading::unreadable::hint,
 };
 
 /// TLS to clients, if there is a certificate to show.
@@ -15,8 +16,16 @@ pub(crate) fn client_tls(config: &Config) -> Result<Option<ServerTls>, ConfigErr
     }
     match ServerTls::new(&files) {
         Ok(tls) => Ok(Some(tls)),
-        Err(error) => value("tls", error.to_string()),
+        Err(error) => value("tls", explained(&error)),
     }
+}
+
+/// What is wrong with a file, and what to do about it.
+pub(crate) fn explained(error: &TlsError) -> String {
+    if let TlsError::Read { error: cause, .. } = error {
+        return format!("{error}{}", hint(cause));
+    }
+    error.to_string()
 }
 
 /// Whether the name in a client's certificate is that of its user.

@@ -1,8 +1,12 @@
 //! Secrets that stand in files of their own, as systemd's credentials, Docker's and Kubernetes's secrets do.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
-use crate::{ConfigError, meaning::ranges::value};
+use crate::{ConfigError, meaning::ranges::value, reading::unreadable::hint};
 
 /// Longer than any password, and short enough to be read at once.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -41,11 +45,12 @@ pub(crate) fn read(key: &str, path: &str) -> Result<String, ConfigError> {
 
 /// Only what can be read again at a reload, and never makes the reader wait.
 fn open(path: &Path) -> Result<File, String> {
-    let is_file = path.metadata().map_err(|error| error.to_string())?.is_file();
+    let failed = |error: io::Error| format!("{error}{}", hint(&error));
+    let is_file = path.metadata().map_err(failed)?.is_file();
     if !is_file {
         return Err("it is no file".to_owned());
     }
-    File::open(path).map_err(|error| error.to_string())
+    File::open(path).map_err(failed)
 }
 
 #[cfg(test)]

@@ -6,4 +6,5 @@ pub(crate) mod file;
 pub(crate) mod origin;
 pub(crate) mod source;
 pub(crate) mod suggestion;
+pub(crate) mod unreadable;
 pub(crate) mod values;

@@ -48,7 +48,9 @@ pub fn changes_of_files(old: &GatewaySettings, new: &GatewaySettings, told: &[Ch
     };
     let is_new = |key: &String, digest: &[u8; 32]| old.foreign.get(key).is_some_and(|before| before != digest);
     let found = new.foreign.iter().filter(|(key, digest)| is_new(key, digest) && !is_told(key));
-    found.map(|(key, _)| Change { key: key.clone(), what: "a file that it names has another content".to_owned() }).collect()
+    found
+        .map(|(key, _)| Change { key: key.clone(), what: "a file that it names has another content".to_owned() })
+        .collect()
 }
 
 /// Names that came, went, or have another secret.

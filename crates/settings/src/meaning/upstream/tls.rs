@@ -4,7 +4,11 @@
 use pool::Endpoint;
 use tls::{ClientFiles, ClientTls, Verify};
 
-use crate::{ConfigError, meaning::ranges::value, sections::upstream::UpstreamTls};
+use crate::{
+    ConfigError,
+    meaning::{client_tls::explained, ranges::value},
+    sections::upstream::UpstreamTls,
+};
 
 /// Has connections to `endpoint` made by TLS, if its URL says so.
 pub(crate) fn secure(mut endpoint: Endpoint, tls: &UpstreamTls) -> Result<Endpoint, ConfigError> {
@@ -17,7 +21,7 @@ pub(crate) fn secure(mut endpoint: Endpoint, tls: &UpstreamTls) -> Result<Endpoi
     }
     match ClientTls::new(&files) {
         Ok(tls) => endpoint.secure(&tls),
-        Err(error) => return value("upstream.tls", error.to_string()),
+        Err(error) => return value("upstream.tls", explained(&error)),
     }
     Ok(endpoint)
 }
