@@ -195,6 +195,10 @@ fn totals_add_up_when_the_upstream_is_killed_under_load() {
         for _ in 0..3 {
             redis.kill9();
             more(100);
+            wait("an attempt to fail", || {
+                let metrics = Metrics::read(gateway.metrics_address());
+                (metrics.value("respool_connection_attempts_failed_total") > 0.0).then_some(())
+            });
             redis.restart();
             let mut client = gateway.client();
             wait("the upstream to serve", || own.note("read", &client.line("PING")).then_some(()));
