@@ -5,3 +5,4 @@ mod before_login;
 mod input_room;
 mod limits;
 mod overload;
+mod own_answers;

@@ -106,6 +106,17 @@ impl Input {
         }
     }
 
+    /// Counts `bytes` of requests that were taken off and are kept elsewhere.
+    pub(crate) fn count_queued(&mut self, bytes: usize, presence: &Presence) {
+        if bytes > 0 || self.hold.is_some() {
+            self.hold(presence).kept_elsewhere = bytes;
+        }
+    }
+
+    fn kept_elsewhere(&self) -> usize {
+        self.hold.as_ref().map_or(0, |hold| hold.kept_elsewhere)
+    }
+
     /// A request has been begun and is not complete.
     pub(crate) fn is_midway(&self) -> bool {
         !self.pending.is_empty()
@@ -278,7 +289,7 @@ impl Input {
             self.pending = BytesMut::new();
             self.spent = 0;
             self.decoder.shrink();
-            self.hold = None;
+            self.hold.take_if(|hold| hold.kept_elsewhere == 0);
         } else if self.spent as usize >= self.pending.len().max(READ_BYTES) {
             // The memory of a large request does not stay for the beginning of a small one.
             self.pending = BytesMut::from(&self.pending[..]);
@@ -288,7 +299,7 @@ impl Input {
 
     /// Bytes of memory that are held of what the client has sent.
     fn held_bytes(&self) -> usize {
-        self.pending.len() + self.spent as usize + self.decoder.held_bytes()
+        self.pending.len() + self.spent as usize + self.decoder.held_bytes() + self.kept_elsewhere()
     }
 
     /// What of that and of `more` is counted. A read is free as long as nothing has to be counted before it.
@@ -318,7 +329,7 @@ impl Input {
     /// Counts what is held as it is. What has been read is never refused: it is the next read that waits for room.
     fn settle(&mut self, max: usize, sender: Sender<'_>) {
         match self.held_bytes().saturating_sub(READ_BYTES) {
-            0 => self.hold = None,
+            0 if self.kept_elsewhere() == 0 => self.hold = None,
             bytes => self.hold(sender.presence).settle(bytes, max, sender.is_stranger),
         }
     }

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use pool::{Alarm, Budget, Burst, Share};
+use pool::{Alarm, Budget, Burst, REPLY_FREE_BYTES, Share};
 use resp::{Request, RequestError, RequestLimits, write_error};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -94,9 +94,25 @@ impl<S> Link<S> {
         self.share = share.map(Box::new);
     }
 
-    /// The memory for replies of all clients.
-    pub(crate) fn reply_memory(&self) -> &Arc<Budget> {
-        &self.reply_memory
+    /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too long.
+    pub(crate) fn room_for_replies(
+        &self,
+        bytes: usize,
+        settings: &SessionSettings,
+    ) -> impl Future<Output = Option<Share>> + use<S> {
+        let (memory, max, patience) = (&self.reply_memory, settings.replies_bytes_max, settings.queue_timeout);
+        let beyond = bytes.saturating_sub(REPLY_FREE_BYTES);
+        let at_once = if beyond == 0 { Some(memory.charge(0)) } else { memory.try_take(beyond, max) };
+        let wait = at_once.is_none().then(|| {
+            let memory = Arc::clone(memory);
+            Box::pin(async move { timeout(patience, memory.take(beyond, max)).await.ok() })
+        });
+        async move {
+            match wait {
+                Some(wait) => wait.await,
+                None => at_once,
+            }
+        }
     }
 
     /// The client as others see it.
@@ -163,6 +179,11 @@ impl<S> Link<S> {
         } else if !self.input.is_bounded() {
             self.input.read_last((self.bytes_waiting)(&self.stream));
         }
+    }
+
+    /// Counts `bytes` of requests that have been read and wait for the end of their transaction.
+    pub(crate) fn count_queued(&mut self, bytes: usize) {
+        self.input.count_queued(bytes, &self.presence);
     }
 
     /// Gathers what is there of a request that has been begun; otherwise see [`Input::gather`].

@@ -69,6 +69,18 @@ pub(crate) fn input_full(max: usize) -> String {
     format!("ERR respool: input_bytes_max ran out: unfinished requests fill {max} bytes")
 }
 
+/// A client's name that is longer than it may be.
+pub(crate) fn name_too_long(max: usize) -> String {
+    format!("ERR respool: a client's name is longer than name_bytes_max, {max} bytes")
+}
+
+/// A transaction with too much in it that the gateway has to remember until it is executed.
+pub(crate) fn transaction_too_large(max: usize) -> String {
+    format!(
+        "ERR respool: requests of this transaction that the gateway answers are larger than request_bytes_max, {max} bytes"
+    )
+}
+
 /// Redis's own, for a subscriber that speaks RESP2. Names a subcommand as `command|subcommand`.
 pub(crate) fn restricted(command: &str) -> String {
     format!(

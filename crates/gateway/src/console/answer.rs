@@ -15,11 +15,11 @@ use crate::{
         command::Ask,
         glob::matches,
         rows::{number, text, write_row, write_rows},
-        views::{self, CLIENTS_AT_A_TIME, Clients},
+        views::{self, Clients},
     },
     observe::{
         published::Published,
-        registry::{Asked, Entry},
+        registry::{Asked, CLIENTS_AT_A_TIME, Entry},
     },
 };
 

@@ -11,7 +11,11 @@ use crate::{
     command::class::Reason,
     config::{operator::Operator, outcome::Outcome},
     console::rows::{Cell, Row, number, text},
-    observe::{published::Published, registry::Entry, slow_log::log::SlowBurst},
+    observe::{
+        published::Published,
+        registry::{CLIENTS_AT_A_TIME, Entry},
+        slow_log::log::SlowBurst,
+    },
 };
 
 /// How many clients wait, and for how long the first of them.
@@ -25,9 +29,6 @@ pub(crate) struct Clients {
     /// In the order of [`Reason::ALL`].
     pub(crate) exclusive: [usize; Reason::ALL.len()],
 }
-
-/// Clients that are looked at before those who serve them get a turn.
-pub(crate) const CLIENTS_AT_A_TIME: usize = 256;
 
 impl Clients {
     /// Looks at all clients, a few at a time.

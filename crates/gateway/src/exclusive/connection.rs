@@ -39,6 +39,11 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
     }
 
+    /// Bytes of memory for what is to be done once its transaction is executed.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.lending.as_ref().map_or(0, |lending| lending.queued.bytes())
+    }
+
     /// Whether keys are watched on it.
     pub(crate) fn is_watching(&self) -> bool {
         self.lending.as_ref().is_some_and(|lending| lending.is_watching())

@@ -25,6 +25,8 @@ pub(crate) struct QueuedTransaction {
     /// What the request sent last will be, once it is queued.
     pending: Option<Noted>,
     noted: Vec<(usize, Noted)>,
+    /// Of memory, for what is noted.
+    bytes: usize,
 }
 
 /// What the gateway has to do when a queued request has been executed.
@@ -44,8 +46,14 @@ impl QueuedTransaction {
         self.count
     }
 
+    /// Bytes of memory for what has been noted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A request is on its way.
     pub(crate) fn expect(&mut self, noted: Option<Noted>) {
+        self.bytes += noted.as_ref().map_or(0, Noted::bytes);
         self.pending = noted;
     }
 
@@ -65,6 +73,17 @@ impl QueuedTransaction {
         }
         let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
         Some(Executed { head, rest, index: 0, noted: self.noted.into_iter().peekable() })
+    }
+}
+
+impl Noted {
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let request = match self {
+            Self::Answer(request) | Self::Unblock(request) => request.capacity(),
+            Self::Change(_) => 0,
+        };
+        size_of::<(usize, Self)>() + request
     }
 }
 
@@ -134,6 +153,7 @@ pub(crate) fn for_request(
     }
     let mut own = Vec::new();
     request.write(&mut own);
+    own.shrink_to_fit();
     let noted = if local == Local::ClientUnblock { Noted::Unblock(own) } else { Noted::Answer(own) };
     valid.then_some((placeholder, noted))
 }

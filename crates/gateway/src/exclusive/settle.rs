@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use pool::Burst;
 use resp::{write_error, write_integer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
 
 use crate::{
     command::errors,
@@ -33,6 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         };
         self.link.output().extend_from_slice(executed.head());
         for (noted, item) in executed {
+            if self.link.is_full() && !self.state.is_muted() {
+                // What is long is not gathered: the client takes it as it comes.
+                self.link.flush(self.settings, || false).await;
+            }
             match noted {
                 Some(Noted::Answer(request)) => {
                     if !self.answer(&request, size).await {
@@ -80,6 +87,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                         write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
                     }
                 }
+            }
+            NextStep::Clients(ask) => {
+                let go_on = ask.answer(&mut requester, self.link).await;
+                yield_now().await;
+                return go_on;
             }
             NextStep::Close => return false,
             NextStep::Answered if self.link.unwritten() == before => {

@@ -6,20 +6,31 @@ use pool::Needs;
 use resp::{
     Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple, write_text,
 };
-use settings::DEFAULT_USER;
+use settings::{DEFAULT_USER, SessionSettings};
 
 use crate::{
     client::state::Replies,
     command::{class::Local, errors},
-    local_reply::requester::{NextStep, Requester},
-    observe::registry::{Asked, Entry},
+    local_reply::{
+        about_clients::AboutClients,
+        requester::{NextStep, Requester},
+    },
+    observe::registry::Entry,
 };
 
-pub(crate) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 /// Redis's rule for names: printable, without spaces.
-pub(crate) fn is_name(name: &[u8]) -> bool {
+fn is_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Why a client may not have this name, if it may not.
+pub(crate) fn fault_of_name(name: &[u8], settings: &SessionSettings) -> Option<String> {
+    match () {
+        () if name.len() > settings.name_bytes_max => Some(errors::name_too_long(settings.name_bytes_max)),
+        () => (!is_name(name)).then(|| BAD_NAME.to_owned()),
+    }
 }
 
 /// Answers a `CLIENT` subcommand into `out`.
@@ -54,9 +65,9 @@ pub(crate) fn answer(
         Local::ClientInfo => {
             write_text(out, requester.state.needs.protocol, &line(requester.entry, Some((requester, "client|info"))))
         }
-        Local::ClientList => list(request, requester, out),
+        Local::ClientList => return about_clients(AboutClients::list(request), out),
         Local::ClientKill if len < 3 => wrong("kill", out),
-        Local::ClientKill => return kill(request, requester, out),
+        Local::ClientKill => return about_clients(AboutClients::kill(request), out),
         Local::ClientUnblock if !arity(3..=4) => wrong("unblock", out),
         Local::ClientUnblock => return unblock(request, requester, out),
         _ if len < 2 => write_error(out, &errors::wrong_arity("client")),
@@ -65,18 +76,27 @@ pub(crate) fn answer(
     NextStep::Answered
 }
 
+fn about_clients(read: Result<AboutClients, String>, out: &mut Vec<u8>) -> NextStep {
+    match read {
+        Ok(ask) => NextStep::Clients(ask),
+        Err(error) => {
+            write_error(out, &error);
+            NextStep::Answered
+        }
+    }
+}
+
 fn is(request: &Request<'_>, at: usize, word: &str) -> bool {
     request.arg(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 fn set_name(name: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
-    if is_name(name) {
-        requester.state.name = name.into();
-        requester.entry.renamed(name);
-        write_simple(out, "OK");
-    } else {
-        write_error(out, BAD_NAME);
+    if let Some(fault) = fault_of_name(name, requester.settings) {
+        return write_error(out, &fault);
     }
+    requester.state.name = name.into();
+    requester.entry.renamed(name);
+    write_simple(out, "OK");
 }
 
 fn set_info(request: &Request<'_>, out: &mut Vec<u8>) {
@@ -106,7 +126,7 @@ fn reply_mode(mode: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
 
 /// A client as `CLIENT LIST` shows it. What the gateway has no equivalent of is zero.
 /// `own` is set for the client that asks, with the command by which it does.
-fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>) -> String {
+pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>) -> String {
     let details = entry.details();
     let executing = own.and_then(|(requester, _)| requester.executing);
     let command = if executing.is_some() { "exec" } else { own.map_or("NULL", |(_, command)| command) };
@@ -147,87 +167,6 @@ fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>) -> String {
         needs.protocol.version(),
     );
     line
-}
-
-fn list(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) {
-    let sessions = requester.published.registry.all();
-    let mut chosen: Vec<_> = sessions.iter().collect();
-    if is(request, 2, "type") && request.len() == 4 {
-        match request.arg(3).unwrap_or_default().to_ascii_lowercase().as_slice() {
-            b"normal" => chosen.retain(|entry| entry.details().subscriptions == [0; 3]),
-            b"pubsub" => chosen.retain(|entry| entry.details().subscriptions != [0; 3]),
-            b"master" | b"replica" | b"slave" => chosen.clear(),
-            other => {
-                return write_error(out, &format!("ERR Unknown client type '{}'", String::from_utf8_lossy(other)));
-            }
-        }
-    } else if is(request, 2, "id") && request.len() > 3 {
-        let ids: Option<Vec<i64>> = request.args().skip(3).map(parse_integer).collect();
-        let Some(ids) = ids else { return write_error(out, "ERR Invalid client ID") };
-        chosen.retain(|entry| i64::try_from(entry.id()).is_ok_and(|id| ids.contains(&id)));
-    } else if request.len() > 2 {
-        return write_error(out, "ERR syntax error");
-    }
-    let lines: String = chosen
-        .into_iter()
-        .map(|entry| line(entry, (entry.id() == requester.entry.id()).then_some((requester, "client|list"))))
-        .collect();
-    write_text(out, requester.state.needs.protocol, &lines);
-}
-
-fn kill(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> NextStep {
-    let sessions = requester.published.registry.all();
-    let by_address = request.len() == 3;
-    let mut chosen: Vec<_> = sessions.iter().collect();
-    let mut skip_me = !by_address;
-    if by_address {
-        let address = String::from_utf8_lossy(request.arg(2).unwrap_or_default()).into_owned();
-        chosen.retain(|entry| entry.address().to_string() == address);
-        if chosen.is_empty() {
-            write_error(out, "ERR No such client");
-            return NextStep::Answered;
-        }
-    }
-    let filters: Vec<&[u8]> = if by_address { Vec::new() } else { request.args().skip(2).collect() };
-    for filter in filters.chunks(2) {
-        let [name, value] = filter else {
-            write_error(out, "ERR syntax error");
-            return NextStep::Answered;
-        };
-        let text = String::from_utf8_lossy(value).into_owned();
-        match name.to_ascii_lowercase().as_slice() {
-            b"id" => match parse_integer(value) {
-                Some(id) if id > 0 => chosen.retain(|entry| i64::try_from(entry.id()) == Ok(id)),
-                _ => {
-                    write_error(out, "ERR client-id should be greater than 0");
-                    return NextStep::Answered;
-                }
-            },
-            b"addr" => chosen.retain(|entry| entry.address().to_string() == text),
-            b"user" => chosen.retain(|entry| entry.details().user.as_deref().unwrap_or(DEFAULT_USER) == text),
-            b"skipme" if text.eq_ignore_ascii_case("yes") => skip_me = true,
-            b"skipme" if text.eq_ignore_ascii_case("no") => skip_me = false,
-            b"type" if text.eq_ignore_ascii_case("normal") => {
-                chosen.retain(|entry| entry.details().subscriptions == [0; 3]);
-            }
-            b"type" if text.eq_ignore_ascii_case("pubsub") => {
-                chosen.retain(|entry| entry.details().subscriptions != [0; 3]);
-            }
-            _ => {
-                write_error(out, "ERR syntax error");
-                return NextStep::Answered;
-            }
-        }
-    }
-    chosen.retain(|entry| !(skip_me && entry.id() == requester.entry.id()));
-    let kills_itself = chosen.iter().any(|entry| entry.id() == requester.entry.id());
-    chosen.iter().filter(|entry| entry.id() != requester.entry.id()).for_each(|entry| entry.ask(Asked::Kill));
-    if by_address {
-        write_simple(out, "OK")
-    } else {
-        write_integer(out, i64::try_from(chosen.len()).unwrap_or(i64::MAX))
-    }
-    if kills_itself { NextStep::Close } else { NextStep::Answered }
 }
 
 /// The gateway's id becomes the upstream's, for the connection on which the session of that id is blocked.

@@ -2,7 +2,9 @@
 //! by `exclusive` for what stands in a transaction. May change the client's state and look at what sessions publish;
 //! what needs the upstream is only read here and left to the caller.
 
+pub(crate) mod about_clients;
 pub(crate) mod client_commands;
+mod client_filter;
 pub(crate) mod info;
 pub(crate) mod requester;
 pub(crate) mod session_commands;

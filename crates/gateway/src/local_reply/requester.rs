@@ -6,6 +6,7 @@ use settings::SessionSettings;
 use crate::{
     client::state::ClientState,
     console::command::Ask,
+    local_reply::about_clients::AboutClients,
     observe::{published::Published, registry::Entry},
 };
 
@@ -47,6 +48,8 @@ pub(crate) enum NextStep {
     Console(Ask),
     /// Show the gateway's section of `INFO`, after what the upstream answers to this.
     Info(Vec<u8>),
+    /// Look at the clients.
+    Clients(AboutClients),
     /// Have the upstream unblock one of its connections.
     Unblock(Vec<u8>),
 }

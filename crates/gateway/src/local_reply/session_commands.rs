@@ -137,8 +137,8 @@ fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {
             let name = request.arg(at + 1).unwrap_or_default();
-            if !client_commands::is_name(name) {
-                return fail(client_commands::BAD_NAME);
+            if let Some(fault) = client_commands::fault_of_name(name, requester.settings) {
+                return fail(&fault);
             }
             hello.name = Some(name.to_vec());
             at += 2;

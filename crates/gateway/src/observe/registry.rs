@@ -19,6 +19,9 @@ use crate::{
     observe::{address::Address, ids::blocked::Blocked},
 };
 
+/// Sessions that are looked at before those who serve them get a turn.
+pub(crate) const CLIENTS_AT_A_TIME: usize = 256;
+
 /// What a session is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Asked {
@@ -113,17 +116,22 @@ impl Entry {
     }
 
     pub(crate) fn details(&self) -> Details {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.look(Details::clone)
+    }
+
+    /// What `look` finds in the details.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Details) -> T) -> T {
+        look(&self.details.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Who has logged in, if anybody has.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner).user.clone()
+        self.look(|details| details.user.clone())
     }
 
     /// Why the session borrows an exclusive connection, if it does.
     pub(crate) fn exclusive(&self) -> Option<Reason> {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner).exclusive
+        self.look(|details| details.exclusive)
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Details)) {

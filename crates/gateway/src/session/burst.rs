@@ -1,11 +1,8 @@
 //! How a session has gathered requests executed: by the pool's workers, or on the exclusive connection while it
 //! borrows one. Afterwards there is a reply to each of them.
 
-use pool::{Burst, JobError, REPLY_FREE_BYTES, Share};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use pool::{Burst, JobError, REPLY_FREE_BYTES};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     client::link::recycle,
@@ -28,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let due = self.burst.replies_due;
         let expected = self.window.expected(due as usize);
         if expected > REPLY_FREE_BYTES {
-            self.burst.room = self.room_for_replies(expected - REPLY_FREE_BYTES).await;
+            self.burst.room = self.link.room_for_replies(expected, &self.settings).await;
             if self.burst.room.is_none() {
                 self.refuse_burst(due);
                 return true;
@@ -70,19 +67,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         recycle(&mut burst.requests);
         let (requests, replies) = (std::mem::take(&mut burst.requests), std::mem::take(&mut burst.replies));
         *burst = Burst { requests, replies, ..Burst::default() };
-    }
-
-    /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too
-    /// long.
-    async fn room_for_replies(&self, bytes: usize) -> Option<Share> {
-        let (memory, settings) = (self.link.reply_memory(), &self.settings);
-        match memory.try_take(bytes, settings.replies_bytes_max) {
-            Some(share) => Some(share),
-            None => {
-                let share = memory.take(bytes, settings.replies_bytes_max);
-                Box::pin(timeout(settings.queue_timeout, share)).await.ok()
-            }
-        }
     }
 
     /// Replies wait for their clients to read them, and there is no room for more.

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     command::errors,
     local_reply::{
+        about_clients::AboutClients,
         info,
         requester::{Hello, Requester},
         session_commands,
@@ -82,6 +83,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         info::answer(&upstreams, needs.protocol, &self.operator, published, self.link.output()).await;
         true
+    }
+
+    /// Answers what is asked about clients; false to close.
+    pub(super) async fn about_clients(&mut self, ask: AboutClients, published: &Published) -> bool {
+        let Self { link, state, settings, .. } = self;
+        let entry = &Arc::clone(link.entry());
+        let mut requester = Requester { state, entry, published, settings, executing: None };
+        ask.answer(&mut requester, link).await
     }
 
     /// `RESET`: the session is as new, and what was lent is given back.

@@ -133,6 +133,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         && in_transaction
                         && let Some((placeholder, noted)) = placeholder::for_request(local, request, &mut requester)
                     {
+                        let queued = exclusive.queued_bytes() + noted.bytes();
+                        if let Some(fault) = rules::fault_in_transaction(local, request, queued, settings) {
+                            return Way::AbortTransaction(fault);
+                        }
                         return Way::Exclusive(ExclusiveRequest::with_placeholder(placeholder, noted));
                     }
                     Way::Exclusive(exclusive.request(class, request, &published.registry))
@@ -162,6 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 };
                 Box::pin(console.answer(ask, self.link.output())).await
             }
+            Way::Local(NextStep::Clients(ask)) => Box::pin(self.about_clients(ask, published)).await,
             Way::Local(NextStep::Info(requests)) => Box::pin(self.info(requests, published)).await,
             Way::Local(NextStep::Unblock(requests)) => {
                 self.run_shared(Burst { requests, replies_due: 1, ..Burst::default() }).await

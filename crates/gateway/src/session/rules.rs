@@ -1,6 +1,7 @@
 //! What a client may ask for, as its session stands, and what it is told otherwise. Asked by `request`.
 
 use resp::{Request, write_error, write_simple};
+use settings::SessionSettings;
 
 use crate::{
     client::state::{ClientState, Transaction},
@@ -36,6 +37,23 @@ pub(super) fn why_not_in_transaction(class: Class) -> String {
         Class::Refused(reason) => errors::refused(reason),
         Class::Local(Local::Respool) => errors::RESPOOL_IN_MULTI.to_owned(),
         _ => errors::SUBSCRIBE_IN_MULTI.to_owned(),
+    }
+}
+
+/// Why a request that the gateway answers cannot wait for the end of its transaction, if it cannot: with it, `queued`
+/// bytes would be kept until then.
+pub(super) fn fault_in_transaction(
+    local: Local,
+    request: &Request<'_>,
+    queued: usize,
+    settings: &SessionSettings,
+) -> Option<String> {
+    let max = settings.limits.request_bytes_max;
+    let has_long_name =
+        local == Local::ClientSetName && request.arg(2).is_some_and(|name| name.len() > settings.name_bytes_max);
+    match () {
+        () if has_long_name => Some(errors::name_too_long(settings.name_bytes_max)),
+        () => (queued > max).then(|| errors::transaction_too_large(max)),
     }
 }
 

@@ -194,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let settings = self.settings.shared();
         let bounds = self.bounds(&settings);
+        self.link.count_queued(self.exclusive.queued_bytes());
         let stop = self.link.gather(&mut self.burst, bounds);
         if stop != Stop::Incomplete || self.burst.replies_due > 0 {
             return Ok(stop);

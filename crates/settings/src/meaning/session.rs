@@ -36,6 +36,9 @@ const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
 /// More arguments are a mistake.
 const ARGS_MAX: usize = 1 << 24;
 
+/// Longer names are a mistake: every list of clients shows them all.
+const NAME_BYTES_MAX: usize = 65_536;
+
 /// More entries of the slow log, of about 5 KiB each, are a mistake.
 const SLOW_ENTRIES_MAX: usize = 1 << 20;
 
@@ -50,6 +53,8 @@ pub struct SessionSettings {
     pub clients_max: usize,
     /// What one request may be.
     pub limits: RequestLimits,
+    /// Bytes of a client's name.
+    pub name_bytes_max: usize,
     /// Bytes of unfinished requests, all clients together, beyond 64 KiB each.
     pub input_bytes_max: usize,
     /// Bytes of requests that are read ahead of a client that does not take its replies.
@@ -124,6 +129,7 @@ pub(crate) fn session_settings(
             bulk_bytes_max: RequestLimits::default().bulk_bytes_max,
             unauthenticated: false,
         },
+        name_bytes_max: within("clients.name_bytes_max", clients.name_bytes_max.0, 0, NAME_BYTES_MAX)?,
         input_bytes_max: bytes("clients.input_bytes_max", clients.input_bytes_max, 0)?,
         backlog_bytes_max: bytes("clients.backlog_bytes_max", clients.backlog_bytes_max, 0)?,
         replies_bytes_max: pool.replies_bytes_max,

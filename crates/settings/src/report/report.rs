@@ -38,9 +38,11 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         true => (clients, settings.session.handshakes_max),
         false => (0, 0),
     };
+    let names = clients.saturating_mul(settings.session.name_bytes_max).saturating_mul(2);
     let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
     let rows = [
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
+        ("name_bytes_max, a name twice for each client", names),
         ("clients_max, idle by TLS, beyond", tls_clients * TLS_CLIENT_BYTES),
         ("handshakes_max, TLS handshakes under way", handshakes.saturating_mul(HANDSHAKE_BYTES)),
         ("clients_max, 128 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
@@ -77,7 +79,8 @@ fn beyond_halves(settings: &GatewaySettings) -> usize {
     let request = session.limits.request_bytes_max;
     let arguments = session.limits.args_max.saturating_mul(ARGUMENT_BYTES);
     let beyond = |bytes: usize, bound: usize| bytes.saturating_sub(bound / 2);
-    beyond(request.saturating_add(arguments), session.input_bytes_max)
+    // One that is not complete, and as much that waits for the end of its transaction.
+    beyond(request.saturating_mul(2).saturating_add(arguments), session.input_bytes_max)
         .saturating_add(beyond(request, pool.queue_bytes_max))
         .saturating_add(beyond(pool.reply_bytes_max, session.replies_bytes_max))
 }

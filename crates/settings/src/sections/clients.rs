@@ -27,6 +27,9 @@ section! {
         request_bytes_max: ByteCount = ByteCount(536_870_912),
         /// Arguments of one request. At least 8, so that the console stays within reach.
         args_max: usize = 1_048_576,
+        /// Bytes of the name that a client gives itself. The name is kept for as long as the client is connected, and
+        /// `CLIENT LIST` shows the names of all clients. A longer name is refused. At most 65,536.
+        name_bytes_max: ByteCount = ByteCount(1_024),
         /// Bytes of requests that are read ahead from a client which goes on sending without reading its replies.
         /// Without them a program that writes everything before it reads would lock up. Nothing is read ahead of a
         /// client that still has to log in.

@@ -49,6 +49,9 @@ pub(crate) struct Hold {
     entry: Arc<Entry>,
     wait: Option<Wait>,
     bytes: usize,
+    /// Of these, what is not with the client's input.
+    // Open: the input keeps it here, because few clients have any.
+    pub(crate) kept_elsewhere: usize,
 }
 
 /// A wait for room.
@@ -115,7 +118,7 @@ impl State {
 impl Hold {
     /// A client that may hold some of `memory`, and holds nothing yet.
     pub(crate) fn new(memory: &Arc<InputMemory>, entry: &Arc<Entry>) -> Self {
-        Self { memory: Arc::clone(memory), entry: Arc::clone(entry), wait: None, bytes: 0 }
+        Self { memory: Arc::clone(memory), entry: Arc::clone(entry), wait: None, bytes: 0, kept_elsewhere: 0 }
     }
 
     /// Until when the client waits for room, if it does and nobody waits longer than `patience`: once for one that

@@ -1,0 +1,88 @@
+//! Which clients `CLIENT KILL` closes: its filters, read as a whole before any client is looked at. As in Redis, of
+//! several filters of a kind the last one counts.
+
+use resp::{Request, parse_integer};
+use settings::DEFAULT_USER;
+
+use crate::observe::registry::{Details, Entry};
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ClientFilter {
+    pub(super) id: Option<u64>,
+    address: Option<String>,
+    user: Option<String>,
+    kind: Option<ClientType>,
+    /// The client that asks is spared.
+    pub(super) skip_me: bool,
+}
+
+/// `TYPE` of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientType {
+    Normal,
+    PubSub,
+    /// One that the gateway has no clients of.
+    Replication,
+}
+
+impl ClientType {
+    pub(crate) fn read(name: &[u8]) -> Result<Self, String> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Self::Normal),
+            b"pubsub" => Ok(Self::PubSub),
+            b"master" | b"replica" | b"slave" => Ok(Self::Replication),
+            other => Err(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(other))),
+        }
+    }
+
+    pub(crate) fn is_of(self, details: &Details) -> bool {
+        let subscribes = details.subscriptions != [0; 3];
+        match self {
+            Self::Normal => !subscribes,
+            Self::PubSub => subscribes,
+            Self::Replication => false,
+        }
+    }
+}
+
+impl ClientFilter {
+    /// The client at `address`, the one that asks too.
+    pub(super) fn address(address: &[u8]) -> Self {
+        Self { address: Some(String::from_utf8_lossy(address).into_owned()), ..Self::default() }
+    }
+
+    /// The filters of a request, which begin at its third argument; otherwise the error for its sender.
+    pub(super) fn read(request: &Request<'_>) -> Result<Self, String> {
+        let syntax = || "ERR syntax error".to_owned();
+        let mut filter = Self { skip_me: true, ..Self::default() };
+        let mut args = request.args().skip(2);
+        while let Some(name) = args.next() {
+            let value = args.next().ok_or_else(syntax)?;
+            let text = || Some(String::from_utf8_lossy(value).into_owned());
+            match name.to_ascii_lowercase().as_slice() {
+                b"id" => {
+                    let id = parse_integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+                    filter.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
+                }
+                b"addr" => filter.address = text(),
+                b"user" => filter.user = text(),
+                b"type" => filter.kind = Some(ClientType::read(value)?),
+                b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
+                b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
+                _ => return Err(syntax()),
+            }
+        }
+        Ok(filter)
+    }
+
+    pub(super) fn takes(&self, entry: &Entry) -> bool {
+        self.id.is_none_or(|id| entry.id() == id)
+            && self.address.as_ref().is_none_or(|address| entry.address().to_string() == *address)
+            && entry.look(|details| {
+                let user = details.user.as_deref().unwrap_or(DEFAULT_USER);
+                self.user.as_deref().is_none_or(|wanted| wanted == user)
+                    && self.kind.is_none_or(|kind| kind.is_of(details))
+            })
+    }
+}
