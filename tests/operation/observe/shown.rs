@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use resp::Value;
 
-use crate::support::{Client, Gateway, Redis, wait};
+use crate::support::{Client, Gateway, Redis, get, wait};
 
 /// The rows of a table of the console: names and values in the order shown.
 #[track_caller]
@@ -98,4 +98,99 @@ fn tables_have_the_names_of_pgbouncer_where_it_has_the_like() {
     let state =
         |row: &[(String, Value)]| String::from_utf8_lossy(cell(row, "state").as_bytes().expect("text")).into_owned();
     assert!(workers.len() == 4 && workers.iter().all(|row| states.contains(&state(row).as_str())), "{workers:?}");
+}
+
+/// The keys of every map in a reply, map by map.
+fn keys_of_maps(value: &Value, maps: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Map(pairs) => {
+            let key = |key: &Value| String::from_utf8_lossy(key.as_bytes().expect("a name")).into_owned();
+            maps.push(pairs.iter().map(|(name, _)| key(name)).collect());
+            pairs.iter().for_each(|(_, value)| keys_of_maps(value, maps));
+        }
+        Value::Array(items) | Value::Set(items) => items.iter().for_each(|item| keys_of_maps(item, maps)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_table_or_page_has_a_name_twice() {
+    let redis = Redis::start(&[]);
+    let config = "[slowlog]\nthreshold_us = 1";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).metrics().allow("paused").start();
+    let mut client = gateway.client();
+    assert!(client.line("HELLO 3").starts_with(b"%"));
+    client.expect("PING", "+PONG\r\n");
+    for line in [
+        "HELLO 3",
+        "RESPOOL POOLS",
+        "RESPOOL CLIENTS",
+        "RESPOOL WORKERS",
+        "RESPOOL STATS",
+        "RESPOOL CONFIG GET *",
+        "RESPOOL CONFIG SET pool.workers 3",
+        "RESPOOL RELOAD",
+        "RESPOOL SLOWLOG GET",
+        "RESPOOL PAUSE",
+    ] {
+        let (value, _) = Value::decode(&client.line(line).into()).expect("a reply");
+        let mut maps = Vec::new();
+        keys_of_maps(&value, &mut maps);
+        assert!(!maps.is_empty(), "{line}: {value:?}");
+        for mut keys in maps {
+            keys.sort();
+            let count = keys.len();
+            keys.dedup();
+            assert_eq!(keys.len(), count, "{line}: {keys:?}");
+        }
+    }
+    let info = String::from_utf8_lossy(&client.line("INFO respool")).into_owned();
+    let mut fields: Vec<&str> = info.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
+    fields.sort_unstable();
+    let count = fields.len();
+    fields.dedup();
+    assert_eq!(fields.len(), count, "{info}");
+    let (_, page) = get(gateway.metrics_address(), "/metrics");
+    let mut series: Vec<&str> = page.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+    series.sort_unstable();
+    let twice: Vec<_> = series.windows(2).filter(|pair| pair[0] == pair[1] && !pair[0].starts_with('#')).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    client.expect("RESPOOL RESUME", "+OK\r\n");
+}
+
+#[test]
+fn a_worker_has_one_number_in_the_log_the_console_and_the_upstream() {
+    let redis = Redis::start(&[]);
+    let config = "[pool]\nworkers = 3\n[log]\nfilter = \"debug\"";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let (mut client, mut direct) = (gateway.client(), redis.client());
+    let opened = |client: &mut Client| -> Vec<(String, Value)> {
+        let rows = rows(client, "RESPOOL WORKERS");
+        rows.iter()
+            .map(|row| {
+                let name = String::from_utf8_lossy(cell(row, "name").as_bytes().expect("a name")).into_owned();
+                (name, cell(row, "opened").clone())
+            })
+            .collect()
+    };
+    let first = wait("three workers", || {
+        let opened = opened(&mut client);
+        opened.iter().all(|(_, count)| *count == Value::Integer(1)).then_some(opened)
+    });
+    assert_eq!(
+        first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["respool-worker-1", "respool-worker-2", "respool-worker-3"]
+    );
+    let listed = String::from_utf8_lossy(&direct.line("CLIENT LIST")).into_owned();
+    let line = listed.lines().find(|line| line.contains("name=respool-worker-2")).expect("it is named there");
+    let id = line.split(' ').find_map(|field| field.strip_prefix("id=")).expect("an id");
+    direct.expect(&format!("CLIENT KILL ID {id}"), ":1\r\n");
+    let line = gateway.logs().wait_for("idle connection ended", crate::support::DEADLINE);
+    assert!(line.contains("\"worker\":2,"), "{line}");
+    wait("the second worker to come back", || {
+        let now = opened(&mut client);
+        (now[1] == ("respool-worker-2".to_owned(), Value::Integer(2))).then_some(())
+    });
+    let connected = gateway.logs().lines().into_iter().rfind(|line| line.contains("\"connected\"")).expect("a line");
+    assert!(connected.contains("\"worker\":2,"), "{connected}");
 }

@@ -359,7 +359,7 @@ fn totals_add_up_when_replies_are_not_read() {
     drop(deaf);
     let metrics = settled(&gateway);
     assert_eq!(
-        (errors(&metrics, "replies_full"), metrics.by("respool_failed_requests_total", "class")["read"]),
+        (errors(&metrics, "replies_full_unsent"), metrics.by("respool_failed_requests_total", "class")["read"]),
         (1.0, 1.0)
     );
     assert!(metrics.by("respool_requests_total", "class")["read"] >= 3.0);

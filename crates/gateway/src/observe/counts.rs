@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     ClientGone,
     /// A client took nothing of its replies for too long.
     ClientStuck,
-    /// Replies that nobody reads fill the memory they may have.
+    /// Replies that nobody reads fill the memory they may have, and requests were not sent for it.
     RepliesFull,
     /// Unfinished requests fill the memory they may have.
     InputFull,
@@ -60,7 +60,7 @@ impl Fault {
         match self {
             Self::ClientGone => "client_gone",
             Self::ClientStuck => "client_stuck",
-            Self::RepliesFull => "replies_full",
+            Self::RepliesFull => "replies_full_unsent",
             Self::InputFull => "input_full",
             Self::Protocol => "protocol",
         }
