@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, DEADLINE, Gateway, Redis, request, requests, users, wait};
+use crate::support::{Client, DEADLINE, Gateway, Metrics, Redis, request, requests, users, wait};
 
 const WRONG: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 
@@ -125,4 +125,29 @@ fn a_drain_ends_the_waiting() {
     gateway.terminate();
     assert_eq!(client.read_to_end(), WRONG.as_bytes());
     gateway.wait_end(DEADLINE);
+}
+
+#[test]
+fn no_more_passwords_are_tried_in_a_transaction_than_on_a_connection() {
+    let redis = Redis::start(&[]);
+    let config = "[auth]\nfailure_delay_ms = 1\nfailures_max = 5\n[metrics]\nlisten = \"127.0.0.1:0\"";
+    let gateway = gateway(&redis, config);
+    let refused = || Metrics::read(gateway.metrics_address()).value("respool_logins_refused_total");
+    let mut client = gateway.client();
+    client.expect("AUTH right", "+OK\r\n");
+    // A wrong one that is queued is a guess once it is executed, and one guess.
+    client.send_raw(&requests(&["MULTI", "HELLO 3 AUTH app wrong", "DISCARD"]));
+    assert_eq!(client.read_replies(3).concat(), b"+OK\r\n+QUEUED\r\n+OK\r\n");
+    assert_eq!(refused(), 0.0);
+    client.send_raw(&requests(&["MULTI", "HELLO 3 AUTH app wrong", "EXEC"]));
+    assert_eq!(client.read_replies(3).concat(), format!("+OK\r\n+QUEUED\r\n*1\r\n{WRONG}").into_bytes());
+    assert_eq!(refused(), 1.0);
+    let mut guesses = requests(&["MULTI"]);
+    guesses.extend(request(&["AUTH", "app", "wrong"]).repeat(200));
+    guesses.extend(request(&["HELLO", "3", "AUTH", "app", "wrong"]).repeat(200));
+    guesses.extend(requests(&["AUTH app right", "EXEC"]));
+    client.send_raw(&guesses);
+    let rest = String::from_utf8_lossy(&client.read_to_end()).into_owned();
+    assert_eq!(rest, format!("+OK\r\n{}*401\r\n{}", "+QUEUED\r\n".repeat(401), WRONG.repeat(4)));
+    assert_eq!(refused(), 5.0);
 }

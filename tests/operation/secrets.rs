@@ -48,7 +48,7 @@ fn gateway(redis: &Redis, mode: &str) -> Gateway {
 
 /// What clients do with secrets, the wrong way too. The replies are theirs and may hold anything.
 fn use_secrets(gateway: &Gateway) {
-    for login in [&["AUTH", "Wr0ngS3cret"][..], &["AUTH", "app", "Wr0ngS3cret"], &["AUTH", "S3cret", OF_USER]] {
+    for login in [&["AUTH", "Wr0ngS3cret"][..], &["AUTH", "app", "Wr0ngS3cret"], &["AUTH", OF_USER, "app"]] {
         let mut client = gateway.client();
         assert!(client.call(login).starts_with(b"-WRONGPASS"));
         client.call(&["HELLO", "3", "AUTH", "app", "Wr0ngS3cret"]);

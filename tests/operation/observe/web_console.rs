@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{DEADLINE, Gateway, Redis, get, wait};
+use crate::support::{DEADLINE, Gateway, Logs, Metrics, Redis, get, wait};
 
 /// `hunter2`
 const OPS: &str = "[metrics.users]\nops = \"f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7\"";
@@ -90,4 +90,25 @@ fn a_console_is_told_what_changes_within_a_snapshot_or_two() {
     assert!(first["latency"]["queue_us"]["counts"].is_array() && first["pools"][0]["cl_idle"].is_i64(), "{first}");
     drop(redis);
     wait("the console to be told", || (snapshot()["ready"] == false).then_some(()));
+}
+
+#[test]
+fn a_wrong_password_is_answered_late_and_counted() {
+    let redis = Redis::start(&[]);
+    let builder = Gateway::builder().upstream(&redis.url()).metrics().config(OPS).allow("login refused");
+    let gateway = builder.config("[auth]\nfailure_delay_ms = 300").start();
+    let address = gateway.metrics_address();
+    let timed = |headers: &str| {
+        let started = Instant::now();
+        (answer(address, "/status", headers), started.elapsed())
+    };
+    // `ops:wrong`
+    let (wrong, took) = timed("Host: x\r\nAuthorization: Basic b3BzOndyb25n\r\n");
+    assert!(wrong.starts_with("HTTP/1.1 401") && took >= Duration::from_millis(300), "{took:?} {wrong}");
+    let line = gateway.logs().wait_for("login refused", DEADLINE);
+    assert_eq!(Logs::field(&line, "user").as_deref(), Some("ops"), "{line}");
+    // A browser asks once without.
+    let (missing, _) = timed("Host: x\r\n");
+    assert!(missing.starts_with("HTTP/1.1 401"), "{missing}");
+    assert_eq!(Metrics::read(address).value("respool_logins_refused_total"), 1.0);
 }

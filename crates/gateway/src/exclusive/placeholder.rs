@@ -34,6 +34,9 @@ pub(crate) struct QueuedTransaction {
 pub(crate) enum Noted {
     /// Answer this request; a placeholder was executed in its place.
     Answer(Vec<u8>),
+    /// Put this `HELLO` in force, whose password was right when it was queued. The connection has changed its protocol
+    /// with it.
+    Hello(Box<Hello>),
     /// Answer this `CLIENT UNBLOCK`, unless what was executed in its place has unblocked the client already.
     Unblock(Vec<u8>),
     /// Take note of a change of state, unless the reply is an error.
@@ -81,6 +84,11 @@ impl Noted {
     pub(crate) fn bytes(&self) -> usize {
         let request = match self {
             Self::Answer(request) | Self::Unblock(request) => request.capacity(),
+            Self::Hello(hello) => {
+                let (name, user) =
+                    (hello.name.as_ref().map_or(0, Vec::capacity), hello.user.as_ref().map_or(0, String::capacity));
+                size_of::<Hello>() + name + user
+            }
             Self::Change(_) => 0,
         };
         size_of::<(usize, Self)>() + request
@@ -138,12 +146,16 @@ pub(crate) fn for_request(
     let mut placeholder = Vec::new();
     match local {
         // The connection has to change its protocol at that point of the transaction, if it will.
-        Local::Hello => match session_commands::answer(local, request, requester, &mut Vec::new()) {
-            NextStep::Hello(Hello { protocol: Some(protocol), .. }) => {
-                write_request(&mut placeholder, &["HELLO", &protocol.version().to_string()]);
+        Local::Hello => {
+            if let Ok(hello) = session_commands::read_hello(request, requester) {
+                match hello.protocol {
+                    Some(protocol) => write_request(&mut placeholder, &["HELLO", &protocol.version().to_string()]),
+                    None => write_request(&mut placeholder, &["PING"]),
+                }
+                return Some((placeholder, Noted::Hello(Box::new(hello))));
             }
-            _ => write_request(&mut placeholder, &["PING"]),
-        },
+            write_request(&mut placeholder, &["PING"]);
+        }
         // A session that is blocked already is unblocked at that point of the transaction.
         Local::ClientUnblock if valid => match session_commands::answer(local, request, requester, &mut Vec::new()) {
             NextStep::Unblock(requests) => placeholder = requests,

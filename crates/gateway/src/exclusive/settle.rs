@@ -17,7 +17,7 @@ use crate::{
         placeholder::{self, Noted},
     },
     local_reply::{
-        requester::{NextStep, Requester},
+        requester::{Hello, NextStep, Requester},
         session_commands,
     },
 };
@@ -41,9 +41,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.link.flush(self.settings, || false).await;
             }
             match noted {
+                Some(Noted::Hello(hello)) => self.greet(*hello),
                 Some(Noted::Answer(request)) => {
                     if !self.answer(&request, size).await {
                         // As in Redis, the client gets nothing of what stands behind it.
+                        return false;
+                    }
+                    if self.state.failed_logins.are_too_many(self.settings.logins) {
+                        // No further password is tried.
                         return false;
                     }
                 }
@@ -65,6 +70,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         true
     }
 
+    fn greet(&mut self, hello: Hello) {
+        let mut requester = Requester {
+            executing: None,
+            state: self.state,
+            entry: &Arc::clone(self.link.entry()),
+            published: &Arc::clone(self.link.published()),
+            settings: self.settings,
+        };
+        session_commands::greet(hello, &self.caller.facts(), &mut requester, self.link.output());
+    }
+
     /// Answers a request of a transaction of `size` requests that has been executed; false if it closes the client.
     async fn answer(&mut self, request: &[u8], size: usize) -> bool {
         let before = self.link.unwritten();
@@ -76,9 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             settings: self.settings,
         };
         match placeholder::answer(request, &mut requester, self.link.output()) {
-            NextStep::Hello(hello) => {
-                session_commands::greet(hello, &self.caller.facts(), &mut requester, self.link.output());
-            }
+            // Its password has become right since it was queued: the connection was not told of it.
+            NextStep::Hello(_) => write_error(self.link.output(), errors::WRONG_PASSWORD),
             NextStep::Unblock(requests) => {
                 let answer = self.caller.call(Burst { requests, replies_due: 1, ..Burst::default() }).await;
                 match answer.failure {

@@ -65,3 +65,13 @@ pub(crate) struct Hello {
     /// The user of an `AUTH` with the right password.
     pub(crate) user: Option<String>,
 }
+
+/// Why a `HELLO` is none to be put in force.
+// Open: a plain value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoHello<'r> {
+    /// Its sender is told this.
+    Malformed(String),
+    /// The password is wrong, or there is no such user as this.
+    Login(&'r [u8]),
+}

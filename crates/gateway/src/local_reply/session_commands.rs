@@ -6,13 +6,14 @@ use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
 };
+use settings::DEFAULT_USER;
 
 use crate::{
     command::{class::Local, embedded_limits, errors},
     console::command,
     local_reply::{
         client_commands, info,
-        requester::{Hello, NextStep, Requester},
+        requester::{Hello, NextStep, NoHello, Requester},
     },
 };
 
@@ -96,17 +97,19 @@ fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>)
         _ => return write_error(out, "ERR syntax error"),
     };
     if users.admit(name, password.unwrap_or_default()) {
-        requester.state.log_in(settings::user_name(name));
+        if let Some(user) = users.logged_in_as(name) {
+            requester.state.log_in(user);
+        }
         write_simple(out, "OK");
     } else {
-        write_error(out, login_failed(requester));
+        write_error(out, login_failed(requester, name.unwrap_or(DEFAULT_USER.as_bytes())));
     }
 }
 
-/// Takes note of a wrong password; what its sender is told, once it has waited for that.
-fn login_failed(requester: &mut Requester<'_>) -> &'static str {
-    tracing::warn!(client = requester.entry.id(), address = %requester.entry.address(), "login refused");
-    requester.published.counts.logins_refused.add_one();
+/// Takes note of a wrong password for `user`; what its sender is told, once it has waited for that.
+fn login_failed(requester: &mut Requester<'_>, user: &[u8]) -> &'static str {
+    let user = requester.settings.users.shown(user);
+    requester.published.login_refused(requester.entry.address(), &user);
     if requester.settings.users.are_required() {
         requester.state.failed_logins.add();
     }
@@ -114,10 +117,17 @@ fn login_failed(requester: &mut Requester<'_>) -> &'static str {
 }
 
 fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) -> NextStep {
-    let mut fail = |text: &str| {
-        write_error(out, text);
-        NextStep::Answered
-    };
+    match read_hello(request, requester) {
+        Ok(hello) => return NextStep::Hello(hello),
+        Err(NoHello::Malformed(text)) => write_error(out, &text),
+        Err(NoHello::Login(user)) => write_error(out, login_failed(requester, user)),
+    }
+    NextStep::Answered
+}
+
+/// Reads a `HELLO`; has no effect, not even that of a wrong password.
+pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -> Result<Hello, NoHello<'r>> {
+    let fail = |text: &str| Err(NoHello::Malformed(text.to_owned()));
     let mut hello = Hello { protocol: None, name: None, user: None };
     if let Some(version) = request.arg(1) {
         hello.protocol = match parse_integer(version) {
@@ -127,13 +137,14 @@ fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>
             None => return fail("ERR Protocol version is not an integer or out of range"),
         };
     }
-    let mut at = 2;
+    let (mut at, mut is_login) = (2, false);
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
             if !requester.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
-                return fail(login_failed(requester));
+                return Err(NoHello::Login(request.arg(at + 1).unwrap_or_default()));
             }
-            hello.user = Some(settings::user_name(request.arg(at + 1)));
+            hello.user = requester.settings.users.logged_in_as(request.arg(at + 1));
+            is_login = true;
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {
             let name = request.arg(at + 1).unwrap_or_default();
@@ -146,11 +157,7 @@ fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>
             return fail(&format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
         }
     }
-    if requester.state.authenticated || hello.user.is_some() {
-        NextStep::Hello(hello)
-    } else {
-        fail(errors::HELLO_WITHOUT_LOGIN)
-    }
+    if requester.state.authenticated || is_login { Ok(hello) } else { fail(errors::HELLO_WITHOUT_LOGIN) }
 }
 
 /// Where nothing is subscribed, every name is confirmed with a count of none.

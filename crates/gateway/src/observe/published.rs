@@ -38,6 +38,12 @@ impl Default for Published {
 }
 
 impl Published {
+    /// Counts a login with a wrong name or password, of a client at `address` that calls itself `user`, and tells of it.
+    pub(crate) fn login_refused(&self, address: &dyn std::fmt::Display, user: &str) {
+        self.counts.logins_refused.add_one();
+        tracing::warn!(user, %address, "login refused");
+    }
+
     /// For how long the gateway has been running.
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()

@@ -39,6 +39,11 @@ impl FailedLogins {
         self.count = self.count.saturating_add(1);
     }
 
+    /// Whether there are so many that the connection is to be closed.
+    pub fn are_too_many(&self, bounds: LoginBounds) -> bool {
+        self.count >= bounds.failures_max
+    }
+
     /// What is due for those that came since this was last asked, if any did.
     pub fn settle(&mut self, bounds: LoginBounds) -> Option<Penalty> {
         if self.settled == self.count {
@@ -46,7 +51,7 @@ impl FailedLogins {
         }
         self.settled = self.count;
         let delay = bounds.delay_min.saturating_mul(2_u32.saturating_pow(self.count - 1)).min(bounds.delay_max);
-        Some(Penalty { delay, close: self.count >= bounds.failures_max })
+        Some(Penalty { delay, close: self.are_too_many(bounds) })
     }
 }
 

@@ -10,6 +10,9 @@ pub const DEFAULT_USER: &str = "default";
 /// Bytes of a password. A longer one is wrong without being looked at, since hashing it would keep others waiting.
 pub const PASSWORD_BYTES_MAX: usize = 512;
 
+/// Bytes of the name of a refused login that are shown.
+const SHOWN_BYTES: usize = 64;
+
 /// One who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -43,11 +46,6 @@ impl Digest32 {
     }
 }
 
-/// The name under which a client has logged in that gave `name`, or none.
-pub fn user_name(name: Option<&[u8]>) -> String {
-    name.map_or_else(|| DEFAULT_USER.to_owned(), |name| String::from_utf8_lossy(name).into_owned())
-}
-
 /// All who may log in; nobody has to if there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Users(pub Vec<User>);
@@ -56,6 +54,32 @@ impl Users {
     /// Whether clients have to log in.
     pub fn are_required(&self) -> bool {
         !self.0.is_empty()
+    }
+
+    /// Whether a client that has logged in as `name` may stay. As in Redis, the default user can always be had where
+    /// nobody has to log in.
+    pub fn keep(&self, name: &str) -> bool {
+        if self.are_required() { self.has(name) } else { name == DEFAULT_USER }
+    }
+
+    /// A name that was given with a wrong password, as a log may show it: cut, and without anything but visible ASCII.
+    /// A password that was given in the place of the name is no name.
+    pub fn shown(&self, name: &[u8]) -> String {
+        if name.len() <= PASSWORD_BYTES_MAX && !self.0.iter().any(|user| user.name.as_bytes() == name) {
+            let digest: [u8; 32] = Sha256::digest(name).into();
+            if self.0.iter().any(|user| user.digest.0 == digest) {
+                return "(a password)".to_owned();
+            }
+        }
+        let shown = name[..name.len().min(SHOWN_BYTES)].escape_ascii();
+        if name.len() > SHOWN_BYTES { format!("{shown}... ({} bytes)", name.len()) } else { shown.to_string() }
+    }
+
+    /// Who a client is that has given `name`, or none, with the right password. Where nobody has to log in, nobody is
+    /// anybody: any password was right.
+    pub fn logged_in_as(&self, name: Option<&[u8]>) -> Option<String> {
+        let name = name.map_or(DEFAULT_USER.into(), String::from_utf8_lossy);
+        self.are_required().then(|| name.into_owned())
     }
 
     /// Whether there is a user of this name.
@@ -104,6 +128,15 @@ mod tests {
         assert!(!users.admit(Some(b"ap"), b"hunter2"));
         assert!(Users::default().admit(Some(b"default"), b"any"), "nobody has to log in");
         assert!(!Users::default().admit(Some(b"app"), b"any"));
+        assert_eq!(users.shown(b"app"), "app");
+        assert_eq!(users.shown(b"hunter2"), "(a password)");
+        assert_eq!(users.shown(b"a\x1b[31m\r\n\xff\""), r#"a\x1b[31m\r\n\xff\""#);
+        assert_eq!(users.shown(&[b'x'; 65]), "x".repeat(64) + "... (65 bytes)");
+        assert_eq!(users.logged_in_as(Some(b"app")).as_deref(), Some("app"));
+        assert_eq!(users.logged_in_as(None).as_deref(), Some("default"));
+        assert_eq!(Users::default().logged_in_as(Some(b"default")), None);
+        assert!(users.keep("app") && !users.keep("gone"));
+        assert!(Users::default().keep("default") && !Users::default().keep("app"));
         assert!(!format!("{users:?}").contains("245"), "digests stay out of logs");
         for refused in ["xyz", "", &"+f".repeat(32), &"é".repeat(32)] {
             assert_eq!(Digest32::parse(refused), None, "{refused}");

@@ -10,8 +10,10 @@ use settings::Users;
 /// What a visitor is told who may not see a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A name and password are missing or wrong.
+    /// A name and password are missing.
     Login,
+    /// They are wrong.
+    Password,
     /// There are no users, and the address reaches beyond this machine.
     NoUsers,
     /// The request was meant for a name that this machine may not be called by.
@@ -22,7 +24,7 @@ impl Refusal {
     /// What to do about it.
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Login => "a name and password of metrics.users are needed\n",
+            Self::Login | Self::Password => "a name and password of metrics.users are needed\n",
             Self::NoUsers => "set metrics.users: metrics.listen reaches beyond this machine\n",
             Self::ForeignHost => "use the address of metrics.listen, or localhost, in the URL\n",
         }
@@ -32,7 +34,11 @@ impl Refusal {
 /// Decides by the users, by whether only this machine reaches the address, and by the request's headers.
 pub(super) fn check(users: &Users, is_local: bool, headers: &HeaderMap) -> Result<(), Refusal> {
     if users.are_required() {
-        return if knows_password(users, headers) { Ok(()) } else { Err(Refusal::Login) };
+        return match credentials(headers) {
+            Some((name, password)) if users.admit(Some(&name), &password) => Ok(()),
+            Some(_) => Err(Refusal::Password),
+            None => Err(Refusal::Login),
+        };
     }
     if !is_local {
         return Err(Refusal::NoUsers);
@@ -40,13 +46,13 @@ pub(super) fn check(users: &Users, is_local: bool, headers: &HeaderMap) -> Resul
     if names_this_machine(headers) { Ok(()) } else { Err(Refusal::ForeignHost) }
 }
 
-fn knows_password(users: &Users, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let decoded =
-        given.and_then(|value| value.strip_prefix(b"Basic ")).and_then(|text| BASE64_STANDARD.decode(text).ok());
-    let Some(decoded) = decoded else { return false };
-    let Some(colon) = decoded.iter().position(|byte| *byte == b':') else { return false };
-    users.admit(Some(&decoded[..colon]), &decoded[colon + 1..])
+/// The name and password that a request comes with.
+pub(super) fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Basic ")?;
+    let mut name = BASE64_STANDARD.decode(given).ok()?;
+    let mut password = name.split_off(name.iter().position(|byte| *byte == b':')?);
+    password.remove(0);
+    Some((name, password))
 }
 
 fn names_this_machine(headers: &HeaderMap) -> bool {
@@ -81,9 +87,14 @@ mod tests {
     fn users_are_asked_for_their_password_wherever_they_come_from() {
         let right = headers(header::AUTHORIZATION, &format!("Basic {}", BASE64_STANDARD.encode("ops:hunter2")));
         assert_eq!(check(&users(), false, &right), Ok(()));
-        for wrong in ["ops:hunter3", "ops", ":hunter2", "other:hunter2"] {
+        for (wrong, refusal) in [
+            ("ops:hunter3", Refusal::Password),
+            (":hunter2", Refusal::Password),
+            ("other:hunter2", Refusal::Password),
+            ("ops", Refusal::Login),
+        ] {
             let wrong = headers(header::AUTHORIZATION, &format!("Basic {}", BASE64_STANDARD.encode(wrong)));
-            assert_eq!(check(&users(), true, &wrong), Err(Refusal::Login));
+            assert_eq!(check(&users(), true, &wrong), Err(refusal));
         }
         for wrong in ["Basic", "Basic ???", "Bearer b3BzOmh1bnRlcjI="] {
             assert_eq!(check(&users(), true, &headers(header::AUTHORIZATION, wrong)), Err(Refusal::Login));

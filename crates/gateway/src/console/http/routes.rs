@@ -1,6 +1,6 @@
 //! Which path is answered with what, and to whom.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::SocketAddr};
 
 use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::BoxBody};
 use hyper::{
@@ -9,6 +9,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 use settings::HttpSettings;
+use tokio::time::sleep;
 
 use crate::console::http::{
     families,
@@ -33,9 +34,10 @@ pub(super) struct Site {
     pub(super) is_local: bool,
 }
 
-/// The answer, and the other end of its body if that goes on.
+/// The answer to one who asks from `peer`, and the other end of its body if that goes on.
 pub(super) async fn answer(
     site: &Site,
+    peer: SocketAddr,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
@@ -44,6 +46,7 @@ pub(super) async fn answer(
         return (plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"), None);
     }
     let guarded = || guard::check(&site.settings.users, site.is_local, headers);
+    let refused = |refusal| refused(site, peer, headers, refusal);
     if path == "/events" {
         return match guarded() {
             Ok(()) if method == Method::GET => {
@@ -51,7 +54,7 @@ pub(super) async fn answer(
                 (page(StatusCode::OK, "text/event-stream", body.boxed()), Some(sender))
             }
             Ok(()) => (plain(StatusCode::OK, ""), None),
-            Err(refusal) => (refused(refusal), None),
+            Err(refusal) => (refused(refusal).await, None),
         };
     }
     let response = match path {
@@ -63,11 +66,11 @@ pub(super) async fn answer(
         },
         "/status" => match guarded() {
             Ok(()) => text(StatusCode::OK, "application/json", snapshot::status(&site.source).await.to_string()),
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refused(refusal).await,
         },
         path => match (web::file(path), guarded()) {
             (Some((file, kind)), Ok(())) => page(StatusCode::OK, kind, Full::from(file).boxed()),
-            (Some(_), Err(refusal)) => refused(refusal),
+            (Some(_), Err(refusal)) => refused(refusal).await,
             (None, _) => plain(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz, /readyz and /status\n"),
         },
     };
@@ -81,10 +84,17 @@ async fn metrics(source: &Source) -> Response<Body> {
     }
 }
 
-fn refused(refusal: Refusal) -> Response<Body> {
-    let status = if refusal == Refusal::Login { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+/// A wrong password is answered as late as the first one of a client of Redis. A connection has no second one.
+async fn refused(site: &Site, peer: SocketAddr, headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
+    if refusal == Refusal::Password {
+        let (name, _) = guard::credentials(headers).unwrap_or_default();
+        site.source.published.login_refused(&peer, &site.settings.users.shown(&name));
+        sleep(site.source.operator.sessions().logins.delay_min).await;
+    }
+    let asks_for_login = matches!(refusal, Refusal::Login | Refusal::Password);
+    let status = if asks_for_login { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
     let mut response = plain(status, refusal.text());
-    if refusal == Refusal::Login {
+    if asks_for_login {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"respool\""));
     }
     response

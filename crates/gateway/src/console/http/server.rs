@@ -63,7 +63,7 @@ impl Http {
         loop {
             tokio::select! {
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream),
+                    Ok((stream, peer)) => self.admit(stream, peer),
                     Err(error) => {
                         tracing::debug!(%error, "accept failed");
                         sleep(PAUSE).await;
@@ -74,18 +74,18 @@ impl Http {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let (site, consoles) = (Arc::clone(&self.site), Arc::clone(&self.consoles));
-        self.visitors.admit(|place| serve(stream, place, site, consoles));
+        self.visitors.admit(|place| serve((stream, peer), place, site, consoles));
     }
 }
 
 /// Serves one connection: one request, with a time for it and its reply, unless it is a web console's.
-async fn serve(stream: TcpStream, place: Place, site: Arc<Site>, consoles: Arc<AtomicUsize>) {
+async fn serve((stream, peer): (TcpStream, SocketAddr), place: Place, site: Arc<Site>, consoles: Arc<AtomicUsize>) {
     let limit = site.settings.timeout;
     let (opened, opens) = oneshot::channel();
     let opened = Mutex::new(Some(opened));
-    let service = service_fn(|request: Request<hyper::body::Incoming>| respond(request, &site, &opened));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| respond(request, peer, &site, &opened));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limit)
@@ -105,10 +105,11 @@ type Opened = Mutex<Option<oneshot::Sender<Sender<Bytes>>>>;
 
 async fn respond(
     request: Request<hyper::body::Incoming>,
+    peer: SocketAddr,
     site: &Site,
     opened: &Opened,
 ) -> Result<Response<Body>, Infallible> {
-    let (response, live) = routes::answer(site, request.method(), request.uri().path(), request.headers()).await;
+    let (response, live) = routes::answer(site, peer, request.method(), request.uri().path(), request.headers()).await;
     let opened = live.and_then(|live| Some((opened.lock().unwrap_or_else(PoisonError::into_inner).take()?, live)));
     if let Some((opened, live)) = opened {
         // The connection that waits for it is this one.
