@@ -5,3 +5,4 @@ mod change;
 mod reload_watch;
 mod start;
 mod upstream_login;
+mod users;

@@ -301,3 +301,18 @@ fn files_are_checked_before_anything_starts() {
     let output = check(&format!("listen = \"tls://0.0.0.0:0\"\n[tls]\n{proven}"));
     assert_eq!(output.status.code(), Some(0), "whoever has a certificate need not log in");
 }
+
+#[test]
+fn a_client_that_takes_nothing_of_its_replies_is_gone_at_write_timeout() {
+    let (authority, redis) = (Authority::new(), Redis::start(&[]));
+    let gateway = start(&redis, &authority.issue(&LOCAL), "[clients]\nwrite_timeout_ms = 300");
+    let mut deaf = TlsClient::connect(gateway.addresses()[1], &Trust::new(&authority, None));
+    let mut looks = gateway.client();
+    deaf.send_raw(&request(&["SET", "k", &"x".repeat(4 << 20)]));
+    assert_eq!(deaf.read_reply(), b"+OK\r\n");
+    (0..8).for_each(|_| deaf.send_raw(&request(&["GET", "k"])));
+    wait("the client to be gone", || {
+        let listed = String::from_utf8_lossy(&looks.line("CLIENT LIST")).into_owned();
+        (listed.matches(" fd=").count() == 1).then_some(())
+    });
+}

@@ -311,10 +311,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         .await
     }
 
-    /// Closes the stream.
-    pub(crate) async fn shutdown(&mut self) {
-        // The client may be gone already.
-        let _ = self.stream.shutdown().await;
+    /// Closes the stream. Where that takes a word to the client, as with TLS, it has as long as for a reply, unless the
+    /// client takes nothing any more.
+    pub(crate) async fn shutdown(&mut self, limit: Duration) {
+        if self.deaf {
+            return;
+        }
+        let deadline = Instant::now() + limit;
+        poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            // The client may be gone already.
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.alarm.poll_until(cx, deadline),
+        })
+        .await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, micros};
+use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, UnderWay, micros};
 use resp::{Protocol, write_error, write_request};
 use settings::SessionSettings;
 use tokio::{
@@ -175,11 +175,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Some(reason) = self.exclusive.reason() else { return false };
         let (published, began) = (Arc::clone(self.link.published()), Instant::now());
         let tally = published.counts.exclusive(reason);
-        tally.began(request.counted);
+        let under_way = UnderWay::begin(tally, request.counted);
         let ended = self.send_and_receive(request, head).await;
         let failed = ended.as_ref().map_or_else(|broken| broken.missing.min(request.counted), |()| 0);
-        tally.replied(request.counted - failed);
-        tally.failed(failed);
+        under_way.end(failed);
         let (queue_us, rest_us) = (micros(request.waited), micros(began.elapsed()));
         if failed == 0 && request.counted > 0 {
             tally.took(queue_us, rest_us);

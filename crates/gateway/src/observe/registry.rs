@@ -226,9 +226,18 @@ impl Registry {
         self.reads_until.get().copied()
     }
 
-    /// Has all sessions look around.
-    pub(crate) fn wake_all(&self) {
-        self.lock().values().for_each(|session| session.waker.wake());
+    /// Has all sessions look around, and closes those whose user does not pass `keep`; how many that were.
+    pub(crate) fn wake_all(&self, keep: impl Fn(&str) -> bool) -> usize {
+        let mut closed = 0;
+        for session in self.all() {
+            if session.details().user.is_none_or(|user| keep(&user)) {
+                session.wake();
+            } else {
+                session.ask(Asked::Kill);
+                closed += 1;
+            }
+        }
+        closed
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -150,12 +150,16 @@ async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, operator: &Opera
     }
 }
 
-/// Has sessions look at what is in force whenever it is new: quiet ones have time-outs that may have changed. Never
-/// returns.
+/// Has sessions look at what is in force whenever it is new: quiet ones have time-outs that may have changed. Those of
+/// users who are no more are closed, whatever they wait for. Never returns.
 async fn wake_sessions(mut settings: LiveSettings, published: &Published) {
     loop {
         settings.changed().await;
-        published.registry.wake_all();
+        settings.refresh();
+        let closed = published.registry.wake_all(|user| settings.users.keep(user));
+        if closed > 0 {
+            tracing::info!(closed, "clients closed, their user is no more");
+        }
     }
 }
 

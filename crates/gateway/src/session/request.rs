@@ -3,7 +3,7 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use pool::Burst;
+use pool::{Burst, UnderWay};
 use resp::{Request, write_error};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -61,17 +61,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (from, was_muted) = (self.link.unwritten(), self.state.is_muted());
         let part = self.part_for(class);
         let Some(way) = self.read(class, part, &published) else { return false };
-        let tally = tally(&way, class, &published.counts);
-        if let Some(tally) = tally {
-            tally.began(1);
-        }
+        let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
         let fails = class == Class::Attack || matches!(way, Way::AbortTransaction(_));
         let mut go_on = self.go(way, &published).await;
-        if let Some(tally) = tally {
+        if let Some(under_way) = under_way {
             let own_error = |reply: &[u8]| reply.starts_with(errors::OWN);
             let failed = fails || self.link.output().get(from..).is_some_and(own_error);
-            tally.replied(u32::from(!failed));
-            tally.failed(u32::from(failed));
+            under_way.end(failed.into());
         }
         go_on &= self.hold_back().await;
         if was_muted {

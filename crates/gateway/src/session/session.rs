@@ -8,6 +8,7 @@
 use std::{
     future::poll_fn,
     io,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -107,14 +108,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.state.id
     }
 
-    /// Serves the client until it, or the gateway, ends; `held` is dropped then.
+    /// Serves the client until it, or the gateway, ends; `held` is dropped then. A client that is to be closed at once
+    /// is closed whatever its session waits for.
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn would hold the session twice, and a client cost as much more"
     )]
     pub(crate) fn run(mut self, held: impl Send) -> impl Future<Output = ()> {
         async move {
-            self.serve().await;
+            let is_served = {
+                let entry = Arc::clone(self.link.entry());
+                let mut serving = pin!(self.serve());
+                poll_fn(move |cx| match serving.as_mut().poll(cx) {
+                    Poll::Pending if entry.poll_asked(cx) == Asked::Kill => Poll::Ready(false),
+                    served => served.map(|()| true),
+                })
+                .await
+            };
+            self.exclusive.end();
+            self.subscriptions.end();
+            if is_served {
+                self.flush().await;
+                self.link.shutdown(self.settings.write_timeout).await;
+            }
             drop(held);
         }
     }
@@ -149,10 +165,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 break;
             }
         }
-        self.exclusive.end();
-        self.subscriptions.end();
-        self.flush().await;
-        self.link.shutdown().await;
     }
 
     fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
@@ -263,8 +275,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Goes by new settings; false if they do not know the client's user any more.
     fn refresh(&mut self) -> bool {
         self.settings.refresh();
+        let stays = self.state.user.as_ref().is_none_or(|user| self.settings.users.keep(user));
+        if !self.settings.users.are_required() {
+            self.state.authenticated = true;
+            self.state.user = None;
+            self.link.entry().update(|details| details.user = None);
+        }
         self.admit();
-        self.state.user.as_ref().is_none_or(|user| self.settings.users.has(user))
+        stays
     }
 
     fn connected(&self) -> Instant {
@@ -310,7 +328,7 @@ mod tests {
     use super::*;
 
     /// Bytes of a session's task, of which a gateway has as many as clients.
-    const TASK_BYTES_MAX: usize = 1376;
+    const TASK_BYTES_MAX: usize = 1392;
 
     fn size_of_future<F: Future>(_: impl Fn(Session<TcpStream>) -> F) -> usize {
         size_of::<F>()

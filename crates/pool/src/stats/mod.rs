@@ -5,3 +5,4 @@ pub(crate) mod gauge;
 pub(crate) mod histogram;
 pub(crate) mod tally;
 pub(crate) mod totals;
+pub(crate) mod under_way;
