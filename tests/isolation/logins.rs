@@ -36,14 +36,17 @@ fn wrong_passwords_are_answered_ever_later_and_the_last_ends_the_connection() {
 #[test]
 fn nobody_waits_for_one_who_guesses_not_even_at_the_same_address() {
     let redis = Redis::start(&[]);
-    let gateway =
-        gateway(&redis, "[auth]\nlogin_timeout_ms = 600_000\nfailure_delay_ms = 600_000\n[pool]\nworkers = 1");
+    let gateway = gateway(
+        &redis,
+        "[auth]\nlogin_timeout_ms = 600_000\nfailure_delay_ms = 600_000\n[pool]\nworkers = 1\n[metrics]\nlisten = \"127.0.0.1:0\"",
+    );
     let mut known = gateway.client();
     known.expect("AUTH app also right", "-ERR syntax error\r\n");
     assert_eq!(known.call(&["AUTH", "app", "also right"]), b"+OK\r\n");
     let mut guessing: Vec<Client> = (0..50).map(|_| gateway.client()).collect();
     guessing.iter_mut().for_each(|client| client.send(&["AUTH", "wrong"]));
-    wait("all guesses to be refused", || (gateway.logs().count("login refused") == 50).then_some(()));
+    let refused = || Metrics::read(gateway.metrics_address()).value("respool_logins_refused_total");
+    wait("all guesses to be refused", || (refused() == 50.0).then_some(()));
     for _ in 0..100 {
         known.expect("PING", "+PONG\r\n");
         let mut new = gateway.client();

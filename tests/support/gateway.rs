@@ -22,6 +22,11 @@ use super::{Client, DEADLINE, logs::Logs, process::Process};
 const OF_LOST_UPSTREAMS: [&str; 4] =
     ["upstream is down", "connection lost", "connection attempt failed", "upstream is not ready"];
 
+/// What it says of requests that failed and of clients that reached a bound: the test's clients have got an error, or
+/// their end, for each.
+const OF_CLIENTS: [&str; 4] =
+    ["requests failed", "_max was reached", "write_timeout_ms passed", "the upstream ended subscriptions"];
+
 pub struct Gateway {
     process: Process,
     address: SocketAddr,
@@ -196,7 +201,7 @@ impl Gateway {
         let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
         Builder {
             config,
-            allowed: Vec::new(),
+            allowed: OF_CLIENTS.map(str::to_owned).into(),
             bare: false,
             sockets: Vec::new(),
             environment: Vec::new(),

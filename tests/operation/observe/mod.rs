@@ -4,6 +4,7 @@
 
 mod config_files;
 mod lookers_on;
+mod refused;
 mod shown;
 mod totals;
 mod web_console;

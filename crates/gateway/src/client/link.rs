@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use pool::{Alarm, Budget, Burst, REPLY_FREE_BYTES, Share};
+use pool::{Alarm, Budget, Burst, JobError, REPLY_FREE_BYTES, Share};
 use resp::{Request, RequestError, RequestLimits, write_error};
 use settings::SessionSettings;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
 };
 
@@ -23,6 +23,7 @@ use crate::{
         gather::{Bounds, Stop},
         input::{Input, Sender},
     },
+    command::errors,
     observe::{
         counts::Fault,
         presence::Presence,
@@ -82,6 +83,12 @@ impl<S> Link<S> {
             self.output.extend_from_slice(replies);
         }
         recycle(replies);
+    }
+
+    /// Says why each of `due` requests has failed, here and in the log.
+    pub(crate) fn fail(&mut self, failure: &JobError, due: u32, upstream: &str) {
+        self.published().failed(failure, due, self.entry().address());
+        self.write_errors(due, &errors::job(failure, upstream));
     }
 
     /// The same error as the reply to each of `due` requests.
@@ -261,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         {
             self.deaf = true;
             if error.kind() == io::ErrorKind::TimedOut {
-                self.published().counts.fault(Fault::ClientStuck);
+                self.published().fault(Fault::ClientStuck, self.entry().address(), "");
                 // It is there and takes nothing: what it still asks for is not fetched either.
                 self.presence.ask(Asked::Kill);
             }

@@ -183,6 +183,7 @@ pub(crate) fn stats(operator: &Operator, published: &Published) -> Row {
         ("requests_refused", number(counts.refused.totals().requests)),
         ("clients_accepted", number(counts.clients_accepted.get())),
         ("clients_refused", number(counts.clients_refused.get())),
+        ("logins_refused", number(counts.logins_refused.get())),
         ("subscribers_overrun", number(counts.subscribers_overrun.get())),
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),

@@ -22,7 +22,6 @@ use crate::{
         link::Link,
         state::{ClientState, Transaction},
     },
-    command::errors,
     exclusive::{
         change::Change,
         connection::ExclusiveConnection,
@@ -273,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let tally = self.link.published().counts.exclusive(lending.reason());
             tally.took(micros(request.waited), micros(reply_timeout));
         }
-        self.link.write_errors(missing, &errors::job(&failure, &self.settings.upstream));
+        self.link.fail(&failure, missing, &self.settings.upstream);
         Broken::closing(missing)
     }
 
@@ -347,8 +346,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     fn fail_replies(&mut self, due: u32, failure: &JobError) {
-        if !self.state.is_muted() {
-            self.link.write_errors(due, &errors::job(failure, &self.settings.upstream));
+        if self.state.is_muted() {
+            self.link.published().failed(failure, due, self.link.entry().address());
+        } else {
+            self.link.fail(failure, due, &self.settings.upstream);
         }
     }
 }

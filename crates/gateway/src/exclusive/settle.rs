@@ -98,9 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 let answer = self.caller.call(Burst { requests, replies_due: 1, ..Burst::default() }).await;
                 match answer.failure {
                     None => self.link.output().extend_from_slice(&answer.burst.replies),
-                    Some(failure) => {
-                        write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
-                    }
+                    Some(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
                 }
             }
             NextStep::Clients(ask) => {

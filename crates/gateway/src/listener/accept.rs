@@ -104,7 +104,6 @@ impl Listener {
                 Some(ended) = self.sessions.join_next() => report(ended),
                 greeted = next_greeted(&mut self.handshakes) => self.greeted(greeted),
                 _ = pace.tick(), if is_full => self.overtake(),
-                () = self.opener.turned_away().tell() => unreachable!("it never ends"),
             }
         }
     }
@@ -139,7 +138,7 @@ impl Listener {
         let settings = self.opener.settings();
         let handshakes = self.handshakes.as_ref().map_or(0, Handshakes::len);
         if self.sessions.len() + handshakes >= settings.clients_max {
-            self.opener.refused();
+            self.opener.refused(&arrival.address);
             let mut reply = Vec::new();
             write_error(&mut reply, errors::CLIENTS_MAX);
             // A new socket has room for a line; if not, the client is closed without it.

@@ -15,6 +15,7 @@ use crate::{
         client_commands, info,
         requester::{Hello, NextStep, NoHello, Requester},
     },
+    observe::turned_away::Kind,
 };
 
 /// Answers `request` into `out`, or says what else it takes.
@@ -53,10 +54,16 @@ pub(crate) fn answer(
         Local::Unsubscribe => unsubscribe(request, protocol, out),
         Local::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
         Local::Info => return NextStep::Info(info::upstreams_part(request)),
-        Local::Respool => match command::read(request, requester.is_admin()) {
-            Ok(ask) => return NextStep::Console(ask),
-            Err(error) => write_error(out, &error),
-        },
+        Local::Respool => {
+            let is_admin = requester.is_admin();
+            if !is_admin {
+                requester.published.turned_away.note(Kind::Console, requester.entry.address(), "");
+            }
+            match command::read(request, is_admin) {
+                Ok(ask) => return NextStep::Console(ask),
+                Err(error) => write_error(out, &error),
+            }
+        }
         Local::ClientId
         | Local::ClientGetName
         | Local::ClientSetName

@@ -11,9 +11,9 @@ use crate::command::class::Reason;
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    /// Counts one more; how many there were.
-    pub(crate) fn add_one(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts one more.
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

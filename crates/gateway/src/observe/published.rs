@@ -2,13 +2,19 @@
 //! know a session. One of it for a gateway.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use pool::JobError;
+
 use crate::observe::{
-    counts::Counts, registry::Registry, sharing::input_memory::InputMemory, slow_log::log::SlowLog,
-    turned_away::TurnedAway,
+    counts::{Counts, Fault},
+    registry::Registry,
+    sharing::input_memory::InputMemory,
+    slow_log::log::SlowLog,
+    turned_away::{Kind, TurnedAway},
 };
 
 /// See the module's documentation.
@@ -38,10 +44,32 @@ impl Default for Published {
 }
 
 impl Published {
-    /// Counts a login with a wrong name or password, of a client at `address` that calls itself `user`, and tells of it.
-    pub(crate) fn login_refused(&self, address: &dyn std::fmt::Display, user: &str) {
+    /// Counts a login with a wrong name or password, of a client at `address` that calls itself `user`.
+    pub(crate) fn login_refused(&self, address: &dyn Display, user: &str) {
         self.counts.logins_refused.add_one();
-        tracing::warn!(user, %address, "login refused");
+        self.turned_away.note(Kind::Login, address, user);
+    }
+
+    /// Counts what went wrong with a client at `address`; `reason` says more, if there is more to say.
+    pub(crate) fn fault(&self, fault: Fault, address: &dyn Display, reason: &str) {
+        self.counts.fault(fault);
+        let kind = match fault {
+            // It may do that.
+            Fault::ClientGone => return,
+            Fault::ClientStuck => Kind::Stuck,
+            Fault::RepliesFull => Kind::RepliesFull,
+            Fault::InputFull => Kind::InputFull,
+            Fault::Protocol => Kind::Protocol,
+        };
+        self.turned_away.note(kind, address, reason);
+    }
+
+    /// So many requests of a client at `address` have failed.
+    pub(crate) fn failed(&self, failure: &JobError, requests: u32, address: &dyn Display) {
+        // The upstream's own words about a database are no failure.
+        if !matches!(failure, JobError::StateRefused(_)) {
+            self.turned_away.note_many(Kind::Failed(failure.kind()), requests, address, &failure.to_string());
+        }
     }
 
     /// For how long the gateway has been running.

@@ -82,7 +82,7 @@ pub(crate) async fn run(
     systemd::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
         reason = obey(&mut signals, watch.as_ref(), &operator) => reason,
-        () = wake_sessions(operator.follow(), &published) => unreachable!("it never ends"),
+        () = look_after_sessions(operator.follow(), &published) => unreachable!("it never ends"),
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
         () = systemd::keep_alive() => unreachable!("it never ends"),
     };
@@ -93,6 +93,7 @@ pub(crate) async fn run(
     let deadline = Instant::now() + operator.settings().grace_period;
     let abandoned = tokio::select! {
         abandoned = drain(listener, shared_pubsub, follower, pool, deadline) => abandoned,
+        () = published.turned_away.tell() => unreachable!("it never ends"),
         signal = signals.end() => {
             tracing::warn!(signal, "asked again, ending at once");
             return Ok(ExitCode::FAILURE);
@@ -101,6 +102,7 @@ pub(crate) async fn run(
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
+    published.turned_away.tell_rest();
     if abandoned > 0 {
         tracing::warn!(abandoned, "grace_period_ms ran out, clients were abandoned");
         return Ok(ExitCode::FAILURE);
@@ -147,6 +149,14 @@ async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, operator: &Opera
             () = file_changed => drop(operator.reload()),
             () = operator.ended() => return "RESPOOL DRAIN",
         }
+    }
+}
+
+/// Wakes sessions, and tells what they could not serve. Never returns.
+async fn look_after_sessions(settings: LiveSettings, published: &Published) {
+    tokio::select! {
+        () = wake_sessions(settings, published) => {}
+        () = published.turned_away.tell() => {}
     }
 }
 

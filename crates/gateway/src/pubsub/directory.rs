@@ -124,9 +124,9 @@ impl Directory {
         self.changed.notified().await;
     }
 
-    /// Counts a session that was too slow; how many there were.
-    pub(crate) fn count_overrun(&self) -> u64 {
-        self.seen_by.counts.subscribers_overrun.add_one()
+    /// Counts a session that was too slow.
+    pub(crate) fn count_overrun(&self) {
+        self.seen_by.counts.subscribers_overrun.add_one();
     }
 
     /// Lets others see how many feeds there are.

@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     client::link::Link,
     command::{class::Class, errors},
+    observe::turned_away::Kind,
     pubsub::{
         cursor::Missed,
         directory::{Directory, Joined},
@@ -130,6 +131,7 @@ impl Subscriptions {
             .subscriber
             .get_or_insert_with(|| Box::new(Subscriber::new(Arc::clone(directory), Arc::clone(link.entry()))));
         if !subscriber.join(names) {
+            link.published().turned_away.note(Kind::SubscriptionsFull, link.entry().address(), "");
             let text = errors::subscriptions_full(directory.settings().subscriptions_max);
             write_error(link.output(), &text);
             self.end_if_over();
@@ -151,7 +153,7 @@ impl Subscriptions {
             Outcome::Settled(Joined::Down(reason)) => JobError::UpstreamDown(reason),
             Outcome::TimedOut => JobError::ReplyTimeout(reply_timeout),
         };
-        write_error(link.output(), &errors::job(&failure, &settings.upstream));
+        link.fail(&failure, 1, &settings.upstream);
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.give_up();
         }
@@ -196,20 +198,22 @@ impl Subscriptions {
         link.poll_asked(cx);
         let bytes_max = link.unwritten() + MESSAGES_BYTES;
         let Err(missed) = subscriber.deliver(protocol, link.output(), bytes_max) else { return Ok(()) };
-        let client = link.entry().id();
-        let text = match (missed, &self.directory) {
+        let (kind, reason, text) = match (missed, &self.directory) {
             (Missed::Overrun(missed), Some(directory)) => {
-                let (closed, bound) = (directory.count_overrun(), directory.settings().backlog_messages);
-                tracing::warn!(client, missed, closed, "subscriber too slow, closing it");
-                errors::overrun(bound, missed)
+                directory.count_overrun();
+                let text = errors::overrun(directory.settings().backlog_messages, missed);
+                (Kind::Overrun, format!("{missed} messages were not sent"), text)
             }
             (Missed::Gone, Some(directory)) => {
-                let (closed, bound) = (directory.count_overrun(), directory.settings().backlog_bytes_max);
-                tracing::warn!(client, closed, "no room for what a slow subscriber has to read, closing it");
-                errors::backlog_full(bound)
+                directory.count_overrun();
+                let text = errors::backlog_full(directory.settings().backlog_bytes_max);
+                (Kind::BacklogFull, String::new(), text)
             }
-            (Missed::Overrun(_) | Missed::Gone | Missed::Ended, _) => errors::SUBSCRIPTION_ENDED.to_owned(),
+            (Missed::Overrun(_) | Missed::Gone | Missed::Ended, _) => {
+                (Kind::SubscriptionEnded, String::new(), errors::SUBSCRIPTION_ENDED.to_owned())
+            }
         };
+        link.published().turned_away.note(kind, link.entry().address(), &reason);
         write_error(link.output(), &text);
         self.end();
         Err(io::ErrorKind::ConnectionAborted.into())

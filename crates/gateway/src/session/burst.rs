@@ -57,6 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let share = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
         self.link.count_replies_by(share);
         if let Some(failure) = failure {
+            let failed = due.saturating_sub(burst.replies_done);
+            self.link.published().failed(&failure, failed, self.link.entry().address());
             let text = errors::job(&failure, &settings.upstream);
             (burst.replies_done..due).for_each(|_| resp::write_error(&mut burst.replies, &text));
         }
@@ -72,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Replies wait for their clients to read them, and there is no room for more.
     fn refuse_burst(&mut self, due: u32) {
         self.caller.count_refused(&self.burst);
-        self.link.published().counts.fault(Fault::RepliesFull);
+        self.link.published().fault(Fault::RepliesFull, self.link.entry().address(), "");
         self.link.write_errors(due, &errors::replies_full(self.settings.replies_bytes_max));
         self.burst = Burst::default();
     }

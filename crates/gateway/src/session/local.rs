@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use pool::{Burst, JobError};
-use resp::{Protocol, write_error, write_simple};
+use resp::{Protocol, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
-    command::errors,
     local_reply::{
         about_clients::AboutClients,
         info,
@@ -34,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 write_simple(self.link.output(), "OK");
             }
             Some(failure) => {
-                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                self.link.fail(&failure, 1, &self.settings.upstream);
                 // The upstream's own refusal leaves the client where it was.
                 if !matches!(failure, JobError::StateRefused(_)) {
                     self.state.select_failed = Some(Box::new(failure));
@@ -50,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
             let burst = Burst { needs: self.state.needs, ..Burst::default() };
             if let Some(failure) = self.caller.call(burst).await.failure {
-                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                self.link.fail(&failure, 1, &self.settings.upstream);
                 return true;
             }
         }
@@ -76,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let burst = Burst { requests, replies_due: 1, needs, read_only: true, ..Burst::default() };
             let answer = self.caller.call(burst).await;
             if let Some(failure) = answer.failure {
-                write_error(self.link.output(), &errors::job(&failure, &self.settings.upstream));
+                self.link.fail(&failure, 1, &self.settings.upstream);
                 return true;
             }
             upstreams = answer.burst.replies;

@@ -11,7 +11,12 @@ use tokio::{
 
 use crate::{
     config::operator::Operator,
-    observe::{address::Address, presence::Presence, published::Published, turned_away::TurnedAway},
+    observe::{
+        address::Address,
+        presence::Presence,
+        published::Published,
+        turned_away::{Kind, TurnedAway},
+    },
     pubsub::{directory::Directory, subscriptions::Subscriptions},
     session::session::Session,
 };
@@ -35,9 +40,10 @@ impl Opener {
         self.operator.sessions()
     }
 
-    /// Counts a client that was not let in.
-    pub(crate) fn refused(&self) {
+    /// Counts a client at `address` that was not let in.
+    pub(crate) fn refused(&self, address: &Address) {
         self.published.counts.clients_refused.add_one();
+        self.published.turned_away.note(Kind::ClientsMax, address, "");
     }
 
     /// Where clients are told of that could not be served.

@@ -20,7 +20,7 @@ use crate::{
         requester::{NextStep, Requester},
         session_commands,
     },
-    observe::{counts::Counts, published::Published, registry::Asked},
+    observe::{counts::Counts, published::Published, registry::Asked, turned_away::Kind},
     pubsub::request::{SubscriptionRequest, answer_restricted},
     session::{rules, session::Session},
 };
@@ -101,8 +101,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let taken = link.take_request(|request, entry, out| {
             let mut requester = Requester { state, entry, published, settings, executing: None };
             if !requester.state.authenticated && !rules::may_precede_login(class) {
+                let kind = if class == Class::Attack { Kind::Http } else { Kind::NoLogin };
+                published.turned_away.note(kind, entry.address(), "");
                 write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
                 return Way::Local(if class == Class::Attack { NextStep::Close } else { NextStep::Answered });
+            }
+            if matches!(class, Class::Refused(_)) {
+                published.turned_away.note(Kind::Denied, entry.address(), &rules::refused_name(request, settings));
             }
             let was_aborted = requester.state.transaction == Transaction::Aborted;
             if rules::withhold(class, request, &mut requester, out) {
@@ -246,7 +251,10 @@ fn answer(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, ou
             write_error(out, &errors::refused(reason));
             Way::Local(NextStep::Answered)
         }
-        Class::Attack => Way::Local(NextStep::Close),
+        Class::Attack => {
+            requester.published.turned_away.note(Kind::Http, requester.entry.address(), "");
+            Way::Local(NextStep::Close)
+        }
         Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Way::Shared(alone(class, request)),
     }
 }

@@ -31,6 +31,17 @@ pub(super) fn aborts_a_transaction(class: Class) -> bool {
     matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
 }
 
+/// The command of a request that is refused, as a log may show it: names, and nothing else that a client sends.
+pub(super) fn refused_name(request: &Request<'_>, settings: &SessionSettings) -> String {
+    let (name, second) = (request.arg(0).unwrap_or_default(), request.arg(1).unwrap_or_default());
+    let mut name = name.to_ascii_uppercase();
+    let of_two = [&name[..], b"|", &second.to_ascii_uppercase()].concat();
+    if !settings.denied.contains(&name) && settings.denied.contains(&of_two) {
+        name = of_two;
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
 /// What the sender of a request is told that cannot be part of its transaction.
 pub(super) fn why_not_in_transaction(class: Class) -> String {
     match class {

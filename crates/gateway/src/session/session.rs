@@ -125,6 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 })
                 .await
             };
+            if self.link.is_login_over() {
+                let (published, entry) = (self.link.published(), self.link.entry());
+                published.turned_away.note(Kind::LoginTimeout, entry.address(), "");
+            }
             self.exclusive.end();
             self.subscriptions.end();
             if is_served {
@@ -312,7 +316,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Says why, to a client that wants replies, and closes.
     fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
-        self.link.published().counts.fault(fault);
+        let reason = String::from_utf8_lossy(text);
+        self.link.published().fault(fault, self.link.entry().address(), &reason);
         if !self.state.is_muted() {
             write_error(self.link.output(), text);
         }
