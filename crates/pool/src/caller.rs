@@ -253,7 +253,8 @@ impl Caller {
         if self.shared.settings.borrow().endpoint.held.is_some() {
             Box::pin(self.held_back(&mut Instant::now())).await?;
         }
-        Standing::open(Arc::clone(&self.shared.node), name, attempts).await
+        let (node, traffic) = (Arc::clone(&self.shared.node), Arc::clone(&self.shared.traffic));
+        Standing::open(node, traffic, name, attempts).await
     }
 
     async fn execute_until_answered(&mut self, burst: &mut Burst, started: &mut Instant) -> Result<(), JobError> {

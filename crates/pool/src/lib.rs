@@ -62,6 +62,7 @@ pub use stats::gauge::{WorkerState, WorkerStatus};
 pub use stats::histogram::Distribution;
 pub use stats::tally::{ClassTotals, Tally, micros};
 pub use stats::totals::{Spent, Totals};
+pub use stats::traffic::TrafficTotals;
 pub use stats::under_way::UnderWay;
 pub use time::alarm::Alarm;
 pub use upstream::conversation::{Conversation, ConversationError};

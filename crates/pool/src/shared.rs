@@ -11,7 +11,7 @@ use crate::{
     exclusive::exclusives::Exclusives,
     queue::{branch::Branches, job::Job},
     settings::settings::Settings,
-    stats::gauge::Gauges,
+    stats::{gauge::Gauges, traffic::Traffic},
     time::timestamp::Moment,
     upstream::node::Node,
 };
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     /// Bytes of replies, from when they come until their callers let them go.
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) exclusives: Arc<Exclusives>,
+    /// What goes over all connections.
+    pub(crate) traffic: Arc<Traffic>,
     pub(crate) workers: Gauges,
 }
 
@@ -33,8 +35,10 @@ impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches) -> Self {
         let node = Arc::new(Node::new(settings.clone()));
         let reply_bytes = Arc::new(Budget::default());
+        let traffic = Arc::<Traffic>::default();
         Self {
-            exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes))),
+            exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
+            traffic,
             node,
             settings,
             branches: Arc::new(branches),

@@ -7,4 +7,5 @@ mod lookers_on;
 mod refused;
 mod shown;
 mod totals;
+mod traffic;
 mod web_console;

@@ -100,7 +100,8 @@ impl Input {
     }
 
     /// Takes note that so many bytes were read.
-    fn has_read(&mut self, bytes: usize) {
+    fn has_read(&mut self, bytes: usize, presence: &Presence) {
+        presence.published().counts.bytes_read.add(bytes);
         if self.is_bounded() {
             self.rest = self.rest.saturating_sub(narrow(bytes));
         }
@@ -153,9 +154,9 @@ impl Input {
             Claim::Refused => return Poll::Ready(Ok(Stop::OutOfMemory)),
         }
         let read = if is_large {
-            self.poll_read_large(stream, cx, burst, bounds, room)
+            self.poll_read_large(stream, cx, burst, (bounds, room), sender.presence)
         } else {
-            self.poll_read_small(stream, cx, burst, bounds)
+            self.poll_read_small(stream, cx, burst, bounds, sender.presence)
         };
         self.settle(bounds.unfinished, sender);
         read
@@ -168,6 +169,7 @@ impl Input {
         cx: &mut TaskContext<'_>,
         burst: &mut Burst,
         bounds: Bounds<'_>,
+        presence: &Presence,
     ) -> Poll<io::Result<Stop>>
     where
         S: AsyncRead + Unpin,
@@ -182,7 +184,7 @@ impl Input {
             if bytes == begun {
                 return Poll::Ready(Ok(Stop::End));
             }
-            self.has_read(bytes - begun);
+            self.has_read(bytes - begun, presence);
             if self.pending.len() > begun {
                 self.pending.extend_from_slice(&scratch[..bytes]);
                 return Poll::Ready(Ok(self.take_complete(burst, bounds)));
@@ -207,8 +209,8 @@ impl Input {
         stream: &mut S,
         cx: &mut TaskContext<'_>,
         burst: &mut Burst,
-        bounds: Bounds<'_>,
-        room: usize,
+        (bounds, room): (Bounds<'_>, usize),
+        presence: &Presence,
     ) -> Poll<io::Result<Stop>>
     where
         S: AsyncRead + Unpin,
@@ -217,7 +219,7 @@ impl Input {
         let read = tokio_read_buf(stream, cx, &mut self.pending);
         let bytes = ready!(read)?;
         self.missing = self.missing.saturating_sub(narrow(bytes));
-        self.has_read(bytes);
+        self.has_read(bytes, presence);
         Poll::Ready(Ok(match bytes {
             0 => Stop::End,
             _ if self.missing > 0 => Stop::Incomplete,
@@ -247,7 +249,7 @@ impl Input {
                 let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
                 self.ended = read.is_err() || buffer.filled().is_empty();
                 self.pending.extend_from_slice(buffer.filled());
-                self.has_read(buffer.filled().len());
+                self.has_read(buffer.filled().len(), presence);
             }
             if self.ended { Poll::Ready(()) } else { Poll::Pending }
         });

@@ -293,6 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     Poll::Ready(Ok(_)) if is_out => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(bytes)) => {
+                        self.presence.published().counts.bytes_written.add(bytes);
                         written += bytes;
                         deadline = None;
                     }

@@ -16,6 +16,11 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts so many more.
+    pub(crate) fn add(&self, number: usize) {
+        self.0.fetch_add(number as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -75,6 +80,10 @@ pub(crate) struct Counts {
     pub(crate) clients_accepted: Count,
     /// Clients beyond `clients_max`.
     pub(crate) clients_refused: Count,
+    /// Bytes read of clients. By TLS they are counted as they were before they were encrypted.
+    pub(crate) bytes_read: Count,
+    /// Bytes written to clients, counted likewise.
+    pub(crate) bytes_written: Count,
     /// Logins with a wrong name or password.
     pub(crate) logins_refused: Count,
     /// Requests answered by the gateway itself.

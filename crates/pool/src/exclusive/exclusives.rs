@@ -19,6 +19,7 @@ use crate::{
     bounds::budget::Budget,
     error::JobError,
     exclusive::{lent::Lent, line::Line, permit::Place, preparation::Unprepared},
+    stats::traffic::Traffic,
     upstream::{needs::Needs, node::Node},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Exclusives {
     pub(crate) node: Arc<Node>,
     /// Bytes of replies, which borrowers and all others have in common.
     pub(crate) reply_bytes: Arc<Budget>,
+    pub(crate) traffic: Arc<Traffic>,
     permits: Arc<Semaphore>,
     max: AtomicUsize,
     /// Permits to withdraw as they come back, after `exclusive_max` was lowered.
@@ -43,11 +45,12 @@ struct Idle {
 }
 
 impl Exclusives {
-    pub(crate) fn new(node: Arc<Node>, reply_bytes: Arc<Budget>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, reply_bytes: Arc<Budget>, traffic: Arc<Traffic>) -> Self {
         let max = node.settings.borrow().exclusive_max;
         Self {
             node,
             reply_bytes,
+            traffic,
             permits: Arc::new(Semaphore::new(max)),
             max: AtomicUsize::new(max),
             surplus: AtomicUsize::new(0),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use resp::ReplyKind;
@@ -43,7 +43,9 @@ impl Lent {
         if held {
             Box::pin(self.held_back()).await?;
         }
-        timeout(deadline, self.line.send(requests)).await?
+        timeout(deadline, self.line.send(requests)).await??;
+        self.place.set.traffic.sent(requests.len());
+        Ok(())
     }
 
     async fn held_back(&self) -> io::Result<()> {
@@ -63,10 +65,13 @@ impl Lent {
         let Self { line, place, held } = self;
         let set = &place.set;
         let before = out.len();
-        line.poll_message_within(cx, out, |cx, bytes| {
+        let kind = ready!(line.poll_message_within(cx, out, |cx, bytes| {
             held.poll(cx, bytes, before, || Room::new(&set.node.settings.borrow(), &set.reply_bytes))
                 .map_err(io::Error::other)
-        })
+        }))?;
+        set.traffic.received(out.len() - before);
+        set.traffic.replied(kind, &out[before..]);
+        Poll::Ready(Ok(kind))
     }
 
     /// Something that came on it speaks against what is known of the upstream, such as the refusal of a write: it is

@@ -5,7 +5,7 @@
 use std::{
     io,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     error::JobError,
     exclusive::line::Line,
+    stats::traffic::Traffic,
     upstream::{login::backoff::Backoff, needs::Needs, node::Node},
 };
 
@@ -34,13 +35,19 @@ impl Attempts {
 pub struct Standing {
     line: Line,
     node: Arc<Node>,
+    traffic: Arc<Traffic>,
     keepalive: Duration,
 }
 
 impl Standing {
     /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
     /// that grows with the attempts that failed before.
-    pub(crate) async fn open(node: Arc<Node>, name: &str, attempts: &mut Attempts) -> Result<Self, JobError> {
+    pub(crate) async fn open(
+        node: Arc<Node>,
+        traffic: Arc<Traffic>,
+        name: &str,
+        attempts: &mut Attempts,
+    ) -> Result<Self, JobError> {
         let settings = Arc::clone(&node.settings.borrow());
         let (min, max) = (settings.reconnect_delay_min, settings.reconnect_delay_max);
         sleep(attempts.0.pause(min, max, fastrand::f64())).await;
@@ -51,7 +58,7 @@ impl Standing {
             line.prepare(Needs { protocol: Protocol::Resp3, ..line.state() }, &node).await?;
         }
         let keepalive = settings.keepalive.min(line.facts().half_idle_timeout());
-        Ok(Self { line, keepalive, node })
+        Ok(Self { line, keepalive, node, traffic })
     }
 
     /// How long it may be quiet before its owner should ask the upstream for a sign of life.
@@ -75,11 +82,17 @@ impl Standing {
     /// The connection broke; drop it.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
         let reply_timeout = self.node.settings.borrow().reply_timeout;
-        timeout(reply_timeout, self.line.send(requests)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        timeout(reply_timeout, self.line.send(requests)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.traffic.sent(requests.len());
+        Ok(())
     }
 
     /// Appends the next whole reply or push message to `out`.
     pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
-        self.line.poll_message(cx, out)
+        let before = out.len();
+        let kind = ready!(self.line.poll_message(cx, out))?;
+        self.traffic.received(out.len() - before);
+        self.traffic.replied(kind, &out[before..]);
+        Poll::Ready(Ok(kind))
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     stats::{
         gauge::WorkerStatus,
         totals::{Stats, Totals},
+        traffic::TrafficTotals,
     },
     upstream::{facts::Facts, health::Upstream},
 };
@@ -166,6 +167,11 @@ impl Control {
     /// What was counted since the start.
     pub fn totals(&self) -> Totals {
         Totals::sum(self.shared.branches.iter().map(|branch| branch.stats.totals()))
+    }
+
+    /// What has gone over the connections to the upstream since the start.
+    pub fn traffic(&self) -> TrafficTotals {
+        self.shared.traffic.totals()
     }
 
     /// What the pool is doing now.

@@ -5,4 +5,5 @@ pub(crate) mod gauge;
 pub(crate) mod histogram;
 pub(crate) mod tally;
 pub(crate) mod totals;
+pub(crate) mod traffic;
 pub(crate) mod under_way;

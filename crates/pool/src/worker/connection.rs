@@ -26,7 +26,7 @@ use crate::{
     error::{JobError, Sent},
     queue::job::Job,
     settings::{endpoint::Endpoint, settings::Settings},
-    stats::totals::Writes,
+    stats::{totals::Writes, traffic::Traffic},
     upstream::{
         facts::Facts,
         needs::Needs,
@@ -96,6 +96,7 @@ pub(crate) struct Connection {
     unread: Range<usize>,
     pub(crate) pipeline_depth: usize,
     writes: Arc<Writes>,
+    traffic: Arc<Traffic>,
 }
 
 impl Connection {
@@ -105,7 +106,7 @@ impl Connection {
         settings: &Settings,
         reply_bytes: &Arc<Budget>,
         lifetime_chance: f64,
-        writes: Arc<Writes>,
+        (writes, traffic): (Arc<Writes>, Arc<Traffic>),
     ) -> Self {
         let now = Instant::now();
         let Dialled { stream, endpoint, facts, db, .. } = dialled;
@@ -132,6 +133,7 @@ impl Connection {
             unread: 0..0,
             pipeline_depth: settings.pipeline_depth,
             writes,
+            traffic,
         };
         connection.tune(settings, &facts);
         connection
@@ -268,7 +270,7 @@ impl Connection {
         }
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
-        let written = self.in_flight.poll_write(&mut self.stream, cx, &self.writes);
+        let written = self.in_flight.poll_write(&mut self.stream, cx, (&self.writes, &self.traffic));
         let read = self.poll_read(cx)?;
         if let Poll::Ready(Err(error)) = written {
             return Poll::Ready(Err(error.into()));
@@ -293,6 +295,7 @@ impl Connection {
                 return Err(Lost::Closed);
             }
             came = true;
+            self.traffic.received(bytes);
             self.unread = 0..bytes;
             self.unfinished += bytes;
             self.distribute()?;
@@ -305,7 +308,7 @@ impl Connection {
     fn distribute(&mut self) -> Result<(), Lost> {
         let due = self.in_flight.requests();
         let chunk = &self.read_buffer[self.unread.clone()];
-        self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room)?;
+        self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room, &self.traffic)?;
         let now = Instant::now();
         self.last_used = now;
         if self.in_flight.requests() < due || self.unfinished >= READ_BYTES {
@@ -331,7 +334,7 @@ impl Connection {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Lost> {
         if let Some(short) = self.in_flight.short() {
             let Poll::Ready(share) = self.wait.poll(cx, short, &self.room) else { return Ok(Poll::Pending) };
-            self.in_flight.settle(share, &self.room);
+            self.in_flight.settle(share, &self.room, &self.traffic);
         }
         self.distribute()?;
         Ok(Poll::Ready(()))

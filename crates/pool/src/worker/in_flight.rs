@@ -19,7 +19,7 @@ use crate::{
     },
     error::{JobError, Sent},
     queue::job::{Burst, Job},
-    stats::totals::Writes,
+    stats::{totals::Writes, traffic::Traffic},
     worker::{
         own_request::{Answered, Purpose},
         slot::{Fate, Owner, Slot},
@@ -113,7 +113,7 @@ impl InFlight {
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        writes: &Writes,
+        (writes, traffic): (&Writes, &Traffic),
     ) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
@@ -130,6 +130,7 @@ impl InFlight {
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            traffic.sent(bytes);
             self.advance(bytes, writes);
         }
         Poll::Ready(Ok(()))
@@ -158,7 +159,13 @@ impl InFlight {
 
     /// Distributes bytes that the upstream sent; answers every job whose last reply is whole. How many bytes it
     /// took: all of them, unless a reply is [`short`](Self::short) of room.
-    pub(crate) fn read(&mut self, chunk: &[u8], scanner: &mut ReplyScanner, room: &Room) -> Result<usize, ReadError> {
+    pub(crate) fn read(
+        &mut self,
+        chunk: &[u8],
+        scanner: &mut ReplyScanner,
+        room: &Room,
+        traffic: &Traffic,
+    ) -> Result<usize, ReadError> {
         let mut used = 0;
         while used < chunk.len() && self.short.is_none() {
             let progress = scanner.scan(&chunk[used..])?;
@@ -184,7 +191,7 @@ impl InFlight {
                 Err(short) => self.short = Some((short, progress.complete)),
                 Ok(()) => {
                     if let Some(kind) = progress.complete {
-                        self.reply_done(kind, room);
+                        self.reply_done(kind, room, traffic);
                     }
                 }
             }
@@ -214,7 +221,7 @@ impl InFlight {
     }
 
     /// Ends that with the share that was lacking, or without.
-    pub(crate) fn settle(&mut self, share: Option<Share>, room: &Room) {
+    pub(crate) fn settle(&mut self, share: Option<Share>, room: &Room, traffic: &Traffic) {
         let (Some((_, complete)), Some(slot)) = (self.short.take(), self.slots.front_mut()) else { return };
         match (share, &mut slot.burst_mut().room) {
             (Some(share), Some(held)) => held.join(share),
@@ -222,11 +229,11 @@ impl InFlight {
             (None, _) => slot.give_up(Fate::NoRoom),
         }
         if let Some(kind) = complete {
-            self.reply_done(kind, room);
+            self.reply_done(kind, room, traffic);
         }
     }
 
-    fn reply_done(&mut self, kind: ReplyKind, room: &Room) {
+    fn reply_done(&mut self, kind: ReplyKind, room: &Room, traffic: &Traffic) {
         self.requests -= 1;
         let Some(slot) = self.slots.front_mut() else { return };
         slot.left -= 1;
@@ -234,6 +241,7 @@ impl InFlight {
         if !slot.is_unwanted() {
             let burst = slot.burst_mut();
             burst.replies_done += 1;
+            traffic.replied(kind, &burst.replies[whole..]);
             self.saw_readonly |= kind == ReplyKind::Error && burst.replies[whole..].starts_with(b"-READONLY");
             slot.whole = slot.burst().replies.len();
         }

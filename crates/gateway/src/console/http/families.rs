@@ -7,7 +7,10 @@ use std::{fmt::Error, fs};
 use pool::{ClassTotals, Totals, Upstream, WorkerState};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, text::encode},
+    encoding::{
+        DescriptorEncoder,
+        text::{encode_eof, encode_registry},
+    },
     registry::Registry,
 };
 use tokio::task::spawn_blocking;
@@ -17,6 +20,7 @@ use crate::{
     console::{
         http::{
             page::{Page, as_f64},
+            process::Process,
             source::Source,
         },
         views::{Clients, reason_column},
@@ -36,8 +40,12 @@ pub(crate) async fn text(source: &Source) -> Result<String, Error> {
 fn write(scrape: Scrape) -> Result<String, Error> {
     let mut registry = Registry::with_prefix("respool");
     registry.register_collector(Box::new(scrape));
+    let mut process = Registry::with_prefix("process");
+    process.register_collector(Box::new(Process));
     let mut text = String::new();
-    encode(&mut text, &registry)?;
+    encode_registry(&mut text, &registry)?;
+    encode_registry(&mut text, &process)?;
+    encode_eof(&mut text)?;
     Ok(text)
 }
 
@@ -95,6 +103,11 @@ fn jobs(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(),
     page.counters("errors", "What went wrong with jobs and clients, by kind", "kind", errors)?;
     page.counter("request_bytes", "Bytes of requests on shared connections", totals.request_bytes)?;
     page.counter("reply_bytes", "Bytes of the replies to them", totals.reply_bytes)?;
+    let traffic = source.operator.pool().traffic();
+    let help = "Error replies of the upstream, by the word that they begin with; errors within a reply are not counted";
+    page.counters("upstream_errors", help, "code", traffic.errors)?;
+    page.counter("upstream_sent_bytes", "Bytes sent to the upstream, logins left out", traffic.sent)?;
+    page.counter("upstream_received_bytes", "Bytes received from the upstream, logins left out", traffic.received)?;
     page.counter("retries", "Jobs sent again", status.retried)?;
     page.histogram("job_requests", "Requests of one job", &totals.job_requests, 1.0)?;
     page.histogram("write_jobs", "Jobs of one write to the upstream", &totals.write_jobs, 1.0)?;
@@ -112,6 +125,8 @@ fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Resul
     page.gauge("clients_max", "Clients there may be", as_f64(source.operator.sessions().clients_max as u64))?;
     page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
     page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
+    page.counter("client_received_bytes", "Bytes received from clients", counts.bytes_read.get())?;
+    page.counter("client_sent_bytes", "Bytes sent to clients", counts.bytes_written.get())?;
     page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
     page.counter("logins_refused", "Logins with a wrong name or password", counts.logins_refused.get())?;
     let overrun = counts.subscribers_overrun.get();

@@ -5,6 +5,7 @@ mod families;
 mod guard;
 mod live;
 mod page;
+mod process;
 mod routes;
 pub(crate) mod server;
 mod snapshot;

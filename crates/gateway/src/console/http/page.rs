@@ -16,6 +16,10 @@ impl Page<'_, '_> {
         self.one(name, help, &ConstCounter::new(value))
     }
 
+    pub(super) fn counter_f64(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        self.one(name, help, &ConstCounter::new(value))
+    }
+
     pub(super) fn counters(
         &mut self,
         name: &str,
