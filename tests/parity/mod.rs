@@ -7,4 +7,5 @@ mod pushes;
 mod refusals;
 mod replies;
 mod shared_pubsub;
+mod states;
 mod transactions;

@@ -13,6 +13,8 @@ pub(crate) enum Replies {
     Off,
     /// The reply to the next request is left out.
     SkipNext,
+    /// The reply to the request at hand is left out, and that to the next.
+    SkipAgain,
 }
 
 /// Whether a transaction of the client may run.
@@ -112,9 +114,11 @@ impl ClientState {
 
     /// A request has been dealt with.
     pub(crate) fn request_done(&mut self) {
-        if self.replies == Replies::SkipNext {
-            self.replies = Replies::On;
-        }
+        self.replies = match self.replies {
+            Replies::SkipAgain => Replies::SkipNext,
+            Replies::On | Replies::SkipNext => Replies::On,
+            Replies::Off => Replies::Off,
+        };
     }
 }
 

@@ -250,17 +250,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let length = head.len().min(out.len() - at);
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
-        let mut go_on = true;
+        let (muted, mut settled) = (self.state.is_muted(), None);
         if lending.is_in_transaction() && request.change != Change::EndMulti {
             lending.queued.saw(&out[at..]);
         } else if lending.is_in_transaction() {
-            go_on = self.settle(at).await;
+            settled = self.settle(at).await;
         }
-        if *swallow > 0 || (self.state.is_muted() && seen == Message::Reply) {
+        if *swallow > 0 || (muted && seen == Message::Reply && settled.is_none()) {
             *swallow = swallow.saturating_sub(1);
             self.link.output().truncate(at);
         }
-        if go_on { Ok(()) } else { Err(Broken::closing(0)) }
+        if settled.unwrap_or(true) { Ok(()) } else { Err(Broken::closing(0)) }
     }
 
     fn timed_out(&mut self, request: &ExclusiveRequest, reply_timeout: Duration) -> Broken {

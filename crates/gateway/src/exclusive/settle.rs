@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use pool::Burst;
-use resp::{write_error, write_integer};
+use resp::write_error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
 };
 
 use crate::{
+    client::state::Replies,
     command::errors,
     exclusive::{
+        change::Change,
         exchange::Exchange,
         placeholder::{self, Noted},
     },
@@ -23,49 +25,71 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    /// Settles a transaction whose reply to `EXEC` begins at `at` in the output; false if the client is to be closed
-    /// after what is in the output then.
-    pub(super) async fn settle(&mut self, at: usize) -> bool {
-        let Some(lending) = &mut self.exclusive.lending else { return true };
+    /// Settles a transaction whose reply to `EXEC` begins at `at` in the output: false if the client is to be closed
+    /// after what is in the output then, and `None` where there is nothing to settle.
+    pub(super) async fn settle(&mut self, at: usize) -> Option<bool> {
+        let lending = self.exclusive.lending.as_mut()?;
         let queued = std::mem::take(&mut lending.queued);
         let size = queued.len();
         let reply = self.link.output().split_off(at);
         let Some(executed) = queued.executed(&reply) else {
             self.link.output().extend_from_slice(&reply);
-            return true;
+            return None;
         };
         self.link.output().extend_from_slice(executed.head());
+        let mut skips = self.state.replies == Replies::SkipNext;
+        self.leave_out(at, skips);
         for (noted, item) in executed {
             if self.link.is_full() && !self.state.is_muted() {
                 // What is long is not gathered: the client takes it as it comes.
                 self.link.flush(self.settings, || false).await;
             }
-            match noted {
-                Some(Noted::Hello(hello)) => self.greet(*hello),
-                Some(Noted::Answer(request)) => {
-                    if !self.answer(&request, size).await {
-                        // As in Redis, the client gets nothing of what stands behind it.
-                        return false;
-                    }
-                    if self.state.failed_logins.are_too_many(self.settings.logins) {
-                        // No further password is tried.
-                        return false;
-                    }
-                }
-                Some(Noted::Unblock(request)) if item == b":0\r\n" || item == b"+PONG\r\n" => {
-                    // The session was not blocked when this was queued, or not on the same connection.
-                    self.answer(&request, size).await;
-                }
-                Some(Noted::Change(change)) => {
-                    if let Some(lending) = &mut self.exclusive.lending
-                        && let Some(db) = lending.executed(change, item)
-                    {
-                        self.state.needs.db = db;
-                    }
-                    self.link.output().extend_from_slice(item);
-                }
-                Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
+            let from = self.link.unwritten();
+            // A confirmation is a push, which is not silenced.
+            let confirms = noted == Some(Noted::Change(Change::Subscribe)) && !item.starts_with(b"-");
+            let go_on = self.settle_one(noted, item, size).await;
+            skips &= self.state.replies != Replies::On;
+            if !confirms {
+                self.leave_out(from, skips);
             }
+            if !go_on {
+                // As in Redis, the client gets nothing of what stands behind it.
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    /// Takes back a part of the reply to a client that wants none by now. As in Redis, `CLIENT REPLY` in a transaction
+    /// counts from where it stands, though the array is not as long then as it says.
+    fn leave_out(&mut self, from: usize, skips: bool) {
+        if skips || self.state.replies == Replies::Off {
+            self.link.output().truncate(from);
+        }
+    }
+
+    /// Settles one request of a transaction of `size` requests; `item` is the upstream's reply. False to close.
+    async fn settle_one(&mut self, noted: Option<Noted>, item: &[u8], size: usize) -> bool {
+        match noted {
+            Some(Noted::Hello(hello)) => self.greet(*hello),
+            Some(Noted::Answer(request)) => {
+                // One wrong password too many, and no further one is tried.
+                return self.answer(&request, size).await
+                    && !self.state.failed_logins.are_too_many(self.settings.logins);
+            }
+            Some(Noted::Unblock(request)) if item != b":1\r\n" && !item.starts_with(b"-") => {
+                // The session was not blocked when this was queued, or not on the same connection.
+                self.answer(&request, size).await;
+            }
+            Some(Noted::Change(change)) => {
+                if let Some(lending) = &mut self.exclusive.lending
+                    && let Some(db) = lending.executed(change, item)
+                {
+                    self.state.needs.db = db;
+                }
+                self.link.output().extend_from_slice(item);
+            }
+            Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
         }
         true
     }
@@ -83,7 +107,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Answers a request of a transaction of `size` requests that has been executed; false if it closes the client.
     async fn answer(&mut self, request: &[u8], size: usize) -> bool {
-        let before = self.link.unwritten();
         let mut requester = Requester {
             executing: Some(size),
             state: self.state,
@@ -107,10 +130,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 return go_on;
             }
             NextStep::Close => return false,
-            NextStep::Answered if self.link.unwritten() == before => {
-                // CLIENT REPLY OFF has no reply, and the array needs an item.
-                write_integer(self.link.output(), 0);
-            }
             // No other request leaves a placeholder.
             NextStep::Answered | NextStep::Select(_) | NextStep::Reset | NextStep::Console(_) | NextStep::Info(_) => {}
         }

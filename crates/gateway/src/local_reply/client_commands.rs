@@ -118,8 +118,13 @@ fn reply_mode(mode: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
             write_simple(out, "OK");
         }
         b"off" => requester.state.replies = Replies::Off,
-        b"skip" if requester.state.replies == Replies::On => requester.state.replies = Replies::SkipNext,
-        b"skip" => {}
+        b"skip" => {
+            requester.state.replies = match requester.state.replies {
+                Replies::On => Replies::SkipNext,
+                Replies::SkipNext | Replies::SkipAgain => Replies::SkipAgain,
+                Replies::Off => Replies::Off,
+            };
+        }
         _ => write_error(out, "ERR syntax error"),
     }
 }

@@ -80,11 +80,15 @@ pub(crate) fn answer(
 }
 
 fn select(request: &Request<'_>, out: &mut Vec<u8>) -> NextStep {
-    let number = parse_integer(request.arg(1).unwrap_or_default()).and_then(|number| i32::try_from(number).ok());
-    match number.map(u32::try_from) {
+    let number = parse_integer(request.arg(1).unwrap_or_default());
+    match number.map(|number| (i32::try_from(number), u32::try_from(number))) {
         _ if request.len() != 2 => write_error(out, &errors::wrong_arity("select")),
-        Some(Ok(db)) => return NextStep::Select(db),
-        Some(Err(_)) => write_error(out, "ERR DB index is out of range"),
+        Some((Ok(_), Ok(db))) => return NextStep::Select(db),
+        Some((Ok(_), Err(_))) => write_error(out, "ERR DB index is out of range"),
+        Some((Err(_), _)) => {
+            let (min, max) = (i32::MIN, i32::MAX);
+            write_error(out, &format!("ERR value is out of range, value must between {min} and {max}"));
+        }
         None => write_error(out, "ERR value is not an integer or out of range"),
     }
     NextStep::Answered

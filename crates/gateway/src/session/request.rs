@@ -12,8 +12,11 @@ use tokio::{
 };
 
 use crate::{
-    client::state::Transaction,
-    command::{class::Class, errors},
+    client::state::{Replies, Transaction},
+    command::{
+        class::{Class, Local},
+        errors,
+    },
     console::answer::Console,
     exclusive::{placeholder, request::ExclusiveRequest},
     local_reply::{
@@ -58,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// done, counts it, and lets others see what has changed. False to close.
     pub(super) async fn serve_request(&mut self, class: Class) -> bool {
         let published = Arc::clone(self.link.published());
-        let (from, was_muted) = (self.link.unwritten(), self.state.is_muted());
+        let (from, before) = (self.link.unwritten(), self.state.replies);
         let part = self.part_for(class);
         let Some(way) = self.read(class, part, &published) else { return false };
         let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
@@ -70,8 +73,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             under_way.end(failed.into());
         }
         go_on &= self.hold_back().await;
-        if was_muted {
-            self.keep_muted(part, from);
+        if before != Replies::On {
+            self.keep_muted(class, part, before, from);
         }
         self.publish();
         if rules::looks_at_all_clients(class) {
@@ -142,6 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                     Way::Exclusive(exclusive.request(class, request, &published.registry))
                 }
+                Part::Gateway
+                    if class == Class::Local(Local::Reset) && request.len() > 1 && exclusive.is_in_transaction() =>
+                {
+                    Way::AbortTransaction(errors::wrong_arity("reset"))
+                }
                 Part::Gateway => answer(class, request, &mut requester, out),
             }
         });
@@ -188,11 +196,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.execute().await
     }
 
-    /// Takes back the reply to a request of a client that wants none. Confirmations are pushes, which `CLIENT REPLY`
-    /// does not silence, and an exchange leaves out what is to be left out.
-    fn keep_muted(&mut self, part: Part, from: usize) {
-        let silenced = matches!(part, Part::Gateway | Part::Restricted);
-        if self.state.is_muted() && silenced {
+    /// Takes back the reply to a request of a client that wanted none `before`. Confirmations are pushes, which `CLIENT
+    /// REPLY` does not silence, and an exchange leaves out what is to be left out.
+    fn keep_muted(&mut self, class: Class, part: Part, before: Replies, from: usize) {
+        let confirms = class == Class::Local(Local::Unsubscribe);
+        let silenced = matches!(part, Part::Gateway | Part::Restricted) && !confirms;
+        // As in Redis, RESET forgets that replies are off, and is left out itself where it is the one to be skipped.
+        let skipped = class == Class::Local(Local::Reset) && before == Replies::SkipNext;
+        if silenced && (self.state.is_muted() || skipped) {
             self.link.output().truncate(from);
         }
         self.state.request_done();
