@@ -71,7 +71,7 @@ fn a_reply_that_is_nested_deeper_than_it_may_be_fails_its_request_alone() {
         client.send_raw(&nested(levels));
         other.expect("ECHO mine", "$4\r\nmine\r\n");
         let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
-        assert!(reply.starts_with("-ERR respool: reply_depth_max ran out"), "{reply}");
+        assert!(reply.starts_with("-ERR respool: reply_depth_max exceeded"), "{reply}");
         client.send_raw(&nested(10));
         assert_eq!(client.read_reply(), reply_of(10));
     }

@@ -127,7 +127,7 @@ fn a_blocking_request_that_asked_for_a_second_is_not_left_waiting_by_a_silent_up
         relay.weather(|weather| weather.blackhole = true);
         let started = Instant::now();
         let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
-        assert!(reply.starts_with("-ERR respool: reply_timeout_ms ran out"), "{line}: {reply}");
+        assert!(reply.starts_with("-ERR respool: reply_timeout_ms exceeded"), "{line}: {reply}");
         machine.assert_within(Duration::from_secs(1) + REPLY_TIMEOUT * 4, started.elapsed(), line);
         relay.weather(|weather| weather.blackhole = false);
     }

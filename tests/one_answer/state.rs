@@ -85,7 +85,7 @@ fn a_request_for_which_no_exclusive_connection_comes_free_gets_one_error_and_no_
         let mut client = gateway.client();
         client.send_raw(&requests(&[line, "ECHO mine"]));
         let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
-        assert!(reply.starts_with("-ERR respool: exclusive_max ran out"), "{line}: {reply}");
+        assert!(reply.starts_with("-ERR respool: exclusive_max exceeded"), "{line}: {reply}");
         assert_eq!(String::from_utf8_lossy(&client.read_reply()), "$4\r\nmine\r\n", "after {line}");
     }
 }

@@ -17,10 +17,10 @@ pub enum Sent {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JobError {
     /// The job waited in the queue, or for a place in it, as long as it may. Try later.
-    #[error("queue_timeout_ms ran out: no worker took the request within {} ms", .0.as_millis())]
+    #[error("queue_timeout_ms exceeded: no worker took the request within {} ms", .0.as_millis())]
     QueueTimeout(Duration),
     /// The pool was paused and not resumed in time. Try later.
-    #[error("pause_timeout_ms ran out: paused by an operator for more than {} ms", .0.as_millis())]
+    #[error("pause_timeout_ms exceeded: paused by an operator for more than {} ms", .0.as_millis())]
     PauseTimeout(Duration),
     /// There was no primary to send the job to for as long as it may wait for one. Try later.
     #[error("no primary within failover_wait_ms ({} ms): {reason}", .waited.as_millis())]
@@ -31,7 +31,7 @@ pub enum JobError {
         reason: Arc<str>,
     },
     /// The job was sent and not answered in time. Its late replies are thrown away.
-    #[error("reply_timeout_ms ran out: no reply within {} ms, the request may have been executed", .0.as_millis())]
+    #[error("reply_timeout_ms exceeded: no reply within {} ms, the request may have been executed", .0.as_millis())]
     ReplyTimeout(Duration),
     /// No worker is connected and the last attempt to connect failed; holds why.
     #[error("upstream is down: {0}")]
@@ -49,16 +49,16 @@ pub enum JobError {
     #[error("{0}")]
     StateRefused(Arc<str>),
     /// The replies of the job are larger than `reply_bytes_max`, in bytes.
-    #[error("reply_bytes_max ran out: the replies are larger than {0} bytes, the request was executed")]
+    #[error("reply_bytes_max exceeded: the replies are larger than {0} bytes, the request was executed")]
     RepliesTooLarge(usize),
     /// A reply of the job has more than `reply_depth_max` aggregates inside each other.
-    #[error("reply_depth_max ran out: a reply is nested deeper than {0} levels, the request was executed")]
+    #[error("reply_depth_max exceeded: a reply is nested deeper than {0} levels, the request was executed")]
     ReplyTooDeep(usize),
     /// Callers hold so many bytes of replies that these found no room; the bound, in bytes.
-    #[error("replies_bytes_max ran out: clients have not read {0} bytes of replies, the request was executed")]
+    #[error("replies_bytes_max exceeded: clients have not read {0} bytes of replies, the request was executed")]
     RepliesFull(usize),
     /// All exclusive connections are lent and none came back in time.
-    #[error("exclusive_max ran out: all {max} exclusive connections were in use for {} ms", .waited.as_millis())]
+    #[error("exclusive_max exceeded: all {max} exclusive connections were in use for {} ms", .waited.as_millis())]
     ExclusiveTimeout {
         /// The bound.
         max: usize,

@@ -111,7 +111,7 @@ fn twice_what_the_upstream_can_serve_is_half_refused_in_time_and_nothing_is_serv
     );
     assert_eq!(outcomes.len() as u64, CLIENTS * SECONDS, "each is answered");
     for outcome in &refused {
-        assert!(outcome.reply.starts_with("-ERR respool: queue_timeout_ms ran out"), "{}", outcome.reply);
+        assert!(outcome.reply.starts_with("-ERR respool: queue_timeout_ms exceeded"), "{}", outcome.reply);
     }
     assert!(refused.len() * 5 >= outcomes.len() * 2, "{} of {} refused", refused.len(), outcomes.len());
     // What was refused was not executed, and what was executed was not refused.

@@ -93,7 +93,7 @@ fn many_new_clients_that_ask_for_a_large_value_and_do_not_read_stay_within_the_b
     let (mut served, mut refused) = (0, 0);
     for client in &mut deaf {
         let reply = client.read_reply();
-        match reply.starts_with(b"-ERR respool: replies_bytes_max ran out: ") {
+        match reply.starts_with(b"-ERR respool: replies_bytes_max exceeded: ") {
             true => refused += 1,
             false => {
                 assert_eq!(reply.len(), format!("${LARGE}\r\n\r\n").len() + LARGE);

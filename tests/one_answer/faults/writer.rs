@@ -190,9 +190,9 @@ impl<'s> Writer<'s> {
     fn sort(&mut self, text: &str) -> Got {
         const NOT_EXECUTED: [&str; 9] = [
             "ERR respool: upstream is down",
-            "ERR respool: queue_timeout_ms ran out",
-            "ERR respool: pause_timeout_ms ran out",
-            "ERR respool: exclusive_max ran out",
+            "ERR respool: queue_timeout_ms exceeded",
+            "ERR respool: pause_timeout_ms exceeded",
+            "ERR respool: exclusive_max exceeded",
             "ERR respool: not executed",
             "ERR respool: the pool is shutting down",
             "EXECABORT ",

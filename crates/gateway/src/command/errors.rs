@@ -1,5 +1,5 @@
 //! Every error reply that the gateway makes itself, beside those it has from Redis's own sources.
-//! Errors of its own begin with `ERR respool: ` and name the bound or wait that ran out.
+//! Errors of its own begin with `ERR respool: ` and name the key of the bound that was exceeded.
 
 use pool::JobError;
 use resp::RequestError;
@@ -60,13 +60,13 @@ pub(crate) fn refused(reason: &str) -> String {
 /// Replies wait for their clients to read them, and there is no room for more.
 pub(crate) fn replies_full(max: usize) -> String {
     format!(
-        "ERR respool: replies_bytes_max ran out: clients have not read {max} bytes of replies, the request was not sent"
+        "ERR respool: replies_bytes_max exceeded: clients have not read {max} bytes of replies, the request was not sent"
     )
 }
 
 /// Unfinished requests fill the memory set aside for them.
 pub(crate) fn input_full(max: usize) -> String {
-    format!("ERR respool: input_bytes_max ran out: unfinished requests fill {max} bytes")
+    format!("ERR respool: input_bytes_max exceeded: unfinished requests fill {max} bytes")
 }
 
 /// A client's name that is longer than it may be.
@@ -91,17 +91,17 @@ pub(crate) fn restricted(command: &str) -> String {
 
 /// All clients together have as many subscriptions as there may be.
 pub(crate) fn subscriptions_full(max: usize) -> String {
-    format!("ERR respool: subscriptions_max ran out: {max} channels and patterns are subscribed")
+    format!("ERR respool: subscriptions_max exceeded: {max} channels and patterns are subscribed")
 }
 
 /// A subscriber that is too slow; the connection is closed after it.
 pub(crate) fn overrun(bound: usize, missed: u64) -> String {
-    format!("ERR respool: backlog_messages ran out: more than {bound} messages behind, {missed} were not sent")
+    format!("ERR respool: backlog_messages exceeded: more than {bound} messages behind, {missed} were not sent")
 }
 
 /// Subscribers have too much to read, and this one has the oldest of it; the connection is closed after it.
 pub(crate) fn backlog_full(max: usize) -> String {
-    format!("ERR respool: backlog_bytes_max ran out: messages that subscribers have not read fill {max} bytes")
+    format!("ERR respool: backlog_bytes_max exceeded: messages that subscribers have not read fill {max} bytes")
 }
 
 /// A subscription that the upstream took back; the connection is closed after it.

@@ -104,7 +104,7 @@ pub(crate) async fn run(
     }
     published.turned_away.tell_rest();
     if abandoned > 0 {
-        tracing::warn!(abandoned, "grace_period_ms ran out, clients were abandoned");
+        tracing::warn!(abandoned, "grace_period_ms exceeded, clients were abandoned");
         return Ok(ExitCode::FAILURE);
     }
     tracing::info!("drained");

@@ -30,7 +30,7 @@ pub struct Tally {
 /// under way.
 ///
 /// Times are counted once for each job: of all that were answered, and of those that failed because a
-/// time ran out. What failed at once is not among them, or an upstream that is down would seem fast.
+/// time was exceeded. What failed at once is not among them, or an upstream that is down would seem fast.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClassTotals {
     /// Requests that have come.

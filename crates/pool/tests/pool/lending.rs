@@ -56,7 +56,7 @@ async fn replies_on_lent_connections_share_the_memory_for_replies_and_fail_where
     let mut out = Vec::new();
     peer.reply("$999999999\r\n").await;
     let too_large = poll_fn(|cx| lent.poll_message(cx, &mut out)).await.unwrap_err();
-    assert!(too_large.to_string().starts_with("reply_bytes_max ran out"), "{too_large}");
+    assert!(too_large.to_string().starts_with("reply_bytes_max exceeded"), "{too_large}");
     drop(held);
     assert_eq!(caller.reply_bytes().used(), 0);
 }
