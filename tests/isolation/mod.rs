@@ -5,5 +5,6 @@ mod hostile;
 mod lendings;
 mod logins;
 mod neighbours;
+mod redirection;
 mod unblocking;
 mod waiting;

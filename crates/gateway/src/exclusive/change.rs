@@ -16,7 +16,13 @@ pub(crate) enum Change {
     /// Confirmed once a name.
     Subscribe,
     Monitor,
-    Tracking(bool),
+    /// With the upstream's id of the connection that gets the invalidations, if that is another.
+    Tracking {
+        on: bool,
+        redirect: Option<i64>,
+    },
+    /// None: what is said of tracking has ids in it.
+    ShowTracking,
     NoTouch(bool),
     Select(u32),
 }
@@ -36,7 +42,10 @@ impl Change {
             },
             Class::Exclusive(Reason::Watch) => Self::Watch,
             Class::Exclusive(Reason::Monitor) => Self::Monitor,
-            Class::Exclusive(Reason::Tracking) if sub_is(b"TRACKING") => Self::Tracking(last_is(b"ON")),
+            Class::Exclusive(Reason::Tracking) if sub_is(b"TRACKING") => {
+                Self::Tracking { on: last_is(b"ON"), redirect: None }
+            }
+            Class::Exclusive(Reason::Tracking) if sub_is(b"GETREDIR") || sub_is(b"TRACKINGINFO") => Self::ShowTracking,
             Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
             Class::Exclusive(_) | Class::Local(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {
                 Self::None

@@ -10,7 +10,7 @@ use resp::{Protocol, Request};
 
 use crate::{
     command::class::{Class, Local, Reason},
-    exclusive::{lending::Lending, request::ExclusiveRequest},
+    exclusive::{invalidation, lending::Lending, request::ExclusiveRequest},
     observe::registry::Registry,
 };
 
@@ -42,6 +42,11 @@ impl ExclusiveConnection {
     /// Bytes of memory for what is to be done once its transaction is executed.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.lending.as_ref().map_or(0, |lending| lending.queued.bytes())
+    }
+
+    /// `CLIENT TRACKING`, if it is on: the client to which it is redirected. `own` is the session's id.
+    pub(crate) fn tracking(&self, own: u64) -> Option<Option<u64>> {
+        self.lending.as_ref().and_then(|lending| lending.tracking(own))
     }
 
     /// Whether keys are watched on it.
@@ -103,6 +108,7 @@ impl ExclusiveConnection {
         &mut self,
         cx: &mut Context<'_>,
         protocol: Protocol,
+        own_id: u64,
         out: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
         let Some(lending) = &mut self.lending else { return Poll::Pending };
@@ -110,7 +116,12 @@ impl ExclusiveConnection {
         while out.len() < PUSHES_BYTES {
             let at = out.len();
             match lending.lent.poll_message(cx, out) {
-                Poll::Ready(Ok(kind)) => drop(lending.saw(&out[at..], kind, protocol)),
+                Poll::Ready(Ok(kind)) => {
+                    lending.saw(&out[at..], kind, protocol);
+                    if invalidation::tells_of_an_end(&out[at..]) {
+                        lending.translate(out, at, own_id);
+                    }
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }

@@ -22,9 +22,11 @@ use crate::{
         link::Link,
         state::{ClientState, Transaction},
     },
+    command::errors,
     exclusive::{
         change::Change,
         connection::ExclusiveConnection,
+        invalidation,
         lending::{Lending, Message},
         request::ExclusiveRequest,
     },
@@ -81,11 +83,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return true;
         }
         let upstream_id = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
-        self.link.entry().borrows(upstream_id);
         if request.waits()
             && let Some(id) = upstream_id
         {
             self.link.entry().blocked().begin(id);
+        }
+        if let Some(redirect) = request.redirect.take()
+            && let Err(failure) = Box::pin(self.translate(&mut request, *redirect)).await
+        {
+            return self.cannot_redirect(&request, &failure).await;
         }
         if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.is_in_transaction()) {
             lending.queued.expect(request.noted());
@@ -100,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             if let Some(db) = lending.apply(request.change, &head) {
                 self.state.needs.db = db;
             }
+            lending.end_redirections();
         }
         match request.change {
             Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),
@@ -143,6 +150,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         self.fail_replies(request.errors(), &failure);
         false
+    }
+
+    /// There is no connection for the client to which `request` redirects.
+    async fn cannot_redirect(&mut self, request: &ExclusiveRequest, failure: &JobError) -> bool {
+        if self.exclusive.is_in_transaction() {
+            self.link.published().failed(failure, 1, self.link.entry().address());
+            return self.abort_transaction(&errors::job(failure, &self.settings.upstream)).await;
+        }
+        self.fail_replies(request.errors(), failure);
+        self.exclusive.end_if_over();
+        true
     }
 
     /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
@@ -244,8 +262,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Err(Broken::closing(lending.missing()));
         }
         let seen = lending.saw(&out[at..], kind, self.state.needs.protocol);
+        let own_id = self.state.id;
         if seen == Message::Push {
+            if invalidation::tells_of_an_end(&out[at..]) {
+                lending.translate(out, at, own_id);
+            }
             return Ok(());
+        }
+        if request.change == Change::ShowTracking {
+            lending.translate(out, at, own_id);
         }
         let length = head.len().min(out.len() - at);
         head.fill(0);
@@ -314,10 +339,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
             Poll::Pending => {}
         }
-        match subscriptions.take_messages(cx, link, state.needs.protocol) {
-            Err(_) => return Poll::Ready(Event::Gone),
-            Ok(()) if link.unwritten() > 0 => return Poll::Ready(Event::Flush),
-            Ok(()) => {}
+        if subscriptions.take_messages(cx, link, state.needs.protocol).is_err() {
+            return Poll::Ready(Event::Gone);
+        }
+        let is_subscribed = subscriptions.exist() || lending.is_subscribed();
+        invalidation::deliver(cx, link, state.needs.protocol, is_subscribed);
+        if link.unwritten() > 0 {
+            return Poll::Ready(Event::Flush);
         }
         let asked = link.poll_asked(cx);
         let gone = link.poll_gone(cx, settings).is_ready();

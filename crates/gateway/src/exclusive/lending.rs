@@ -1,7 +1,7 @@
 //! What an exclusive connection is lent for, and for how long: follows requests and replies as they
 //! pass. No I/O. Owned by `connection`, told by `exchange`.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use pool::{Lent, ReplyKind};
@@ -9,7 +9,8 @@ use resp::{Protocol, Request, Value, parse_integer};
 
 use crate::{
     command::class::Reason,
-    exclusive::{change::Change, placeholder::QueuedTransaction},
+    exclusive::{change::Change, invalidation, placeholder::QueuedTransaction},
+    observe::ids::inbox::Redirection,
 };
 
 /// What a message from the upstream is.
@@ -43,6 +44,10 @@ pub(crate) struct Lending {
     /// Something that was sent may have changed the state of the connection.
     touched: bool,
     tracking: bool,
+    /// The upstream's id of the connection that gets what is invalid.
+    redirect: Option<i64>,
+    /// Connections for those to whom the session redirects, or is about to.
+    pub(super) redirections: Vec<Arc<Redirection>>,
     no_touch: bool,
     /// What the transaction holds.
     pub(super) queued: QueuedTransaction,
@@ -66,6 +71,8 @@ impl Lending {
             marked: false,
             touched: !matches!(reason, Reason::Blocking | Reason::Wait),
             tracking: false,
+            redirect: None,
+            redirections: Vec::new(),
             no_touch: false,
             queued: QueuedTransaction::default(),
             channels: HashSet::new(),
@@ -156,7 +163,7 @@ impl Lending {
         self.expected = due;
         self.errors = errors;
         self.confirming = change == Change::Subscribe && !self.multi;
-        self.changing = change != Change::None;
+        self.changing = !matches!(change, Change::None | Change::ShowTracking);
         self.touched |= self.changing;
     }
 
@@ -253,12 +260,41 @@ impl Lending {
             Change::Watch => self.watching = true,
             Change::Unwatch => self.watching = false,
             Change::Monitor => self.monitor = true,
-            Change::Tracking(on) => self.tracking = on,
-            Change::NoTouch(on) => self.no_touch = on,
+            Change::Tracking { on, redirect } => (self.tracking, self.redirect) = (on, redirect),
+            Change::NoTouch(on) => {
+                self.no_touch = on;
+                // Not every RESET takes it back.
+                self.marked = true;
+            }
             Change::Select(db) => return Some(db),
-            Change::None | Change::EndMulti | Change::Subscribe => {}
+            Change::None | Change::EndMulti | Change::Subscribe | Change::ShowTracking => {}
         }
         None
+    }
+
+    /// Gives up connections for those to whom the session does not redirect.
+    pub(super) fn end_redirections(&mut self) {
+        if !self.multi {
+            let in_force = self.redirect;
+            self.redirections.retain(|redirection| Some(redirection.upstream_id()) == in_force);
+        }
+    }
+
+    /// `CLIENT TRACKING`, if it is on: the client to which it is redirected. `own` is the session's id.
+    pub(super) fn tracking(&self, own: u64) -> Option<Option<u64>> {
+        self.tracking.then(|| self.redirect.and_then(|id| self.client(id, own)))
+    }
+
+    /// Puts the gateway's ids in what is said of redirections from `at` in `out` on.
+    pub(super) fn translate(&self, out: &mut Vec<u8>, at: usize, own: u64) {
+        invalidation::translate(out, at, |id| self.client(id, own));
+    }
+
+    /// The client that gets what the upstream sends to the connection of that id.
+    fn client(&self, upstream_id: i64, own: u64) -> Option<u64> {
+        let of_another = self.redirections.iter().find(|redirection| redirection.upstream_id() == upstream_id);
+        let is_own = self.lent.upstream_id() == Some(upstream_id);
+        of_another.map(|redirection| redirection.client()).or_else(|| is_own.then_some(own))
     }
 }
 

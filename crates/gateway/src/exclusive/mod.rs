@@ -1,12 +1,14 @@
 //! Requests on an exclusive connection: the connection that a session borrows (`connection`), what it is needed for
-//! (`lending`), a request on its way there (`request`), and what goes out and comes back (`exchange`). Called by
+//! (`lending`), a request on its way there (`request`), whom another is to tell what is invalid (`redirect`), and what goes out and comes back (`exchange`). Called by
 //! `session`. May use the client's wire and state, and `local_reply` for what stands in a transaction.
 
 mod blocking_time;
 mod change;
 pub(crate) mod connection;
 pub(crate) mod exchange;
+pub(crate) mod invalidation;
 mod lending;
 pub(crate) mod placeholder;
+mod redirect;
 pub(crate) mod request;
 mod settle;

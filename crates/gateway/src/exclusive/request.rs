@@ -7,11 +7,13 @@ use std::{
 };
 
 use pool::Burst;
-use resp::{Request, parse_integer, write_request};
+use resp::{Request, write_request};
 
 use crate::{
     command::class::{Class, Reason},
-    exclusive::{blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted},
+    exclusive::{
+        blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted, redirect::Redirect,
+    },
     observe::registry::Registry,
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct ExclusiveRequest {
     pub(super) blocks_for: Option<Duration>,
     /// What is to be done once it is executed, where a placeholder takes its place in a transaction.
     pub(super) own: Option<Noted>,
+    /// What is to be translated first: then there are requests.
+    pub(super) redirect: Option<Box<Redirect>>,
     /// It has to overtake what others wait for, and needs no state of its connection.
     pub(super) overtakes: bool,
     /// How long it waited for its connection.
@@ -38,7 +42,6 @@ pub(crate) struct ExclusiveRequest {
 
 impl ExclusiveRequest {
     pub(crate) fn new(class: Class, request: &Request<'_>, lending: Option<&Lending>, registry: &Registry) -> Self {
-        let redirected = (class == Class::Exclusive(Reason::Tracking)).then(|| redirected(request, registry)).flatten();
         let change = Change::of(class, request);
         let reason = match class {
             Class::Exclusive(reason) => reason,
@@ -63,9 +66,11 @@ impl ExclusiveRequest {
             made.swallow = 1;
             due += 1;
         }
-        match redirected {
-            Some(args) => write_request(&mut made.requests, &args),
-            None => request.write(&mut made.requests),
+        if matches!(change, Change::Tracking { .. }) {
+            made.redirect = Redirect::read(request, registry).map(Box::new);
+        }
+        if made.redirect.is_none() {
+            request.write(&mut made.requests);
         }
         made.due = due;
         made
@@ -82,6 +87,7 @@ impl ExclusiveRequest {
             swallow,
             blocks_for: Some(Duration::ZERO),
             own: None,
+            redirect: None,
             overtakes: false,
             waited: Duration::ZERO,
         }
@@ -133,14 +139,4 @@ impl ExclusiveRequest {
     pub(crate) fn waits(&self) -> bool {
         matches!(self.reason, Reason::Blocking | Reason::Wait)
     }
-}
-
-/// `CLIENT TRACKING … REDIRECT id` with the upstream's id of the connection that the session of that id borrows.
-fn redirected(request: &Request<'_>, registry: &Registry) -> Option<Vec<Vec<u8>>> {
-    let mut args: Vec<Vec<u8>> = request.args().map(<[u8]>::to_vec).collect();
-    let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"REDIRECT"))? + 1;
-    let id = parse_integer(args.get(at)?)?;
-    let session = registry.all().into_iter().find(|entry| i64::try_from(entry.id()) == Ok(id))?;
-    args[at] = session.lent_id()?.to_string().into_bytes();
-    Some(args)
 }

@@ -87,7 +87,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 {
                     self.state.needs.db = db;
                 }
+                let at = self.link.unwritten();
                 self.link.output().extend_from_slice(item);
+                if change == Change::ShowTracking
+                    && let Some(lending) = &self.exclusive.lending
+                {
+                    lending.translate(self.link.output(), at, self.state.id);
+                }
             }
             Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
         }

@@ -152,13 +152,17 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>) -> String
     let needs = own.map_or(shown, |(requester, _)| requester.state.needs);
     // As in Redis, who has not logged in counts as the default user.
     let user = own.map_or(&details.user, |(requester, _)| &requester.state.user).as_deref().unwrap_or(DEFAULT_USER);
+    let redirect = match details.tracking {
+        None => -1,
+        Some(client) => client.and_then(|id| i64::try_from(id).ok()).unwrap_or(0),
+    };
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         line,
         "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi={} watch=0 qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} \
-         redir=-1 resp={} lib-name= lib-ver=",
+         redir={redirect} resp={} lib-name= lib-ver=",
         entry.id(),
         entry.address(),
         String::from_utf8_lossy(&details.name),

@@ -42,5 +42,6 @@ impl Deref for Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         self.published.registry.leave(&self.entry);
+        self.entry.inbox().close();
     }
 }

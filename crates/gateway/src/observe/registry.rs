@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::Context,
     time::Instant,
@@ -16,7 +16,10 @@ use resp::Protocol;
 
 use crate::{
     command::class::Reason,
-    observe::{address::Address, ids::blocked::Blocked},
+    observe::{
+        address::Address,
+        ids::{blocked::Blocked, inbox::Inbox},
+    },
 };
 
 /// Sessions that are looked at before those who serve them get a turn.
@@ -49,8 +52,7 @@ pub(crate) struct Entry {
     address: Address,
     since: Instant,
     blocked: Blocked,
-    /// The upstream's id of the exclusive connection that the session borrowed last, or 0.
-    lent_id: AtomicI64,
+    inbox: Inbox,
     /// How far its job has come.
     progress: Arc<Progress>,
     details: Mutex<Details>,
@@ -71,6 +73,8 @@ pub(crate) struct Details {
     pub(crate) multi: bool,
     /// Channels, patterns, sharded channels.
     pub(crate) subscriptions: [usize; 3],
+    /// `CLIENT TRACKING`, if it is on: the client to which it is redirected, or nobody.
+    pub(crate) tracking: Option<Option<u64>>,
 }
 
 impl Entry {
@@ -99,14 +103,9 @@ impl Entry {
         &self.blocked
     }
 
-    /// The upstream's id of the exclusive connection that the session borrowed last, if there was one.
-    pub(crate) fn lent_id(&self) -> Option<i64> {
-        Some(self.lent_id.load(Ordering::Acquire)).filter(|id| *id > 0)
-    }
-
-    /// The session borrows the connection of that id.
-    pub(crate) fn borrows(&self, upstream_id: Option<i64>) {
-        self.lent_id.store(upstream_id.unwrap_or(0), Ordering::Release);
+    /// What other sessions redirect to this one.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// What the session is asked to do. The task is woken when that changes.
@@ -158,6 +157,10 @@ impl Entry {
 
     pub(crate) fn ask(&self, asked: Asked) {
         self.asked.fetch_max(asked as u8, Ordering::AcqRel);
+        if asked == Asked::Kill {
+            // As with Redis, nobody who hears of the end can be told anything by the client any more.
+            self.inbox.close();
+        }
         self.waker.wake();
     }
 }
@@ -182,7 +185,7 @@ impl Registry {
             address,
             since: Instant::now(),
             blocked: Blocked::default(),
-            lent_id: AtomicI64::new(0),
+            inbox: Inbox::default(),
             progress,
             details: Mutex::default(),
             asked,

@@ -233,6 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             details.db = state.needs.db;
             details.protocol = state.needs.protocol;
             details.multi = exclusive.is_in_transaction();
+            details.tracking = exclusive.tracking(state.id);
             details.subscriptions = subscriptions.counts().unwrap_or_else(|| exclusive.subscriptions());
         });
     }

@@ -30,7 +30,7 @@ use crate::{
     },
     command::errors,
     config::{live_settings::LiveSettings, operator::Operator},
-    exclusive::{connection::ExclusiveConnection, exchange::Exchange},
+    exclusive::{connection::ExclusiveConnection, exchange::Exchange, invalidation},
     observe::{counts::Fault, presence::Presence, registry::Asked, turned_away::Kind},
     pubsub::subscriptions::Subscriptions,
     session::burst_size::Window,
@@ -131,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             self.exclusive.end();
             self.subscriptions.end();
+            self.link.entry().inbox().close();
             if is_served {
                 self.flush().await;
                 self.link.shutdown(self.settings.write_timeout).await;
@@ -270,10 +271,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll_pushes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.link.unwritten();
         self.subscriptions.take_messages(cx, &mut self.link, self.state.needs.protocol)?;
+        let is_subscribed = self.subscriptions.exist() || self.exclusive.subscriptions() != [0; 3];
+        invalidation::deliver(cx, &mut self.link, self.state.needs.protocol, is_subscribed);
         if self.link.unwritten() > before {
             return Poll::Ready(Ok(()));
         }
-        self.exclusive.poll_pushes(cx, self.state.needs.protocol, self.link.output())
+        self.exclusive.poll_pushes(cx, self.state.needs.protocol, self.state.id, self.link.output())
     }
 
     /// Goes by new settings; false if they do not know the client's user any more.

@@ -1,0 +1,160 @@
+//! `CLIENT TRACKING … REDIRECT`: the gateway's id in a request becomes the upstream's id of a connection on which nobody
+//! but the client meant gets anything. Asked by `exchange`.
+
+use std::{future::poll_fn, sync::Arc};
+
+use pool::{JobError, Needs, Sent};
+use resp::{Protocol, Request, parse_integer, write_request};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+
+use crate::{
+    exclusive::{change::Change, exchange::Exchange, request::ExclusiveRequest},
+    observe::{
+        ids::inbox::Redirection,
+        registry::{Entry, Registry},
+    },
+};
+
+/// The id of no client: the upstream refuses it, in its own words.
+const NOBODY: i64 = i64::MAX;
+
+/// The channel of what is invalid.
+const INVALIDATIONS: &str = "__redis__:invalidate";
+
+/// A request that redirects, as the client wrote it.
+#[derive(Debug)]
+pub(super) struct Redirect {
+    args: Vec<Vec<u8>>,
+    /// The ids in it: where they stand, and whose they are.
+    ids: Vec<(usize, Option<Arc<Entry>>)>,
+}
+
+impl Redirect {
+    /// Reads a `CLIENT TRACKING`, option by option as Redis does. Nothing if it does not redirect.
+    pub(super) fn read(request: &Request<'_>, registry: &Registry) -> Option<Self> {
+        let is =
+            |at: usize, word: &str| request.arg(at).is_some_and(|arg: &[u8]| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let (mut at, mut ids) = (3, Vec::new());
+        while at < request.len() {
+            let has_value = at + 1 < request.len();
+            if is(at, "REDIRECT") && has_value {
+                // What is no number is for the upstream to refuse.
+                if let Some(id) = request.arg(at + 1).and_then(parse_integer) {
+                    ids.push((at + 1, u64::try_from(id).ok().and_then(|id| registry.get(id))));
+                }
+                at += 1;
+            } else if is(at, "PREFIX") && has_value {
+                at += 1;
+            }
+            at += 1;
+        }
+        (!ids.is_empty()).then(|| Self { args: request.args().map(<[u8]>::to_vec).collect(), ids })
+    }
+
+    /// The one client to which the request redirects, if the upstream may do as it says.
+    fn target(&self) -> Option<&Arc<Entry>> {
+        match self.ids.as_slice() {
+            [(_, Some(entry))] if self.args[2].eq_ignore_ascii_case(b"ON") => Some(entry),
+            _ => None,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Writes a request that redirects with the upstream's ids.
+    ///
+    /// # Errors
+    /// There is no connection for the client that is redirected to.
+    pub(super) async fn translate(
+        &mut self,
+        request: &mut ExclusiveRequest,
+        mut redirect: Redirect,
+    ) -> Result<(), JobError> {
+        let own_id = self.link.entry().id();
+        let own = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id()).unwrap_or(NOBODY);
+        let mut upstream_id = own;
+        if let Some(target) = redirect.target().filter(|target| target.id() != own_id).cloned() {
+            let redirection = self.redirection_to(&target).await?;
+            upstream_id = redirection.as_ref().map_or(NOBODY, |redirection| redirection.upstream_id());
+            if let Some(lending) = &mut self.exclusive.lending {
+                lending.redirections.extend(redirection);
+            }
+        }
+        if redirect.target().is_some() {
+            request.change = Change::Tracking { on: true, redirect: Some(upstream_id) };
+        }
+        for (at, entry) in redirect.ids {
+            // Of several, which the upstream refuses, any will do that exists.
+            let id = if entry.is_some() { upstream_id } else { NOBODY };
+            redirect.args[at] = id.to_string().into_bytes();
+        }
+        write_request(&mut request.requests, &redirect.args);
+        Ok(())
+    }
+
+    /// A connection on which `target` gets what is redirected to it; nothing if its session has ended.
+    async fn redirection_to(&mut self, target: &Entry) -> Result<Option<Arc<Redirection>>, JobError> {
+        if let Some(redirection) = target.inbox().open() {
+            return Ok(Some(redirection));
+        }
+        let needs = Needs { db: self.settings.db, protocol: Protocol::Resp3 };
+        let mut lent = self.caller.lend(needs).await?;
+        // The upstream closes no subscriber for being idle. One that may not subscribe is of use all the same.
+        let mut subscribe = Vec::new();
+        write_request(&mut subscribe, &["SUBSCRIBE", INVALIDATIONS]);
+        let ready = async {
+            lent.send(&subscribe).await?;
+            // Once there is a reply, the connection speaks RESP3.
+            poll_fn(|cx| lent.poll_message(cx, &mut Vec::new())).await
+        };
+        let failure = match timeout(self.settings.reply_timeout, ready).await {
+            Ok(Ok(_)) => {
+                let redirection = target.inbox().add(target.id(), lent);
+                target.wake();
+                return Ok(redirection);
+            }
+            Ok(Err(error)) => JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No },
+            Err(_) => JobError::ReplyTimeout(self.settings.reply_timeout),
+        };
+        self.caller.count_failure(&failure);
+        Err(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resp::{Decoded, RequestDecoder, RequestLimits};
+
+    use super::*;
+    use crate::observe::address::Address;
+
+    /// Where ids stand in a request, and whether they are known.
+    fn ids(line: &str, registry: &Registry) -> Vec<(usize, bool)> {
+        let line = format!("{line}\r\n");
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        assert_eq!(decoder.decode(line.as_bytes()), Ok(Decoded::Request { len: line.len() }));
+        let redirect = Redirect::read(&decoder.request(line.as_bytes()), registry);
+        redirect.map_or_else(Vec::new, |redirect| redirect.ids.iter().map(|(at, id)| (*at, id.is_some())).collect())
+    }
+
+    #[test]
+    fn an_id_is_found_where_redis_finds_it() {
+        let registry = Registry::default();
+        let entry = registry.enter(Address::Unix("/tmp/socket".into()), Arc::default());
+        assert_eq!(entry.id(), 1);
+        for (line, expected) in [
+            ("client tracking on redirect 1", &[(4, true)][..]),
+            ("client tracking on bcast prefix redirect prefix 1 redirect 2", &[(9, false)]),
+            ("client tracking on prefix redirect redirect 1", &[(6, true)]),
+            ("client tracking on redirect redirect", &[]),
+            ("client tracking on redirect", &[]),
+            ("client tracking on redirect 1 redirect 1", &[(4, true), (6, true)]),
+            ("client tracking on redirect -1", &[(4, false)]),
+        ] {
+            assert_eq!(ids(line, &registry), expected, "{line}");
+        }
+    }
+}
