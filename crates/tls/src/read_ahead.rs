@@ -43,17 +43,6 @@ impl<S> ReadAhead<S> {
         &mut self.stream
     }
 
-    /// The stream, and what was read ahead of it.
-    pub fn into_parts(mut self) -> (S, Vec<u8>) {
-        self.ahead.drain(..self.given);
-        (self.stream, self.ahead)
-    }
-
-    /// As if `ahead` had been read from `stream` already.
-    pub fn from_parts(stream: S, ahead: Vec<u8>) -> Self {
-        Self { stream, ahead, given: 0 }
-    }
-
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
         let bytes = buf.remaining().min(self.ahead.len() - self.given);
         buf.put_slice(&self.ahead[self.given..self.given + bytes]);
@@ -130,19 +119,5 @@ mod tests {
         }
         assert!(read == sent);
         assert_eq!(reader.ahead.capacity(), 0);
-    }
-
-    #[tokio::test]
-    async fn what_was_read_ahead_goes_with_the_stream() {
-        let (mut far, near) = tokio::io::duplex(64);
-        far.write_all(b"one two").await.unwrap();
-        drop(far);
-        let (mut reader, mut chunk) = (ReadAhead::new(near), [0; 4]);
-        reader.read_exact(&mut chunk).await.unwrap();
-        let (stream, ahead) = reader.into_parts();
-        assert_eq!(ahead, b"two");
-        let mut rest = String::new();
-        ReadAhead::from_parts(stream, ahead).read_to_string(&mut rest).await.unwrap();
-        assert_eq!(rest, "two");
     }
 }

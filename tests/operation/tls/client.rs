@@ -61,6 +61,11 @@ impl TlsClient {
         Self::connect_as(address, "127.0.0.1", trust).expect("connects")
     }
 
+    /// Where it connects from.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.stream.sock.local_addr().expect("connected")
+    }
+
     /// Whether an earlier session was taken up again.
     pub fn is_resumed(&self) -> bool {
         self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)

@@ -1,6 +1,6 @@
 //! TLS on both sides, with certificates of all kinds and with other people's TLS at the far end.
 
-mod certificates;
-mod client;
+pub(super) mod certificates;
+pub(super) mod client;
 mod clients;
 mod upstream;

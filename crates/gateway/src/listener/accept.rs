@@ -122,7 +122,7 @@ impl Listener {
 
     fn greeted(&mut self, greeted: Option<Result<Visitor, Refused>>) {
         match greeted {
-            Some(Ok(visitor)) => self.serve(visitor),
+            Some(Ok(visitor)) => self.serve(visitor, true),
             Some(Err(Refused { address, kind, reason })) => {
                 tracing::debug!(%address, reason, "client gone before it was served");
                 if let Some(kind) = kind {
@@ -136,13 +136,17 @@ impl Listener {
     /// Serves one who has come, or has it go through its handshake first.
     fn receive(&mut self, arrival: Arrival) {
         let settings = self.opener.settings();
+        if arrival.manners.proxied && !arrival.address.is_of(&settings.trusted) {
+            self.opener.turned_away().note(Kind::Untrusted, &arrival.address, "");
+            return;
+        }
         let handshakes = self.handshakes.as_ref().map_or(0, Handshakes::len);
         if self.sessions.len() + handshakes >= settings.clients_max {
             self.opener.refused(&arrival.address);
             let mut reply = Vec::new();
             write_error(&mut reply, errors::CLIENTS_MAX);
             // A new socket has room for a line; if not, the client is closed without it.
-            if !arrival.greeted {
+            if !arrival.manners.tls {
                 let _ = arrival.stream.try_write(&reply);
             }
             return;
@@ -151,20 +155,27 @@ impl Listener {
             tracing::debug!(%error, "client gone before it was served");
             return;
         }
-        if !arrival.greeted {
-            return self.serve(Visitor { stream: arrival.stream, address: arrival.address, user: None });
+        if !arrival.manners.take_time() {
+            let visitor = Visitor { stream: arrival.stream, address: arrival.address, user: None };
+            return self.serve(visitor, false);
         }
-        let (Some(handshakes), Some(tls)) = (&mut self.handshakes, &settings.tls) else { return };
+        let Some(handshakes) = &mut self.handshakes else { return };
+        let tls = settings.tls.clone().filter(|_| arrival.manners.tls);
+        if tls.is_none() && arrival.manners.tls {
+            let reason = "the configuration names no certificate any more; an address is given up by a restart";
+            self.opener.turned_away().note(Kind::Tls, &arrival.address, reason);
+            return;
+        }
         let users = settings.user_from_certificate.then(|| settings.users.clone());
-        let terms = Terms { tls: tls.clone(), users, deadline: settings.handshake_timeout };
+        let terms = Terms { tls, users, deadline: settings.handshake_timeout };
         if let Err(error) = handshakes.begin(arrival, terms) {
             tracing::debug!(%error, "client gone before it was served");
         }
     }
 
-    fn serve(&mut self, visitor: Visitor) {
+    /// `is_elsewhere`: another thread than this one has greeted it.
+    fn serve(&mut self, visitor: Visitor, is_elsewhere: bool) {
         let Visitor { stream, address, user } = visitor;
-        let is_elsewhere = matches!(stream, ClientStream::Tls(_));
         let seat = self.threads.seat();
         let runtime = &self.threads.runtimes()[seat.thread];
         let moved = if seat.thread > 0 || is_elsewhere { stream.move_to(runtime) } else { Ok(stream) };

@@ -42,8 +42,17 @@ pub(crate) struct Door {
     socket: Bound,
     /// Another process may listen on the same port.
     shares_port: bool,
-    /// Clients speak TLS.
-    tls: bool,
+    manners: Manners,
+}
+
+/// What comes before the first request of a client.
+// Open: a plain value, of a door and of those who come by it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// A TLS handshake.
+    pub(crate) tls: bool,
+    /// First of all, a load balancer tells where the client is.
+    pub(crate) proxied: bool,
 }
 
 #[derive(Debug)]
@@ -59,8 +68,18 @@ enum Bound {
 pub(crate) struct Arrival {
     pub(crate) stream: ClientStream,
     pub(crate) address: Address,
-    /// It has to go through a handshake before it is served.
-    pub(crate) greeted: bool,
+    pub(crate) manners: Manners,
+}
+
+impl Manners {
+    fn of(listen: &Listen) -> Self {
+        Self { tls: listen.tls, proxied: listen.proxy_protocol }
+    }
+
+    /// Whether there is anything to go through before the first request.
+    pub(crate) fn take_time(self) -> bool {
+        self.tls || self.proxied
+    }
 }
 
 impl Door {
@@ -74,7 +93,7 @@ impl Door {
             }
         };
         let shares_port = reuse_port && matches!(socket, Bound::Tcp(_));
-        Ok(Self { file, socket, shares_port, tls: listen.tls })
+        Ok(Self { file, socket, shares_port, manners: Manners::of(listen) })
     }
 
     /// Takes over a socket that is bound and stays open when this process ends.
@@ -89,20 +108,22 @@ impl Door {
                 Bound::Unix(UnixListener::from_std(socket)?, path)
             }
         };
-        Ok(Self { file: None, socket, shares_port: false, tls: listen.tls })
+        Ok(Self { file: None, socket, shares_port: false, manners: Manners::of(listen) })
     }
 
     /// Where it is, as bound.
     pub(crate) fn address(&self) -> io::Result<String> {
         match &self.socket {
-            Bound::Tcp(socket) => Ok(format!("{}{}", if self.tls { "tls://" } else { "" }, socket.local_addr()?)),
+            Bound::Tcp(socket) => {
+                Ok(format!("{}{}", if self.manners.tls { "tls://" } else { "" }, socket.local_addr()?))
+            }
             Bound::Unix(_, path) => Ok(format!("unix:{path}")),
         }
     }
 
-    /// Whether a client has to go through a handshake before it is served.
+    /// Whether a client has to go through a handshake, or its load balancer to send a header, before it is served.
     pub(crate) fn greets(&self) -> bool {
-        self.tls
+        self.manners.take_time()
     }
 
     /// The next one to come.
@@ -111,12 +132,12 @@ impl Door {
             Bound::Tcp(socket) => socket.poll_accept(cx).map_ok(|(stream, address)| Arrival {
                 stream: ClientStream::Tcp(stream),
                 address: Address::Tcp(address),
-                greeted: self.tls,
+                manners: self.manners,
             }),
             Bound::Unix(socket, path) => socket.poll_accept(cx).map_ok(|(stream, _)| Arrival {
                 stream: ClientStream::Unix(stream),
                 address: Address::Unix(Arc::clone(path)),
-                greeted: self.tls,
+                manners: self.manners,
             }),
         }
     }
@@ -128,13 +149,17 @@ impl Door {
                 let (socket, address) = SockRef::from(socket).accept().ok()?;
                 let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
                 let address = Address::Tcp(address.as_socket()?);
-                Some(stream.map(|stream| Arrival { stream: ClientStream::Tcp(stream), address, greeted: self.tls }))
+                Some(stream.map(|stream| Arrival { stream: ClientStream::Tcp(stream), address, manners: self.manners }))
             }
             Bound::Unix(socket, path) => {
                 let (socket, _) = SockRef::from(socket).accept().ok()?;
                 let stream = socket.set_nonblocking(true).and_then(|()| UnixStream::from_std(socket.into()));
                 let address = Address::Unix(Arc::clone(path));
-                Some(stream.map(|stream| Arrival { stream: ClientStream::Unix(stream), address, greeted: self.tls }))
+                Some(stream.map(|stream| Arrival {
+                    stream: ClientStream::Unix(stream),
+                    address,
+                    manners: self.manners,
+                }))
             }
         }
     }

@@ -1,14 +1,22 @@
-//! What comes before the first request of some clients: the TLS handshake. Ends with a client to be served, or with why
-//! it cannot be.
+//! What comes before the first request of some clients: the word of a load balancer, the TLS handshake. Ends with a
+//! client to be served, or with why it cannot be.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use settings::Users;
 use tls::{Cause, ServerTls};
 use tokio::time::timeout;
 
 use crate::{
-    listener::{client_stream::ClientStream, door::Arrival},
+    listener::{
+        client_stream::ClientStream,
+        door::Arrival,
+        proxy_header::{self, HeaderError, Told},
+    },
     observe::{address::Address, turned_away::Kind},
 };
 
@@ -16,9 +24,11 @@ use crate::{
 // Open: a plain value, made by the listener for one client.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    pub(crate) tls: ServerTls,
+    /// The handshake, if it is to be TLS.
+    pub(crate) tls: Option<ServerTls>,
     /// The users among whom the name in a certificate is looked for, if it is that of a user.
     pub(crate) users: Option<Users>,
+    /// For all of it.
     pub(crate) deadline: Duration,
 }
 
@@ -42,19 +52,41 @@ pub(crate) struct Refused {
     pub(crate) reason: String,
 }
 
-/// Goes through it with a client.
-pub(crate) async fn greet(arrival: Arrival, terms: Terms) -> Result<Visitor, Refused> {
-    let Arrival { stream, address, .. } = arrival;
-    let ClientStream::Tcp(stream) = stream else {
-        return Ok(Visitor { stream, address, user: None });
+/// Goes through it with a client. Where the client is stands in `place` as soon as that is known.
+pub(crate) async fn greet(arrival: Arrival, place: Arc<OnceLock<Address>>, terms: Terms) -> Result<Visitor, Refused> {
+    let deadline = terms.deadline;
+    let comes_from = arrival.address.clone();
+    timeout(deadline, go_through(arrival, &place, terms)).await.unwrap_or_else(|_| {
+        let address = place.get().cloned().unwrap_or(comes_from);
+        Err(Refused { address, kind: Some(Kind::Slow), reason: String::new() })
+    })
+}
+
+async fn go_through(arrival: Arrival, place: &OnceLock<Address>, terms: Terms) -> Result<Visitor, Refused> {
+    let Arrival { mut stream, mut address, manners } = arrival;
+    if manners.proxied {
+        address = match proxy_header::read(&mut stream).await {
+            Ok(Told::Client(told)) => Address::Tcp(told),
+            Ok(Told::Unknown) => Address::Behind(Arc::new(address)),
+            Ok(Told::Balancer) => address,
+            Err(HeaderError::Gone) => return Err(Refused { address, kind: None, reason: String::new() }),
+            Err(HeaderError::Wrong(reason)) => {
+                return Err(Refused { address, kind: Some(Kind::ProxyHeader), reason });
+            }
+        };
+        // Nobody else sets it.
+        let _ = place.set(address.clone());
+    }
+    let (stream, tls) = match (stream, terms.tls) {
+        (ClientStream::Tcp(stream), Some(tls)) => (stream, tls),
+        (stream, _) => return Ok(Visitor { stream, address, user: None }),
     };
-    match timeout(terms.deadline, terms.tls.accept(stream)).await {
-        Ok(Ok(stream)) => {
+    match tls.accept(stream).await {
+        Ok(stream) => {
             let user = terms.users.and_then(|users| named(&stream, &users));
             Ok(Visitor { stream: ClientStream::Tls(Box::new(stream)), address, user })
         }
-        Ok(Err(error)) => Err(Refused { address, kind: kind(&error), reason: tls::explain(&error) }),
-        Err(_) => Err(Refused { address, kind: Some(Kind::Slow), reason: String::new() }),
+        Err(error) => Err(Refused { address, kind: kind(&error), reason: tls::explain(&error) }),
     }
 }
 

@@ -1,10 +1,11 @@
-//! The clients that are not served yet because their TLS handshakes are under way. A thread of its own computes for them,
-//! so that a storm of them takes no time from the clients that are served. Bounded: a client that does not go on makes
-//! room for others.
+//! The clients that are not served yet because their handshakes are under way, or the headers that their load balancers
+//! send. A thread of its own computes for them, so that a storm of them takes no time from the clients that are served.
+//! Bounded: a client that does not go on makes room for others.
 
 use std::{
     collections::HashMap,
     io,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -38,14 +39,23 @@ pub(crate) struct Handshakes {
 #[derive(Debug)]
 struct Begun {
     at: Instant,
-    address: Address,
+    /// Where its connection comes from.
+    comes_from: Address,
+    /// Where a load balancer said that it is.
+    place: Arc<OnceLock<Address>>,
     task: AbortHandle,
+}
+
+impl Begun {
+    fn address(&self) -> &Address {
+        self.place.get().unwrap_or(&self.comes_from)
+    }
 }
 
 impl Handshakes {
     /// Starts the thread.
     pub(crate) fn start() -> io::Result<Self> {
-        let (runtime, thread) = Further::start("respool-tls".to_owned())?;
+        let (runtime, thread) = Further::start("respool-greet".to_owned())?;
         Ok(Self { runtime, running: JoinSet::new(), begun: HashMap::new(), _thread: thread })
     }
 
@@ -59,10 +69,10 @@ impl Handshakes {
 
     /// Begins the handshake of one who has come.
     pub(crate) fn begin(&mut self, arrival: Arrival, terms: Terms) -> io::Result<()> {
-        let address = arrival.address.clone();
+        let (comes_from, place) = (arrival.address.clone(), Arc::<OnceLock<_>>::default());
         let arrival = Arrival { stream: arrival.stream.move_to(&self.runtime)?, ..arrival };
-        let task = self.running.spawn_on(greet(arrival, terms), &self.runtime);
-        self.begun.insert(task.id(), Begun { at: Instant::now(), address, task });
+        let task = self.running.spawn_on(greet(arrival, Arc::clone(&place), terms), &self.runtime);
+        self.begun.insert(task.id(), Begun { at: Instant::now(), comes_from, place, task });
         Ok(())
     }
 
@@ -89,10 +99,10 @@ impl Handshakes {
     pub(crate) fn overtake(&mut self) -> Option<Address> {
         let stale = || self.begun.values().filter(|begun| begun.at.elapsed() >= PATIENCE);
         let mut hosts: HashMap<String, usize> = HashMap::new();
-        stale().for_each(|begun| *hosts.entry(begun.address.host()).or_default() += 1);
+        stale().for_each(|begun| *hosts.entry(begun.address().host()).or_default() += 1);
         let most = hosts.into_iter().max_by_key(|(_, count)| *count)?.0;
-        let oldest = stale().filter(|begun| begun.address.host() == most).min_by_key(|begun| begun.at)?;
+        let oldest = stale().filter(|begun| begun.address().host() == most).min_by_key(|begun| begun.at)?;
         oldest.task.abort();
-        Some(oldest.address.clone())
+        Some(oldest.address().clone())
     }
 }

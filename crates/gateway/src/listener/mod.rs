@@ -7,5 +7,6 @@ pub(crate) mod door;
 pub(crate) mod greeting;
 pub(crate) mod handshakes;
 pub(crate) mod passed;
+pub(crate) mod proxy_header;
 pub(crate) mod socket_file;
 pub(crate) mod threads;

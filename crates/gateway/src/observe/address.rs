@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use settings::Trusted;
+
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Address {
@@ -13,6 +15,8 @@ pub(crate) enum Address {
     Tcp(SocketAddr),
     /// The socket's file: the clients of a unix socket have no addresses of their own.
     Unix(Arc<str>),
+    /// That of a load balancer which does not say where its client is.
+    Behind(Arc<Self>),
 }
 
 impl Address {
@@ -21,6 +25,16 @@ impl Address {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
+            Self::Behind(_) => false,
+        }
+    }
+
+    /// Whether it is one of these. Whoever may open a unix socket is trusted by its file.
+    pub(crate) fn is_of(&self, trusted: &Trusted) -> bool {
+        match self {
+            Self::Tcp(address) => trusted.has(address.ip()),
+            Self::Unix(_) => true,
+            Self::Behind(_) => false,
         }
     }
 
@@ -29,12 +43,17 @@ impl Address {
         match self {
             Self::Tcp(address) => address.ip().to_string(),
             Self::Unix(path) => path.to_string(),
+            Self::Behind(balancer) => balancer.host(),
         }
     }
 
     /// The same for all clients of a host. A network of IPv6 addresses is given to one host.
     pub(crate) fn without_port(&self) -> Self {
-        let Self::Tcp(address) = self else { return self.clone() };
+        let address = match self {
+            Self::Tcp(address) => address,
+            Self::Unix(_) => return self.clone(),
+            Self::Behind(balancer) => return Self::Behind(Arc::new(balancer.without_port())),
+        };
         let ip = match address.ip().to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
             ip => ip,
@@ -47,6 +66,7 @@ impl Address {
         match self {
             Self::Tcp(address) => address.port(),
             Self::Unix(_) => 0,
+            Self::Behind(balancer) => balancer.port(),
         }
     }
 }
@@ -63,6 +83,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "{path}:0"),
+            Self::Behind(balancer) => balancer.fmt(f),
         }
     }
 }
@@ -79,6 +100,7 @@ mod tests {
             (tcp("[::ffff:127.0.0.1]:5"), "[::ffff:127.0.0.1]:5", true, 5),
             (tcp("192.0.2.1:5"), "192.0.2.1:5", false, 5),
             (Address::Unix("/run/r.sock".into()), "/run/r.sock:0", true, 0),
+            (Address::Behind(tcp("127.0.0.1:5").into()), "127.0.0.1:5", false, 5),
         ] {
             assert_eq!((address.to_string().as_str(), address.is_local(), address.port()), (shown, is_local, port));
         }

@@ -32,6 +32,10 @@ pub(crate) enum Kind {
     RefusesUs,
     /// TLS could not be agreed upon.
     Tls,
+    /// It came past the load balancers.
+    Untrusted,
+    /// It sent no PROXY header, or a wrong one.
+    ProxyHeader,
     /// It took too long.
     Slow,
     /// It had to make room for others.
@@ -77,6 +81,8 @@ impl Kind {
             Self::Certificate => "certificates of clients are not right",
             Self::RefusesUs => "clients do not accept our certificate",
             Self::Tls => "TLS handshakes with clients failed",
+            Self::Untrusted => "clients came to an address of proxy_protocol from where trusted names no load balancer",
+            Self::ProxyHeader => "clients came to an address of proxy_protocol without a right PROXY header",
             Self::Slow => "handshake_timeout_ms passed, clients were closed",
             Self::Overtaken => "handshakes_max was reached, silent clients were closed",
             Self::ClientsMax => "clients_max was reached, further clients were turned away",

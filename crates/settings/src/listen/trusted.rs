@@ -23,6 +23,11 @@ impl Trusted {
         self.0.is_empty()
     }
 
+    /// Whether anybody is trusted, by an address of IPv4 or of IPv6.
+    pub fn has_all(&self) -> bool {
+        self.0.iter().any(|network| network.prefix_len() == 0)
+    }
+
     /// Whether the word of `address` counts. An IPv4 address that comes through an IPv6 socket is the IPv4 address.
     pub fn has(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -50,6 +55,8 @@ mod tests {
         ] {
             assert_eq!(trusted.has(address.parse().expect("an address")), expected, "{address}");
         }
+        let all = |text: &str| Trusted::parse(&[text.to_owned()]).expect("valid").has_all();
+        assert!(all("0.0.0.0/0") && all("::/0") && !all("0.0.0.0") && !trusted.has_all());
         assert!(Trusted::default().is_empty() && !Trusted::default().has([127, 0, 0, 1].into()));
         for wrong in ["10.0.0.0/33", "localhost", "10.0.0.0/8 ", ""] {
             assert_eq!(Trusted::parse(&[wrong.to_owned()]), Err(wrong.to_owned()));

@@ -10,7 +10,7 @@ use resp::RequestLimits;
 use tls::ServerTls;
 
 use crate::{
-    Config, ConfigError,
+    Config, ConfigError, Trusted,
     logins::{
         failed_logins::LoginBounds,
         users::{Digest32, User, Users},
@@ -77,6 +77,8 @@ pub struct SessionSettings {
     pub idle_timeout: Option<Duration>,
     /// A client is asked whether it is still there after so long a silence, if ever.
     pub tcp_keepalive: Option<Duration>,
+    /// The load balancers that may say where a client is.
+    pub trusted: Trusted,
     /// TLS to clients, if there is a certificate to show.
     pub tls: Option<ServerTls>,
     /// The name in a client's certificate is that of its user.
@@ -141,6 +143,7 @@ pub(crate) fn session_settings(
         write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms, CLIENT_MILLIS_MIN)?,
         idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()),
         tcp_keepalive: tcp_keepalive(clients.tcp_keepalive_s)?,
+        trusted: trusted(&config.trusted)?,
         tls: client_tls(config)?,
         user_from_certificate: names_users(config)?,
         handshake_timeout: millis("clients.handshake_timeout_ms", clients.handshake_timeout_ms, CLIENT_MILLIS_MIN)?,
@@ -157,6 +160,13 @@ pub(crate) fn session_settings(
         slow_log: slow_log_settings(config)?,
         denied: denied(&config.commands)?,
     })
+}
+
+fn trusted(texts: &[String]) -> Result<Trusted, ConfigError> {
+    match Trusted::parse(texts) {
+        Ok(trusted) => Ok(trusted),
+        Err(text) => value("trusted", format!("\"{text}\" is neither an address nor a network as 10.0.0.0/8")),
+    }
 }
 
 fn tcp_keepalive(seconds: Seconds) -> Result<Option<Duration>, ConfigError> {

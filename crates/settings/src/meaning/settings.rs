@@ -143,6 +143,10 @@ fn listen(config: &Config) -> Result<Vec<Listen>, ConfigError> {
             let problem = format!("\"{text}\" needs a certificate to show; name tls.cert_file and tls.key_file");
             return value("listen", problem);
         }
+        if listen.proxy_protocol && matches!(listen.place, Place::Tcp(_)) && config.trusted.is_empty() {
+            let problem = format!("\"{text}\" needs the addresses of the load balancers; name them in trusted");
+            return value("listen", problem);
+        }
         let proves = listen.tls && config.tls.client_auth == "required";
         if config.protected_mode && config.auth.users.is_empty() && !proves && listen.place.is_open() {
             let problem = format!(
@@ -187,6 +191,24 @@ mod tests {
         assert!(problem(&["127.0.0.1:1", "unix:/r", "127.0.0.1:1"]).contains("\"127.0.0.1:1\" is taken by"));
         assert!(problem(&["127.0.0.1:0", "unix:/r", "unix:/r?mode=600"]).contains("\"unix:/r?mode=600\" is taken by"));
         assert!(problem(&["unix:/r", ":6380"]).starts_with("listen: \":6380\": no host"));
+    }
+
+    #[test]
+    fn load_balancers_are_named_where_their_word_counts() {
+        let proxied = "127.0.0.1:1?proxy_protocol=on";
+        let wanted = format!("listen: \"{proxied}\" needs the addresses of the load balancers; name them in trusted");
+        assert_eq!(problem(&[proxied]), wanted);
+        let of = |listen: &str, trusted: &str| {
+            let trusted = vec![trusted.to_owned()];
+            GatewaySettings::new(&Config { listen: listen.into(), trusted, ..Config::default() })
+        };
+        let refused = of(proxied, "balancer").expect_err("no address").to_string();
+        assert_eq!(refused, "trusted: \"balancer\" is neither an address nor a network as 10.0.0.0/8");
+        let warnings = |listen, trusted| of(listen, trusted).expect("valid").warnings.join("\n");
+        assert_eq!(warnings(proxied, "127.0.0.1"), "");
+        assert!(warnings(proxied, "0.0.0.0/0").starts_with("trusted: every address is trusted"));
+        assert!(warnings("127.0.0.1:1", "127.0.0.1").starts_with("trusted: no TCP address of listen"));
+        assert!(warnings("unix:/r?proxy_protocol=on", "127.0.0.1").starts_with("trusted: no TCP address"));
     }
 
     #[test]

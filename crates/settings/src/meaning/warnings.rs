@@ -1,13 +1,15 @@
 //! What is valid and about never meant: `--check` shows it, and the gateway logs it at its start. Each begins with
 //! the key that it is about.
 
-use crate::{Config, GatewaySettings, reading::environment};
+use crate::{Config, GatewaySettings, Place, reading::environment};
 
 /// What to say of a configuration that is in force all the same.
 pub(crate) fn warnings(config: &Config, settings: &GatewaySettings) -> Vec<String> {
     let mut found = environment::warnings(config);
     found.extend(idle_threads(settings));
     found.extend(open_metrics(settings));
+    found.extend(wide_trust(settings));
+    found.extend(idle_trust(settings));
     found.extend(unproven_upstream(config));
     found.extend(empty_password(settings));
     found.extend(denied_console(settings));
@@ -27,6 +29,20 @@ fn idle_threads(settings: &GatewaySettings) -> Option<String> {
 fn open_metrics(settings: &GatewaySettings) -> Option<String> {
     let (address, _) = settings.http.as_ref().filter(|(address, _)| !address.ip().is_loopback())?;
     Some(format!("metrics.listen: {address} reaches beyond this machine, and metrics need no login"))
+}
+
+fn wide_trust(settings: &GatewaySettings) -> Option<String> {
+    settings
+        .session
+        .trusted
+        .has_all()
+        .then(|| "trusted: every address is trusted, so that any client can pass for another".to_owned())
+}
+
+fn idle_trust(settings: &GatewaySettings) -> Option<String> {
+    let needed = settings.listen.iter().any(|listen| listen.proxy_protocol && matches!(listen.place, Place::Tcp(_)));
+    (!needed && !settings.session.trusted.is_empty())
+        .then(|| "trusted: no TCP address of listen has proxy_protocol=on, so that nobody is asked for it".to_owned())
 }
 
 fn unproven_upstream(config: &Config) -> Option<String> {

@@ -24,9 +24,13 @@ section! {
     /// The whole file.
     Config {
         /// Where clients connect: one address or a list of them, each `host:port`,
-        /// `tls://host:port` or `unix:/path?mode=660&group=NAME`. An address beyond this machine needs users, or
-        /// `protected_mode = false`. Needs a restart.
+        /// `tls://host:port` or `unix:/path?mode=660&group=NAME`. `?proxy_protocol=on` behind an address says that load
+        /// balancers stand in front of it, which send a PROXY header first. An address beyond this machine needs users,
+        /// or `protected_mode = false`. Needs a restart.
         listen: OneOrMore = "127.0.0.1:6380".into() => AtStart,
+        /// The load balancers of addresses with `proxy_protocol=on`: addresses, or networks as `10.0.0.0/8`. Others are
+        /// refused there, since they could pass for any client.
+        trusted: Vec<String> = Vec::new(),
         /// Refuse to listen beyond loopback while nobody has to log in. With `false`, anyone who can reach the
         /// port can use the upstream. Needs a restart.
         protected_mode: bool = true => AtStart,
