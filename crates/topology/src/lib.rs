@@ -2,7 +2,8 @@
 //! follows from it. No I/O and no clock: events and the time go in, a [`Topology`] comes out.
 //!
 //! [`Policy`] is the state machine, [`Event`] what it is told, [`Topology`] what it decides. [`Role`], [`Named`] and
-//! [`Message`] read what nodes and sentinels send.
+//! [`Message`] read what nodes and sentinels send. Of a cluster, [`View`] and [`Redirection`] read what nodes send, and
+//! [`Belief`] makes a [`Layout`] of it: which node has which slot.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@
 //! ```
 
 mod address;
+mod cluster;
 mod policy;
 mod reading;
 mod role;
@@ -27,6 +29,12 @@ mod sentinel;
 mod topology;
 
 pub use address::{Address, AddressError};
+pub use cluster::{
+    answer::{ClusterError, View},
+    belief::{Belief, Heard},
+    layout::{Layout, Shard},
+    redirection::Redirection,
+};
 pub use policy::{
     event::Event,
     patience::Patience,

@@ -1,0 +1,104 @@
+//! One command: where its keys stand, and how far it reaches.
+
+use resp::Request;
+
+use crate::{keys::Keys, merge::Merge, slot::slot};
+
+/// How far a command reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The shard of its keys, which are in one slot; any shard if it has none.
+    Keys,
+    /// The shards of its keys, which may be in several slots: it is split.
+    Split(Merge),
+    /// All shards.
+    Everywhere(Merge),
+    /// All shards, one after another: `SCAN`.
+    Scan,
+    /// A shard that has keys: `RANDOMKEY`.
+    RandomKey,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Route<'c> {
+    /// To the shard that has this slot: that of its first key. If others are in other slots, the node there says so.
+    Slot(u16),
+    /// To any shard: it has no key, or is none that can be executed.
+    Anywhere,
+    /// To the shards of its keys, as [`Plan`](crate::Plan) splits it.
+    Split(&'c Command, Merge),
+    /// To all shards.
+    Everywhere(Merge),
+    /// To the shard that its cursor tells.
+    Scan,
+    /// To a shard that has keys.
+    RandomKey,
+}
+
+/// A command as its upstream describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// As many arguments, its name included; at least so many where it is negative.
+    pub(crate) arity: i64,
+    pub(crate) keys: Keys,
+    pub(crate) reach: Reach,
+    /// It is told apart by its second argument.
+    pub(crate) has_subcommands: bool,
+}
+
+impl Command {
+    /// How far it reaches.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Where the keys of a request stand among its arguments, in the order in which Redis names them; none if its
+    /// arguments do not fit the command.
+    pub fn keys(&self, request: &Request<'_>) -> Vec<usize> {
+        let mut found = Vec::new();
+        let fits = self.keys.find(request, |at| {
+            found.push(at);
+            None::<()>
+        });
+        if fits.is_err() {
+            found.clear();
+        }
+        found
+    }
+
+    /// Whether a request may have so many arguments, the name included.
+    pub fn takes(&self, count: usize) -> bool {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        if self.arity < 0 { count >= -self.arity } else { count == self.arity }
+    }
+
+    /// Where a request goes that is one of this command. Allocates nothing.
+    pub(crate) fn route(&self, request: &Request<'_>) -> Route<'_> {
+        if !self.takes(request.len()) {
+            return Route::Anywhere;
+        }
+        let slot_at = |at: usize| request.arg(at).map(slot);
+        match self.reach {
+            Reach::Keys => match self.keys.find(request, slot_at) {
+                Ok(Some(first)) => Route::Slot(first),
+                Ok(None) | Err(_) => Route::Anywhere,
+            },
+            Reach::Split(merge) => {
+                let mut first = None;
+                let other = self.keys.find(request, |at| {
+                    let slot = slot_at(at)?;
+                    (*first.get_or_insert(slot) != slot).then_some(())
+                });
+                match (other, first) {
+                    (Ok(Some(())), _) => Route::Split(self, merge),
+                    (Ok(None), Some(slot)) => Route::Slot(slot),
+                    (Ok(None), None) | (Err(_), _) => Route::Anywhere,
+                }
+            }
+            Reach::Everywhere(merge) => Route::Everywhere(merge),
+            Reach::Scan => Route::Scan,
+            Reach::RandomKey => Route::RandomKey,
+        }
+    }
+}

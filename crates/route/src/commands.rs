@@ -1,0 +1,201 @@
+//! All commands, as a node describes them when it is asked `COMMAND`.
+
+use std::collections::HashMap;
+
+use resp::{Request, Value};
+use thiserror::Error;
+
+use crate::{
+    command::{Command, Reach, Route},
+    exceptions,
+    keys::{Begin, Find, Keys, Spec},
+    merge::Merge,
+};
+
+/// The longest name, a subcommand's included. Names that are longer belong to no command.
+const NAME_MAX: usize = 64;
+
+/// The answer to `COMMAND` is none that Redis gives.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandsError {
+    /// An error reply; holds its text.
+    #[error("COMMAND was refused: {0}")]
+    Refused(String),
+    /// Anything else.
+    #[error("the answer to COMMAND is not one of Redis")]
+    Malformed,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commands {
+    /// By name in lower case, with `|` before that of a subcommand.
+    by_name: HashMap<Box<[u8]>, Command>,
+}
+
+impl Commands {
+    /// Reads the reply to `COMMAND`.
+    ///
+    /// # Errors
+    /// It is an error reply, or nothing that Redis answers.
+    pub fn read(reply: &Value) -> Result<Self, CommandsError> {
+        let items = match reply {
+            Value::Error(refused) => return Err(CommandsError::Refused(refused.clone())),
+            Value::Array(items) | Value::Set(items) => items,
+            _ => return Err(CommandsError::Malformed),
+        };
+        let mut commands = Self::default();
+        for item in items {
+            commands.add(item).ok_or(CommandsError::Malformed)?;
+        }
+        exceptions::complete(&mut commands.by_name);
+        Ok(commands)
+    }
+
+    /// How many there are, each subcommand counted.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Names of all, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.by_name.keys().map(AsRef::as_ref)
+    }
+
+    /// The command of a request.
+    pub fn find(&self, request: &Request<'_>) -> Option<&Command> {
+        let mut name = [0; NAME_MAX];
+        let first = request.arg(0)?;
+        let length = first.len();
+        name.get_mut(..length)?.copy_from_slice(first);
+        name[..length].make_ascii_lowercase();
+        let command = self.by_name.get(&name[..length])?;
+        let Some(second) = request.arg(1).filter(|_| command.has_subcommands) else { return Some(command) };
+        let whole = length + 1 + second.len();
+        let Some(rest) = name.get_mut(length..whole) else { return Some(command) };
+        rest[0] = b'|';
+        rest[1..].copy_from_slice(second);
+        rest[1..].make_ascii_lowercase();
+        Some(self.by_name.get(&name[..whole]).unwrap_or(command))
+    }
+
+    /// Where a request goes. Allocates nothing.
+    pub fn route(&self, request: &Request<'_>) -> Route<'_> {
+        self.find(request).map_or(Route::Anywhere, |command| command.route(request))
+    }
+
+    fn add(&mut self, item: &Value) -> Option<()> {
+        let Value::Array(parts) = item else { return None };
+        let name = parts.first()?.as_bytes()?.to_ascii_lowercase();
+        let arity = integer(parts.get(1)?)?;
+        let subcommands = parts.get(9).map_or(&[][..], items);
+        subcommands.iter().try_for_each(|subcommand| self.add(subcommand))?;
+        let (specs, whole) = match parts.get(8).map_or(&[][..], items) {
+            [] => (legacy(parts)?, true),
+            specs => {
+                let read: Vec<Option<Spec>> = specs.iter().map(spec).collect();
+                let whole = read.iter().all(Option::is_some);
+                (read.into_iter().flatten().collect(), whole)
+            }
+        };
+        let tips: Vec<&[u8]> = parts.get(7).map_or(&[][..], items).iter().filter_map(Value::as_bytes).collect();
+        let keys = exceptions::keys(&name, whole).unwrap_or(Keys::Specs(specs.into()));
+        let reach = exceptions::reach(&name).unwrap_or_else(|| reach(&tips, &keys));
+        let command = Command { arity, keys, reach, has_subcommands: !subcommands.is_empty() };
+        self.by_name.insert(name.into(), command);
+        Some(())
+    }
+}
+
+fn items(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) | Value::Set(items) => items,
+        _ => &[],
+    }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Integer(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn count(value: &Value) -> Option<usize> {
+    integer(value)?.try_into().ok()
+}
+
+/// The first key, the last one and the step between them: all that there was before Redis 7.
+fn legacy(parts: &[Value]) -> Option<Vec<Spec>> {
+    let (first, last, step) = (count(parts.get(3)?)?, integer(parts.get(4)?)?, integer(parts.get(5)?)?);
+    if first == 0 {
+        return Some(Vec::new());
+    }
+    let last = if last < 0 { last } else { last - i64::try_from(first).ok()? };
+    let step = usize::try_from(step).unwrap_or(1).max(1);
+    Some(vec![Spec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 } }])
+}
+
+/// The value of a field, in a map or a flat list of names and values.
+fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    let is = |key: &Value| key.as_bytes() == Some(name.as_bytes());
+    match value {
+        Value::Map(pairs) => pairs.iter().find(|(key, _)| is(key)).map(|(_, value)| value),
+        Value::Array(items) => items.chunks_exact(2).find(|pair| is(&pair[0])).map(|pair| &pair[1]),
+        _ => None,
+    }
+}
+
+/// `None` for one that does not say where the keys are, or not where all of them are.
+fn spec(value: &Value) -> Option<Spec> {
+    let flags = field(value, "flags").map_or(&[][..], items);
+    if flags.iter().any(|flag| flag.as_bytes() == Some(b"incomplete")) {
+        return None;
+    }
+    let (begin, find) = (field(value, "begin_search")?, field(value, "find_keys")?);
+    let kind = |part: &Value| Some((field(part, "type")?.as_bytes()?.to_vec(), field(part, "spec")?.clone()));
+    let ((begin, at), (find, how)) = (kind(begin)?, kind(find)?);
+    let begin = match &begin[..] {
+        b"index" => Begin::Index(count(field(&at, "index")?)?),
+        b"keyword" => Begin::Keyword(field(&at, "keyword")?.as_bytes()?.into(), integer(field(&at, "startfrom")?)?),
+        _ => return None,
+    };
+    let find = match &find[..] {
+        b"range" => Find::Range {
+            last: integer(field(&how, "lastkey")?)?,
+            step: count(field(&how, "keystep")?)?,
+            limit: count(field(&how, "limit")?)?,
+        },
+        b"keynum" => Find::Count {
+            at: count(field(&how, "keynumidx")?)?,
+            first: count(field(&how, "firstkey")?)?,
+            step: count(field(&how, "keystep")?)?,
+        },
+        _ => return None,
+    };
+    Some(Spec { begin, find })
+}
+
+/// By the tips. What is split must have its keys in one row, so that each part is a whole request, and a reply whose
+/// parts can be told apart.
+fn reach(tips: &[&[u8]], keys: &Keys) -> Reach {
+    let said = |what: &[u8]| tips.iter().find_map(|tip| tip.strip_prefix(what));
+    let merge = said(b"response_policy:").map_or(Some(None), |policy| Merge::of(policy).map(Some));
+    match (said(b"request_policy:"), merge) {
+        (Some(b"all_shards" | b"all_nodes"), Some(merge)) => Reach::Everywhere(merge.unwrap_or(Merge::Concat)),
+        (Some(b"multi_shard"), Some(merge)) => {
+            let in_a_row = matches!(keys, Keys::Specs(specs) if matches!(&specs[..],
+                [Spec { begin: Begin::Index(_), find: Find::Range { limit: 0, .. } }]));
+            let merge = merge.unwrap_or(Merge::ByKey);
+            // With any other policy the parts would not add up to what was asked: MSETNX sets all keys or none.
+            let adds_up = matches!(merge, Merge::ByKey | Merge::Sum | Merge::AllSucceeded);
+            if in_a_row && adds_up { Reach::Split(merge) } else { Reach::Keys }
+        }
+        _ => Reach::Keys,
+    }
+}

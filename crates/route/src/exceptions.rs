@@ -1,0 +1,139 @@
+//! What the upstream does not say, or says in a way that does not fit a gateway: a small table, each entry with its
+//! reason. All other commands are as the upstream describes them.
+
+use std::collections::HashMap;
+
+use crate::{
+    command::{Command, Reach},
+    keys::{Begin, Find, Keys, Spec},
+    merge::Merge,
+};
+
+const EVERYWHERE: Reach = Reach::Everywhere(Merge::AllSucceeded);
+
+/// Where no specification finds all keys. `whole`: the upstream's own do.
+pub(crate) fn keys(name: &[u8], whole: bool) -> Option<Keys> {
+    match name {
+        // Its STORE may stand anywhere among its options.
+        b"sort" => Some(Keys::Sort),
+        // The keys behind KEYS: a password may be that word.
+        b"migrate" => Some(Keys::Migrate),
+        // What BY and GET name depends on what is sorted.
+        b"sort_ro" if !whole => Some(index(1, 0)),
+        _ => None,
+    }
+}
+
+/// How far these reach, whatever the upstream says of them.
+pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
+    Some(match name {
+        // The tips call it special.
+        b"scan" => Reach::Scan,
+        // "All shards", and then which reply?
+        b"randomkey" => Reach::RandomKey,
+        // One node's answer is a health check; a client that wants all nodes asks /readyz.
+        b"ping" => Reach::Keys,
+        // Text about one node: those of several cannot be put together.
+        b"info" | b"function|stats" | b"memory|doctor" | b"memory|malloc-stats" | b"memory|stats" => Reach::Keys,
+        b"latency|histogram" | b"latency|graph" | b"latency|doctor" | b"latency|history" | b"latency|latest" => {
+            Reach::Keys
+        }
+        // It asks about the connection on which the last write went.
+        b"wait" | b"waitaof" => Reach::Keys,
+        // No tips, and of one node only it would be half done: users, and what is counted, kept or written of all.
+        b"acl|setuser" | b"acl|load" | b"acl|save" => EVERYWHERE,
+        b"acl|deluser" => Reach::Everywhere(Merge::Max),
+        b"config|resetstat" | b"config|rewrite" | b"bgsave" | b"bgrewriteaof" | b"save" => EVERYWHERE,
+        // No tips; sharded channels are where their slots are.
+        b"pubsub|shardchannels" => Reach::Everywhere(Merge::Concat),
+        b"pubsub|shardnumsub" => Reach::Everywhere(Merge::Counts),
+        _ => return None,
+    })
+}
+
+/// Upstreams older than version 7 say nothing of keys that move, nor of how far a command reaches.
+pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
+    let is_older = !by_name.contains_key(&b"script|load"[..]);
+    if !is_older {
+        return;
+    }
+    for (name, keys) in moving() {
+        if let Some(command) = by_name.get_mut(name.as_bytes()) {
+            command.keys = keys;
+        }
+    }
+    for (name, reach) in [
+        ("mget", Reach::Split(Merge::ByKey)),
+        ("mset", Reach::Split(Merge::AllSucceeded)),
+        ("del", Reach::Split(Merge::Sum)),
+        ("unlink", Reach::Split(Merge::Sum)),
+        ("exists", Reach::Split(Merge::Sum)),
+        ("touch", Reach::Split(Merge::Sum)),
+        ("dbsize", Reach::Everywhere(Merge::Sum)),
+        ("keys", Reach::Everywhere(Merge::Concat)),
+        ("flushall", EVERYWHERE),
+        ("flushdb", EVERYWHERE),
+    ] {
+        if let Some(command) = by_name.get_mut(name.as_bytes()) {
+            command.reach = reach;
+        }
+    }
+    for (name, subcommand, reach) in [
+        ("script", "load", EVERYWHERE),
+        ("script", "flush", EVERYWHERE),
+        ("script", "exists", Reach::Everywhere(Merge::And)),
+        ("script", "kill", Reach::Everywhere(Merge::OneSucceeded)),
+        ("config", "set", EVERYWHERE),
+        ("config", "resetstat", EVERYWHERE),
+        ("config", "rewrite", EVERYWHERE),
+        ("slowlog", "reset", EVERYWHERE),
+        ("acl", "setuser", EVERYWHERE),
+        ("acl", "deluser", Reach::Everywhere(Merge::Max)),
+        ("acl", "load", EVERYWHERE),
+        ("acl", "save", EVERYWHERE),
+    ] {
+        if let Some(command) = by_name.get_mut(name.as_bytes()) {
+            command.has_subcommands = true;
+            let subcommand_itself = Command { reach, ..command.clone() };
+            by_name.insert([name, "|", subcommand].concat().into_bytes().into(), subcommand_itself);
+        }
+    }
+}
+
+/// The keys that "first, last, step" does not find.
+fn moving() -> impl Iterator<Item = (&'static str, Keys)> {
+    let numbered = ["eval", "evalsha"].map(|name| (name, specs([counted(2)])));
+    let stored = ["zunionstore", "zinterstore", "zdiffstore"].map(|name| (name, specs([range(1, 0), counted(2)])));
+    let combined = ["zunion", "zinter", "zdiff"].map(|name| (name, specs([counted(1)])));
+    let streams = [("xread", 1), ("xreadgroup", 4)].map(|(name, from)| {
+        let find = Find::Range { last: -1, step: 1, limit: 2 };
+        (name, specs([Spec { begin: Begin::Keyword(Box::from(*b"STREAMS"), from), find }]))
+    });
+    let near = [("georadius", 6), ("georadiusbymember", 5)].map(|(name, from)| {
+        let word = |word: &[u8]| Spec {
+            begin: Begin::Keyword(word.into(), from),
+            find: Find::Range { last: 0, step: 1, limit: 0 },
+        };
+        (name, specs([range(1, 0), word(b"STORE"), word(b"STOREDIST")]))
+    });
+    let part = [("memory", index(2, 0)), ("object", index(2, 0)), ("xgroup", index(2, 0)), ("xinfo", index(2, 0))];
+    let all: [&[(&'static str, Keys)]; 6] = [&numbered, &stored, &combined, &streams, &near, &part];
+    all.concat().into_iter()
+}
+
+fn specs<const N: usize>(specs: [Spec; N]) -> Keys {
+    Keys::Specs(Box::new(specs))
+}
+
+fn range(at: usize, last: i64) -> Spec {
+    Spec { begin: Begin::Index(at), find: Find::Range { last, step: 1, limit: 0 } }
+}
+
+fn index(at: usize, last: i64) -> Keys {
+    specs([range(at, last)])
+}
+
+/// The argument `at` says how many follow.
+fn counted(at: usize) -> Spec {
+    Spec { begin: Begin::Index(at), find: Find::Count { at: 0, first: 1, step: 1 } }
+}

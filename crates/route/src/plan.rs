@@ -1,0 +1,78 @@
+//! A request with keys of several slots, split: which keys go together, and what is sent for them.
+
+use resp::{Request, write_array, write_bulk};
+
+use crate::{
+    command::Command,
+    keys::{Begin, Find, Keys},
+    slot::slot,
+};
+
+/// Keys of one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Their slot.
+    pub slot: u16,
+    /// Where they stand in [`Plan::order`].
+    keys: std::ops::Range<usize>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The parts; together they have every key once, those of one part in the order of the request.
+    pub parts: Vec<Part>,
+    /// For each key of each part in turn its place among the keys of the request.
+    order: Vec<u32>,
+    first: usize,
+    step: usize,
+    end: usize,
+}
+
+impl Plan {
+    /// Splits a request of this command by slot; `None` if it is not one to be split. With `singly` each key is a part
+    /// of its own: while a slot moves, keys of it may be on two nodes.
+    pub fn of(command: &Command, request: &Request<'_>, singly: bool) -> Option<Self> {
+        let Keys::Specs(specs) = &command.keys else { return None };
+        let [spec] = &specs[..] else { return None };
+        let (Begin::Index(_), Find::Range { .. }) = (&spec.begin, spec.find) else { return None };
+        let found = spec.find(request).ok().flatten()?;
+        let mut keys: Vec<(u16, u32)> = Vec::with_capacity((found.last - found.first) / found.step + 1);
+        for (place, at) in found.indices().enumerate() {
+            keys.push((slot(request.arg(at)?), u32::try_from(place).ok()?));
+        }
+        keys.sort_unstable();
+        let mut parts: Vec<Part> = Vec::new();
+        for (at, (slot, _)) in keys.iter().enumerate() {
+            match parts.last_mut() {
+                Some(part) if part.slot == *slot && !singly => part.keys.end = at + 1,
+                _ => parts.push(Part { slot: *slot, keys: at..at + 1 }),
+            }
+        }
+        let count = keys.len();
+        let order = keys.into_iter().map(|(_, place)| place).collect();
+        let end = (found.first + count * found.step).min(request.len());
+        Some(Self { parts, order, first: found.first, step: found.step, end })
+    }
+
+    /// For each key of each part in turn its place among the keys of the request; see [`merge`](crate::merge).
+    pub fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// Appends the request for one part to `out`: what stands before the keys, its keys with what belongs to each, and
+    /// what stands behind the keys. `request` is the one of which this is the plan.
+    pub fn write(&self, part: &Part, request: &Request<'_>, out: &mut Vec<u8>) {
+        let keys = &self.order[part.keys.clone()];
+        let arg = |at: usize| request.arg(at).unwrap_or_default();
+        let group = |place: &u32| {
+            let from = self.first + *place as usize * self.step;
+            from..(from + self.step).min(self.end)
+        };
+        let grouped: usize = keys.iter().map(|place| group(place).len()).sum();
+        write_array(out, self.first + grouped + (request.len() - self.end));
+        (0..self.first).for_each(|at| write_bulk(out, arg(at)));
+        keys.iter().flat_map(group).for_each(|at| write_bulk(out, arg(at)));
+        (self.end..request.len()).for_each(|at| write_bulk(out, arg(at)));
+    }
+}

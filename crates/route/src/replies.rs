@@ -1,0 +1,54 @@
+//! Whole replies in a row, told apart.
+
+use resp::ReplyScanner;
+
+/// As deep as any reply of Redis nests: a worker has bounded those that come here before.
+const DEPTH_MAX: usize = 1 << 20;
+
+/// The replies in `bytes`, one after another, up to the first that is not whole or none at all.
+///
+/// ```
+/// let found: Vec<&[u8]> = route::replies(b"+OK\r\n*1\r\n:7\r\n").collect();
+/// assert_eq!(found, [&b"+OK\r\n"[..], b"*1\r\n:7\r\n"]);
+/// ```
+pub fn replies(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut scanner, mut rest) = (ReplyScanner::new(DEPTH_MAX), bytes);
+    std::iter::from_fn(move || {
+        let progress = scanner.scan(rest).ok()?;
+        progress.complete?;
+        let (reply, after) = rest.split_at(progress.consumed);
+        rest = after;
+        Some(reply)
+    })
+}
+
+/// The items of an array or a set that is known to be whole, and how many there are; in RESP3 also those of a map, two
+/// for each pair.
+pub(crate) fn items(reply: &[u8]) -> Option<(usize, &[u8])> {
+    let (kind, rest) = reply.split_first()?;
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    let count = usize::try_from(resp::parse_integer(&rest[..end])?).ok()?;
+    let count = match kind {
+        b'*' | b'~' => count,
+        b'%' => count * 2,
+        _ => return None,
+    };
+    Some((count, &rest[end + 2..]))
+}
+
+/// The number that a reply is.
+pub(crate) fn integer(reply: &[u8]) -> Option<i64> {
+    resp::parse_integer(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
+}
+
+/// The bytes of a bulk string.
+pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    let rest = reply.strip_prefix(b"$")?;
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    let length = usize::try_from(resp::parse_integer(&rest[..end])?).ok()?;
+    rest.get(end + 2..end + 2 + length)
+}
+
+pub(crate) fn is_error(reply: &[u8]) -> bool {
+    matches!(reply.first(), Some(b'-' | b'!'))
+}

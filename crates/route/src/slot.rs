@@ -1,0 +1,55 @@
+//! Slots: which of the 16,384 parts of the key space a key is in.
+
+use crc::{CRC_16_XMODEM, Crc, Table};
+
+/// How many slots a cluster has.
+pub const SLOTS: u16 = 16_384;
+
+const CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_XMODEM);
+
+/// The slot of a key. Of a key with a part in braces that part alone counts, as in Redis: the first `{`, and the first
+/// `}` after it, if there is anything between them.
+///
+/// ```
+/// use route::slot;
+/// assert_eq!(slot(b"123456789"), 12_739);
+/// assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
+/// ```
+pub fn slot(key: &[u8]) -> u16 {
+    CRC.checksum(tag(key)) % SLOTS
+}
+
+fn tag(key: &[u8]) -> &[u8] {
+    let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
+    let rest = &key[open + 1..];
+    match rest.iter().position(|byte| *byte == b'}') {
+        None | Some(0) => key,
+        Some(length) => &rest[..length],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_in_braces_is_the_one_that_redis_takes() {
+        for (key, counted) in [
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{{bar}}zap", "{bar"),
+            ("foo{bar}{zap}", "bar"),
+            ("foo{bar", "foo{bar"),
+            ("}foo{bar}", "bar"),
+            ("", ""),
+        ] {
+            assert_eq!(tag(key.as_bytes()), counted.as_bytes(), "{key}");
+        }
+    }
+
+    #[test]
+    fn slots_of_the_specification() {
+        for (key, expected) in [("", 0), ("foo", 12_182), ("bar", 5_061), ("hello", 866), ("somekey", 11_058)] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
+}
