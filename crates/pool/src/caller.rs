@@ -55,10 +55,10 @@ impl Limits {
 /// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
 #[derive(Debug)]
 pub struct Caller {
-    entrances: Entrances,
+    pub(crate) entrances: Entrances,
     /// The one that is nearest.
     branch: usize,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     ticket: Arc<Ticket>,
     progress: Arc<Progress>,
     spent: Spent,

@@ -1,5 +1,7 @@
 //! Many producers, one bounded queue, N workers, each with a Redis connection of its own.
 //!
+//! Several of them, one for each node and login, are [`Pools`].
+//!
 //! [`Pool::start`] starts the workers; a [`Caller`] sends raw [`Burst`]s of requests, a [`Client`]
 //! typed commands. The reply comes back by oneshot, exactly once, whatever happens.
 //!
@@ -47,9 +49,12 @@ pub use caller::Caller;
 pub use error::{JobError, Sent};
 pub use exclusive::lent::Lent;
 pub use exclusive::standing::{Attempts, Standing};
+pub use pool::access::Access;
 pub use pool::client::{BlockingClient, Client, ClientError};
 pub use pool::control::{Control, Status};
+pub use pool::key::{At, Key, Login};
 pub use pool::pool::{Drained, Pool};
+pub use pool::pools::{Listed, NoPool, Pools};
 pub use queue::job::{Answer, Burst};
 pub use queue::progress::{Progress, Stage};
 pub use resp::{Protocol, ReplyKind, Value};

@@ -1,5 +1,5 @@
-//! What workers and callers of one pool have in common. Holds no sender of the queue: the queue ends
-//! when the last caller is gone.
+//! What workers and callers of one pool have in common, and what all pools of a directory have. Holds no sender of the
+//! queue: the queue ends when the last caller is gone.
 
 use std::sync::Arc;
 
@@ -16,33 +16,41 @@ use crate::{
     upstream::node::Node,
 };
 
+/// What all pools of a directory have in common: the bounds on memory, which are the process's, and what is counted of
+/// the bytes that go over their connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InCommon {
+    pub(crate) queued_bytes: Arc<Budget>,
+    pub(crate) reply_bytes: Arc<Budget>,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) branches: Arc<Branches>,
     pub(crate) node: Arc<Node>,
-    /// Bytes of requests queued and in flight.
+    /// Bytes of requests queued and in flight, in all pools that have it in common.
     pub(crate) queued_bytes: Arc<Budget>,
     /// Bytes of replies, from when they come until their callers let them go.
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) exclusives: Arc<Exclusives>,
-    /// What goes over all connections.
+    /// What goes over all connections, likewise.
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) workers: Gauges,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches) -> Self {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
         let node = Arc::new(Node::new(settings.clone()));
-        let reply_bytes = Arc::new(Budget::default());
-        let traffic = Arc::<Traffic>::default();
+        let InCommon { queued_bytes, reply_bytes, traffic } = in_common;
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,
             node,
             settings,
             branches: Arc::new(branches),
-            queued_bytes: Arc::new(Budget::default()),
+            queued_bytes,
             reply_bytes,
             workers: Gauges::default(),
         }

@@ -23,6 +23,8 @@ mod model;
 mod order;
 #[path = "pool/outage.rs"]
 mod outage;
+#[path = "pool/pools.rs"]
+mod pools;
 #[path = "pool/processes.rs"]
 mod processes;
 #[path = "pool/regressions.rs"]

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use pool::{Control, Endpoint};
+use pool::{Control, Endpoint, Pools};
 use settings::{Change, Config, ConfigError, GatewaySettings, Key, LogSettings, SessionSettings};
 use tokio::sync::{Notify, watch};
 use toml::Value;
@@ -48,7 +48,7 @@ pub(crate) struct Operator {
     outside: Outside,
     running: Mutex<Running>,
     sessions: watch::Sender<Arc<SessionSettings>>,
-    pool: Control,
+    pools: Pools,
     /// Where the embedded upstream listens, if there is one.
     embedded: Option<Endpoint>,
     /// Configurations that were refused.
@@ -70,17 +70,22 @@ impl Operator {
         outside: Outside,
         config: Config,
         settings: GatewaySettings,
-        pool: Control,
+        pools: Pools,
         embedded: Option<Endpoint>,
     ) -> Self {
         let sessions = watch::Sender::new(Arc::new(settings.session.clone()));
         let running = Mutex::new(Running { config, settings, generation: 1 });
-        Self { outside, running, sessions, pool, embedded, refused: AtomicU64::new(0), end: Notify::new() }
+        Self { outside, running, sessions, pools, embedded, refused: AtomicU64::new(0), end: Notify::new() }
     }
 
-    /// The pool, to look at and to control.
+    /// The pool of the configured upstream, to look at.
     pub(crate) fn pool(&self) -> &Control {
-        &self.pool
+        self.pools.first()
+    }
+
+    /// All pools, to look at and to control.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     /// Asks for the end of the gateway.
@@ -184,7 +189,7 @@ impl Operator {
         }
         let (old, generation) = ((&running.config, &running.settings), running.generation + 1);
         let outcome = Outcome::new(generation, old, wanted, (&config, &settings));
-        self.pool.reconfigure(settings.pool.clone());
+        self.pools.reconfigure(settings.pool.clone());
         self.sessions.send_replace(Arc::new(settings.session.clone()));
         if settings.log != running.settings.log {
             (self.outside.refilter)(&settings.log);

@@ -25,7 +25,7 @@ use crate::{
 
 const HELP: [&str; 17] = [
     "RESPOOL <subcommand> [<arg> ...]. Subcommands are:",
-    "POOLS -- Clients that are served and that wait, workers by state, queue, exclusive connections.",
+    "POOLS -- Each pool: its node, clients, workers by state, queue, exclusive connections.",
     "CLIENTS -- Every client: what it is at and for how long it has waited.",
     "WORKERS -- Every worker and its connection.",
     "STATS -- Totals since the start; times in microseconds.",
@@ -85,12 +85,12 @@ impl Console<'_> {
             Ask::Reload => write_outcome(out, protocol, operator.reload()),
             Ask::Pause => self.pause(out).await,
             Ask::Resume => {
-                operator.pool().resume();
+                operator.pools().resume();
                 tracing::info!(client = client.id(), "resumed");
                 write_simple(out, "OK");
             }
             Ask::Reconnect => {
-                operator.pool().reconnect();
+                operator.pools().reconnect();
                 tracing::info!(client = client.id(), "replacing connections to the upstream");
                 write_simple(out, "OK");
             }
@@ -136,11 +136,11 @@ impl Console<'_> {
     /// Holds back what comes and waits for what is accepted, as long as a reply may take. What is lent
     /// stays lent.
     async fn pause(self, out: &mut Vec<u8>) {
-        let pool = self.operator.pool();
-        pool.pause();
+        let pools = self.operator.pools();
+        pools.pause();
         tracing::warn!(client = self.client.id(), "paused");
-        let idle = Box::pin(pool.idle(self.reply_timeout)).await;
-        let status = pool.status();
+        let idle = Box::pin(pools.idle(self.reply_timeout)).await;
+        let status = pools.status();
         let waiting = |stage| matches!(stage, Stage::Waiting(_));
         let held = self.published.registry.all().iter().filter(|entry| waiting(entry.stage())).count();
         let row = vec![

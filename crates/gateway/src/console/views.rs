@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pool::{BurstClass, ClassTotals, Distribution, Stage, Status, Upstream, WorkerState};
+use pool::{BurstClass, ClassTotals, Distribution, Listed, Stage, Status, Upstream, WorkerState};
 use settings::{Change, DEFAULT_USER};
 use tokio::task::yield_now;
 
@@ -72,35 +72,57 @@ pub(crate) fn condition(status: &Status) -> &'static str {
     }
 }
 
-/// `RESPOOL POOLS`.
+/// `RESPOOL POOLS`: a row for each pool, that of the configured upstream first. What counts for the whole process, such
+/// as clients, stands in that one alone.
 pub(crate) fn pools(operator: &Operator, clients: &Clients) -> Vec<Row> {
-    let pool = operator.pool();
-    let (status, workers) = (pool.status(), pool.workers());
-    let settings = operator.settings();
+    let all = operator.pools().all();
+    let others = all.iter().skip(1).map(|listed| pool(listed, None));
+    let mut rows: Vec<Row> = all.first().map(|first| pool(first, Some(clients))).into_iter().chain(others).collect();
+    if let Some(first) = rows.first_mut() {
+        first.insert(0, ("upstream", text(operator.settings().session.upstream)));
+    }
+    rows
+}
+
+fn pool(listed: &Listed, clients: Option<&Clients>) -> Row {
+    let Listed { key, control } = listed;
+    let (status, workers, settings) = (control.status(), control.workers(), control.settings());
     let in_state = |state| number(workers.iter().filter(|worker| worker.state == state).count());
     let mut row = vec![
-        ("upstream", text(settings.session.upstream)),
+        ("node", text(settings.endpoint.to_string())),
+        ("login", text(key.login.name().unwrap_or_default())),
         ("state", text(condition(&status))),
-        ("cl_active", number(clients.active)),
-        ("cl_waiting", number(clients.waiting)),
-        ("cl_idle", number(clients.total.saturating_sub(clients.active + clients.waiting))),
+    ];
+    row.extend(clients.into_iter().flat_map(|clients| {
+        let idle = clients.total.saturating_sub(clients.active + clients.waiting);
+        [("cl_active", clients.active), ("cl_waiting", clients.waiting), ("cl_idle", idle)]
+            .map(|(name, count)| (name, number(count)))
+    }));
+    row.extend([
         ("sv_active", in_state(WorkerState::Active)),
         ("sv_idle", in_state(WorkerState::Idle)),
         ("sv_login", in_state(WorkerState::Login)),
         ("sv_closing", in_state(WorkerState::Closing)),
-        ("sv_target", number(settings.pool.workers)),
-        ("maxwait", number(clients.max_wait.as_secs())),
-        ("maxwait_us", number(clients.max_wait.subsec_micros())),
+        ("sv_target", number(settings.workers)),
+    ]);
+    row.extend(clients.into_iter().flat_map(|clients| {
+        let wait = clients.max_wait;
+        [
+            ("maxwait", number(wait.as_secs())),
+            ("maxwait_us", number(wait.subsec_micros())),
+            ("queue_bytes", number(status.queued_bytes)),
+        ]
+    }));
+    row.extend([
         ("queue_jobs", number(status.queued_jobs)),
-        ("queue_bytes", number(status.queued_bytes)),
         ("in_flight", number(workers.iter().map(|worker| worker.in_flight).sum::<usize>())),
         ("exclusive_lent", number(status.exclusive_lent)),
         ("exclusive_idle", number(status.exclusive_idle)),
-        ("exclusive_max", number(settings.pool.exclusive_max)),
-    ];
-    row.extend(
-        Reason::ALL.iter().zip(clients.exclusive).map(|(reason, count)| (reason_column(*reason), number(count))),
-    );
+        ("exclusive_max", number(settings.exclusive_max)),
+    ]);
+    row.extend(clients.into_iter().flat_map(|clients| {
+        Reason::ALL.iter().zip(clients.exclusive).map(|(reason, count)| (reason_column(*reason), number(count)))
+    }));
     row.extend([
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
@@ -110,7 +132,7 @@ pub(crate) fn pools(operator: &Operator, clients: &Clients) -> Vec<Row> {
     if let Upstream::Down(reason) | Upstream::Unready { reason, .. } = &status.upstream {
         row.push(("reason", text(reason.to_string())));
     }
-    vec![row]
+    row
 }
 
 /// One of `RESPOOL CLIENTS`.
@@ -138,9 +160,13 @@ pub(crate) fn client(entry: &Entry) -> Row {
     ]
 }
 
-/// `RESPOOL WORKERS`.
+/// `RESPOOL WORKERS`, pool by pool.
 pub(crate) fn workers(operator: &Operator) -> Vec<Row> {
-    let workers = operator.pool().workers();
+    operator.pools().all().iter().flat_map(workers_of).collect()
+}
+
+fn workers_of(listed: &Listed) -> Vec<Row> {
+    let node = listed.control.settings().endpoint.to_string();
     let row = |worker: &pool::WorkerStatus| {
         vec![
             ("name", text(format!("respool-worker-{}", worker.number))),
@@ -149,14 +175,16 @@ pub(crate) fn workers(operator: &Operator) -> Vec<Row> {
             ("requests", number(worker.requests)),
             ("opened", number(worker.opened)),
             ("connected_s", number(worker.connected_for.map_or(0, |age| age.as_secs()))),
+            ("node", text(node.as_str())),
+            ("login", text(listed.key.login.name().unwrap_or_default())),
         ]
     };
-    workers.iter().map(row).collect()
+    listed.control.workers().iter().map(row).collect()
 }
 
 /// `RESPOOL STATS`. Times in microseconds, of jobs on shared connections.
 pub(crate) fn stats(operator: &Operator, published: &Published) -> Row {
-    let (totals, status, counts) = (operator.pool().totals(), operator.pool().status(), &published.counts);
+    let (totals, status, counts) = (operator.pools().totals(), operator.pools().status(), &published.counts);
     let shared = totals.together();
     let exclusive = Reason::ALL.map(|reason| counts.exclusive(reason).totals());
     let sum = |count: fn(&ClassTotals) -> u64| number(exclusive.iter().map(count).sum::<u64>());

@@ -36,7 +36,7 @@ async fn section(operator: &Operator, published: &Published) -> String {
     };
     line("version", &env!("CARGO_PKG_VERSION"));
     line("uptime_in_seconds", &published.uptime().as_secs());
-    let pools = views::pools(operator, &clients).into_iter().flatten();
+    let pools = views::pools(operator, &clients).into_iter().take(1).flatten();
     let mut shown = Vec::new();
     for (name, cell) in pools.chain(views::stats(operator, published)) {
         match cell {

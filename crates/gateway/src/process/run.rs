@@ -5,7 +5,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use pool::{Endpoint, Pool};
+use pool::{Caller, Endpoint, Pools};
 use settings::{Config, GatewaySettings};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -51,17 +51,17 @@ pub(crate) async fn run(
         Some(file) => Some(FileWatch::start(file).context("cannot watch the configuration file")?),
         None => None,
     };
-    let pool = Pool::start_on(threads.runtimes(), settings.pool.clone());
+    let pools = Pools::start_on(threads.runtimes(), settings.pool.clone());
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
     let outside = Outside::new(move || args.load().map(|(config, _)| config), move |settings| logs.refilter(settings));
-    let operator = Arc::new(Operator::new(outside, config, settings.clone(), pool.control(), embedded_at));
+    let operator = Arc::new(Operator::new(outside, config, settings.clone(), pools.clone(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
+    let follower = settings.sentinel.clone().map(|sentinel| Follower::start(sentinel, pools.clone()));
+    let callers: Vec<Caller> = (0..threads.runtimes().len()).filter_map(|thread| pools.caller_on(thread)).collect();
     let shared_pubsub = directory
         .as_ref()
-        .map(|directory| SharedPubSub::start(Arc::clone(directory), pool.caller(), operator.follow()));
-    let follower = settings.sentinel.clone().map(|sentinel| Follower::start(sentinel, pool.control()));
-    let callers = (0..threads.runtimes().len()).map(|thread| pool.caller_on(thread)).collect();
+        .map(|directory| SharedPubSub::start(Arc::clone(directory), callers[0].clone(), operator.follow()));
     let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
     let mut listener =
         Listener::new(open(&settings, inherited)?, opener, threads, callers).context("cannot start threads")?;
@@ -89,10 +89,10 @@ pub(crate) async fn run(
     let clients = published.registry.len();
     tracing::info!(signal = reason, clients, "draining");
     systemd::stopping();
-    operator.pool().resume();
+    pools.resume();
     let deadline = Instant::now() + operator.settings().grace_period;
     let abandoned = tokio::select! {
-        abandoned = drain(listener, shared_pubsub, follower, pool, deadline) => abandoned,
+        abandoned = drain(listener, shared_pubsub, follower, &pools, deadline) => abandoned,
         () = published.turned_away.tell() => unreachable!("it never ends"),
         signal = signals.end() => {
             tracing::warn!(signal, "asked again, ending at once");
@@ -177,14 +177,14 @@ async fn drain(
     listener: Listener,
     shared_pubsub: Option<SharedPubSub>,
     follower: Option<Follower>,
-    pool: Pool,
+    pools: &Pools,
     deadline: Instant,
 ) -> usize {
     let sessions = listener.drain(deadline).await;
     if let Some(shared_pubsub) = shared_pubsub {
         shared_pubsub.end().await;
     }
-    let drained = pool.drain(deadline.saturating_duration_since(Instant::now())).await;
+    let drained = pools.drain(deadline.saturating_duration_since(Instant::now())).await;
     if let Some(follower) = follower {
         follower.end().await;
     }

@@ -1,10 +1,10 @@
 //! The task that owns the topology: hears the links, lets the policy decide, publishes what it decided, and has the
-//! pool follow. It starts and ends a link for each sentinel and each node that matters.
+//! pools follow. It starts and ends a link for each sentinel and each node that matters.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Topology};
-use pool::Control;
+use pool::Pools;
 use settings::SentinelSettings;
 use tokio::{
     sync::{mpsc, watch},
@@ -24,10 +24,10 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts it. Until it has found a primary the pool holds all requests.
-    pub(crate) fn start(settings: SentinelSettings, pool: Control) -> Self {
+    /// Starts it. Until it has found a primary the pools hold all requests.
+    pub(crate) fn start(settings: SentinelSettings, pools: Pools) -> Self {
         let published = watch::Sender::default();
-        Self { task: tokio::spawn(keep_running(settings, pool, published)) }
+        Self { task: tokio::spawn(keep_running(settings, pools, published)) }
     }
 
     /// Ends it and closes its connections.
@@ -38,12 +38,12 @@ impl Follower {
     }
 }
 
-/// Starts the task anew if it panics, which is a bug; the pool stays where it was.
-async fn keep_running(settings: SentinelSettings, pool: Control, published: watch::Sender<Arc<Topology>>) {
+/// Starts the task anew if it panics, which is a bug; the pools stay where they were.
+async fn keep_running(settings: SentinelSettings, pools: Pools, published: watch::Sender<Arc<Topology>>) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(Owner::new(settings.clone(), pool.clone(), published.clone()).run());
+        tasks.spawn(Owner::new(settings.clone(), pools.clone(), published.clone()).run());
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "following the primary ended unexpectedly, starting it anew");
         }
@@ -52,7 +52,7 @@ async fn keep_running(settings: SentinelSettings, pool: Control, published: watc
 
 struct Owner {
     settings: SentinelSettings,
-    pool: Control,
+    pools: Pools,
     policy: Policy,
     published: watch::Sender<Arc<Topology>>,
     wanted: watch::Sender<Wanted>,
@@ -65,13 +65,13 @@ struct Owner {
 }
 
 impl Owner {
-    fn new(settings: SentinelSettings, pool: Control, published: watch::Sender<Arc<Topology>>) -> Self {
+    fn new(settings: SentinelSettings, pools: Pools, published: watch::Sender<Arc<Topology>>) -> Self {
         let patience = Patience::within(settings.failover_wait);
         let (to_us, news) = mpsc::channel(NEWS_MAX);
         Self {
             policy: Policy::sentinels(settings.sentinels.iter().cloned(), patience),
             settings,
-            pool,
+            pools,
             published,
             wanted: watch::Sender::new(Wanted { pace: Pace::Fast, round: 0 }),
             to_us,
@@ -83,7 +83,7 @@ impl Owner {
     }
 
     async fn run(mut self) {
-        let mut upstream = self.pool.upstream();
+        let mut upstream = self.pools.first().upstream();
         loop {
             self.follow();
             self.publish();
@@ -139,7 +139,7 @@ impl Owner {
             endpoint: settings.login.at(sentinel.host.clone(), sentinel.port),
             sentinel: sentinel.clone(),
             service: Arc::clone(&settings.service),
-            limit: self.pool.settings().connect_timeout,
+            limit: self.pools.first().settings().connect_timeout,
             period: settings.refresh,
             wanted: self.wanted.subscribe(),
             news: self.to_us.clone(),
@@ -149,14 +149,14 @@ impl Owner {
     fn node_link(&self, node: &Address) -> NodeLink {
         NodeLink {
             node: node.clone(),
-            pool: self.pool.clone(),
+            pool: self.pools.first().clone(),
             period: self.settings.refresh,
             wanted: self.wanted.subscribe(),
             news: self.to_us.clone(),
         }
     }
 
-    /// Shows what is decided, and has the pool follow.
+    /// Shows what is decided, and has the pools follow.
     fn publish(&self) {
         let now = self.policy.topology();
         let before = Arc::clone(&self.published.borrow());
@@ -168,10 +168,11 @@ impl Owner {
         if now.generation != before.generation
             && let Some(primary) = &now.primary
         {
-            self.pool.go(&primary.host, primary.port);
+            self.pools.go(&primary.host, primary.port);
         }
         if now.awaited != before.awaited {
-            self.pool.hold(now.awaited.as_ref().map(|awaited| awaited.to_string().into()));
+            let reason = now.awaited.as_ref().map(|awaited| awaited.to_string().into());
+            self.pools.hold(reason.as_ref());
         }
     }
 }

@@ -65,6 +65,28 @@ pub struct Status {
     pub exclusive_opened: u64,
 }
 
+impl Status {
+    /// Without what is only now.
+    pub(super) fn counts(self) -> Self {
+        let upstream = Upstream::Connecting;
+        Self { upstream, paused: false, queued_jobs: 0, exclusive_lent: 0, exclusive_idle: 0, ..self }
+    }
+
+    /// Takes in what was counted in another pool. What pools have in common stays as it is.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.queued_jobs += other.queued_jobs;
+        self.exclusive_lent += other.exclusive_lent;
+        self.exclusive_idle += other.exclusive_idle;
+        self.exclusive_opened += other.exclusive_opened;
+        self.opened += other.opened;
+        self.lost += other.lost;
+        self.lost_idle += other.lost_idle;
+        self.retired += other.retired;
+        self.attempts_failed += other.attempts_failed;
+        self.retried += other.retried;
+    }
+}
+
 impl Control {
     pub(crate) fn new(settings: watch::Sender<Arc<Settings>>, shared: Arc<Shared>) -> Self {
         Self { settings, shared }

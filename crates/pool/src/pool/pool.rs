@@ -14,13 +14,14 @@ use crate::{
     caller::Caller,
     error::JobError,
     pool::{
+        access::Access,
         client::Client,
         control::{Control, Status},
         places::Places,
     },
     queue::branch::{Branches, Entrances},
     settings::settings::Settings,
-    shared::Shared,
+    shared::{InCommon, Shared},
     upstream::{facts::Facts, health::Upstream, watch::watch_over},
     worker::worker::Worker,
 };
@@ -64,11 +65,16 @@ impl Pool {
     /// # Panics
     /// As [`start`](Self::start), and if there is no runtime.
     pub fn start_on(runtimes: &[Handle], settings: Settings) -> Self {
+        Self::start_among(&Handle::current(), runtimes, settings, InCommon::default())
+    }
+
+    /// The same among pools that have bounds in common. What looks after the workers runs on `home`.
+    pub(super) fn start_among(home: &Handle, runtimes: &[Handle], settings: Settings, in_common: InCommon) -> Self {
         assert!(settings.workers > 0 && settings.pipeline_depth > 0, "a pool needs a worker and a pipeline");
         let (branches, entrances) = Branches::new(runtimes, settings.queue_capacity);
         let (settings, receiver) = watch::channel(Arc::new(settings));
-        let shared = Arc::new(Shared::new(receiver, branches));
-        let supervisor = tokio::spawn(Supervisor { shared: Arc::clone(&shared) }.run());
+        let shared = Arc::new(Shared::new(receiver, branches, in_common));
+        let supervisor = home.spawn(Supervisor { shared: Arc::clone(&shared) }.run());
         let control = Control::new(settings, Arc::clone(&shared));
         Self { entrances, control, shared, supervisor }
     }
@@ -117,12 +123,32 @@ impl Pool {
         self.control.status()
     }
 
-    /// Refuses further jobs, finishes those it has within `grace`, closes the connections. What is left
-    /// after that is answered with an error.
-    pub async fn drain(self, grace: Duration) -> Drained {
+    /// The way into the queue, for callers to come.
+    pub(super) fn access(&self) -> Access {
+        Access { entrances: Arc::clone(&self.entrances), shared: Arc::clone(&self.shared) }
+    }
+
+    /// Whether a caller or a way in is there, or an exclusive connection is lent.
+    pub(super) fn is_used(&self) -> bool {
+        Arc::strong_count(&self.entrances) > 1 || self.shared.exclusives.counts().0 > 0
+    }
+
+    /// Refuses further jobs; its workers finish those it has, and end.
+    pub(super) fn close(&self) {
         for entrance in self.entrances.iter() {
             entrance.close();
         }
+    }
+
+    /// Whether all workers have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.supervisor.is_finished()
+    }
+
+    /// Refuses further jobs, finishes those it has within `grace`, closes the connections. What is left
+    /// after that is answered with an error.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        self.close();
         let Self { mut supervisor, shared, .. } = self;
         if timeout(grace, &mut supervisor).await.is_err() {
             let abandoned = shared.queued_bytes.shares();

@@ -88,6 +88,11 @@ impl Endpoint {
         Self { address, ..self.clone() }
     }
 
+    /// The same node, whatever becomes of the service that it belongs to, for connections of their own tenure.
+    pub(crate) fn alone_at(&self, host: &str, port: u16) -> Self {
+        Self { service: None, held: None, tenure: Tenure::default(), ..self.at(host, port) }
+    }
+
     /// Nobody has found out yet where it is.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(&self.address, Address::Tcp { host, .. } | Address::Tls { host, .. } if host.is_empty())

@@ -56,6 +56,10 @@ pub struct Settings {
     pub exclusive_max: usize,
     /// An exclusive connection that nobody borrowed for this long is closed.
     pub exclusive_idle: Duration,
+    /// Pools of one directory, the one that these settings are made for included.
+    pub pools_max: usize,
+    /// A further pool of a directory that nobody used for this long is ended.
+    pub pools_idle: Duration,
 }
 
 impl Settings {
@@ -84,6 +88,8 @@ impl Settings {
             lifetime: Duration::from_secs(3600),
             exclusive_max: 128,
             exclusive_idle: Duration::from_secs(60),
+            pools_max: 64,
+            pools_idle: Duration::from_secs(60),
         }
     }
 }

@@ -108,6 +108,8 @@ pub struct Peer {
     decoder: RequestDecoder,
     /// Requests that were read and not looked at yet.
     unseen: VecDeque<Request>,
+    /// The requests by which it was logged in.
+    auth: Option<Request>,
 }
 
 impl Peer {
@@ -117,6 +119,7 @@ impl Peer {
             input: Vec::new(),
             decoder: RequestDecoder::new(RequestLimits::default()),
             unseen: VecDeque::new(),
+            auth: None,
         }
     }
 
@@ -138,7 +141,12 @@ impl Peer {
     pub async fn log_in(&mut self, login: Login) -> bool {
         while let Ok(request) = timeout(Duration::from_millis(1), self.next()).await {
             match request {
-                Some(request) if let Some(answer) = answer_to(&request, &login) => self.reply(answer).await,
+                Some(request) if let Some(answer) = answer_to(&request, &login) => {
+                    self.reply(answer).await;
+                    if request[0] == "AUTH" {
+                        self.auth = Some(request);
+                    }
+                }
                 Some(request) => {
                     self.unseen.push_front(request);
                     break;
@@ -238,6 +246,7 @@ pub enum Act {
 /// Serves every connection of the pool by a rule.
 pub struct Upstream {
     seen: Arc<Mutex<Vec<Seen>>>,
+    logins: Arc<Mutex<Vec<Request>>>,
     open: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -249,30 +258,37 @@ impl Upstream {
 
     pub fn start(arrivals: Arrivals, rule: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         let (seen, open) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicUsize>::default());
+        let logins = Arc::<Mutex<Vec<Request>>>::default();
         let rule = Arc::new(rule);
         let task = tokio::spawn({
-            let (seen, open) = (Arc::clone(&seen), Arc::clone(&open));
+            let (seen, logins, open) = (Arc::clone(&seen), Arc::clone(&logins), Arc::clone(&open));
             async move {
                 let mut connections = JoinSet::new();
                 let mut number = 0..;
                 while let Ok(stream) = arrivals.recv().await {
                     let connection = number.next().expect("endless");
-                    let (seen, open, rule) = (Arc::clone(&seen), Arc::clone(&open), Arc::clone(&rule));
+                    let (seen, logins) = (Arc::clone(&seen), Arc::clone(&logins));
+                    let (open, rule) = (Arc::clone(&open), Arc::clone(&rule));
                     connections.spawn(async move {
                         open.fetch_add(1, Ordering::SeqCst);
-                        serve(Peer::new(stream), connection, &seen, &*rule).await;
+                        serve(Peer::new(stream), connection, (&seen, &logins), &*rule).await;
                         open.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
                 connections.join_all().await;
             }
         });
-        Self { seen, open, task }
+        Self { seen, logins, open, task }
     }
 
     /// All requests but those of logins.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic").clone()
+    }
+
+    /// The requests by which connections were logged in, in the order in which they were made.
+    pub fn logins(&self) -> Vec<Request> {
+        self.logins.lock().expect("no panic").clone()
     }
 
     /// How often a request was seen.
@@ -292,10 +308,16 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(mut peer: Peer, connection: usize, seen: &Mutex<Vec<Seen>>, rule: &(dyn Fn(&Seen) -> Act + Sync)) {
+async fn serve(
+    mut peer: Peer,
+    connection: usize,
+    (seen, logins): (&Mutex<Vec<Seen>>, &Mutex<Vec<Request>>),
+    rule: &(dyn Fn(&Seen) -> Act + Sync),
+) {
     if !peer.log_in(NOTHING_KNOWN).await {
         return;
     }
+    logins.lock().expect("no panic").extend(peer.auth.take());
     while let Some(request) = peer.next().await {
         let one = Seen { connection, request };
         let act = rule(&one);

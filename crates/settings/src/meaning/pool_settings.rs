@@ -32,6 +32,9 @@ const DEPTH_MAX: usize = 64 * 1024;
 /// More connections to one upstream are a mistake: a few keep it busy.
 const WORKERS_MAX: usize = 1_024;
 
+/// Each has workers of its own: more is a mistake.
+const POOLS_MAX: usize = 10_000;
+
 /// What the pool goes by, and what is not for the pool to know.
 pub(crate) struct PoolSettings {
     pub(crate) settings: Settings,
@@ -121,6 +124,8 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms, 1)?,
         exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,
         exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms, 1)?,
+        pools_max: within("pool.pools_max", pool.pools_max, 1, POOLS_MAX)?,
+        pools_idle: millis("pool.pools_idle_ms", pool.pools_idle_ms, 1)?,
         endpoint,
     };
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {

@@ -1,5 +1,5 @@
 //! What is counted, as Prometheus reads it. Looks at everything when it is asked and keeps nothing: no
-//! label has more values than there are kinds of things. `config/grafana-dashboard.json` and
+//! label has more values than there are kinds of things, or pools. `config/grafana-dashboard.json` and
 //! `config/alerts.yml` go by these names.
 
 use std::{fmt::Error, fs};
@@ -11,6 +11,7 @@ use prometheus_client::{
         DescriptorEncoder,
         text::{encode_eof, encode_registry},
     },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use tokio::task::spawn_blocking;
@@ -58,11 +59,12 @@ struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
         let (mut page, source) = (Page(&mut encoder), &self.source);
-        let totals = source.operator.pool().totals();
+        let totals = source.operator.pools().totals();
         requests(source, &totals, &mut page)?;
         jobs(source, &totals, &mut page)?;
         clients(source, &self.clients, &mut page)?;
         connections(source, &mut page)?;
+        pools(source, &mut page)?;
         memory(source, &mut page)?;
         process(source, &mut page)
     }
@@ -98,7 +100,7 @@ fn requests(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result
 }
 
 fn jobs(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let (status, settings) = (source.operator.pool().status(), source.operator.pool().settings());
+    let (status, settings) = (source.operator.pools().status(), source.operator.pool().settings());
     let errors = totals.failures.iter().copied().chain(source.published.counts.faults());
     page.counters("errors", "What went wrong with jobs and clients, by kind", "kind", errors)?;
     page.counter("request_bytes", "Bytes of requests on shared connections", totals.request_bytes)?;
@@ -138,19 +140,27 @@ fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Resul
 }
 
 fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let pool = source.operator.pool();
-    let (status, workers, settings) = (pool.status(), pool.workers(), pool.settings());
+    let (pools, settings) = (source.operator.pools(), source.operator.pool().settings());
+    let (status, all) = (pools.status(), pools.all());
+    let workers: Vec<_> = all.iter().flat_map(|listed| listed.control.workers()).collect();
     let count = |state| workers.iter().filter(|worker| worker.state == state).count() as u64;
     let by_state = WorkerState::ALL.map(|state| (state.name(), count(state)));
     page.gauges("workers", "Workers, by state", "state", by_state)?;
-    page.gauge("workers_target", "Workers there should be", as_f64(settings.workers as u64))?;
+    page.gauge(
+        "workers_target",
+        "Workers there should be",
+        as_f64(all.iter().map(|listed| listed.control.settings().workers as u64).sum()),
+    )?;
     let in_flight: usize = workers.iter().map(|worker| worker.in_flight).sum();
     page.gauge("in_flight", "Requests that workers have sent and that are not answered", as_f64(in_flight as u64))?;
-    let up = matches!(status.upstream, Upstream::Up(_) | Upstream::Unready { .. });
-    page.gauge("upstream_up", "1 while a worker is connected", as_f64(up.into()))?;
+    page.gauge("upstream_up", "1 while a worker is connected", as_f64(is_up(&status.upstream).into()))?;
     let lines = [("lent", status.exclusive_lent as u64), ("idle", status.exclusive_idle as u64)];
     page.gauges("exclusive_connections", "Exclusive connections, by state", "state", lines)?;
-    page.gauge("exclusive_max", "Exclusive connections there may be", as_f64(settings.exclusive_max as u64))?;
+    page.gauge(
+        "exclusive_max",
+        "Exclusive connections there may be",
+        as_f64((all.len() * settings.exclusive_max) as u64),
+    )?;
     let opened = [("worker", status.opened), ("exclusive", status.exclusive_opened)];
     page.counters("connections_opened", "Connections to the upstream opened, by kind", "kind", opened)?;
     page.counter("connection_attempts_failed", "Attempts of workers to connect that failed", status.attempts_failed)?;
@@ -158,6 +168,36 @@ fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     let closed = [("broken", broken), ("idle", status.lost_idle), ("retired", status.retired)];
     let help = "Connections of workers that ended: broken with requests in flight, while idle, or in order";
     page.counters("connections_closed", help, "reason", closed)
+}
+
+/// What each pool is at. Counts begin anew with a pool that does.
+fn pools(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let all = source.operator.pools().all();
+    let up = ("pool_up", "1 while a worker of the pool is connected", MetricType::Gauge);
+    page.pools(up, &all, |pool| gauge(u64::from(is_up(&pool.control.status().upstream))))?;
+    let ready = ("pool_ready", "1 while its node is what it should be", MetricType::Gauge);
+    page.pools(ready, &all, |pool| gauge(u64::from(matches!(pool.control.status().upstream, Upstream::Up(_)))))?;
+    let queued = ("pool_queue_jobs", "Jobs in its queue", MetricType::Gauge);
+    page.pools(queued, &all, |pool| gauge(pool.control.status().queued_jobs as u64))?;
+    let in_flight =
+        ("pool_in_flight", "Requests that its workers have sent and that are not answered", MetricType::Gauge);
+    page.pools(in_flight, &all, |pool| {
+        gauge(pool.control.workers().iter().map(|worker| worker.in_flight as u64).sum::<u64>())
+    })?;
+    let requests = ("pool_requests", "Requests of clients on its shared connections", MetricType::Counter);
+    page.pools(requests, &all, |pool| ConstCounter::new(pool.control.totals().together().requests))?;
+    let opened = ("pool_connections_opened", "Connections that its workers opened", MetricType::Counter);
+    page.pools(opened, &all, |pool| ConstCounter::new(pool.control.status().opened))?;
+    let lost = ("pool_connections_lost", "Connections of its workers that broke", MetricType::Counter);
+    page.pools(lost, &all, |pool| ConstCounter::new(pool.control.status().lost))
+}
+
+fn is_up(upstream: &Upstream) -> bool {
+    matches!(upstream, Upstream::Up(_) | Upstream::Unready { .. })
+}
+
+fn gauge(value: u64) -> ConstGauge<f64> {
+    ConstGauge::new(as_f64(value))
 }
 
 /// What is held against each bound, and the bound.

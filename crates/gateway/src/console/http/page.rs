@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 
-use pool::Distribution;
+use pool::{Distribution, Listed};
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
@@ -44,6 +44,22 @@ impl Page<'_, '_> {
     ) -> Result<(), Error> {
         let gauges = values.into_iter().map(|(value, count)| (value, ConstGauge::new(as_f64(count))));
         self.each(name, help, MetricType::Gauge, label, gauges)
+    }
+
+    /// One for each pool, by its node and login.
+    pub(super) fn pools<M: EncodeMetric>(
+        &mut self,
+        (name, help, kind): (&str, &str, MetricType),
+        pools: &[Listed],
+        metric: impl Fn(&Listed) -> M,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for pool in pools {
+            let (node, login) = (pool.control.settings().endpoint.to_string(), pool.key.login.name());
+            let labels = [("node", node.as_str()), ("login", login.unwrap_or_default())];
+            metric(pool).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> Result<(), Error> {

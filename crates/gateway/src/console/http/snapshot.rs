@@ -31,7 +31,7 @@ pub(super) async fn status(source: &Source) -> Value {
 /// The same, with what the web console shows besides.
 pub(super) async fn snapshot(source: &Source) -> Value {
     let mut snapshot = status(source).await;
-    let totals = source.operator.pool().totals();
+    let totals = source.operator.pools().totals();
     let shared = totals.together();
     let errors = totals.failures.into_iter().chain(source.published.counts.faults());
     let errors: Map<String, Value> = errors.map(|(kind, count)| (kind.to_owned(), count.into())).collect();

@@ -1,0 +1,41 @@
+//! The way into a pool, for those who are not among its callers yet.
+
+use std::sync::Arc;
+
+use crate::{caller::Caller, queue::branch::Entrances, shared::Shared, upstream::facts::Facts};
+
+/// The right to send jobs into a pool. A pool of a directory is not ended as unused while anybody has it.
+#[derive(Debug, Clone)]
+pub struct Access {
+    pub(super) entrances: Entrances,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Access {
+    /// A handle for one party that has at most one job at a time and runs on the runtime of this index.
+    ///
+    /// # Panics
+    /// If the pool has no runtime of this index.
+    pub fn caller_on(&self, runtime: usize) -> Caller {
+        assert!(runtime < self.entrances.len(), "a caller runs on one of the pool's runtimes");
+        Caller::new(Arc::clone(&self.entrances), runtime, Arc::clone(&self.shared))
+    }
+
+    /// Has a caller send what follows into this pool; afterwards this is the way into the one before. To be used for
+    /// pools of one directory and between two calls: the caller's runtime, its progress and the bounds that it has
+    /// taken shares of are the same in all of them.
+    pub fn exchange(&mut self, caller: &mut Caller) {
+        std::mem::swap(&mut self.entrances, &mut caller.entrances);
+        std::mem::swap(&mut self.shared, &mut caller.shared);
+    }
+
+    /// What the pool's upstream has said about itself.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.shared.node.facts()
+    }
+
+    /// Whether a worker is connected, so that a job need not wait for that: one look, for those who have a choice.
+    pub fn is_connected(&self) -> bool {
+        self.shared.branches.is_any_served()
+    }
+}

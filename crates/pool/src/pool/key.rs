@@ -1,0 +1,95 @@
+//! Which pool of a directory: the node that its connections lead to, and the login with which they are made.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::settings::{endpoint::Endpoint, settings::Settings, tenure::Tenure};
+
+/// Names a pool of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Key {
+    /// Where its connections lead.
+    pub at: At,
+    /// As whom.
+    pub login: Login,
+}
+
+/// Where the connections of a pool lead.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum At {
+    /// To the upstream that is configured and, where its primary is followed, to that.
+    #[default]
+    Upstream,
+    /// To this node, whatever it is.
+    Node {
+        /// A name or an address.
+        host: Arc<str>,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// With which login connections are made.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub enum Login {
+    /// With that of the configuration.
+    #[default]
+    Configured,
+    /// As this user of the upstream.
+    User {
+        /// As in `AUTH`.
+        name: Arc<str>,
+        /// Kept as long as the pool, and never shown.
+        password: Arc<str>,
+    },
+}
+
+/// Passwords never reach a log.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("Configured"),
+            Self::User { name, .. } => f.debug_struct("User").field("name", name).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl Login {
+    /// The user's name, if it is not the login of the configuration.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Configured => None,
+            Self::User { name, .. } => Some(name),
+        }
+    }
+}
+
+impl Key {
+    /// A node, with the login of the configuration.
+    pub fn node(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { at: At::Node { host: host.into(), port }, login: Login::Configured }
+    }
+
+    /// Whether its pool goes where the first one goes.
+    pub(super) fn follows(&self) -> bool {
+        self.at == At::Upstream
+    }
+
+    /// What its pool goes by, where `first` is what the pool of the configured upstream goes by.
+    pub(super) fn settings(&self, first: &Settings) -> Settings {
+        let mut settings = first.clone();
+        settings.endpoint = match &self.at {
+            At::Upstream => Endpoint { tenure: Tenure::default(), ..first.endpoint.clone() },
+            At::Node { host, port } => first.endpoint.alone_at(host, *port),
+        };
+        if !self.follows() {
+            // Whoever sends to it has found out what it is, and knows of others.
+            settings.role = None;
+            settings.failover_wait = Duration::ZERO;
+        }
+        if let Login::User { name, password } = &self.login {
+            let (name, password) = (name.to_string(), password.to_string());
+            settings.endpoint = settings.endpoint.with_login(Some(name), Some(password));
+        }
+        settings
+    }
+}
