@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
-use crate::support::{Client, DEADLINE, Gateway, Process, Redis, wait};
+use crate::support::{Client, DEADLINE, Gateway, Process, Redis, users, wait};
 
 fn start(redis: &Redis, path: &Path, more: &str) -> Gateway {
     let config = format!("listen = [\"unix:{}?mode=620\", \"127.0.0.1:0\"]\n{more}", path.display());
@@ -35,6 +35,46 @@ fn a_file_has_the_permissions_that_are_configured_and_goes_with_the_gateway() {
     gateway.terminate();
     gateway.wait_end(DEADLINE);
     assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0, "nothing stays behind");
+}
+
+#[test]
+fn a_process_is_the_user_that_its_system_user_stands_for() {
+    let (redis, (directory, path)) = (Redis::start(&[]), place());
+    let own = fs::metadata(directory.path()).expect("it is there").uid();
+    let more = |uid: u32| format!("[auth]\npeers = [\"{uid}:app\"]\nadmins = [\"app\"]\n");
+    let start = |uid: u32| {
+        let config = format!("listen = [\"unix:{}\", \"127.0.0.1:0\"]\n{}", path.display(), more(uid));
+        Gateway::builder().upstream(&redis.url()).config(&config).config(&users(&[("app", "secret")])).start()
+    };
+    let mut gateway = start(own);
+    let mut client = Client::try_connect_unix(&path).expect("connects");
+    client.expect("PING", "+PONG\r\n");
+    assert!(String::from_utf8_lossy(&client.line("CLIENT INFO")).contains(" user=app "));
+    client.expect("RESPOOL CONFIG GET auth.admins", "*2\r\n$11\r\nauth.admins\r\n$7\r\n[\"app\"]\r\n");
+    gateway.client().expect("PING", "-NOAUTH Authentication required.\r\n");
+    // Another system user counts for those who come after the reload.
+    gateway.rewrite(&more(own + 1));
+    gateway.hang_up();
+    gateway.logs().wait_for("configuration in force", DEADLINE);
+    let mut next = Client::try_connect_unix(&path).expect("connects");
+    next.expect("PING", "-NOAUTH Authentication required.\r\n");
+    next.expect("AUTH app secret", "+OK\r\n");
+    client.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn whoever_comes_through_a_balancer_is_not_the_user_of_the_balancer() {
+    let (redis, (directory, path)) = (Redis::start(&[]), place());
+    let own = fs::metadata(directory.path()).expect("it is there").uid();
+    let listen = format!("listen = [\"unix:{}?proxy_protocol=on\", \"127.0.0.1:0\"]\n", path.display());
+    let config = format!("{listen}[auth]\npeers = [\"{own}:app\"]");
+    let gateway = Gateway::builder().upstream(&redis.url()).config(&config).config(&users(&[("app", "secret")]));
+    let _gateway = gateway.allow("auth.peers: ").start();
+    for header in ["PROXY UNKNOWN\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 5 6\r\n"] {
+        let mut client = Client::try_connect_unix(&path).expect("connects");
+        client.send_raw(header.as_bytes());
+        client.expect("PING", "-NOAUTH Authentication required.\r\n");
+    }
 }
 
 #[test]

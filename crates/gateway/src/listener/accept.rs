@@ -156,7 +156,8 @@ impl Listener {
             return;
         }
         if !arrival.manners.take_time() {
-            let visitor = Visitor { stream: arrival.stream, address: arrival.address, user: None };
+            let user = arrival.stream.peer().and_then(|uid| settings.peers.user(uid)).map(str::to_owned);
+            let visitor = Visitor { stream: arrival.stream, address: arrival.address, user };
             return self.serve(visitor, false);
         }
         let Some(handshakes) = &mut self.handshakes else { return };

@@ -40,6 +40,12 @@ impl ClientStream {
         }
     }
 
+    /// The system user that the client runs as, where the system tells.
+    pub(crate) fn peer(&self) -> Option<u32> {
+        let Self::Unix(stream) = self else { return None };
+        stream.peer_cred().ok().map(|credentials| credentials.uid())
+    }
+
     /// How many bytes the system has received and nobody has read.
     pub(crate) fn bytes_waiting(&self) -> usize {
         let bytes = match self {

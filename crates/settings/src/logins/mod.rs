@@ -1,4 +1,5 @@
 //! Who may log in, and what a wrong password costs.
 
 pub(crate) mod failed_logins;
+pub(crate) mod peers;
 pub(crate) mod users;

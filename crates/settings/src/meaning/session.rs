@@ -13,6 +13,7 @@ use crate::{
     Config, ConfigError, Trusted,
     logins::{
         failed_logins::LoginBounds,
+        peers::Peers,
         users::{Digest32, User, Users},
     },
     meaning::{
@@ -91,6 +92,8 @@ pub struct SessionSettings {
     pub db: u32,
     /// Who may log in.
     pub users: Users,
+    /// Clients of unix sockets who need no password.
+    pub peers: Peers,
     /// Users who may use the console.
     pub admins: Vec<String>,
     /// How long a client may take to log in.
@@ -150,6 +153,7 @@ pub(crate) fn session_settings(
         handshakes_max: count("clients.handshakes_max", clients.handshakes_max)?,
         db: pool.endpoint.db,
         users: users("auth.users", &auth.users)?,
+        peers: peers(config)?,
         admins: admins(config)?,
         login_timeout,
         logins: LoginBounds {
@@ -204,6 +208,18 @@ pub(crate) fn users(key: &str, listed: &BTreeMap<String, String>) -> Result<User
         users.push(User { name: name.clone(), digest });
     }
     Ok(Users(users))
+}
+
+fn peers(config: &Config) -> Result<Peers, ConfigError> {
+    let peers = match Peers::parse(&config.auth.peers) {
+        Ok(peers) => peers,
+        Err(problem) => return value("auth.peers", problem),
+    };
+    let unknown = peers.users().find(|name| !config.auth.users.contains_key(*name));
+    match unknown.map(|name| format!("\"{name}\" is not in auth.users")) {
+        Some(problem) => value("auth.peers", problem),
+        None => Ok(peers),
+    }
 }
 
 fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {

@@ -1,7 +1,7 @@
 //! What is valid and about never meant: `--check` shows it, and the gateway logs it at its start. Each begins with
 //! the key that it is about.
 
-use crate::{Config, GatewaySettings, Place, reading::environment};
+use crate::{Config, GatewaySettings, Listen, Place, reading::environment};
 
 /// What to say of a configuration that is in force all the same.
 pub(crate) fn warnings(config: &Config, settings: &GatewaySettings) -> Vec<String> {
@@ -10,6 +10,7 @@ pub(crate) fn warnings(config: &Config, settings: &GatewaySettings) -> Vec<Strin
     found.extend(open_metrics(settings));
     found.extend(wide_trust(settings));
     found.extend(idle_trust(settings));
+    found.extend(idle_peers(config, settings));
     found.extend(unproven_upstream(config));
     found.extend(empty_password(settings));
     found.extend(denied_console(settings));
@@ -43,6 +44,14 @@ fn idle_trust(settings: &GatewaySettings) -> Option<String> {
     let needed = settings.listen.iter().any(|listen| listen.proxy_protocol && matches!(listen.place, Place::Tcp(_)));
     (!needed && !settings.session.trusted.is_empty())
         .then(|| "trusted: no TCP address of listen has proxy_protocol=on, so that nobody is asked for it".to_owned())
+}
+
+fn idle_peers(config: &Config, settings: &GatewaySettings) -> Option<String> {
+    let comes = |listen: &Listen| matches!(listen.place, Place::Unix(_)) && !listen.proxy_protocol;
+    (!config.auth.peers.is_empty() && !settings.listen.iter().any(comes)).then(|| {
+        "auth.peers: listen has no unix socket on which clients come themselves, so that nobody is known by it"
+            .to_owned()
+    })
 }
 
 fn unproven_upstream(config: &Config) -> Option<String> {

@@ -11,6 +11,10 @@ section! {
         /// sha256sum` prints one. `AUTH password` without a name means the user "default". Without users nobody has
         /// to log in. A password may have 512 bytes; a longer one is refused without being hashed.
         users: BTreeMap<String, String> = BTreeMap::new(),
+        /// Processes of this machine that need no password on a unix socket, as by PostgreSQL's `peer`: each is
+        /// `SYSTEM_USER:USER`, or `USER` where both have one name. A process that runs as that system user (a name or a
+        /// number) is that user of `users`.
+        peers: Vec<String> = Vec::new(),
         /// Users who may use the console, see `RESPOOL HELP`. Without users, every client on this machine may.
         admins: Vec<String> = Vec::new(),
         /// A client that has to log in is closed if it has not done so after this long. At least 10.
