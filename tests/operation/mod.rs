@@ -11,4 +11,4 @@ mod secrets;
 mod service;
 mod slow_log;
 mod spans;
-mod tls;
+pub(crate) mod tls;

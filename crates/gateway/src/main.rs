@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     };
     if !inherited.is_empty() {
         // What the configuration demands of an address, it demands of these.
-        args.listen_at(inherited.iter().map(Passed::address).collect());
+        args.listen_at(inherited.iter().map(Passed::described).collect());
     }
     let (config, settings) = match args.load() {
         Ok(loaded) => loaded,

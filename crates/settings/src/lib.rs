@@ -30,6 +30,7 @@ pub use error::ConfigError;
 pub use listen::{
     list::OneOrMore,
     listen::{Listen, ListenError},
+    passed::PassedSocket,
     place::{Place, PlaceError, UnixPlace},
     trusted::Trusted,
 };

@@ -1,6 +1,9 @@
 //! Several addresses at a time share everything: the pool, the bound on clients, the drain.
 
-use std::fs;
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+};
 
 use crate::support::{Client, DEADLINE, Gateway, Redis, wait};
 
@@ -95,4 +98,35 @@ fn the_system_asks_silent_clients_whether_they_are_there() {
     wait("no timer for the new client", || {
         (timers(&gateway).iter().filter(|(kind, _)| kind == "00").count() == 1).then_some(())
     });
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_told_with_what_to_do() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let file = directory.path().join("file");
+    fs::write(&file, "precious").expect("written");
+    let (taken, file) = (taken.local_addr().expect("bound").to_string(), format!("unix:{}", file.display()));
+    let nowhere = format!("unix:{}/no/r.sock", directory.path().display());
+    for (listen, why) in [
+        (taken.as_str(), "another process listens there, and only one may, unless both have reuse_port = true"),
+        ("127.1.2.3:1?proxy_protocol=off", "Permission denied (os error 13); a port below 1024 needs the capability"),
+        ("[::ffff:192.0.2.1]:7000", "this machine has no such address"),
+        (&file, "there is a file that is no socket"),
+        (&nowhere, "the directory of the socket is not there"),
+        ("fd:respool.socket", "no socket was passed to this process, as systemd does (LISTEN_FDS)"),
+    ] {
+        // Whoever is root may listen anywhere.
+        if why.starts_with("Permission") && TcpListener::bind("127.1.2.3:1").is_ok() {
+            continue;
+        }
+        let config = format!("listen = \"{listen}\"\nprotected_mode = false");
+        let path = directory.path().join("respool.toml");
+        fs::write(&path, config).expect("written");
+        let output = Gateway::command().arg("--config").arg(&path).output().expect("started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let address = listen.split('?').next().unwrap_or_default();
+        assert!(said.contains(&format!("cannot listen on {address}: ")) && said.contains(why), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+    }
 }

@@ -46,6 +46,15 @@ pub struct TlsClient {
 impl TlsClient {
     /// Asks for the certificate of `name`.
     pub fn connect_as(address: SocketAddr, name: &str, trust: &Trust) -> io::Result<Self> {
+        Self::begin(address, &[], name, trust)
+    }
+
+    /// What a load balancer sends comes first.
+    pub fn connect_behind(address: SocketAddr, header: &[u8], trust: &Trust) -> Self {
+        Self::begin(address, header, "127.0.0.1", trust).expect("connects")
+    }
+
+    fn begin(address: SocketAddr, header: &[u8], name: &str, trust: &Trust) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&address, DEADLINE)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(DEADLINE))?;
@@ -53,6 +62,7 @@ impl TlsClient {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let connection = ClientConnection::new(Arc::clone(&trust.0), name).expect("a connection");
         let mut stream = StreamOwned::new(connection, socket);
+        stream.sock.write_all(header)?;
         stream.conn.complete_io(&mut stream.sock)?;
         Ok(Self { stream, input: Vec::new() })
     }

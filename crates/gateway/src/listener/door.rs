@@ -14,7 +14,11 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type}
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::{
-    listener::{client_stream::ClientStream, passed::Passed, socket_file::SocketFile},
+    listener::{
+        client_stream::ClientStream,
+        passed::{Passed, PassedListener},
+        socket_file::SocketFile,
+    },
     observe::address::Address,
 };
 
@@ -84,8 +88,21 @@ impl Manners {
 
 impl Door {
     /// Listens at an address. Of the addresses of a name, the first one counts that can be bound.
+    ///
+    /// # Errors
+    /// It cannot; the error says why, and what to do about it.
     pub(crate) fn bind(listen: &Listen, reuse_port: bool) -> io::Result<Self> {
+        Self::try_bind(listen, reuse_port).map_err(|error| {
+            let hint = hint(&error, &listen.place);
+            io::Error::new(error.kind(), format!("{error}{hint}"))
+        })
+    }
+
+    fn try_bind(listen: &Listen, reuse_port: bool) -> io::Result<Self> {
         let (file, socket) = match &listen.place {
+            Place::Passed(_) => {
+                return Err(io::Error::other("no socket was passed to this process, as systemd does (LISTEN_FDS)"));
+            }
             Place::Tcp(addresses) => (None, Bound::Tcp(bind_first(addresses, reuse_port)?)),
             Place::Unix(place) => {
                 let (socket, file) = SocketFile::bind(place, reuse_port)?;
@@ -98,12 +115,12 @@ impl Door {
 
     /// Takes over a socket that is bound and stays open when this process ends.
     pub(crate) fn inherit(passed: Passed, listen: &Listen) -> io::Result<Self> {
-        let socket = match passed {
-            Passed::Tcp(socket, _) => {
+        let socket = match passed.socket {
+            PassedListener::Tcp(socket, _) => {
                 socket.set_nonblocking(true)?;
                 Bound::Tcp(TcpListener::from_std(socket)?)
             }
-            Passed::Unix(socket, path) => {
+            PassedListener::Unix(socket, path) => {
                 socket.set_nonblocking(true)?;
                 Bound::Unix(UnixListener::from_std(socket)?, path)
             }
@@ -197,6 +214,21 @@ impl Arrival {
         let interval = (idle / PROBES).max(Duration::from_secs(1));
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
         SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    }
+}
+
+/// Stands behind an error; empty if there is nothing to add.
+fn hint(error: &io::Error, place: &Place) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, NotFound, PermissionDenied};
+    match (place, error.kind()) {
+        (Place::Tcp(_), AddrInUse) => {
+            "; another process listens there, and only one may, unless both have reuse_port = true"
+        }
+        (Place::Tcp(_), AddrNotAvailable) => "; this machine has no such address",
+        (Place::Tcp(_), PermissionDenied) => "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE",
+        (Place::Unix(_), NotFound) => "; the directory of the socket is not there",
+        (Place::Unix(_), PermissionDenied) => "; the directory of the socket has to let this user make files in it",
+        (Place::Tcp(_) | Place::Unix(_) | Place::Passed(_), _) => "",
     }
 }
 

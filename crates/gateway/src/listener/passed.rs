@@ -1,30 +1,41 @@
 //! The sockets that whoever started us has opened for us and keeps open, as systemd does for a `.socket` unit
-//! (`LISTEN_FDS`, `LISTEN_PID`). Clients that come while one process ends and the next one starts wait in them.
+//! (`LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`). Clients that come while one process ends and the next one starts wait
+//! in them.
 
 use std::{
-    io,
+    env, io,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     sync::Arc,
 };
 
 use listenfd::ListenFd;
+use settings::PassedSocket;
 
 /// One of the sockets.
 #[derive(Debug)]
-pub(crate) enum Passed {
+pub(crate) struct Passed {
+    pub(super) socket: PassedListener,
+    /// What whoever passed it calls it; empty if it has no name.
+    name: String,
+}
+
+/// What it is.
+#[derive(Debug)]
+pub(super) enum PassedListener {
     Tcp(TcpListener, SocketAddr),
     /// With the path of its file.
     Unix(UnixListener, Arc<str>),
 }
 
 impl Passed {
-    /// The address, as `listen` would say it.
-    pub(crate) fn address(&self) -> String {
-        match self {
-            Self::Tcp(_, address) => address.to_string(),
-            Self::Unix(_, path) => format!("unix:{path}"),
-        }
+    /// Its name, and its address as `listen` would say it.
+    pub(crate) fn described(&self) -> PassedSocket {
+        let address = match &self.socket {
+            PassedListener::Tcp(_, address) => address.to_string(),
+            PassedListener::Unix(_, path) => format!("unix:{path}"),
+        };
+        PassedSocket { address, name: self.name.clone() }
     }
 }
 
@@ -34,10 +45,14 @@ impl Passed {
 /// One of them is none on which clients come.
 pub(crate) fn inherited() -> io::Result<Vec<Passed>> {
     let mut passed = ListenFd::from_env();
-    (0..passed.len()).map(|index| take(&mut passed, index)).collect()
+    // They mean nothing if the sockets are for another process, of which there are none here then.
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names = names.split(':').chain(std::iter::repeat(""));
+    let named = (0..passed.len()).zip(names);
+    named.map(|(index, name)| Ok(Passed { socket: take(&mut passed, index)?, name: name.to_owned() })).collect()
 }
 
-fn take(passed: &mut ListenFd, index: usize) -> io::Result<Passed> {
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<PassedListener> {
     let gone = || io::Error::other("it was taken already");
     if let Ok(socket) = passed.take_unix_listener(index) {
         let socket = socket.ok_or_else(gone)?;
@@ -46,9 +61,9 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<Passed> {
             return Err(io::Error::other("it is a unix socket without a file"));
         };
         let path = path.to_string_lossy().into();
-        return Ok(Passed::Unix(socket, path));
+        return Ok(PassedListener::Unix(socket, path));
     }
     let socket = passed.take_tcp_listener(index)?.ok_or_else(gone)?;
     let address = socket.local_addr()?;
-    Ok(Passed::Tcp(socket, address))
+    Ok(PassedListener::Tcp(socket, address))
 }

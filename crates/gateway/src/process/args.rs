@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use settings::{Config, ConfigError, GatewaySettings, OneOrMore, Source, Url};
+use settings::{Config, ConfigError, GatewaySettings, OneOrMore, PassedSocket, Source, Url};
 
 /// What `--help` says of `--upstream`.
 const UPSTREAM: &str = "The upstream, instead of what the file says: redis://[user[:password]@]host[:port][/db], rediss://… \
@@ -20,8 +20,8 @@ pub(crate) struct Args {
     /// Configuration file (TOML); without one, the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen on this address, instead of what the file says: host:port, tls://host:port or unix:/path. May be
-    /// given several times [default: 127.0.0.1:6380]
+    /// Listen on this address, instead of what the file says: host:port, tls://host:port or unix:/path, or
+    /// fd:NAME for a socket that systemd passes. May be given several times [default: 127.0.0.1:6380]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// The upstream, instead of what the file says
@@ -30,9 +30,9 @@ pub(crate) struct Args {
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
     check: bool,
-    /// Where the sockets are that were passed to this process, which count instead of all others.
+    /// The sockets that were passed to this process, which count instead of all addresses.
     #[arg(skip)]
-    passed: Vec<String>,
+    passed: Vec<PassedSocket>,
 }
 
 impl fmt::Debug for Args {
@@ -53,9 +53,9 @@ impl Args {
         self.config.as_deref()
     }
 
-    /// Listens at `addresses` alone, with the options that the file or the command line give to them.
-    pub(crate) fn listen_at(&mut self, addresses: Vec<String>) {
-        self.passed = addresses;
+    /// Listens at these alone, with the options that the file or the command line give to them.
+    pub(crate) fn listen_at(&mut self, passed: Vec<PassedSocket>) {
+        self.passed = passed;
     }
 
     /// The file's configuration with what the command line overrides, and what it means.

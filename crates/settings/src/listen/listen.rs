@@ -1,12 +1,12 @@
-//! One address to listen on, as the file or the command line writes it: `host:port`, `tls://host:port` or
-//! `unix:/path`, each with options behind a `?`. Opens nothing.
+//! One address to listen on, as the file or the command line writes it: `host:port`, `tls://host:port`, `unix:/path`, or
+//! `fd:NAME` in the place of `host:port`, each with options behind a `?`. Opens nothing.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 use url::form_urlencoded;
 
-use crate::listen::place::{Place, PlaceError, UnixPlace, tcp, unix};
+use crate::listen::place::{Place, PlaceError, UnixPlace, passed, tcp, unix};
 
 /// An address that clients connect to, and what they speak there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Listen {
             (_, Place::Unix(_)) => {
                 return Err(ListenError::Option { name: name.to_owned(), known: "mode, group and proxy_protocol" });
             }
-            (_, Place::Tcp(_)) => {
+            (_, Place::Tcp(_) | Place::Passed(_)) => {
                 return Err(ListenError::Option { name: name.to_owned(), known: "proxy_protocol" });
             }
         }
@@ -88,14 +88,18 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self, ListenError> {
         let (address, options) = text.split_once('?').unwrap_or((text, ""));
+        let tcp_or_passed = |text: &str| match text.strip_prefix("fd:") {
+            Some(name) => passed(name),
+            None => tcp(text),
+        };
         let (place, tls) = match address.split_once("://") {
-            Some(("tcp", rest)) => (tcp(rest)?, false),
-            Some(("tls", rest)) => (tcp(rest)?, true),
+            Some(("tcp", rest)) => (tcp_or_passed(rest)?, false),
+            Some(("tls", rest)) => (tcp_or_passed(rest)?, true),
             Some(("unix", rest)) => (unix(rest)?, false),
             Some((scheme, _)) => return Err(ListenError::Scheme(scheme.to_owned())),
             None => match address.strip_prefix("unix:") {
                 Some(path) => (unix(path)?, false),
-                None => (tcp(address)?, false),
+                None => (tcp_or_passed(address)?, false),
             },
         };
         let mut listen = Self { place, tls, proxy_protocol: false };
@@ -115,6 +119,8 @@ impl fmt::Display for Listen {
                 (Some(address), false) => write!(f, "{address}"),
                 (None, _) => f.write_str("nowhere"),
             },
+            (Place::Passed(name), true) => write!(f, "tls://fd:{name}"),
+            (Place::Passed(name), false) => write!(f, "fd:{name}"),
             (Place::Unix(UnixPlace { path, .. }), _) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -143,6 +149,8 @@ mod tests {
             ("tls://0.0.0.0:6381", address("0.0.0.0:6381"), true, false),
             ("tls://[::1]:6381?proxy_protocol=on", address("[::1]:6381"), true, true),
             ("127.0.0.1:1?proxy_protocol=off", address("127.0.0.1:1"), false, false),
+            ("fd:web", Place::Passed("web".to_owned()), false, false),
+            ("tls://fd:respool.socket?proxy_protocol=on", Place::Passed("respool.socket".to_owned()), true, true),
             ("unix:/run/r.sock", socket("/run/r.sock", None, None), false, false),
             ("unix:///run/r.sock", socket("/run/r.sock", None, None), false, false),
             ("unix:/r?mode=660&group=root", socket("/r", Some(0o660), Some(0)), false, false),
@@ -162,6 +170,8 @@ mod tests {
             ("127.0.0.1:65536", "the port is not a number from 0 to 65535"),
             ("::1:6380", "an IPv6 address stands in brackets, as [::1]:6380"),
             ("redis://h:1", "there is no scheme \"redis\"; write host:port, tls://host:port or unix:/path"),
+            ("fd:", "a socket that is passed needs its name, as fd:respool.socket"),
+            ("fd:web?mode=660", "there is no option \"mode\" here; there is proxy_protocol"),
             ("unix:run/r.sock", "the path does not begin with /"),
             ("unix://run/r.sock", "the path does not begin with /"),
             ("unix:/run/", "the path names no file"),
@@ -186,6 +196,7 @@ mod tests {
             ("127.0.0.1:1?proxy_protocol=on", "127.0.0.1:1"),
             ("tls://[::1]:1", "tls://[::1]:1"),
             ("unix:/r?mode=660", "unix:/r"),
+            ("tls://fd:web?proxy_protocol=on", "tls://fd:web"),
         ] {
             assert_eq!(text.parse::<Listen>().expect("valid").to_string(), shown);
         }

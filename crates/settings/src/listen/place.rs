@@ -18,6 +18,8 @@ pub enum Place {
     Tcp(Vec<SocketAddr>),
     /// A unix socket.
     Unix(UnixPlace),
+    /// Wherever the socket of this name is, which somebody else opens and passes.
+    Passed(String),
 }
 
 /// The file of a unix socket.
@@ -36,7 +38,8 @@ impl Place {
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Tcp(addresses) => addresses.iter().any(|address| !address.ip().is_loopback()),
-            Self::Unix(_) => false,
+            // What it is passed as is looked at once it is.
+            Self::Unix(_) | Self::Passed(_) => false,
         }
     }
 
@@ -47,7 +50,8 @@ impl Place {
                 ones.iter().any(|one| others.iter().any(|other| addresses_collide(*one, *other)))
             }
             (Self::Unix(one), Self::Unix(other)) => one.path == other.path,
-            (Self::Tcp(_) | Self::Unix(_), _) => false,
+            (Self::Passed(one), Self::Passed(other)) => one == other,
+            (Self::Tcp(_) | Self::Unix(_) | Self::Passed(_), _) => false,
         }
     }
 
@@ -57,6 +61,7 @@ impl Place {
             (Self::Tcp(ones), Ok(address)) => ones.iter().any(|one| leads_to(address, *one)),
             (Self::Tcp(_), Err(_)) => false,
             (Self::Unix(unix), _) => unix.path.as_os_str() == address,
+            (Self::Passed(_), _) => false,
         }
     }
 
@@ -64,6 +69,7 @@ impl Place {
     pub(crate) fn is_bound_at(&self, bound: &str) -> bool {
         match self {
             Self::Tcp(addresses) => addresses.iter().any(|address| address.to_string() == bound),
+            Self::Passed(_) => false,
             Self::Unix(place) => bound.strip_prefix("unix:").is_some_and(|path| place.path == *Path::new(path)),
         }
     }
@@ -106,6 +112,9 @@ pub enum PlaceError {
     /// A name that cannot be looked up, or an address that is none; holds why.
     #[error("the host cannot be found: {0}")]
     Lookup(String),
+    /// A socket that is passed, without its name.
+    #[error("a socket that is passed needs its name, as fd:respool.socket")]
+    NoName,
     /// A path that depends on where the process runs.
     #[error("the path does not begin with /")]
     Relative,
@@ -138,6 +147,14 @@ pub(crate) fn tcp(text: &str) -> Result<Place, PlaceError> {
         Ok(addresses) => Ok(Place::Tcp(addresses.collect())),
         Err(error) => Err(PlaceError::Lookup(error.to_string())),
     }
+}
+
+/// The name of a socket that is passed.
+pub(crate) fn passed(name: &str) -> Result<Place, PlaceError> {
+    if name.is_empty() {
+        return Err(PlaceError::NoName);
+    }
+    Ok(Place::Passed(name.to_owned()))
 }
 
 /// An absolute path.

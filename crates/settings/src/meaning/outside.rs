@@ -71,7 +71,7 @@ pub(crate) fn http_settings(config: &Config) -> Result<Option<(SocketAddr, HttpS
     }
     match tcp(&metrics.listen) {
         Ok(Place::Tcp(addresses)) => Ok(addresses.first().map(|address| (*address, settings))),
-        Ok(Place::Unix(_)) => value("metrics.listen", "is no address and port"),
+        Ok(Place::Unix(_) | Place::Passed(_)) => value("metrics.listen", "is no address and port"),
         Err(error) => value("metrics.listen", format!("\"{}\": {error}", metrics.listen)),
     }
 }

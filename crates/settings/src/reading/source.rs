@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Config, ConfigError, GatewaySettings, OneOrMore,
-    listen::passed::for_passed,
+    listen::passed::{PassedSocket, for_passed},
     reading::{
         file,
         origin::{Origin, Origins},
@@ -19,9 +19,9 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// Where to listen instead.
     pub listen: Option<OneOrMore>,
-    /// Where the sockets are that were passed at the start. If there are any, they alone count, each with the options
-    /// that its address has in `listen`.
-    pub passed: Vec<String>,
+    /// The sockets that were passed at the start. If there are any, they alone count, each with the options that its
+    /// address or name has in `listen`.
+    pub passed: Vec<PassedSocket>,
     /// The upstream's URL instead.
     pub upstream: Option<Url>,
 }
