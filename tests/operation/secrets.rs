@@ -105,7 +105,7 @@ fn shown(gateway: &Gateway) -> String {
         text += &String::from_utf8_lossy(&admin.line(&format!("RESPOOL {line}")));
     }
     text += &String::from_utf8_lossy(&admin.line("CLIENT LIST"));
-    let line = gateway.logs().wait_for("metrics are there", DEADLINE);
+    let line = gateway.logs().wait_for("metrics address is open", DEADLINE);
     let at = line.find("127.0.0.1:").expect("an address");
     let end = line[at..].find('"').map_or(line.len(), |end| at + end);
     let address: SocketAddr = line[at..end].parse().expect("an address");

@@ -233,7 +233,7 @@ impl Gateway {
 
     /// Where it shows its metrics.
     pub fn metrics_address(&self) -> SocketAddr {
-        let line = self.logs.wait_for("metrics are there", DEADLINE);
+        let line = self.logs.wait_for("metrics address is open", DEADLINE);
         Logs::field(&line, "metrics").and_then(|address| address.parse().ok()).expect("an address and port")
     }
 

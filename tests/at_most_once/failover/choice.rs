@@ -13,7 +13,7 @@ use crate::support::{Builder, Gateway, Machine, wait};
 const SERVED: Duration = Duration::from_millis(500);
 
 fn builder(url: &str) -> Builder {
-    Gateway::builder().upstream(url).allow("sentinel says nothing")
+    Gateway::builder().upstream(url).allow("sentinel does not answer")
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_service_that_no_sentinel_knows_is_said() {
     let gateway = builder(&url).config("[upstream]\nfailover_wait_ms = 300").start();
     let reply = String::from_utf8_lossy(&gateway.client().line("PING")).into_owned();
     assert!(reply.starts_with("-ERR respool: no primary within failover_wait_ms"), "{reply}");
-    let line = gateway.logs().wait_for("sentinel says nothing", Duration::from_secs(5));
+    let line = gateway.logs().wait_for("sentinel does not answer", Duration::from_secs(5));
     assert!(line.contains("No such master with that name") && line.contains("elsewhere"), "{line}");
 }
 

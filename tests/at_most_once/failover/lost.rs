@@ -20,7 +20,7 @@ fn gateway(service: &Service) -> Gateway {
         .upstream(&service.url())
         .config(config)
         .allow_lost_upstream()
-        .allow("sentinel says nothing")
+        .allow("sentinel does not answer")
         .start()
 }
 

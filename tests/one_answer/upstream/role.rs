@@ -125,7 +125,7 @@ fn what_one_connection_learns_holds_for_all() {
             let list = String::from_utf8_lossy(&at_old.line("CLIENT LIST")).into_owned();
             (!list.contains("name=respool-worker")).then_some(())
         });
-        assert_eq!(gateway.logs().count("upstream is another one now"), 1);
+        assert_eq!(gateway.logs().count("upstream is another node now"), 1);
     }
 }
 

@@ -57,7 +57,7 @@ fn a_user_who_is_removed_is_closed_whatever_its_clients_wait_for() {
     admin.expect("PING", "+PONG\r\n");
     let mut again = gateway.client();
     again.expect("AUTH root one", "+OK\r\n");
-    assert_eq!(gateway.logs().count("clients closed, their user is no more"), 1);
+    assert_eq!(gateway.logs().count("clients closed, because their user was removed"), 1);
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Logs {
     /// Puts another filter in force.
     pub(crate) fn refilter(&self, settings: &LogSettings) {
         if let Err(error) = self.0.reload(EnvFilter::new(&settings.filter)) {
-            tracing::error!(%error, "log filter stays as it was");
+            tracing::error!(%error, "cannot change log.filter, the old one stays in force");
         }
     }
 }

@@ -73,7 +73,7 @@ fn watch(path: &Path, mut seen: Option<Vec<u8>>, owner: &Weak<Notify>) {
         }
     });
     if let Err(error) = &watcher {
-        tracing::warn!(%error, every_s = LOOK_EVERY.as_secs(), "no news of the configuration file, looking now and then");
+        tracing::warn!(%error, every_s = LOOK_EVERY.as_secs(), "cannot watch the configuration file, reading it now and then");
     }
     let mut directories = Directories { watcher: watcher.ok(), watched: BTreeSet::new() };
     loop {

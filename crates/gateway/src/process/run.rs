@@ -95,7 +95,7 @@ pub(crate) async fn run(
         abandoned = drain(listener, shared_pubsub, follower, &pools, deadline) => abandoned,
         () = published.turned_away.tell() => unreachable!("it never ends"),
         signal = signals.end() => {
-            tracing::warn!(signal, "asked again, ending at once");
+            tracing::warn!(signal, "second signal, ending at once");
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -104,7 +104,7 @@ pub(crate) async fn run(
     }
     published.turned_away.tell_rest();
     if abandoned > 0 {
-        tracing::warn!(abandoned, "grace_period_ms exceeded, clients were abandoned");
+        tracing::warn!(abandoned, "grace_period_ms is over, clients were closed with requests unanswered");
         return Ok(ExitCode::FAILURE);
     }
     tracing::info!("drained");
@@ -126,7 +126,7 @@ async fn bind_http(settings: &GatewaySettings, source: Source) -> anyhow::Result
     let Some((address, bounds)) = settings.http.clone() else { return Ok(None) };
     let bound = Http::bind(address, bounds, source).await;
     let bound = bound.with_context(|| format!("cannot listen on {address} for metrics"))?;
-    tracing::info!(metrics = %bound.local_addr()?, "metrics are there");
+    tracing::info!(metrics = %bound.local_addr()?, "metrics address is open");
     Ok(Some(bound))
 }
 
@@ -168,7 +168,7 @@ async fn wake_sessions(mut settings: LiveSettings, published: &Published) {
         settings.refresh();
         let closed = published.registry.wake_all(|user| settings.users.keep(user));
         if closed > 0 {
-            tracing::info!(closed, "clients closed, their user is no more");
+            tracing::info!(closed, "clients closed, because their user was removed");
         }
     }
 }

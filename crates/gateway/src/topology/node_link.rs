@@ -62,7 +62,7 @@ impl NodeLink {
                 if lost.is_refusal() {
                     tracing::warn!(node = %self.node, reason, "node refuses to say what it is");
                 } else {
-                    tracing::debug!(node = %self.node, reason, "node says nothing");
+                    tracing::debug!(node = %self.node, reason, "node does not answer");
                 }
                 known = reason;
             }

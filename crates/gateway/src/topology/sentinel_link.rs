@@ -56,7 +56,7 @@ impl SentinelLink {
             }
             let reason = lost.to_string();
             if answers || reason != known {
-                tracing::warn!(sentinel = %self.sentinel, service = %self.service, reason, "sentinel says nothing");
+                tracing::warn!(sentinel = %self.sentinel, service = %self.service, reason, "sentinel does not answer");
                 known = reason;
             }
             let pace = self.wanted.borrow().pace;

@@ -188,7 +188,7 @@ impl Node {
                 if former.generation > 0 && former.run_id != facts.run_id {
                     let (run_id, role) = (facts.run_id(), facts.role().map(Role::name));
                     let reason = "connections to the former one are replaced";
-                    tracing::info!(generation = facts.generation, run_id, role, reason, "upstream is another one now");
+                    tracing::info!(generation = facts.generation, run_id, role, reason, "upstream is another node now");
                 }
             }
             News::Several => {

@@ -92,51 +92,88 @@ fn requests(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result
     let pending = all().map(|(class, totals)| (*class, totals.under_way()));
     page.gauges("pending_requests", "Requests that have neither a reply nor failed", "class", pending)?;
     let queue = forwarded.iter().map(|(class, totals)| (*class, &totals.queue_time));
-    page.histograms("queue_seconds", "How long jobs waited for a connection", "class", queue, MICROS)?;
+    page.histograms(
+        "queue_seconds",
+        "Time that a job waited for a connection to the upstream",
+        "class",
+        queue,
+        MICROS,
+    )?;
     let upstream = forwarded.iter().map(|(class, totals)| (*class, &totals.upstream_time));
-    page.histograms("upstream_seconds", "From there until the last reply", "class", upstream, MICROS)?;
+    page.histograms(
+        "upstream_seconds",
+        "Time from a job's connection until its last reply",
+        "class",
+        upstream,
+        MICROS,
+    )?;
     let total = forwarded.iter().map(|(class, totals)| (*class, &totals.total_time));
-    page.histograms("total_seconds", "Both together", "class", total, MICROS)
+    page.histograms("total_seconds", "Time from a job's arrival until its last reply", "class", total, MICROS)
 }
 
 fn jobs(source: &Source, totals: &Totals, page: &mut Page<'_, '_>) -> Result<(), Error> {
     let (status, settings) = (source.operator.pools().status(), source.operator.pool().settings());
     let errors = totals.failures.iter().copied().chain(source.published.counts.faults());
-    page.counters("errors", "What went wrong with jobs and clients, by kind", "kind", errors)?;
-    page.counter("request_bytes", "Bytes of requests on shared connections", totals.request_bytes)?;
-    page.counter("reply_bytes", "Bytes of the replies to them", totals.reply_bytes)?;
+    page.counters("errors", "Errors that jobs and clients met, by kind", "kind", errors)?;
+    page.counter("request_bytes", "Bytes of the requests that were sent on shared connections", totals.request_bytes)?;
+    page.counter("reply_bytes", "Bytes of the replies on shared connections", totals.reply_bytes)?;
     let traffic = source.operator.pool().traffic();
     let help = "Error replies of the upstream, by the word that they begin with; errors within a reply are not counted";
     page.counters("upstream_errors", help, "code", traffic.errors)?;
     page.counter("upstream_sent_bytes", "Bytes sent to the upstream, logins left out", traffic.sent)?;
     page.counter("upstream_received_bytes", "Bytes received from the upstream, logins left out", traffic.received)?;
-    page.counter("retries", "Jobs sent again", status.retried)?;
+    page.counter("retries", "Jobs that were sent to the upstream a second time", status.retried)?;
     page.histogram("job_requests", "Requests of one job", &totals.job_requests, 1.0)?;
     page.histogram("write_jobs", "Jobs of one write to the upstream", &totals.write_jobs, 1.0)?;
     page.histogram("write_requests", "Requests of one write to the upstream", &totals.write_requests, 1.0)?;
-    page.gauge("queue_jobs", "Jobs in the queue", as_f64(status.queued_jobs as u64))?;
-    page.gauge("queue_jobs_max", "Jobs the queue has room for", as_f64(settings.queue_capacity as u64))?;
-    page.gauge("paused", "1 while new jobs are held back", as_f64(status.paused.into()))
+    page.gauge("queue_jobs", "Jobs that wait in the queue for a worker", as_f64(status.queued_jobs as u64))?;
+    page.gauge("queue_jobs_max", "Jobs that the queue has room for", as_f64(settings.queue_capacity as u64))?;
+    page.gauge("paused", "1 while RESPOOL PAUSE holds new jobs back, otherwise 0", as_f64(status.paused.into()))
 }
 
 fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Result<(), Error> {
     let counts = &source.published.counts;
     let idle = clients.total.saturating_sub(clients.active + clients.waiting);
     let by_state = [("active", clients.active), ("waiting", clients.waiting), ("idle", idle)];
-    page.gauges("clients", "Clients, by state", "state", by_state.map(|(state, count)| (state, count as u64)))?;
-    page.gauge("clients_max", "Clients there may be", as_f64(source.operator.sessions().clients_max as u64))?;
-    page.gauge("max_wait_seconds", "For how long the first client has waited", clients.max_wait.as_secs_f64())?;
-    page.counter("clients_accepted", "Clients let in", counts.clients_accepted.get())?;
+    page.gauges(
+        "clients",
+        "Connected clients, by state",
+        "state",
+        by_state.map(|(state, count)| (state, count as u64)),
+    )?;
+    page.gauge(
+        "clients_max",
+        "Clients that may be connected at the same time",
+        as_f64(source.operator.sessions().clients_max as u64),
+    )?;
+    page.gauge(
+        "max_wait_seconds",
+        "How long the client that waits longest has waited",
+        clients.max_wait.as_secs_f64(),
+    )?;
+    page.counter("clients_accepted", "Clients that were accepted", counts.clients_accepted.get())?;
     page.counter("client_received_bytes", "Bytes received from clients", counts.bytes_read.get())?;
     page.counter("client_sent_bytes", "Bytes sent to clients", counts.bytes_written.get())?;
-    page.counter("clients_refused", "Clients beyond clients_max", counts.clients_refused.get())?;
-    page.counter("logins_refused", "Logins with a wrong name or password", counts.logins_refused.get())?;
+    page.counter(
+        "clients_refused",
+        "Clients that were turned away because clients_max were connected",
+        counts.clients_refused.get(),
+    )?;
+    page.counter(
+        "logins_refused",
+        "Logins that were refused for a wrong name or password",
+        counts.logins_refused.get(),
+    )?;
     let overrun = counts.subscribers_overrun.get();
-    page.counter("subscribers_overrun", "Subscribers closed because they were too slow", overrun)?;
+    page.counter("subscribers_overrun", "Subscribers that were closed because they read too slowly", overrun)?;
     let subscriptions = counts.subscriptions.get();
-    page.gauge("subscriptions", "Names subscribed for all clients together", as_f64(subscriptions as u64))?;
+    page.gauge(
+        "subscriptions",
+        "Channels and patterns that the gateway has subscribed to for all clients",
+        as_f64(subscriptions as u64),
+    )?;
     let by_reason = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive.map(|count| count as u64));
-    page.gauges("exclusive", "Clients with an exclusive connection, by reason", "reason", by_reason)
+    page.gauges("exclusive", "Clients that have an exclusive connection, by reason", "reason", by_reason)
 }
 
 fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
@@ -148,25 +185,34 @@ fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.gauges("workers", "Workers, by state", "state", by_state)?;
     page.gauge(
         "workers_target",
-        "Workers there should be",
+        "Workers that there should be",
         as_f64(all.iter().map(|listed| listed.control.settings().workers as u64).sum()),
     )?;
     let in_flight: usize = workers.iter().map(|worker| worker.in_flight).sum();
-    page.gauge("in_flight", "Requests that workers have sent and that are not answered", as_f64(in_flight as u64))?;
-    page.gauge("upstream_up", "1 while a worker is connected", as_f64(is_up(&status.upstream).into()))?;
+    page.gauge("in_flight", "Requests that workers have sent and that have no reply yet", as_f64(in_flight as u64))?;
+    page.gauge(
+        "upstream_up",
+        "1 while at least one worker is connected to the upstream, otherwise 0",
+        as_f64(is_up(&status.upstream).into()),
+    )?;
     let lines = [("lent", status.exclusive_lent as u64), ("idle", status.exclusive_idle as u64)];
     page.gauges("exclusive_connections", "Exclusive connections, by state", "state", lines)?;
     page.gauge(
         "exclusive_max",
-        "Exclusive connections there may be",
+        "Exclusive connections that there may be",
         as_f64((all.len() * settings.exclusive_max) as u64),
     )?;
     let opened = [("worker", status.opened), ("exclusive", status.exclusive_opened)];
-    page.counters("connections_opened", "Connections to the upstream opened, by kind", "kind", opened)?;
-    page.counter("connection_attempts_failed", "Attempts of workers to connect that failed", status.attempts_failed)?;
+    page.counters("connections_opened", "Connections to the upstream that were opened, by kind", "kind", opened)?;
+    page.counter(
+        "connection_attempts_failed",
+        "Attempts of workers to connect to the upstream that failed",
+        status.attempts_failed,
+    )?;
     let broken = status.lost.saturating_sub(status.lost_idle);
     let closed = [("broken", broken), ("idle", status.lost_idle), ("retired", status.retired)];
-    let help = "Connections of workers that ended: broken with requests in flight, while idle, or in order";
+    let help =
+        "Connections of workers that ended: broken with requests in flight, lost while idle, or replaced in order";
     page.counters("connections_closed", help, "reason", closed)
 }
 
@@ -209,25 +255,29 @@ fn memory(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
         ("input", source.published.input.used() as u64),
         ("replies", status.reply_bytes as u64),
     ];
-    let help = "Bytes held: requests queued and in flight, unfinished requests, replies not read";
+    let help = "Bytes in memory: queued and sent requests, incomplete requests, replies that clients have not read";
     page.gauges("held_bytes", help, "what", held)?;
     let bounds = [
         ("queue", pool.settings().queue_bytes_max as u64),
         ("input", sessions.input_bytes_max as u64),
         ("replies", sessions.replies_bytes_max as u64),
     ];
-    page.gauges("held_bytes_max", "Bytes that may be held", "what", bounds)?;
+    page.gauges("held_bytes_max", "Bytes that may be in memory, by the same kinds", "what", bounds)?;
     page.gauge("resident_bytes", "Memory of the process", as_f64(resident_bytes().unwrap_or(0)))
 }
 
 fn process(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     let generation = source.operator.generation();
-    page.gauge("config_generation", "Configurations in force since the start", as_f64(generation))?;
+    page.gauge("config_generation", "Configurations that have been in force since the start", as_f64(generation))?;
     let refused = source.operator.refused();
-    page.counter("config_refused", "Configurations that were refused", refused)?;
+    page.counter("config_refused", "Configurations that were refused as wrong", refused)?;
     let version = [(env!("CARGO_PKG_VERSION"), 1)];
     page.gauges("build_info", "Always 1; the version is the label", "version", version)?;
-    page.gauge("draining", "1 once the gateway is ending", as_f64(source.published.registry.is_draining().into()))
+    page.gauge(
+        "draining",
+        "1 while the gateway drains, otherwise 0",
+        as_f64(source.published.registry.is_draining().into()),
+    )
 }
 
 /// As Linux counts it.
