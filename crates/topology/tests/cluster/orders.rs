@@ -8,7 +8,7 @@ const NODES: usize = 4;
 const SLOTS: [u16; 3] = [0, 7_000, 16_383];
 
 fn node(at: usize) -> Address {
-    Address::new("node", u16::try_from(7_000 + at).unwrap())
+    Address::new("node", u16::try_from(7_000 + at).expect("few enough"))
 }
 
 /// Who has each of the slots that are looked at, and how new that is.
