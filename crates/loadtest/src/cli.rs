@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     compare::arguments::CompareArgs,
+    report::difference::DiffArgs,
     run::{arguments::RunArgs, in_process::PoolArgs},
     serve::{floor::FloorArgs, relay::RelayArgs},
     tune::TuneArgs,
@@ -30,6 +31,8 @@ pub enum Command {
     /// Find pool.workers, pool.pipeline_depth and runtime.threads for an upstream by measuring. Writes keys
     /// there; --clean removes them.
     Tune(Box<TuneArgs>),
+    /// Compare two results that --json=FILE has written: what is better, what is worse.
+    Diff(DiffArgs),
     /// Pass connections on to an upstream and hold its replies back, to have a far one at hand.
     Relay(Box<RelayArgs>),
     /// Answer requests at once with canned replies: what no gateway can cost less than. A system of compare.

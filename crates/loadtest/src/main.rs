@@ -8,7 +8,7 @@ use loadtest::{
     cli::{Cli, Command},
     compare,
     drive::interrupt::Interrupt,
-    report::failure::Failure,
+    report::{difference, failure::Failure},
     run::{self, in_process},
     serve::{floor, relay},
     system::usage::raise_file_limit,
@@ -43,6 +43,7 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
             Command::Pool(args) => in_process::in_process(&args, &interrupt).await?,
             Command::Compare(args) => compare::compare(&args, &interrupt).await?,
             Command::Tune(args) => tune::tune(&args, &interrupt).await?,
+            Command::Diff(args) => difference::diff(&args)?,
             Command::Relay(args) => relay::relay(&args, &interrupt).await?,
             Command::Floor(args) => floor::floor(&args, &interrupt).await?,
         })

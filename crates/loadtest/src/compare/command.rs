@@ -53,6 +53,6 @@ pub async fn compare(args: &CompareArgs, interrupt: &Interrupt) -> Result<u8, Fa
         Err(LoadError::Interrupted) => comparison.ended = Ended::Interrupted,
         measured => measured?,
     }
-    deliver(&args.report, &comparison, || report::text(&comparison), || report::html(&comparison))?;
+    deliver(&args.report, &comparison, || report::text(&comparison), |about| report::html(&comparison, about))?;
     Ok(comparison.exit_code())
 }

@@ -8,6 +8,7 @@ pub mod lineup;
 pub mod redis_benchmark;
 pub mod report;
 pub mod round;
+pub mod standing;
 pub mod workload;
 
 pub use arguments::CompareArgs;

@@ -3,10 +3,15 @@
 use std::fmt::Write;
 
 use crate::{
-    compare::comparison::{Comparison, Row, Table},
+    compare::{
+        comparison::{Comparison, Row, Table},
+        standing::{self, is_yardstick},
+    },
     measure::{counts::Counts, outcome::Ended},
     report::{
-        page::{page, preformatted, quantiles, section},
+        about::About,
+        bars::{Bar, bars},
+        page::{page, preformatted, quantiles, section, wide},
         table::{self, columns, ms, rate},
     },
 };
@@ -77,8 +82,7 @@ fn table_text(table: &Table) -> String {
     shown.push(HARNESS);
     shown.extend(is_open.then_some(LATENESS));
     let mut rows = vec![shown.iter().map(|(head, _)| (*head).to_owned()).collect::<Vec<_>>()];
-    let measured = table.rows.iter().filter(|row| !row.rounds.is_empty());
-    rows.extend(measured.map(|row| shown.iter().map(|(_, cell)| cell(row)).collect()));
+    rows.extend(measured(table).map(|row| shown.iter().map(|(_, cell)| cell(row)).collect()));
     let mut text = columns(&rows);
     for row in &table.rows {
         text += &failures(row);
@@ -116,8 +120,51 @@ fn failures(row: &Row) -> String {
     found.map(|(count, what)| format!("{}: {count} {what}{example}\n", row.system)).collect()
 }
 
-/// The page: the tables, and the latency of all systems for each workload.
-pub fn html(comparison: &Comparison) -> String {
+/// The rate of each system; the fastest between clients and Redis is marked.
+fn rates(table: &Table) -> String {
+    let fastest = standing::fastest(table).map(|row| row.system.as_str());
+    let bar = |row: &Row| {
+        let to_direct = row.rate_to_direct.map(|ratio| format!(", {:.0} % of direct", ratio * 100.0));
+        let of_rounds = || row.rounds.iter().map(|round| round.figures.rate);
+        Bar {
+            name: row.system.clone(),
+            figure: row.medians.rate,
+            text: format!("{}/s{}", rate(row.medians.rate), to_direct.unwrap_or_default()),
+            range: Some((of_rounds().fold(f64::INFINITY, f64::min), of_rounds().fold(0.0, f64::max))),
+            is_marked: fastest == Some(&row.system),
+        }
+    };
+    bars(
+        "operations a second (more is better; the line spans the rounds)",
+        &measured(table).map(bar).collect::<Vec<_>>(),
+    )
+}
+
+/// What one operation costs the system and the Redis behind it.
+fn processor_time(table: &Table) -> String {
+    let cost = |row: &Row, whose: &str, figure: Option<f64>, is_marked| {
+        Some(Bar {
+            name: format!("{}: {whose}", row.system),
+            figure: figure?,
+            text: format!("{:.2} us", figure?),
+            range: None,
+            is_marked,
+        })
+    };
+    let of_row = |row: &Row| {
+        let system = cost(row, "itself", row.medians.system_cpu_us, !is_yardstick(&row.system));
+        [system, cost(row, "Redis", row.medians.redis_cpu_us, false)]
+    };
+    let shown: Vec<_> = measured(table).flat_map(of_row).flatten().collect();
+    if shown.is_empty() { String::new() } else { bars("processor time of an operation in us (less is better)", &shown) }
+}
+
+fn measured(table: &Table) -> impl Iterator<Item = &Row> {
+    table.rows.iter().filter(|row| !row.rounds.is_empty())
+}
+
+/// The page: who is faster and at what cost, and for each workload bars, the latency of all systems and the table.
+pub fn html(comparison: &Comparison, about: &About) -> String {
     let plots = comparison.tables.iter().map(|table| {
         let last: Vec<_> = table
             .rows
@@ -125,7 +172,8 @@ pub fn html(comparison: &Comparison) -> String {
             .filter_map(|row| Some((row.system.clone(), row.rounds.last()?.outcome.as_ref()?)))
             .collect();
         let plot = if last.is_empty() { String::new() } else { quantiles(&last) };
-        section(&table.title, &format!("{}{plot}", preformatted(&table_text(table))))
+        let charts = [rates(table), processor_time(table), plot].concat();
+        section(&table.title, &format!("{}{}", wide(&charts), preformatted(&table_text(table))))
     });
     let systems = text(&Comparison {
         systems: comparison.systems.clone(),
@@ -134,5 +182,6 @@ pub fn html(comparison: &Comparison) -> String {
         ended: comparison.ended,
         keys: Vec::new(),
     });
-    page("Systems compared", &format!("{}{}", preformatted(&systems), plots.collect::<String>()))
+    let body = format!("{}{}", plots.collect::<String>(), preformatted(&systems));
+    page("Systems compared", &standing::answer(comparison), about, &body)
 }

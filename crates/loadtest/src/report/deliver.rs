@@ -6,10 +6,12 @@ use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::report::about::About;
+
 /// Where the result goes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ReportArgs {
-    /// Print JSON instead of tables, or write it to a file with --json=FILE.
+    /// Print JSON instead of tables, or write it to a file with --json=FILE. `respool-loadtest diff` compares two.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub json: Option<PathBuf>,
     /// Write one self-contained page with plots.
@@ -31,6 +33,14 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
 }
 
+/// A result with its circumstances.
+#[derive(Serialize)]
+struct Delivered<'r, R> {
+    about: &'r About,
+    #[serde(flatten)]
+    result: &'r R,
+}
+
 /// Delivers a result in all the forms that were asked for.
 ///
 /// # Errors
@@ -39,12 +49,13 @@ pub fn deliver(
     args: &ReportArgs,
     result: &impl Serialize,
     text: impl FnOnce() -> String,
-    html: impl FnOnce() -> String,
+    html: impl FnOnce(&About) -> String,
 ) -> Result<(), ReportError> {
+    let about = About::now();
     if let Some(path) = &args.html {
-        write(path, &html())?;
+        write(path, &html(&about))?;
     }
-    let mut json = serde_json::to_string_pretty(result)?;
+    let mut json = serde_json::to_string_pretty(&Delivered { about: &about, result })?;
     json.push('\n');
     match &args.json {
         Some(path) if path.as_os_str() == "-" => print(&json),
@@ -56,11 +67,11 @@ pub fn deliver(
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), ReportError> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), ReportError> {
     fs::write(path, text).map_err(|error| ReportError::File(path.to_owned(), error))
 }
 
-fn print(text: &str) -> Result<(), ReportError> {
+pub(crate) fn print(text: &str) -> Result<(), ReportError> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         // The reader of a pipe has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -2,7 +2,11 @@
 
 use thiserror::Error;
 
-use crate::{load::LoadError, report::ReportError, system::SystemError};
+use crate::{
+    load::LoadError,
+    report::{ReportError, difference::DifferenceError},
+    system::SystemError,
+};
 
 /// A command failed as a whole. Wrong replies and failing targets are results, not failures.
 #[derive(Debug, Error)]
@@ -16,6 +20,9 @@ pub enum Failure {
     /// A measurement of a series failed, so that its figures would say nothing; holds which and why.
     #[error("a measurement failed with {0}")]
     Measurement(String),
+    /// Two results cannot be compared.
+    #[error(transparent)]
+    Difference(#[from] DifferenceError),
     /// The report could not be delivered.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -32,6 +39,7 @@ impl Failure {
             Self::Load(LoadError::System(_) | LoadError::Driver) => 71,
             Self::System(SystemError::Config(..)) => 64,
             Self::System(SystemError::Absent(..) | SystemError::Start(..) | SystemError::Io(..)) => 69,
+            Self::Difference(_) => 64,
             Self::Measurement(_) => 2,
             Self::Report(_) => 74,
         }

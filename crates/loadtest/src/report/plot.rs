@@ -8,8 +8,10 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
-/// Lines that have a colour of their own in the page's style.
+/// Lines that have a colour and dashes of their own in the page's style.
 const COLOURS: usize = 8;
+/// Shapes of points, so that lines can be told apart without colours.
+const SHAPES: usize = 4;
 
 /// How an axis maps figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub enum Scale {
 /// An axis with its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis<'a> {
-    /// Name and unit.
+    /// Name, and unit behind a comma.
     pub name: &'a str,
     /// See [`Scale`].
     pub scale: Scale,
@@ -38,6 +40,8 @@ pub struct Line {
     pub name: String,
     /// Pairs of x and y.
     pub points: Vec<(f64, f64)>,
+    /// The point to look at.
+    pub marked: Option<(f64, f64)>,
 }
 
 struct Mapped {
@@ -166,9 +170,15 @@ pub fn plot(x: Axis<'_>, y: Axis<'_>, lines: &[Line]) -> String {
         add(format!("<polyline class=\"line c{colour}\" points=\"{}\"/>", path.join(" ")));
         for point in &line.points {
             let ((cx, cy), name) = (place(point), escape(&line.name));
-            let title = format!("{name}: {} at {}", short(point.1), tick(x.scale, point.0));
+            let title = format!("{name}: {} at {}", with_unit(y, point.1), with_unit(x, point.0));
+            let shape = shape(index, cx, cy);
+            add(format!("<path class=\"dot c{colour}\" d=\"{shape}\"><title>{title}</title></path>"));
+        }
+        if let Some((cx, cy)) = line.marked.as_ref().map(place) {
+            add(format!("<circle class=\"chosen\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"9\"/>"));
             add(format!(
-                "<circle class=\"dot c{colour}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"2.5\"><title>{title}</title></circle>"
+                "<text class=\"figure\" x=\"{cx:.1}\" y=\"{:.1}\" text-anchor=\"middle\">chosen</text>",
+                cy + 24.0
             ));
         }
     }
@@ -176,13 +186,35 @@ pub fn plot(x: Axis<'_>, y: Axis<'_>, lines: &[Line]) -> String {
     if lines.len() > 1 { svg + &legend(lines) } else { svg }
 }
 
-fn tick(scale: Scale, figure: f64) -> String {
-    if scale == Scale::Nines { format!("{:.4}%", figure * 100.0) } else { short(figure) }
+/// A figure as a reader meets it beside a point. The unit is what stands behind the comma in the axis's name, or
+/// the name itself.
+fn with_unit(axis: Axis<'_>, figure: f64) -> String {
+    if axis.scale == Scale::Nines {
+        return format!("{:.4}%", figure * 100.0);
+    }
+    let unit = axis.name.split_once(", ").map_or(axis.name, |(_, unit)| unit);
+    format!("{} {}", short(figure), escape(unit))
+}
+
+/// A circle, a square, a diamond or a triangle around a place.
+fn shape(index: usize, x: f64, y: f64) -> String {
+    let (left, right, top, bottom) = (x - 3.0, x + 3.0, y - 3.0, y + 3.0);
+    match index % SHAPES {
+        0 => format!("M{left:.1} {y:.1}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0z"),
+        1 => format!("M{left:.1} {top:.1}H{right:.1}V{bottom:.1}H{left:.1}z"),
+        2 => format!("M{:.1} {y:.1}L{x:.1} {:.1}L{:.1} {y:.1}L{x:.1} {:.1}z", x - 4.0, y - 4.0, x + 4.0, y + 4.0),
+        _ => format!("M{left:.1} {bottom:.1}H{right:.1}L{x:.1} {top:.1}z"),
+    }
 }
 
 fn legend(lines: &[Line]) -> String {
     let item = |(index, line): (usize, &Line)| {
-        format!("<span><i class=\"c{}\"></i>{}</span>", index % COLOURS, escape(&line.name))
+        let (colour, shape) = (index % COLOURS, shape(index, 17.0, 6.0));
+        format!(
+            "<span><svg class=\"key\" viewBox=\"0 0 34 12\"><path class=\"line c{colour}\" d=\"M0 6H34\"/>\
+             <path class=\"dot c{colour}\" d=\"{shape}\"/></svg>{}</span>",
+            escape(&line.name)
+        )
     };
     format!("<p class=\"legend\">{}</p>\n", lines.iter().enumerate().map(item).collect::<String>())
 }
@@ -196,7 +228,7 @@ mod tests {
         for points in [vec![], vec![(0.0, 0.0)], vec![(0.5, 1.0), (0.99999, 1e9)]] {
             for scale in [Scale::Linear, Scale::Log, Scale::Nines] {
                 let axis = Axis { name: "a<b", scale };
-                let line = Line { name: "x & y".to_owned(), points: points.clone() };
+                let line = Line { name: "x & y".to_owned(), marked: points.first().copied(), points: points.clone() };
                 let svg = plot(axis, Axis { name: "y", scale: Scale::Linear }, &[line.clone(), line]);
                 assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{svg}");
                 assert!(svg.contains("a&lt;b"));

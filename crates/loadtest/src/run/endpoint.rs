@@ -21,6 +21,6 @@ pub async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<u8, Failure> {
     })
     .await?;
     drop(progress);
-    deliver(&args.report, &outcome, || table::outcome(&outcome), || page::outcome(&outcome))?;
+    deliver(&args.report, &outcome, || table::outcome(&outcome), |about| page::outcome(&outcome, about))?;
     Ok(outcome.exit_code())
 }

@@ -123,7 +123,7 @@ pub async fn in_process(args: &PoolArgs, interrupt: &Interrupt) -> Result<u8, Fa
     }
     let (text, queue) = (outcome.load.replacen("connections", "producers", 1), args.queue);
     outcome.load = format!("{} workers, queue {queue}, {text}", args.workers);
-    deliver(&args.report, &outcome, || table::outcome(&outcome), || page::outcome(&outcome))?;
+    deliver(&args.report, &outcome, || table::outcome(&outcome), |about| page::outcome(&outcome, about))?;
     Ok(outcome.exit_code())
 }
 

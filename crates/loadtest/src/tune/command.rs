@@ -72,6 +72,7 @@ pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure>
         point,
         rounds: readings.rounds(point),
         rate: readings.rate(point),
+        rate_range: readings.rate_range(point),
         p99_ms: readings.p99_ms(point),
     });
     let mut tuned = Tuned {
@@ -87,7 +88,7 @@ pub async fn tune(args: &TuneArgs, interrupt: &Interrupt) -> Result<u8, Failure>
     if let Some(file) = &args.write {
         tuned.written = write(args.force, interrupt, file, &mut document, &tuned)?;
     }
-    deliver(&args.report, &tuned, || report::text(&tuned), || report::html(&tuned))?;
+    deliver(&args.report, &tuned, || report::text(&tuned), |about| report::html(&tuned, about))?;
     Ok(match tuned.doubt() {
         _ if interrupt.has_come() => 130,
         Some(_) if !matches!(tuned.written, Written::To(_)) => NOT_SURE,

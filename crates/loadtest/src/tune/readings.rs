@@ -135,6 +135,12 @@ impl Readings {
         self.estimate(point).middle.exp()
     }
 
+    /// Between which rates that of a point is, at 95 % confidence.
+    pub fn rate_range(&self, point: Point) -> (f64, f64) {
+        let estimate = self.estimate(point);
+        (estimate.low().exp(), estimate.high().exp())
+    }
+
     /// The median p99 of a point, in milliseconds.
     pub fn p99_ms(&self, point: Point) -> f64 {
         self.points.get(&point).map_or(0.0, |summary| summary.p99_ms)

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use crate::{
     report::{
-        page::{page, preformatted, section},
+        about::About,
+        bars::{Bar, bars},
+        page::{page, preformatted, section, wide},
         plot::{Axis, Line, Scale, plot},
         table::{self, columns, rate},
     },
@@ -17,6 +19,8 @@ use crate::{
 
 /// The widest bar of the curve, in characters.
 const BAR: f64 = 30.0;
+/// Pools on the page's chart of bars.
+const BARS: usize = 10;
 
 /// The curve and the answer.
 pub fn text(tuned: &Tuned) -> String {
@@ -74,18 +78,68 @@ fn answer(tuned: &Tuned) -> String {
     text
 }
 
-/// The page: the text, and plots of rate and p99 by workers and by depth.
-pub fn html(tuned: &Tuned) -> String {
+/// What to set, what that gives, and how sure it is.
+fn advice(tuned: &Tuned) -> String {
+    let (choice, Point { threads, workers, depth }) = (&tuned.choice, tuned.choice.point);
+    let found = tuned.curve.iter().find(|measured| measured.point == choice.point);
+    let gives = found.map_or_else(String::new, |found| {
+        let (low, high) = found.rate_range;
+        format!(
+            "It gives {} operations a second ({} to {} at 95 % confidence) with a p99 of {:.3} ms. ",
+            rate(found.rate),
+            rate(low),
+            rate(high),
+            found.p99_ms
+        )
+    });
+    format!(
+        "Set <b><code>runtime.threads = {threads}</code>, <code>pool.workers = {workers}</code> and \
+         <code>pool.pipeline_depth = {depth}</code></b>. {gives}No pool that was measured is more than {:.1} % faster; \
+         this answer is <b>{}</b>.",
+        choice.slower_at_most * 100.0,
+        choice.certainty
+    )
+}
+
+/// The chosen pool beside the fastest others, and the ranges in which their rates are.
+fn overview(tuned: &Tuned) -> String {
+    let chosen = tuned.choice.point;
+    let mut shown: Vec<_> = tuned.curve.iter().collect();
+    shown.sort_by(|one, other| other.rate.total_cmp(&one.rate));
+    let place = shown.iter().position(|measured| measured.point == chosen).unwrap_or(0);
+    let chosen_one = (place >= BARS).then(|| shown[place]);
+    shown.truncate(BARS);
+    shown.extend(chosen_one);
+    let bar = |measured: &Measured| {
+        let (Point { threads, workers, depth }, is_marked) = (measured.point, measured.point == chosen);
+        let mark = if is_marked { ", chosen" } else { "" };
+        let threads = if threads == 1 { String::new() } else { format!("{threads} threads, ") };
+        Bar {
+            name: format!("{threads}{workers} workers, depth {depth}"),
+            figure: measured.rate,
+            text: format!("{}/s{mark}", rate(measured.rate)),
+            range: Some(measured.rate_range),
+            is_marked,
+        }
+    };
+    let what = "operations a second of the fastest pools (more is better; the line shows where the truth is, at 95 %)";
+    bars(what, &shown.into_iter().map(bar).collect::<Vec<_>>())
+}
+
+/// The page: what to set, and plots of rate and p99 by workers and by depth.
+pub fn html(tuned: &Tuned, about: &About) -> String {
     let chosen = tuned.choice.point;
     let line = |name: &str, keep: &dyn Fn(Point) -> bool, x: fn(Point) -> u32, y: fn(&Measured) -> f64| {
         let points = tuned.curve.iter().filter(|measured| keep(measured.point));
         let mut points: Vec<_> = points.map(|measured| (f64::from(x(measured.point)), y(measured))).collect();
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
-        Line { name: name.to_owned(), points }
+        let marked = tuned.curve.iter().find(|measured| measured.point == chosen && keep(measured.point));
+        let marked = marked.map(|measured| (f64::from(x(measured.point)), y(measured)));
+        Line { name: name.to_owned(), points, marked }
     };
-    let mut body = preformatted(&text(tuned));
+    let mut plots = String::new();
     let axis = |name| Axis { name, scale: Scale::Log };
-    for (name, y) in [("rate/s", (|m| m.rate) as fn(&Measured) -> f64), ("p99, ms", |m| m.p99_ms)] {
+    for (name, y) in [("rate, operations/s", (|m| m.rate) as fn(&Measured) -> f64), ("p99, ms", |m| m.p99_ms)] {
         let up = Axis { name, scale: Scale::Linear };
         let mut depths: Vec<_> = tuned.curve.iter().map(|measured| measured.point.depth).collect();
         depths.sort_unstable();
@@ -98,12 +152,13 @@ pub fn html(tuned: &Tuned) -> String {
             })
             .filter(|line| line.points.len() > 1)
             .collect();
-        body += &section(&format!("{name} by workers"), &plot(axis("workers"), up, &lines));
+        plots += &section(&format!("{name} by workers"), &plot(axis("workers"), up, &lines));
         let keep = |point: Point| point.threads == chosen.threads && point.workers == chosen.workers;
         let lines = [line(&format!("workers {}", chosen.workers), &keep, |point| point.depth, y)];
-        body += &section(&format!("{name} by pipeline depth"), &plot(axis("pipeline depth"), up, &lines));
+        plots += &section(&format!("{name} by pipeline depth"), &plot(axis("pipeline depth, requests"), up, &lines));
     }
-    page("Pool size found by measuring", &body)
+    let body = [overview(tuned), wide(&plots), preformatted(&text(tuned))];
+    page("Pool size found by measuring", &advice(tuned), about, &body.concat())
 }
 
 #[cfg(test)]
@@ -115,7 +170,8 @@ mod tests {
     fn the_answer_is_marked_and_says_how_sure_it_is() {
         let point = Point { threads: 1, workers: 2, depth: 64 };
         let best = Point { workers: 4, ..point };
-        let measured = |point, rate| Measured { point, rounds: 9, rate, p99_ms: 1.5 };
+        let measured =
+            |point, rate| Measured { point, rounds: 9, rate, rate_range: (rate * 0.9, rate * 1.1), p99_ms: 1.5 };
         let mut tuned = Tuned {
             upstream: "redis://h:1".to_owned(),
             load: "200 connections".to_owned(),
@@ -143,6 +199,9 @@ mod tests {
         assert!(found.contains("vary by 4.2 % here\n") && found.contains("NO pool kept"), "{found}");
         tuned.choice.certainty = Certainty::NotSure;
         assert!(text(&tuned).contains("not sure: ") && text(&tuned).contains("quieter machine"));
-        assert!(html(&tuned).contains("p99, ms by pipeline depth"));
+        let page = html(&tuned, &About::now());
+        assert!(page.contains("p99, ms by pipeline depth") && page.contains(">chosen</text>"), "{page}");
+        assert!(page.contains("pool.workers = 2</code>") && page.contains("81,000 to 99,000 at 95 %"), "{page}");
+        assert!(page.contains("90,000/s, chosen") && page.contains("is <b>not sure</b>"), "{page}");
     }
 }

@@ -21,6 +21,8 @@ pub struct Measured {
     pub rounds: usize,
     /// Operations a second.
     pub rate: f64,
+    /// Between which rates the truth is, at 95 % confidence.
+    pub rate_range: (f64, f64),
     /// Latency that 99 % kept, in milliseconds.
     pub p99_ms: f64,
 }

@@ -47,7 +47,9 @@ async fn json_and_html_hold_the_result() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(json["rate"].as_f64().unwrap() > 0.0 && json["latency"]["p99_us"].as_f64().unwrap() > 0.0);
     let page = std::fs::read_to_string(page).unwrap();
-    assert_eq!(page.matches("<svg").count(), 3);
+    // Two charts of bars and three plots.
+    assert_eq!(page.matches("role=\"img\"").count(), 5);
+    assert!(page.contains("Nothing went wrong.") && page.contains("<td>machine</td>"), "{page}");
     assert!(!page.contains("http"), "the page fetches something");
 }
 
