@@ -51,8 +51,8 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// - *cancel*: a caller that is dropped leaves its job behind, which is executed; the pool is ended when that is done.
 /// - *reload* ([`reconfigure`](Pools::reconfigure)), [`pause`](Pools::pause), [`resume`](Pools::resume) and
 ///   [`reconnect`](Pools::reconnect) reach all pools, each with its own node and login.
-/// - *failover* ([`go`](Pools::go), [`hold`](Pools::hold)) reaches those [at the upstream](At::Upstream), with every
-///   login. A pool at a [named node](At::Node) stays there, and fails at once while that is down: whoever chose the
+/// - *failover* ([`go`](Pools::go), [`hold`](Pools::hold)) reaches those [at the upstream](crate::At::Upstream), with every
+///   login. A pool at a [named node](crate::At::Node) stays there, and fails at once while that is down: whoever chose the
 ///   node chooses another.
 /// - *drain* ends all together within one time; none is found afterwards.
 #[derive(Debug, Clone)]
