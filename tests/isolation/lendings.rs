@@ -267,7 +267,7 @@ fn what_came_for_a_subscriber_who_went_is_no_reply_to_who_borrows_next() {
 #[test]
 fn an_exclusive_max_that_was_lowered_counts_those_that_are_closed_instead_of_given_back() {
     let redis = Redis::start(&[]);
-    let config = "[pool]\nexclusive_max = 6\nqueue_timeout_ms = 1000";
+    let config = "[pool]\nexclusive_max = 6\nqueue_timeout_ms = 1000\n[clients]\nshare_percent = 100";
     let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
     let mut operator = gateway.client();
     let lent = |operator: &mut Client, count: usize| {

@@ -6,5 +6,6 @@ mod lendings;
 mod logins;
 mod neighbours;
 mod redirection;
+mod shares;
 mod unblocking;
 mod waiting;

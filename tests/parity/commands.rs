@@ -143,7 +143,6 @@ fn names_and_ids_belong_to_the_session() {
     let (mut one, mut other) = (gateway.client(), gateway.client());
     one.expect("CLIENT GETNAME", "$-1\r\n");
     one.expect("CLIENT SETNAME one", "+OK\r\n");
-    one.expect("CLIENT SETINFO LIB-NAME tests", "+OK\r\n");
     one.expect("CLIENT GETNAME", "$3\r\none\r\n");
     other.expect("CLIENT GETNAME", "$-1\r\n");
     let id = one.line("CLIENT ID");

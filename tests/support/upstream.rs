@@ -90,6 +90,25 @@ impl Peer {
         }
     }
 
+    /// The same of a Redis that says its version, in both versions of the protocol.
+    pub fn next_of(&mut self, server: &str, version: &str) -> Option<String> {
+        loop {
+            let request = self.any()?;
+            let head = match request.as_str() {
+                "HELLO 3" => "%4",
+                _ if request.starts_with("HELLO") => "*8",
+                _ if request.starts_with("SELECT") => {
+                    self.reply("+OK\r\n");
+                    continue;
+                }
+                _ => return Some(request),
+            };
+            let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+            let said = ["server", server, "version", version].map(bulk).concat();
+            self.reply(&format!("{head}\r\n{said}{}:7\r\n{}{}", bulk("id"), bulk("role"), bulk("master")));
+        }
+    }
+
     fn any(&mut self) -> Option<String> {
         loop {
             match self.decoder.decode(&self.input).expect("the gateway sends well-formed requests") {

@@ -65,6 +65,18 @@ pub enum JobError {
         /// How long the caller waited.
         waited: Duration,
     },
+    /// Those with whom the caller shares a part of the exclusive connections have all of it. Made by programs that share
+    /// them out; the pool itself does not.
+    #[error(
+        "share_percent exceeded: clients of this host and user have had their {share} exclusive connections for {} ms",
+        .waited.as_millis()
+    )]
+    ExclusiveShare {
+        /// How many they may have.
+        share: usize,
+        /// How long the caller waited.
+        waited: Duration,
+    },
     /// The pool is closing and takes no further jobs.
     #[error("the pool is shutting down")]
     Closed,
@@ -82,7 +94,7 @@ fn executed(sent: Sent) -> &'static str {
 
 impl JobError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 13] = [
+    pub(crate) const KINDS: [&str; 14] = [
         "queue_timeout",
         "pause_timeout",
         "failover_timeout",
@@ -94,6 +106,7 @@ impl JobError {
         "reply_too_deep",
         "replies_full",
         "exclusive_timeout",
+        "exclusive_share",
         "closed",
         "worker_gone",
     ];
@@ -112,6 +125,7 @@ impl JobError {
             Self::ReplyTooDeep(_) => "reply_too_deep",
             Self::RepliesFull(_) => "replies_full",
             Self::ExclusiveTimeout { .. } => "exclusive_timeout",
+            Self::ExclusiveShare { .. } => "exclusive_share",
             Self::Closed => "closed",
             Self::WorkerGone(_) => "worker_gone",
         }
@@ -126,6 +140,7 @@ impl JobError {
             | Self::UpstreamDown(_)
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }
+            | Self::ExclusiveShare { .. }
             | Self::Closed => Sent::No,
             Self::ReplyTimeout(_) | Self::RepliesTooLarge(_) | Self::ReplyTooDeep(_) | Self::RepliesFull(_) => {
                 Sent::Maybe

@@ -190,7 +190,7 @@ fn a_drain_ends_subscribers_and_their_connection() {
     gateway.terminate();
     client.expect_closed();
     gateway.wait_end(DEADLINE);
-    assert_eq!(clients(&mut direct, "name=respool").len(), 0);
+    wait("the upstream to see it", || clients(&mut direct, "name=respool").is_empty().then_some(()));
 }
 
 #[test]

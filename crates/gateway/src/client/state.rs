@@ -72,7 +72,6 @@ pub(crate) struct ClientState {
     pub(crate) failed_logins: FailedLogins,
     pub(crate) replies: Replies,
     /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
-    pub(crate) no_evict: bool,
     pub(crate) transaction: Transaction,
     /// Why the last `SELECT` failed, if it did: no request may run until one succeeds, as it would run in another
     /// database.
@@ -89,7 +88,6 @@ impl ClientState {
             user: None,
             failed_logins: FailedLogins::default(),
             replies: Replies::On,
-            no_evict: false,
             transaction: Transaction::Open,
             select_failed: None,
         }

@@ -22,6 +22,7 @@ pub(crate) fn job(error: &JobError, upstream: &str) -> String {
         | JobError::ReplyTooDeep(_)
         | JobError::RepliesFull(_)
         | JobError::ExclusiveTimeout { .. }
+        | JobError::ExclusiveShare { .. }
         | JobError::Closed
         | JobError::WorkerGone(_) => format!("ERR respool: {error} (upstream {upstream})"),
     }
@@ -74,6 +75,11 @@ pub(crate) fn name_too_long(max: usize) -> String {
     format!("ERR respool: a client's name is longer than name_bytes_max, {max} bytes")
 }
 
+/// Names of channels that fill what may be kept of one client.
+pub(crate) fn names_too_large(max: usize) -> String {
+    format!("ERR respool: the names that this client is subscribed to are larger than request_bytes_max, {max} bytes")
+}
+
 /// A transaction with too much in it that the gateway has to remember until it is executed.
 pub(crate) fn transaction_too_large(max: usize) -> String {
     format!(
@@ -92,6 +98,11 @@ pub(crate) fn restricted(command: &str) -> String {
 /// All clients together have as many subscriptions as there may be.
 pub(crate) fn subscriptions_full(max: usize) -> String {
     format!("ERR respool: subscriptions_max exceeded: {max} channels and patterns are subscribed")
+}
+
+/// Clients of the same host and user are subscribed to as many channels as they may be.
+pub(crate) fn subscriptions_share_full(share: usize) -> String {
+    format!("ERR respool: share_percent exceeded: clients of this host and user have {share} channels and patterns")
 }
 
 /// A subscriber that is too slow; the connection is closed after it.

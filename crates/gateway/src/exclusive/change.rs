@@ -2,7 +2,10 @@
 
 use resp::{Request, parse_integer};
 
-use crate::command::class::{Class, Local, Reason};
+use crate::{
+    command::class::{Class, Local, Reason},
+    exclusive::redirect,
+};
 
 /// What a request does to the state of its connection if its reply is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub(crate) enum Change {
     /// With the upstream's id of the connection that gets the invalidations, if that is another.
     Tracking {
         on: bool,
+        broadcasts: bool,
         redirect: Option<i64>,
     },
     /// None: what is said of tracking has ids in it.
@@ -43,7 +47,8 @@ impl Change {
             Class::Exclusive(Reason::Watch) => Self::Watch,
             Class::Exclusive(Reason::Monitor) => Self::Monitor,
             Class::Exclusive(Reason::Tracking) if sub_is(b"TRACKING") => {
-                Self::Tracking { on: last_is(b"ON"), redirect: None }
+                let on = last_is(b"ON");
+                Self::Tracking { on, broadcasts: on && redirect::broadcasts(request), redirect: None }
             }
             Class::Exclusive(Reason::Tracking) if sub_is(b"GETREDIR") || sub_is(b"TRACKINGINFO") => Self::ShowTracking,
             Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),

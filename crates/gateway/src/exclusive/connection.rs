@@ -11,7 +11,7 @@ use resp::{Protocol, Request};
 use crate::{
     command::class::{Class, Local, Reason},
     exclusive::{invalidation, lending::Lending, request::ExclusiveRequest},
-    observe::registry::Registry,
+    observe::registry::{Registry, Tracking},
 };
 
 /// Bytes of pushes that are passed on in one write.
@@ -39,14 +39,30 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
     }
 
-    /// Bytes of memory for what is to be done once its transaction is executed.
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.lending.as_ref().map_or(0, |lending| lending.queued.bytes())
+    /// How many requests its transaction holds, if one has been begun.
+    pub(crate) fn queued(&self) -> Option<usize> {
+        let lending = self.lending.as_ref().filter(|lending| lending.is_in_transaction())?;
+        Some(lending.queued.len())
     }
 
-    /// `CLIENT TRACKING`, if it is on: the client to which it is redirected. `own` is the session's id.
-    pub(crate) fn tracking(&self, own: u64) -> Option<Option<u64>> {
+    /// Whether all that the upstream does is shown on it.
+    pub(crate) fn is_monitor(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_monitor())
+    }
+
+    /// `CLIENT NO-TOUCH`
+    pub(crate) fn is_without_touch(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_without_touch())
+    }
+
+    /// `CLIENT TRACKING`, if it is on. `own` is the session's id.
+    pub(crate) fn tracking(&self, own: u64) -> Option<Tracking> {
         self.lending.as_ref().and_then(|lending| lending.tracking(own))
+    }
+
+    /// Bytes of memory for what is to be done once its transaction is executed, and for what is subscribed on it.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.lending.as_ref().map_or(0, |lending| lending.queued.bytes() + lending.subscription_bytes())
     }
 
     /// Whether keys are watched on it.

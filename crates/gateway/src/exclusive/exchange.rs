@@ -18,17 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    client::{
-        link::Link,
-        state::{ClientState, Transaction},
-    },
-    command::errors,
+    client::{link::Link, state::ClientState},
+    command::{errors, full_name::NO_COMMAND},
     exclusive::{
-        change::Change,
-        connection::ExclusiveConnection,
-        invalidation,
-        lending::{Lending, Message},
-        request::ExclusiveRequest,
+        change::Change, connection::ExclusiveConnection, invalidation, lending::Message, request::ExclusiveRequest,
     },
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
@@ -97,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             lending.queued.expect(request.noted());
         }
         let mut head = ReplyHead::default();
-        let go_on = self.exchange(&request, &mut head).await;
+        let go_on = self.exchange_shown(&request, &mut head).await;
         let asked_to_unblock = self.link.entry().blocked().end();
         if let Some(lending) = &mut self.exclusive.lending {
             if asked_to_unblock {
@@ -117,39 +110,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             self.exclusive.end_if_over();
         }
         go_on
-    }
-
-    /// Borrows a connection for `request`; false if there is none, as the client has been told.
-    async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
-        let began = Instant::now();
-        let lent = match request.overtakes {
-            true => self.caller.lend_as_is().await,
-            false => self.caller.lend(self.state.needs).await,
-        };
-        let failure = match lent {
-            Ok(lent) => {
-                request.waited = began.elapsed();
-                self.exclusive.lending = Some(Box::new(Lending::new(lent, request.reason)));
-                self.link.entry().update(|details| details.exclusive = Some(request.reason));
-                return true;
-            }
-            Err(failure) => failure,
-        };
-        match request.change {
-            // What follows must not run outside of the transaction it was meant for.
-            Change::Multi => self.state.transaction = Transaction::Aborted,
-            // Nor a transaction without the keys watched on which it was to depend.
-            Change::Watch => self.state.transaction.watch_refused(Some(request.hash())),
-            _ => {}
-        }
-        let tally = self.link.published().counts.exclusive(request.reason);
-        tally.began(request.counted);
-        tally.failed(request.counted);
-        if let JobError::ExclusiveTimeout { waited, .. } = failure {
-            tally.waited_in_vain(waited);
-        }
-        self.fail_replies(request.errors(), &failure);
-        false
     }
 
     /// There is no connection for the client to which `request` redirects.
@@ -177,7 +137,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Has gathered requests executed on the connection that the session already borrows.
     pub(crate) async fn run_burst(&mut self, burst: Burst) -> bool {
-        self.exchange(&ExclusiveRequest::burst(burst), &mut ReplyHead::default()).await
+        let request = ExclusiveRequest::burst(burst);
+        self.exchange_shown(&request, &mut ReplyHead::default()).await
+    }
+
+    /// The same as `exchange`. Others see what the client has sent, from before it is executed: it may take long.
+    async fn exchange_shown(&mut self, request: &ExclusiveRequest, head: &mut ReplyHead) -> bool {
+        let show = |link: &Link<S>, command: &str| link.entry().update(|details| details.command = command.into());
+        let Some(command) = &request.command else { return self.exchange(request, head).await };
+        show(self.link, command);
+        let go_on = self.exchange(request, head).await;
+        if head.starts_with(b"-ERR unknown") && !command.contains('|') {
+            show(self.link, NO_COMMAND);
+        }
+        go_on
     }
 
     /// Has the connection speak another version of the protocol.
@@ -373,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         Broken { missing: lending.missing(), go_on }
     }
 
-    fn fail_replies(&mut self, due: u32, failure: &JobError) {
+    pub(super) fn fail_replies(&mut self, due: u32, failure: &JobError) {
         if self.state.is_muted() {
             self.link.published().failed(failure, due, self.link.entry().address());
         } else {

@@ -10,7 +10,7 @@ use resp::{Protocol, Request, Value, parse_integer};
 use crate::{
     command::class::Reason,
     exclusive::{change::Change, invalidation, placeholder::QueuedTransaction},
-    observe::ids::inbox::Redirection,
+    observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
 };
 
 /// What a message from the upstream is.
@@ -27,6 +27,8 @@ pub(crate) enum Message {
 /// An exclusive connection and what it is needed for.
 pub(crate) struct Lending {
     pub(super) lent: Lent,
+    /// Of what clients of the same host and user may have.
+    _place: Place,
     reason: Reason,
     /// Replies still to come.
     expected: u32,
@@ -44,6 +46,8 @@ pub(crate) struct Lending {
     /// Something that was sent may have changed the state of the connection.
     touched: bool,
     tracking: bool,
+    /// It gets what is invalid of keys that it has not read.
+    broadcasts: bool,
     /// The upstream's id of the connection that gets what is invalid.
     redirect: Option<i64>,
     /// Connections for those to whom the session redirects, or is about to.
@@ -54,12 +58,18 @@ pub(crate) struct Lending {
     channels: HashSet<Vec<u8>>,
     patterns: HashSet<Vec<u8>>,
     shards: HashSet<Vec<u8>>,
+    /// Of memory, for what is subscribed.
+    subscription_bytes: usize,
 }
 
+/// Bytes of memory for a subscription, besides its name.
+const SUBSCRIPTION_BYTES: usize = 64;
+
 impl Lending {
-    pub(crate) fn new(lent: Lent, reason: Reason) -> Self {
+    pub(crate) fn new(lent: Lent, place: Place, reason: Reason) -> Self {
         Self {
             lent,
+            _place: place,
             reason,
             expected: 0,
             errors: 0,
@@ -71,6 +81,7 @@ impl Lending {
             marked: false,
             touched: !matches!(reason, Reason::Blocking | Reason::Wait),
             tracking: false,
+            broadcasts: false,
             redirect: None,
             redirections: Vec::new(),
             no_touch: false,
@@ -78,6 +89,7 @@ impl Lending {
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shards: HashSet::new(),
+            subscription_bytes: 0,
         }
     }
 
@@ -126,6 +138,11 @@ impl Lending {
 
     pub(crate) fn is_subscribed(&self) -> bool {
         !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
+    }
+
+    /// `CLIENT NO-TOUCH`
+    pub(crate) fn is_without_touch(&self) -> bool {
+        self.no_touch
     }
 
     pub(crate) fn is_monitor(&self) -> bool {
@@ -221,15 +238,26 @@ impl Lending {
         let (Value::Array(items) | Value::Push(items)) = confirmation else { return };
         let [Some(kind), name] = [0, 1].map(|index| items.get(index).and_then(Value::as_bytes)) else { return };
         let Some(name) = name else { return };
-        match kind {
-            b"subscribe" => drop(self.channels.insert(name.to_vec())),
-            b"psubscribe" => drop(self.patterns.insert(name.to_vec())),
-            b"ssubscribe" => drop(self.shards.insert(name.to_vec())),
-            b"unsubscribe" => drop(self.channels.remove(name)),
-            b"punsubscribe" => drop(self.patterns.remove(name)),
-            b"sunsubscribe" => drop(self.shards.remove(name)),
-            _ => {}
+        let (names, begins) = match kind {
+            b"subscribe" => (&mut self.channels, true),
+            b"psubscribe" => (&mut self.patterns, true),
+            b"ssubscribe" => (&mut self.shards, true),
+            b"unsubscribe" => (&mut self.channels, false),
+            b"punsubscribe" => (&mut self.patterns, false),
+            b"sunsubscribe" => (&mut self.shards, false),
+            _ => return,
+        };
+        let bytes = name.len() + SUBSCRIPTION_BYTES;
+        match begins {
+            true if names.insert(name.to_vec()) => self.subscription_bytes += bytes,
+            false if names.remove(name) => self.subscription_bytes -= bytes,
+            true | false => {}
         }
+    }
+
+    /// Bytes of memory for what is subscribed.
+    pub(super) fn subscription_bytes(&self) -> usize {
+        self.subscription_bytes
     }
 
     /// Applies a change whose request was answered by `reply`; the database that the session is in from
@@ -260,7 +288,9 @@ impl Lending {
             Change::Watch => self.watching = true,
             Change::Unwatch => self.watching = false,
             Change::Monitor => self.monitor = true,
-            Change::Tracking { on, redirect } => (self.tracking, self.redirect) = (on, redirect),
+            Change::Tracking { on, broadcasts, redirect } => {
+                (self.tracking, self.broadcasts, self.redirect) = (on, broadcasts, redirect);
+            }
             Change::NoTouch(on) => {
                 self.no_touch = on;
                 // Not every RESET takes it back.
@@ -280,9 +310,10 @@ impl Lending {
         }
     }
 
-    /// `CLIENT TRACKING`, if it is on: the client to which it is redirected. `own` is the session's id.
-    pub(super) fn tracking(&self, own: u64) -> Option<Option<u64>> {
-        self.tracking.then(|| self.redirect.and_then(|id| self.client(id, own)))
+    /// `CLIENT TRACKING`, if it is on. `own` is the session's id.
+    pub(super) fn tracking(&self, own: u64) -> Option<Tracking> {
+        let client = self.redirect.and_then(|id| self.client(id, own));
+        self.tracking.then_some(Tracking { client, broadcasts: self.broadcasts })
     }
 
     /// Puts the gateway's ids in what is said of redirections from `at` in `out` on.

@@ -1,8 +1,9 @@
-//! Requests on an exclusive connection: the connection that a session borrows (`connection`), what it is needed for
+//! Requests on an exclusive connection: the connection that a session borrows (`connection`, `borrow`), what it is needed for
 //! (`lending`), a request on its way there (`request`), whom another is to tell what is invalid (`redirect`), and what goes out and comes back (`exchange`). Called by
 //! `session`. May use the client's wire and state, and `local_reply` for what stands in a transaction.
 
 mod blocking_time;
+mod borrow;
 mod change;
 pub(crate) mod connection;
 pub(crate) mod exchange;

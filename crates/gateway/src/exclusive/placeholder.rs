@@ -138,6 +138,7 @@ pub(crate) fn for_request(
         Local::Auth => request.len() >= 2,
         Local::ClientId | Local::ClientGetName | Local::ClientInfo => request.len() == 2,
         Local::ClientSetName | Local::ClientReply | Local::ClientNoEvict => request.len() == 3,
+        Local::ClientSetInfo => request.len() == 4,
         Local::ClientList => request.len() >= 2,
         Local::ClientKill => request.len() >= 3,
         Local::ClientUnblock => (3..=4).contains(&request.len()),

@@ -35,22 +35,10 @@ pub(super) struct Redirect {
 impl Redirect {
     /// Reads a `CLIENT TRACKING`, option by option as Redis does. Nothing if it does not redirect.
     pub(super) fn read(request: &Request<'_>, registry: &Registry) -> Option<Self> {
-        let is =
-            |at: usize, word: &str| request.arg(at).is_some_and(|arg: &[u8]| arg.eq_ignore_ascii_case(word.as_bytes()));
-        let (mut at, mut ids) = (3, Vec::new());
-        while at < request.len() {
-            let has_value = at + 1 < request.len();
-            if is(at, "REDIRECT") && has_value {
-                // What is no number is for the upstream to refuse.
-                if let Some(id) = request.arg(at + 1).and_then(parse_integer) {
-                    ids.push((at + 1, u64::try_from(id).ok().and_then(|id| registry.get(id))));
-                }
-                at += 1;
-            } else if is(at, "PREFIX") && has_value {
-                at += 1;
-            }
-            at += 1;
-        }
+        let redirects = options(request).filter(|at| is(request, *at, "REDIRECT"));
+        // What is no number is for the upstream to refuse.
+        let ids = redirects.filter_map(|at| Some((at + 1, request.arg(at + 1).and_then(parse_integer)?)));
+        let ids: Vec<_> = ids.map(|(at, id)| (at, u64::try_from(id).ok().and_then(|id| registry.get(id)))).collect();
         (!ids.is_empty()).then(|| Self { args: request.args().map(<[u8]>::to_vec).collect(), ids })
     }
 
@@ -83,8 +71,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 lending.redirections.extend(redirection);
             }
         }
-        if redirect.target().is_some() {
-            request.change = Change::Tracking { on: true, redirect: Some(upstream_id) };
+        if redirect.target().is_some()
+            && let Change::Tracking { redirect, .. } = &mut request.change
+        {
+            *redirect = Some(upstream_id);
         }
         for (at, entry) in redirect.ids {
             // Of several, which the upstream refuses, any will do that exists.
@@ -101,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(Some(redirection));
         }
         let needs = Needs { db: self.settings.db, protocol: Protocol::Resp3 };
+        let place = self.place().await?;
         let mut lent = self.caller.lend(needs).await?;
         // The upstream closes no subscriber for being idle. One that may not subscribe is of use all the same.
         let mut subscribe = Vec::new();
@@ -112,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         };
         let failure = match timeout(self.settings.reply_timeout, ready).await {
             Ok(Ok(_)) => {
-                let redirection = target.inbox().add(target.id(), lent);
+                let redirection = target.inbox().add(target.id(), lent, place);
                 target.wake();
                 return Ok(redirection);
             }
@@ -122,6 +113,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         self.caller.count_failure(&failure);
         Err(failure)
     }
+}
+
+fn is(request: &Request<'_>, at: usize, word: &str) -> bool {
+    request.arg(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Where the options of a `CLIENT TRACKING` stand, read one after another as Redis does.
+fn options(request: &Request<'_>) -> impl Iterator<Item = usize> {
+    let step = |at: usize| {
+        let has_value = at + 1 < request.len() && (is(request, at, "REDIRECT") || is(request, at, "PREFIX"));
+        Some(at + 1 + usize::from(has_value)).filter(|at| *at < request.len())
+    };
+    std::iter::successors(Some(3).filter(|at| *at < request.len()), move |at| step(*at))
+}
+
+/// Whether a `CLIENT TRACKING` has the option `BCAST`.
+pub(super) fn broadcasts(request: &Request<'_>) -> bool {
+    options(request).any(|at| is(request, at, "BCAST"))
 }
 
 #[cfg(test)]
@@ -143,7 +152,8 @@ mod tests {
     #[test]
     fn an_id_is_found_where_redis_finds_it() {
         let registry = Registry::default();
-        let entry = registry.enter(Address::Unix("/tmp/socket".into()), Arc::default());
+        let address = Address::Unix("/tmp/socket".into());
+        let entry = registry.enter(address.clone(), address, Arc::default());
         assert_eq!(entry.id(), 1);
         for (line, expected) in [
             ("client tracking on redirect 1", &[(4, true)][..]),

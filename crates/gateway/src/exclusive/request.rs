@@ -10,7 +10,10 @@ use pool::Burst;
 use resp::{Request, write_request};
 
 use crate::{
-    command::class::{Class, Reason},
+    command::{
+        class::{Class, Reason},
+        full_name::{full_name, last_full_name},
+    },
     exclusive::{
         blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted, redirect::Redirect,
     },
@@ -22,6 +25,8 @@ pub(crate) struct ExclusiveRequest {
     pub(super) reason: Reason,
     pub(super) change: Change,
     pub(super) requests: Vec<u8>,
+    /// As `CLIENT LIST` shows it, where it is the client's own.
+    pub(super) command: Option<String>,
     /// Replies that will come.
     pub(super) due: u32,
     /// Requests of the client's own, as they are counted: one that subscribes may get many replies.
@@ -54,7 +59,8 @@ impl ExclusiveRequest {
             None if change == Change::Subscribe => names.max(1),
             None => 1,
         };
-        let mut made = Self { reason, change, ..Self::simple(Vec::new(), 0) };
+        let command = Some(full_name(request));
+        let mut made = Self { reason, change, command, ..Self::simple(Vec::new(), 0) };
         made.overtakes = class == Class::Exclusive(Reason::Other)
             && request.arg(0).is_some_and(|name| !name.eq_ignore_ascii_case(b"DEBUG"));
         if made.waits() {
@@ -82,6 +88,7 @@ impl ExclusiveRequest {
             reason: Reason::Other,
             change: Change::None,
             requests,
+            command: None,
             due: 1,
             counted: 1 - swallow,
             swallow,
@@ -102,13 +109,13 @@ impl ExclusiveRequest {
 
     /// Requests that were gathered, with a reply to each.
     pub(crate) fn burst(burst: Burst) -> Self {
-        let due = burst.replies_due;
-        Self { due, counted: due, ..Self::simple(burst.requests, 0) }
+        let (due, command) = (burst.replies_due, last_full_name(&burst.requests));
+        Self { due, counted: due, command, ..Self::simple(burst.requests, 0) }
     }
 
     /// A request of a transaction that the gateway answers, as `noted` says, once that is executed.
-    pub(crate) fn with_placeholder(placeholder: Vec<u8>, noted: Noted) -> Self {
-        Self { own: Some(noted), ..Self::simple(placeholder, 0) }
+    pub(crate) fn with_placeholder(request: &Request<'_>, placeholder: Vec<u8>, noted: Noted) -> Self {
+        Self { own: Some(noted), command: Some(full_name(request)), ..Self::simple(placeholder, 0) }
     }
 
     /// Errors that the client gets instead of all replies: as in Redis, one for all confirmations of a request.

@@ -107,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             entry: &Arc::clone(self.link.entry()),
             published: &Arc::clone(self.link.published()),
             settings: self.settings,
+            caller: self.caller,
         };
         session_commands::greet(hello, &self.caller.facts(), &mut requester, self.link.output());
     }
@@ -119,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             entry: &Arc::clone(self.link.entry()),
             published: &Arc::clone(self.link.published()),
             settings: self.settings,
+            caller: self.caller,
         };
         match placeholder::answer(request, &mut requester, self.link.output()) {
             // Its password has become right since it was queued: the connection was not told of it.

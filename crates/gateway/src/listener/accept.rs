@@ -27,7 +27,7 @@ use crate::{
         threads::Threads,
     },
     observe::{spans, turned_away::Kind},
-    session::opener::Opener,
+    session::opener::{Ends, Opener},
 };
 
 /// How long accepting pauses when the process is out of descriptors or memory. Also the pause between two handshakes that
@@ -188,7 +188,8 @@ impl Listener {
             }
         };
         let caller = self.callers[seat.thread].clone();
-        let session = self.opener.open(stream, ClientStream::bytes_waiting, address.clone(), user, caller);
+        let ends = Ends { client: address.clone(), local: stream.local(&address) };
+        let session = self.opener.open(stream, ClientStream::bytes_waiting, ends, user, caller);
         let span = spans::session(session.id(), &address);
         self.sessions.spawn_on(session.run(seat).instrument(span), runtime);
     }

@@ -15,6 +15,8 @@ use tokio::{
     runtime::Handle,
 };
 
+use crate::observe::address::Address;
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) enum ClientStream {
@@ -44,6 +46,21 @@ impl ClientStream {
     pub(crate) fn peer(&self) -> Option<u32> {
         let Self::Unix(stream) = self else { return None };
         stream.peer_cred().ok().map(|credentials| credentials.uid())
+    }
+
+    /// Where a client at `address` has come to.
+    pub(crate) fn local(&self, address: &Address) -> Address {
+        let local = match (self, address) {
+            // A unix socket has one address for both.
+            (Self::Unix(_), Address::Unix(_)) => return address.clone(),
+            (Self::Unix(stream), Address::Tcp(_) | Address::Behind(_)) => stream.local_addr().map(|local| {
+                Address::Unix(local.as_pathname().map(|path| path.to_string_lossy()).unwrap_or_default().into())
+            }),
+            (Self::Tcp(stream), _) => stream.local_addr().map(Address::Tcp),
+            (Self::Tls(stream), _) => stream.get_ref().0.get_ref().local_addr().map(Address::Tcp),
+        };
+        // A connection that is broken has none.
+        local.unwrap_or_else(|_| address.clone())
     }
 
     /// How many bytes the system has received and nobody has read.

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use pool::REPLY_FREE_BYTES;
+use pool::{Facts, REPLY_FREE_BYTES};
 use resp::{Request, parse_integer, write_error, write_integer, write_simple, write_text};
+use settings::Users;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -14,8 +15,8 @@ use crate::{
     client::link::Link,
     command::errors,
     local_reply::{
-        client_commands::line,
         client_filter::{ClientFilter, ClientType},
+        client_line::line,
         requester::Requester,
     },
     observe::{
@@ -41,11 +42,11 @@ pub(crate) enum AboutClients {
 
 impl AboutClients {
     /// Reads a `CLIENT LIST`; otherwise the error for its sender.
-    pub(super) fn list(request: &Request<'_>) -> Result<Self, String> {
+    pub(super) fn list(request: &Request<'_>, facts: &Facts) -> Result<Self, String> {
         let option = |name: &[u8]| request.arg(2).is_some_and(|arg| arg.eq_ignore_ascii_case(name));
         match request.len() {
             0..=2 => Ok(Self::List(None)),
-            4 if option(b"type") => Ok(Self::List(Some(ClientType::read(request.arg(3).unwrap_or_default())?))),
+            4 if option(b"type") => Ok(Self::List(Some(ClientType::read(request.arg(3).unwrap_or_default(), facts)?))),
             4.. if option(b"id") => {
                 let ids: Option<Vec<i64>> = request.args().skip(3).map(parse_integer).collect();
                 let ids = ids.ok_or("ERR Invalid client ID")?;
@@ -56,10 +57,10 @@ impl AboutClients {
     }
 
     /// The same for a `CLIENT KILL`.
-    pub(super) fn kill(request: &Request<'_>) -> Result<Self, String> {
+    pub(super) fn kill(request: &Request<'_>, facts: &Facts, users: &Users) -> Result<Self, String> {
         match (request.len(), request.arg(2)) {
             (3, Some(address)) => Ok(Self::KillAddress(ClientFilter::address(address))),
-            _ => Ok(Self::Kill(ClientFilter::read(request)?)),
+            _ => Ok(Self::Kill(ClientFilter::read(request, facts, users)?)),
         }
     }
 
@@ -101,16 +102,16 @@ where
         return;
     }
     let settings = requester.settings;
-    let bytes = clients.len().saturating_mul(LINE_BYTES + settings.name_bytes_max);
+    let bytes = clients.len().saturating_mul(LINE_BYTES + 3 * settings.name_bytes_max);
     let Some(room) = link.room_for_replies(bytes, settings).await else {
         requester.published.counts.fault(Fault::RepliesFull);
         return write_error(link.output(), &errors::replies_full(settings.replies_bytes_max));
     };
-    let mut lines = String::new();
+    let (mut lines, facts) = (String::new(), requester.facts());
     for some in clients.chunks(CLIENTS_AT_A_TIME) {
         for entry in some.iter().filter(|entry| kind.is_none_or(|kind| entry.look(|details| kind.is_of(details)))) {
             let own = (entry.id() == requester.entry.id()).then_some((requester, "client|list"));
-            lines.push_str(&line(entry, own));
+            lines.push_str(&line(entry, own, &facts));
         }
         yield_now().await;
     }

@@ -1,21 +1,18 @@
 //! `CLIENT …` over the gateway's own sessions, in Redis's formats.
 
-use std::fmt::Write;
-
-use pool::Needs;
 use resp::{
     Request, parse_integer, write_bulk, write_error, write_integer, write_null, write_request, write_simple, write_text,
 };
-use settings::{DEFAULT_USER, SessionSettings};
+use settings::SessionSettings;
 
 use crate::{
     client::state::Replies,
     command::{class::Local, errors},
     local_reply::{
         about_clients::AboutClients,
+        client_line::line,
         requester::{NextStep, Requester},
     },
-    observe::registry::Entry,
 };
 
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -51,29 +48,39 @@ pub(crate) fn answer(
         Local::ClientGetName => write_bulk(out, &requester.state.name),
         Local::ClientSetName if !arity(3..=3) => wrong("setname", out),
         Local::ClientSetName => set_name(request.arg(2).unwrap_or_default(), requester, out),
+        Local::ClientSetInfo if !requester.facts().may_be_since(7, 2) => unknown(request, out),
         Local::ClientSetInfo if !arity(4..=4) => wrong("setinfo", out),
-        Local::ClientSetInfo => set_info(request, out),
+        Local::ClientSetInfo => set_info(request, requester, out),
         Local::ClientReply if !arity(3..=3) => wrong("reply", out),
         Local::ClientReply => reply_mode(request.arg(2).unwrap_or_default(), requester, out),
         Local::ClientNoEvict if !arity(3..=3) => wrong("no-evict", out),
         Local::ClientNoEvict => {
             let known = ["on", "off"].iter().any(|word| is(request, 2, word));
-            requester.state.no_evict = if known { is(request, 2, "on") } else { requester.state.no_evict };
+            if known {
+                requester.entry.update(|details| details.no_evict = is(request, 2, "on"));
+            }
             if known { write_simple(out, "OK") } else { write_error(out, "ERR syntax error") }
         }
         Local::ClientInfo if !arity(2..=2) => wrong("info", out),
         Local::ClientInfo => {
-            write_text(out, requester.state.needs.protocol, &line(requester.entry, Some((requester, "client|info"))))
+            let line = line(requester.entry, Some((requester, "client|info")), &requester.facts());
+            write_text(out, requester.state.needs.protocol, &line);
         }
-        Local::ClientList => return about_clients(AboutClients::list(request), out),
+        Local::ClientList => return about_clients(AboutClients::list(request, &requester.facts()), out),
         Local::ClientKill if len < 3 => wrong("kill", out),
-        Local::ClientKill => return about_clients(AboutClients::kill(request), out),
+        Local::ClientKill => {
+            return about_clients(AboutClients::kill(request, &requester.facts(), &requester.settings.users), out);
+        }
         Local::ClientUnblock if !arity(3..=4) => wrong("unblock", out),
         Local::ClientUnblock => return unblock(request, requester, out),
         _ if len < 2 => write_error(out, &errors::wrong_arity("client")),
-        _ => write_error(out, &errors::unknown_subcommand("CLIENT", request.arg(1).unwrap_or_default())),
+        _ => unknown(request, out),
     }
     NextStep::Answered
+}
+
+fn unknown(request: &Request<'_>, out: &mut Vec<u8>) {
+    write_error(out, &errors::unknown_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
 }
 
 fn about_clients(read: Result<AboutClients, String>, out: &mut Vec<u8>) -> NextStep {
@@ -99,16 +106,20 @@ fn set_name(name: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
     write_simple(out, "OK");
 }
 
-fn set_info(request: &Request<'_>, out: &mut Vec<u8>) {
-    let attribute = request.arg(2).unwrap_or_default();
+fn set_info(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) {
+    let (attribute, value) = (request.arg(2).unwrap_or_default(), request.arg(3).unwrap_or_default());
     let shown = String::from_utf8_lossy(attribute);
-    if !["lib-name", "lib-ver"].iter().any(|known| is(request, 2, known)) {
-        write_error(out, &format!("ERR Unrecognized option '{shown}'"));
-    } else if is_name(request.arg(3).unwrap_or_default()) {
-        write_simple(out, "OK");
-    } else {
-        write_error(out, &format!("ERR {shown} cannot contain spaces, newlines or special characters."));
+    let Some(index) = ["lib-name", "lib-ver"].iter().position(|known| is(request, 2, known)) else {
+        return write_error(out, &format!("ERR Unrecognized option '{shown}'"));
+    };
+    if !is_name(value) {
+        return write_error(out, &format!("ERR {shown} cannot contain spaces, newlines or special characters."));
     }
+    if value.len() > requester.settings.name_bytes_max {
+        return write_error(out, &errors::name_too_long(requester.settings.name_bytes_max));
+    }
+    requester.entry.update(|details| details.library.get_or_insert_default()[index] = value.to_vec());
+    write_simple(out, "OK");
 }
 
 fn reply_mode(mode: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
@@ -127,55 +138,6 @@ fn reply_mode(mode: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) {
         }
         _ => write_error(out, "ERR syntax error"),
     }
-}
-
-/// A client as `CLIENT LIST` shows it. What the gateway has no equivalent of is zero.
-/// `own` is set for the client that asks, with the command by which it does.
-pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>) -> String {
-    let details = entry.details();
-    let executing = own.and_then(|(requester, _)| requester.executing);
-    let command = if executing.is_some() { "exec" } else { own.map_or("NULL", |(_, command)| command) };
-    let multi = match executing {
-        Some(size) => i64::try_from(size).unwrap_or(i64::MAX),
-        None if details.multi => 0,
-        None => -1,
-    };
-    let no_evict = own.is_some_and(|(requester, _)| requester.state.no_evict);
-    let flags = match (executing.is_some(), no_evict) {
-        (false, false) => "N",
-        (false, true) => "e",
-        (true, false) => "x",
-        (true, true) => "xe",
-    };
-    let shown = Needs { db: details.db, protocol: details.protocol };
-    // What the others see of a session is brought up to date after each of its requests.
-    let needs = own.map_or(shown, |(requester, _)| requester.state.needs);
-    // As in Redis, who has not logged in counts as the default user.
-    let user = own.map_or(&details.user, |(requester, _)| &requester.state.user).as_deref().unwrap_or(DEFAULT_USER);
-    let redirect = match details.tracking {
-        None => -1,
-        Some(client) => client.and_then(|id| i64::try_from(id).ok()).unwrap_or(0),
-    };
-    let mut line = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        line,
-        "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi={} watch=0 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} \
-         redir={redirect} resp={} lib-name= lib-ver=",
-        entry.id(),
-        entry.address(),
-        String::from_utf8_lossy(&details.name),
-        entry.since().elapsed().as_secs(),
-        flags,
-        needs.db,
-        details.subscriptions[0],
-        details.subscriptions[1],
-        details.subscriptions[2],
-        multi,
-        needs.protocol.version(),
-    );
-    line
 }
 
 /// The gateway's id becomes the upstream's, for the connection on which the session of that id is blocked.

@@ -1,8 +1,11 @@
 //! Which clients `CLIENT KILL` closes: its filters, read as a whole before any client is looked at. As in Redis, of
 //! several filters of a kind the last one counts.
 
+use std::time::Duration;
+
+use pool::Facts;
 use resp::{Request, parse_integer};
-use settings::DEFAULT_USER;
+use settings::{DEFAULT_USER, Users};
 
 use crate::observe::registry::{Details, Entry};
 
@@ -11,8 +14,11 @@ use crate::observe::registry::{Details, Entry};
 pub(crate) struct ClientFilter {
     pub(super) id: Option<u64>,
     address: Option<String>,
+    local: Option<String>,
     user: Option<String>,
     kind: Option<ClientType>,
+    /// Those are spared who came less long ago.
+    age: Option<Duration>,
     /// The client that asks is spared.
     pub(super) skip_me: bool,
 }
@@ -27,12 +33,13 @@ pub(crate) enum ClientType {
 }
 
 impl ClientType {
-    pub(crate) fn read(name: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(name: &[u8], facts: &Facts) -> Result<Self, String> {
         match name.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Self::Normal),
             b"pubsub" => Ok(Self::PubSub),
             b"master" | b"replica" | b"slave" => Ok(Self::Replication),
-            other => Err(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(other))),
+            b"primary" if facts.is_valkey() => Ok(Self::Replication),
+            _ => Err(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))),
         }
     }
 
@@ -52,8 +59,9 @@ impl ClientFilter {
         Self { address: Some(String::from_utf8_lossy(address).into_owned()), ..Self::default() }
     }
 
-    /// The filters of a request, which begin at its third argument; otherwise the error for its sender.
-    pub(super) fn read(request: &Request<'_>) -> Result<Self, String> {
+    /// The filters of a request, which begin at its third argument, as far as the upstream's version has them; otherwise
+    /// the error for its sender.
+    pub(super) fn read(request: &Request<'_>, facts: &Facts, users: &Users) -> Result<Self, String> {
         let syntax = || "ERR syntax error".to_owned();
         let mut filter = Self { skip_me: true, ..Self::default() };
         let mut args = request.args().skip(2);
@@ -66,8 +74,20 @@ impl ClientFilter {
                     filter.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
                 }
                 b"addr" => filter.address = text(),
-                b"user" => filter.user = text(),
-                b"type" => filter.kind = Some(ClientType::read(value)?),
+                b"laddr" if facts.may_be_since(6, 2) => filter.local = text(),
+                b"user" => {
+                    let user = String::from_utf8_lossy(value).into_owned();
+                    if user != DEFAULT_USER && !users.has(&user) {
+                        return Err(format!("ERR No such user '{user}'"));
+                    }
+                    filter.user = Some(user);
+                }
+                b"type" => filter.kind = Some(ClientType::read(value, facts)?),
+                b"maxage" if facts.may_be_since(7, 4) => {
+                    let age = parse_integer(value).ok_or("ERR maxage is not an integer or out of range")?;
+                    let age = u64::try_from(age).ok().filter(|age| *age > 0);
+                    filter.age = Some(Duration::from_secs(age.ok_or("ERR maxage should be greater than 0")?));
+                }
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
                 _ => return Err(syntax()),
@@ -79,6 +99,8 @@ impl ClientFilter {
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         self.id.is_none_or(|id| entry.id() == id)
             && self.address.as_ref().is_none_or(|address| entry.address().to_string() == *address)
+            && self.local.as_ref().is_none_or(|local| entry.local().to_string() == *local)
+            && self.age.is_none_or(|age| entry.since().elapsed() >= age)
             && entry.look(|details| {
                 let user = details.user.as_deref().unwrap_or(DEFAULT_USER);
                 self.user.as_deref().is_none_or(|wanted| wanted == user)

@@ -5,6 +5,7 @@
 pub(crate) mod about_clients;
 pub(crate) mod client_commands;
 mod client_filter;
+mod client_line;
 pub(crate) mod info;
 pub(crate) mod requester;
 pub(crate) mod session_commands;

@@ -1,6 +1,8 @@
 //! Who makes a request to which the gateway replies itself, and what is left to do when the request has been read.
 
-use pool::Protocol;
+use std::sync::Arc;
+
+use pool::{Caller, Facts, Protocol};
 use settings::SessionSettings;
 
 use crate::{
@@ -17,11 +19,18 @@ pub(crate) struct Requester<'r> {
     pub(crate) entry: &'r Entry,
     pub(crate) published: &'r Published,
     pub(crate) settings: &'r SessionSettings,
+    /// Knows what the upstream is.
+    pub(crate) caller: &'r Caller,
     /// The size of the transaction that is being executed, if one is.
     pub(crate) executing: Option<usize>,
 }
 
 impl Requester<'_> {
+    /// What the upstream has said of itself.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        self.caller.facts()
+    }
+
     /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
     pub(crate) fn is_admin(&self) -> bool {
         match &self.state.user {

@@ -15,9 +15,9 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// A new session of a client at `address`, whose jobs come as far as `progress` says.
-    pub(crate) fn new(published: &Arc<Published>, address: Address, progress: Arc<Progress>) -> Self {
-        Self { published: Arc::clone(published), entry: published.registry.enter(address, progress) }
+    /// A new session of a client at `address` that has come to `local`. Its jobs come as far as `progress` says.
+    pub(crate) fn new(published: &Arc<Published>, address: Address, local: Address, progress: Arc<Progress>) -> Self {
+        Self { published: Arc::clone(published), entry: published.registry.enter(address, local, progress) }
     }
 
     /// Where the session writes down what others may see.

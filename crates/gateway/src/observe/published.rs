@@ -12,7 +12,7 @@ use pool::JobError;
 use crate::observe::{
     counts::{Counts, Fault},
     registry::Registry,
-    sharing::input_memory::InputMemory,
+    sharing::{input_memory::InputMemory, shares::Shares},
     slow_log::log::SlowLog,
     turned_away::{Kind, TurnedAway},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Published {
     pub(crate) turned_away: TurnedAway,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input: Arc<InputMemory>,
+    /// Exclusive connections, by who borrows them.
+    pub(crate) borrowed: Arc<Shares>,
 }
 
 impl Default for Published {
@@ -39,6 +41,7 @@ impl Default for Published {
             slow_log: SlowLog::default(),
             turned_away: TurnedAway::default(),
             input: Arc::default(),
+            borrowed: Arc::default(),
         }
     }
 }

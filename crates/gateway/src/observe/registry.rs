@@ -50,6 +50,8 @@ impl Asked {
 pub(crate) struct Entry {
     id: u64,
     address: Address,
+    /// The gateway's end of the connection.
+    local: Address,
     since: Instant,
     blocked: Blocked,
     inbox: Inbox,
@@ -70,11 +72,28 @@ pub(crate) struct Details {
     pub(crate) exclusive: Option<Reason>,
     pub(crate) db: u32,
     pub(crate) protocol: Protocol,
-    pub(crate) multi: bool,
+    /// Requests that its transaction holds, if it has begun one.
+    pub(crate) multi: Option<usize>,
     /// Channels, patterns, sharded channels.
     pub(crate) subscriptions: [usize; 3],
-    /// `CLIENT TRACKING`, if it is on: the client to which it is redirected, or nobody.
-    pub(crate) tracking: Option<Option<u64>>,
+    pub(crate) tracking: Option<Tracking>,
+    pub(crate) monitors: bool,
+    pub(crate) no_evict: bool,
+    pub(crate) no_touch: bool,
+    /// The last command on an exclusive connection.
+    pub(crate) command: Box<str>,
+    /// `CLIENT SETINFO`: the library's name and version.
+    pub(crate) library: Option<Box<[Vec<u8>; 2]>>,
+}
+
+/// `CLIENT TRACKING` that is on.
+// Open: a plain value, as `Details`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tracking {
+    /// The client to which it is redirected, if it is.
+    pub(crate) client: Option<u64>,
+    /// `BCAST`
+    pub(crate) broadcasts: bool,
 }
 
 impl Entry {
@@ -86,6 +105,11 @@ impl Entry {
     /// Where the client is.
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Where it has come to.
+    pub(crate) fn local(&self) -> &Address {
+        &self.local
     }
 
     /// When the client came.
@@ -176,13 +200,15 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// A new session, with an id that increases and is never used twice.
-    pub(crate) fn enter(&self, address: Address, progress: Arc<Progress>) -> Arc<Entry> {
+    /// A new session of a client at `address` that has come to `local`, with an id that increases and is never used
+    /// twice.
+    pub(crate) fn enter(&self, address: Address, local: Address, progress: Arc<Progress>) -> Arc<Entry> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = AtomicU8::new(self.draining.load(Ordering::Acquire));
         let entry = Arc::new(Entry {
             id,
             address,
+            local,
             since: Instant::now(),
             blocked: Blocked::default(),
             inbox: Inbox::default(),

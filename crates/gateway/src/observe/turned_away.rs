@@ -60,6 +60,8 @@ pub(crate) enum Kind {
     RepliesFull,
     /// It takes nothing of its replies.
     Stuck,
+    /// It held an exclusive connection and sent nothing.
+    IdleTransaction,
     /// There are as many subscriptions as there may be.
     SubscriptionsFull,
     /// It was too slow for its subscriptions.
@@ -95,7 +97,12 @@ impl Kind {
             Self::InputFull => "input_bytes_max was reached, clients were closed",
             Self::RepliesFull => "replies_bytes_max was reached, requests failed",
             Self::Stuck => "write_timeout_ms passed, clients that took no replies were closed",
-            Self::SubscriptionsFull => "subscriptions_max was reached, subscriptions failed",
+            Self::IdleTransaction => {
+                "transaction_idle_ms passed, clients in a transaction or with keys watched were closed"
+            }
+            Self::SubscriptionsFull => {
+                "subscriptions_max was reached, or a host's share of it, and subscriptions failed"
+            }
             Self::Overrun => "backlog_messages was reached, subscribers were too slow and were closed",
             Self::BacklogFull => "backlog_bytes_max was reached, subscribers were too slow and were closed",
             Self::SubscriptionEnded => "the upstream ended subscriptions, their clients were closed",

@@ -1,5 +1,5 @@
 //! The directory of shared subscriptions, without I/O: which channels and patterns are subscribed at the upstream,
-//! for which sessions, and the bounded broadcast (a feed) through which each name's messages reach its listeners.
+//! and for which sessions (a feed). What comes for a name goes into the queues of those who listen.
 //!
 //! Sessions join and leave; the task in `shared_connection` asks what to send and tells what came. Both do so in
 //! short turns at one lock; messages are taken without it.
@@ -7,10 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use resp::write_request;
@@ -18,12 +15,12 @@ use settings::PubSubSettings;
 use tokio::sync::Notify;
 
 use crate::{
-    observe::{published::Published, registry::Entry},
+    observe::{published::Published, sharing::party::Party},
     pubsub::{
         backlog::Backlog,
-        cursor::Cursor,
         feed::{Feed, Upstream},
         message::{Kind, Name},
+        queue::Queue,
     },
 };
 
@@ -36,6 +33,15 @@ pub(crate) enum Joined {
     Refused(Arc<str>),
     /// The upstream cannot be reached; holds why.
     Down(Arc<str>),
+}
+
+/// Why there is no place for a further name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// As many are subscribed as may be.
+    All,
+    /// Clients of the same host and user have as many as they may have.
+    Share,
 }
 
 /// A request that the upstream has yet to answer.
@@ -52,8 +58,6 @@ pub(crate) struct Directory {
     contents: Mutex<Contents>,
     /// There are requests to send.
     changed: Notify,
-    /// Number of the last message that has been handed to its feed, as have all before it.
-    published: AtomicU64,
     settings: PubSubSettings,
     /// Where others see how many feeds there are and what became of slow listeners.
     seen_by: Arc<Published>,
@@ -61,6 +65,10 @@ pub(crate) struct Directory {
 
 struct Contents {
     backlog: Backlog,
+    /// Number of the last message.
+    number: u64,
+    /// How many feeds count to whose share.
+    parties: HashMap<Party, usize>,
     feeds: [HashMap<Arc<[u8]>, Feed>; 3],
     /// Feeds whose subscription at the upstream may not be what it should be.
     changed: HashSet<Name>,
@@ -86,7 +94,36 @@ impl Contents {
 
     fn remove(&mut self, name: &Name) -> Option<Feed> {
         self.changed.remove(name);
-        self.feeds[name.kind as usize].remove(&name.bytes)
+        let feed = self.feeds[name.kind as usize].remove(&name.bytes)?;
+        uncount(&mut self.parties, &feed.party);
+        Some(feed)
+    }
+
+    /// Adds a feed that counts to the share of `party`.
+    fn add(&mut self, name: &Name, party: &Party) {
+        *self.parties.entry(party.clone()).or_default() += 1;
+        self.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), Feed::new(party.clone()));
+    }
+
+    /// Has a feed count to the share of one who listens, if it counts to that of one who does no more.
+    fn recount(&mut self, name: &Name) {
+        let Self { feeds, parties, .. } = self;
+        let Some(feed) = feeds[name.kind as usize].get_mut(&name.bytes) else { return };
+        let Some(listener) = feed.listeners.values().next() else { return };
+        if !feed.listeners.values().any(|listener| *listener.party() == feed.party) {
+            uncount(parties, &feed.party);
+            feed.party = listener.party().clone();
+            *parties.entry(feed.party.clone()).or_default() += 1;
+        }
+    }
+}
+
+fn uncount(parties: &mut HashMap<Party, usize>, party: &Party) {
+    if let Some(count) = parties.get_mut(party) {
+        *count -= 1;
+        if *count == 0 {
+            parties.remove(party);
+        }
     }
 }
 
@@ -95,12 +132,13 @@ impl Directory {
         Self {
             contents: Mutex::new(Contents {
                 backlog: Backlog::new(settings.backlog_bytes_max),
+                number: 0,
+                parties: HashMap::new(),
                 feeds: Default::default(),
                 changed: HashSet::new(),
                 down: None,
             }),
             changed: Notify::new(),
-            published: AtomicU64::new(0),
             settings,
             seen_by,
         }
@@ -108,11 +146,6 @@ impl Directory {
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Number of the last message there is.
-    pub(crate) fn published(&self) -> u64 {
-        self.published.load(Ordering::Acquire)
     }
 
     pub(crate) fn settings(&self) -> &PubSubSettings {
@@ -139,22 +172,23 @@ impl Directory {
         self.lock().len()
     }
 
-    /// Makes a session a listener of `name`, of what comes from now on; `None` when there are as many feeds as there
-    /// may be.
-    pub(crate) fn join(&self, name: &Name, listener: &Arc<Entry>) -> Option<Cursor> {
+    /// Makes a session a listener of `name`, of what comes after the message whose number is returned. Fails when there
+    /// is no place for a further feed.
+    pub(crate) fn join(&self, name: &Name, listener: &Arc<Queue>) -> Result<u64, Full> {
         let mut contents = self.lock();
-        let full = contents.len() >= self.settings.subscriptions_max;
         if contents.feed(name).is_none() {
-            if full {
-                return None;
+            if contents.len() >= self.settings.subscriptions_max {
+                return Err(Full::All);
             }
-            let feed = Feed::new(self.settings.backlog_messages);
-            contents.feeds[name.kind as usize].insert(Arc::clone(&name.bytes), feed);
+            if contents.parties.get(listener.party()).is_some_and(|count| *count >= self.settings.subscriptions_share) {
+                return Err(Full::Share);
+            }
+            contents.add(name, listener.party());
             self.show(&contents);
         }
-        let feed = contents.feed(name)?;
+        let number = contents.number;
+        let Some(feed) = contents.feed(name) else { return Err(Full::All) };
         feed.listeners.insert(listener.id(), Arc::clone(listener));
-        let (receiver, gone) = (feed.sender.subscribe(), Arc::clone(&feed.gone));
         match feed.upstream {
             Upstream::Asked | Upstream::Confirmed => {}
             Upstream::Refused(_) | Upstream::Absent | Upstream::Leaving => {
@@ -165,7 +199,7 @@ impl Directory {
                 self.changed.notify_one();
             }
         }
-        Some(Cursor::new(receiver, self.published(), gone))
+        Ok(number)
     }
 
     /// Takes a session off the listeners of `name`. The last one's leaving ends the subscription.
@@ -174,7 +208,7 @@ impl Directory {
         let Some(feed) = contents.feed(name) else { return };
         feed.listeners.remove(&id);
         if !feed.listeners.is_empty() {
-            return;
+            return contents.recount(name);
         }
         match feed.upstream {
             Upstream::Absent | Upstream::Refused(_) if feed.outstanding == 0 => {
@@ -248,12 +282,18 @@ impl Directory {
     /// `reason` is set when sessions that wait for confirmations should know.
     pub(crate) fn lost(&self, reason: Option<Arc<str>>) {
         let mut contents = self.lock();
-        let Contents { feeds, changed, down, backlog: _ } = &mut *contents;
+        let Contents { feeds, changed, down, parties, .. } = &mut *contents;
         let news = down.is_none() && reason.is_some();
         *down = reason;
         changed.clear();
         for (kind, feeds) in Kind::ALL.into_iter().zip(feeds) {
-            feeds.retain(|_, feed| !feed.listeners.is_empty());
+            feeds.retain(|_, feed| {
+                let stays = !feed.listeners.is_empty();
+                if !stays {
+                    uncount(parties, &feed.party);
+                }
+                stays
+            });
             for (bytes, feed) in feeds {
                 feed.outstanding = 0;
                 if !matches!(feed.upstream, Upstream::Refused(_)) {
@@ -270,7 +310,7 @@ impl Directory {
 
     /// Takes in what came, at one go; listeners are woken when the turn ends.
     pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn { directory: self, contents: self.lock(), number: self.published(), fresh: Vec::new(), ended: Vec::new() }
+        Turn { directory: self, contents: self.lock(), fresh: Vec::new(), ended: Vec::new() }
     }
 }
 
@@ -278,7 +318,6 @@ impl Directory {
 pub(crate) struct Turn<'f> {
     directory: &'f Directory,
     contents: MutexGuard<'f, Contents>,
-    number: u64,
     fresh: Vec<Name>,
     ended: Vec<Feed>,
 }
@@ -288,13 +327,11 @@ impl Turn<'_> {
     pub(crate) fn message(&mut self, kind: Kind, bytes: &[u8], message: &[u8]) {
         let Some((name, _)) = self.contents.feeds[kind as usize].get_key_value(bytes) else { return };
         let name = Name { kind, bytes: Arc::clone(name) };
-        self.number += 1;
-        let number = self.number;
-        let Some(gone) = self.contents.feed(&name).map(|feed| Arc::clone(&feed.gone)) else { return };
-        let message = self.contents.backlog.keep(number, message, &gone);
+        self.contents.number += 1;
+        let (number, max) = (self.contents.number, self.directory.settings.backlog_messages);
+        let message = self.contents.backlog.keep(number, &name, message);
         let Some(feed) = self.contents.feed(&name) else { return };
-        // Nobody receives it where the last listener has just left.
-        let _ = feed.sender.send(message);
+        feed.listeners.values().for_each(|listener| listener.push(&message, max));
         if !std::mem::replace(&mut feed.fresh, true) {
             self.fresh.push(name);
         }
@@ -320,11 +357,10 @@ impl Turn<'_> {
         if let Upstream::Refused(text) = &feed.upstream
             && feed.served
         {
-            // It was in force before the connection was lost. Its listeners see the end of their receivers.
-            // The rest of the text may name the channel.
+            // It was in force before the connection was lost. The rest of the text may name the channel.
             let error = text.split(' ').next().unwrap_or_default();
             tracing::warn!(error, "subscription refused, closing its subscribers");
-            self.number += 1;
+            feed.listeners.values().for_each(|listener| listener.end());
             self.ended.extend(self.contents.remove(name));
         } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {
             self.contents.remove(name);
@@ -334,7 +370,6 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.directory.published.store(self.number, Ordering::Release);
         self.ended.iter_mut().for_each(Feed::wake);
         for name in &self.fresh {
             if let Some(feed) = self.contents.feed(name) {

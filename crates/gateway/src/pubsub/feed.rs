@@ -1,14 +1,9 @@
-//! A name that is subscribed for sessions: the bounded broadcast of its messages, those who listen, and where its
-//! subscription at the upstream stands. Owned by `directory`.
+//! A name that is subscribed for sessions: those who listen, and where its subscription at the upstream stands. Owned by
+//! `directory`.
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::sync::broadcast;
-
-use crate::{
-    observe::registry::Entry,
-    pubsub::{backlog::Gone, message::Message},
-};
+use crate::{observe::sharing::party::Party, pubsub::queue::Queue};
 
 /// Where a feed's subscription at the upstream stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,10 +18,10 @@ pub(super) enum Upstream {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Feed {
-    pub(super) sender: broadcast::Sender<Arc<Message>>,
-    pub(super) gone: Gone,
     /// By the id of the session.
-    pub(super) listeners: HashMap<u64, Arc<Entry>>,
+    pub(super) listeners: HashMap<u64, Arc<Queue>>,
+    /// To whose share it counts.
+    pub(super) party: Party,
     pub(super) upstream: Upstream,
     /// Requests about it that the upstream has not answered.
     pub(super) outstanding: u32,
@@ -37,12 +32,11 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// One without listeners, for a name that is not subscribed yet.
-    pub(super) fn new(backlog_messages: usize) -> Self {
+    /// One without listeners, for a name that is not subscribed yet, and that a client of `party` wants.
+    pub(super) fn new(party: Party) -> Self {
         Self {
-            sender: broadcast::Sender::new(backlog_messages),
-            gone: Gone::default(),
             listeners: HashMap::new(),
+            party,
             upstream: Upstream::Absent,
             outstanding: 0,
             served: false,

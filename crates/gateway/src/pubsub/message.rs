@@ -67,6 +67,8 @@ impl fmt::Debug for Name {
 /// A message as it came, with its place in the order of all that came.
 pub(crate) struct Message {
     number: u64,
+    /// Where it was published, as its subscribers name it.
+    name: Name,
     /// `None` once it had to go.
     body: Mutex<Option<Body>>,
 }
@@ -88,13 +90,18 @@ impl fmt::Debug for Message {
 
 impl Message {
     /// `message` as the upstream sent it, in either protocol.
-    pub(crate) fn new(number: u64, message: &[u8], share: Share) -> Self {
-        Self { number, body: Mutex::new(Some(Body { bytes: message.into(), _share: share })) }
+    pub(crate) fn new(number: u64, name: Name, message: &[u8], share: Share) -> Self {
+        Self { number, name, body: Mutex::new(Some(Body { bytes: message.into(), _share: share })) }
     }
 
     /// Its place in the order of all that came.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// What a session that gets it is subscribed to.
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Body>> {
@@ -107,7 +114,6 @@ impl Message {
     }
 
     /// Whether it can still be read.
-    #[cfg(test)]
     pub(crate) fn is_there(&self) -> bool {
         self.body().is_some()
     }
@@ -143,7 +149,8 @@ mod tests {
     #[test]
     fn a_message_is_the_same_in_both_protocols_but_for_its_mark() {
         let share = Arc::new(pool::Budget::default()).charge(0);
-        let message = Message::new(1, b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n", share);
+        let name = Name { kind: Kind::Channel, bytes: b"c"[..].into() };
+        let message = Message::new(1, name, b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n", share);
         let (mut resp2, mut resp3) = (Vec::new(), Vec::new());
         message.write(&mut resp2, Protocol::Resp2);
         message.write(&mut resp3, Protocol::Resp3);

@@ -3,10 +3,10 @@
 //! has of them (`subscriptions`). Called by `session` and `exclusive`. May use the client's wire.
 
 mod backlog;
-mod cursor;
 pub(crate) mod directory;
 mod feed;
 mod message;
+mod queue;
 pub(crate) mod request;
 pub(crate) mod shared_connection;
 mod subscriber;

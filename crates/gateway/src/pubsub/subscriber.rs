@@ -1,47 +1,47 @@
-//! One session's part in shared pub/sub: what it is subscribed to, and its messages in the order in
-//! which the upstream sent them, whichever feed they come by. Leaves its feeds when it is dropped.
+//! One session's part in shared pub/sub: what it is subscribed to, and its messages in the order in which the upstream
+//! sent them. Leaves its feeds when it is dropped.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     observe::registry::Entry,
     pubsub::{
-        cursor::{Cursor, Missed},
-        directory::{Directory, Joined},
+        directory::{Directory, Full, Joined},
         message::{Kind, Name, confirmation},
+        queue::{Missed, Queue},
     },
 };
 use resp::Protocol;
+
+/// Bytes of memory for a subscription, besides its name.
+const SUBSCRIPTION_BYTES: usize = 256;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     directory: Arc<Directory>,
-    entry: Arc<Entry>,
-    /// What the client has a confirmation of.
-    cursors: BTreeMap<Name, Cursor>,
-    /// What it has asked for and is not confirmed yet.
-    joining: BTreeMap<Name, Cursor>,
-    /// Of each kind in `cursors`.
+    queue: Arc<Queue>,
+    /// What the client has a confirmation of, each with the number of the last message before it.
+    names: BTreeMap<Name, u64>,
+    /// What it has asked for and is not confirmed yet, likewise.
+    joining: BTreeMap<Name, u64>,
+    /// Of each kind in `names`.
     counts: [usize; 3],
-    /// Messages up to this number have been looked at.
-    seen: u64,
+    /// Of memory, for what is in `names`.
+    bytes: usize,
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.give_up();
-        self.cursors.keys().for_each(|name| self.directory.leave(name, self.entry.id()));
+        self.names.keys().for_each(|name| self.directory.leave(name, self.queue.id()));
     }
 }
 
 impl Subscriber {
     pub(crate) fn new(directory: Arc<Directory>, entry: Arc<Entry>) -> Self {
-        Self { directory, entry, cursors: BTreeMap::new(), joining: BTreeMap::new(), counts: [0; 3], seen: 0 }
+        let queue = Arc::new(Queue::new(entry));
+        Self { directory, queue, names: BTreeMap::new(), joining: BTreeMap::new(), counts: [0; 3], bytes: 0 }
     }
 
     /// Counts as `CLIENT LIST` says them: channels, patterns, sharded channels.
@@ -49,24 +49,31 @@ impl Subscriber {
         self.counts
     }
 
-    /// Whether there is any subscription.
-    pub(crate) fn is_subscribed(&self) -> bool {
-        !self.cursors.is_empty()
+    /// Bytes of memory for what the client is subscribed to.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// Joins the feeds of `names`; false if there are as many feeds as there may be, and then none is joined.
-    pub(crate) fn join(&mut self, names: &[Name]) -> bool {
+    /// Whether there is any subscription.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Joins the feeds of `names`, all or none.
+    pub(crate) fn join(&mut self, names: &[Name]) -> Result<(), Full> {
         for name in names {
-            if self.cursors.contains_key(name) || self.joining.contains_key(name) {
+            if self.names.contains_key(name) || self.joining.contains_key(name) {
                 continue;
             }
-            let Some(cursor) = self.directory.join(name, &self.entry) else {
-                self.give_up();
-                return false;
+            match self.directory.join(name, &self.queue) {
+                Ok(number) => self.joining.insert(name.clone(), number),
+                Err(full) => {
+                    self.give_up();
+                    return Err(full);
+                }
             };
-            self.joining.insert(name.clone(), cursor);
         }
-        true
+        Ok(())
     }
 
     /// Whether what was joined can be confirmed to the client.
@@ -77,18 +84,17 @@ impl Subscriber {
     /// Takes back what was joined and is not confirmed.
     pub(crate) fn give_up(&mut self) {
         for name in std::mem::take(&mut self.joining).into_keys() {
-            self.directory.leave(&name, self.entry.id());
+            self.directory.leave(&name, self.queue.id());
         }
     }
 
     /// Confirms `names`, which have been joined, to the client, one by one as Redis does.
     pub(crate) fn confirm(&mut self, names: &[Name], protocol: Protocol, out: &mut Vec<u8>) {
         for name in names {
-            if let Some(cursor) = self.joining.remove(name) {
-                self.cursors.insert(name.clone(), cursor);
+            if let Some(number) = self.joining.remove(name) {
+                self.names.insert(name.clone(), number);
                 self.counts[name.kind as usize] += 1;
-                // Its feed may have had messages while others were looked at.
-                self.seen = 0;
+                self.bytes += name.bytes.len() + SUBSCRIPTION_BYTES;
             }
             confirmation(name.kind.subscribe(), Some(&name.bytes), self.total(name.kind), protocol, out);
         }
@@ -97,14 +103,15 @@ impl Subscriber {
     /// Ends subscriptions, those of `names` or all of a kind, and confirms that.
     pub(crate) fn unsubscribe(&mut self, kind: Kind, names: Vec<Name>, protocol: Protocol, out: &mut Vec<u8>) {
         let names = if names.is_empty() {
-            self.cursors.keys().filter(|name| name.kind == kind).cloned().collect()
+            self.names.keys().filter(|name| name.kind == kind).cloned().collect()
         } else {
             names
         };
         for name in &names {
-            if self.cursors.remove(name).is_some() {
+            if self.names.remove(name).is_some() {
                 self.counts[kind as usize] -= 1;
-                self.directory.leave(name, self.entry.id());
+                self.bytes -= name.bytes.len() + SUBSCRIPTION_BYTES;
+                self.directory.leave(name, self.queue.id());
             }
             confirmation(kind.unsubscribe(), Some(&name.bytes), self.total(kind), protocol, out);
         }
@@ -124,32 +131,19 @@ impl Subscriber {
 
     /// Whether messages have been missed, as `deliver` will say. Takes none.
     pub(crate) fn is_overrun(&self) -> bool {
-        // As broadcast rounds it.
-        let bound = self.directory.settings().backlog_messages.next_power_of_two();
-        self.cursors.values().any(|cursor| cursor.behind() > bound || cursor.is_robbed())
+        self.queue.is_overrun()
     }
 
     /// Appends the messages that are there to `out`, until that has `bytes_max`; it is to be called again then.
     pub(crate) fn deliver(&mut self, protocol: Protocol, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), Missed> {
-        // All up to this one are with their feeds; of later ones, some may not be, and they could overtake.
-        let published = self.directory.published();
-        if published == self.seen {
-            return Ok(());
-        }
-        let mut cursors: Vec<&mut Cursor> = self.cursors.values_mut().collect();
-        let mut next = BinaryHeap::new();
-        for (index, cursor) in cursors.iter_mut().enumerate() {
-            next.extend(cursor.next()?.map(|number| Reverse((number, index))));
-        }
-        while let Some(Reverse((number, index))) = next.pop() {
-            if number > published || out.len() >= bytes_max {
-                break;
+        while out.len() < bytes_max
+            && let Some(message) = self.queue.pop()?
+        {
+            // What came before a subscription, or has ended since, is none of the client's.
+            let is_wanted = self.names.get(message.name()).is_some_and(|last| *last < message.number());
+            if is_wanted && !message.write(out, protocol) {
+                return Err(Missed::Gone);
             }
-            cursors[index].write_next(protocol, out)?;
-            next.extend(cursors[index].next()?.map(|number| Reverse((number, index))));
-        }
-        if out.len() < bytes_max {
-            self.seen = published;
         }
         Ok(())
     }
@@ -160,7 +154,10 @@ mod tests {
     use super::*;
     use settings::PubSubSettings;
 
-    use crate::{observe::published::Published, pubsub::directory::Asked};
+    use crate::{
+        observe::{address::Address, published::Published},
+        pubsub::directory::Asked,
+    };
 
     const BACKLOG: usize = 4;
 
@@ -179,14 +176,24 @@ mod tests {
 
     impl Desk {
         fn new() -> Self {
-            let settings = PubSubSettings { backlog_messages: BACKLOG, backlog_bytes_max: 500, subscriptions_max: 3 };
+            let settings = PubSubSettings {
+                backlog_messages: BACKLOG,
+                backlog_bytes_max: 500,
+                subscriptions_max: 4,
+                subscriptions_share: 3,
+            };
             let published = Arc::<Published>::default();
             Self { directory: Arc::new(Directory::new(settings, Arc::clone(&published))), published }
         }
 
         fn subscriber(&self) -> Subscriber {
-            let entry =
-                self.published.registry.enter(std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), Arc::default());
+            self.subscriber_at(1)
+        }
+
+        /// One of a client at another host.
+        fn subscriber_at(&self, host: u8) -> Subscriber {
+            let address = Address::from(std::net::SocketAddr::from(([10, 0, 0, host], 1)));
+            let entry = self.published.registry.enter(address.clone(), address, Arc::default());
             Subscriber::new(Arc::clone(&self.directory), entry)
         }
 
@@ -211,7 +218,7 @@ mod tests {
         fn subscribed(&self, channels: &[&str]) -> Subscriber {
             let mut subscriber = self.subscriber();
             let names: Vec<_> = channels.iter().map(|bytes| channel(bytes)).collect();
-            assert!(subscriber.join(&names));
+            subscriber.join(&names).expect("a place");
             self.answer_all();
             assert_eq!(subscriber.joined(), Joined::Confirmed);
             subscriber.confirm(&names, Protocol::Resp2, &mut Vec::new());
@@ -229,7 +236,7 @@ mod tests {
     fn one_subscription_serves_all_until_the_last_has_left() {
         let desk = Desk::new();
         let mut one = desk.subscriber();
-        assert!(one.join(&[channel("a")]));
+        one.join(&[channel("a")]).expect("a place");
         assert_eq!(one.joined(), Joined::Waiting);
         assert_eq!(desk.asked(), [Asked::Subscribe(channel("a"))]);
         let other = desk.subscriber();
@@ -250,7 +257,7 @@ mod tests {
         drop(desk.subscribed(&["a"]));
         let leaving = desk.asked();
         let mut late = desk.subscriber();
-        assert!(late.join(&[channel("a")]));
+        late.join(&[channel("a")]).expect("a place");
         assert_eq!(late.joined(), Joined::Waiting, "what is confirmed now is about to end");
         let coming = desk.asked();
         assert_eq!((leaving.len(), coming.len()), (1, 1));
@@ -321,7 +328,7 @@ mod tests {
     fn a_refusal_reaches_those_who_wait_and_leaves_nothing() {
         let desk = Desk::new();
         let mut subscriber = desk.subscriber();
-        assert!(subscriber.join(&[channel("a")]));
+        subscriber.join(&[channel("a")]).expect("a place");
         let asked = desk.asked();
         desk.directory.turn().answered(&asked[0], Some("NOPERM".into()));
         assert_eq!(subscriber.joined(), Joined::Refused("NOPERM".into()));
@@ -342,20 +349,44 @@ mod tests {
     }
 
     #[test]
-    fn subscriptions_are_bounded_and_all_or_none() {
+    fn subscriptions_are_bounded_all_or_none_and_no_host_has_them_all() {
         let desk = Desk::new();
-        let _taken = desk.subscribed(&["a", "b"]);
+        let taken = desk.subscribed(&["a", "b"]);
         let mut subscriber = desk.subscriber();
-        assert!(!subscriber.join(&[channel("a"), channel("c"), name(Kind::Pattern, "a")]));
+        assert_eq!(subscriber.join(&[channel("a"), channel("c"), name(Kind::Pattern, "a")]), Err(Full::Share));
         assert_eq!(desk.directory.len(), 2);
-        assert!(subscriber.join(&[channel("a"), name(Kind::Pattern, "a")]));
+        assert_eq!(subscriber.join(&[channel("a"), name(Kind::Pattern, "a")]), Ok(()));
+        let (mut other, mut third) = (desk.subscriber_at(2), desk.subscriber_at(3));
+        assert_eq!(other.join(&[channel("a"), channel("b"), channel("d")]), Ok(()), "what others have costs nothing");
+        assert_eq!(third.join(&[channel("e")]), Err(Full::All));
+        // What one leaves to another counts to the other's share.
+        drop((taken, subscriber));
+        assert_eq!(other.join(&[channel("f")]), Err(Full::Share));
+        assert_eq!(third.join(&[channel("e")]), Ok(()));
+    }
+
+    #[test]
+    fn what_was_published_before_a_subscription_or_is_left_after_its_end_is_not_delivered() {
+        let desk = Desk::new();
+        let mut subscriber = desk.subscribed(&["a", "b"]);
+        for (channel, text) in [("a", "1"), ("b", "2")] {
+            desk.publish(channel, text);
+        }
+        subscriber.unsubscribe(Kind::Channel, vec![channel("a")], Protocol::Resp2, &mut Vec::new());
+        desk.answer_all();
+        assert_eq!(subscriber.join(&[channel("a")]), Ok(()));
+        desk.answer_all();
+        desk.publish("a", "3");
+        subscriber.confirm(&[channel("a")], Protocol::Resp2, &mut Vec::new());
+        desk.publish("a", "4");
+        assert_eq!(delivered(&mut subscriber).as_deref(), Ok("*2*3*4"));
     }
 
     #[test]
     fn who_waits_is_told_that_the_upstream_is_down() {
         let desk = Desk::new();
         let (mut waiting, served) = (desk.subscriber(), desk.subscribed(&["b"]));
-        assert!(waiting.join(&[channel("a")]));
+        waiting.join(&[channel("a")]).expect("a place");
         desk.directory.lost(Some("refused".into()));
         assert_eq!(waiting.joined(), Joined::Down("refused".into()));
         drop((waiting, served));

@@ -22,9 +22,9 @@ use crate::{
     command::{class::Class, errors},
     observe::turned_away::Kind,
     pubsub::{
-        cursor::Missed,
-        directory::{Directory, Joined},
+        directory::{Directory, Full, Joined},
         message::{Name, confirmation},
+        queue::Missed,
         request::SubscriptionRequest,
         subscriber::Subscriber,
     },
@@ -62,6 +62,11 @@ impl Subscriptions {
     /// Whether there is any.
     pub(crate) fn exist(&self) -> bool {
         self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_subscribed())
+    }
+
+    /// Bytes of memory for them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.subscriber.as_ref().map_or(0, |subscriber| subscriber.bytes())
     }
 
     /// Whether all but a few requests get an error because of them.
@@ -130,9 +135,13 @@ impl Subscriptions {
         let subscriber = self
             .subscriber
             .get_or_insert_with(|| Box::new(Subscriber::new(Arc::clone(directory), Arc::clone(link.entry()))));
-        if !subscriber.join(names) {
+        if let Err(full) = subscriber.join(names) {
             link.published().turned_away.note(Kind::SubscriptionsFull, link.entry().address(), "");
-            let text = errors::subscriptions_full(directory.settings().subscriptions_max);
+            let settings = directory.settings();
+            let text = match full {
+                Full::All => errors::subscriptions_full(settings.subscriptions_max),
+                Full::Share => errors::subscriptions_share_full(settings.subscriptions_share),
+            };
             write_error(link.output(), &text);
             self.end_if_over();
             return true;

@@ -18,6 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.exclusive.is_lent() {
             let burst = std::mem::take(&mut self.burst);
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
+            self.publish();
             self.flush().await;
             return go_on;
         }

@@ -59,9 +59,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.exclusive.is_lent() && switches && !self.exchange().switch_protocol(protocol).await {
             return false;
         }
-        let Self { link, state, settings, .. } = self;
+        let Self { link, state, settings, caller, .. } = self;
         let entry = &Arc::clone(link.entry());
-        let mut requester = Requester { state, entry, published, settings, executing: None };
+        let mut requester = Requester { state, entry, published, settings, caller, executing: None };
         session_commands::greet(hello, &facts, &mut requester, link.output());
         self.admit();
         true
@@ -86,9 +86,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Answers what is asked about clients; false to close.
     pub(super) async fn about_clients(&mut self, ask: AboutClients, published: &Published) -> bool {
-        let Self { link, state, settings, .. } = self;
+        let Self { link, state, settings, caller, .. } = self;
         let entry = &Arc::clone(link.entry());
-        let mut requester = Requester { state, entry, published, settings, executing: None };
+        let mut requester = Requester { state, entry, published, settings, caller, executing: None };
         ask.answer(&mut requester, link).await
     }
 

@@ -21,6 +21,15 @@ use crate::{
     session::session::Session,
 };
 
+/// Both ends of a client's connection.
+// Open: a plain value, made by the listener for one client.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) client: Address,
+    /// The gateway's own.
+    pub(crate) local: Address,
+}
+
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub(crate) struct Opener {
@@ -51,13 +60,13 @@ impl Opener {
         &self.published.turned_away
     }
 
-    /// A session for a client at `address`, which has proved to be `user` if it has proved anything. Its jobs go to the
+    /// A session for a client between these `ends`, which has proved to be `user` if it has proved anything. Its jobs go to the
     /// pool by way of `caller`. `bytes_waiting` says how much waits in the system to be read of its stream.
     pub(crate) fn open<S>(
         &self,
         stream: S,
         bytes_waiting: fn(&S) -> usize,
-        address: Address,
+        ends: Ends,
         user: Option<String>,
         caller: Caller,
     ) -> Session<S>
@@ -65,7 +74,7 @@ impl Opener {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.published.counts.clients_accepted.add_one();
-        let presence = Presence::new(&self.published, address, caller.progress());
+        let presence = Presence::new(&self.published, ends.client, ends.local, caller.progress());
         tracing::debug!(client = presence.id(), address = %presence.address(), "client connected");
         let subscriptions = Subscriptions::new(self.directory.clone());
         let operator = Arc::clone(&self.operator);

@@ -100,9 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes the request off the input and reads it; `None` to close.
     fn read(&mut self, class: Class, part: Part, published: &Published) -> Option<Way> {
-        let Self { link, state, settings, exclusive, .. } = self;
+        let kept = self.kept_bytes();
+        let Self { link, state, settings, exclusive, caller, .. } = self;
         let taken = link.take_request(|request, entry, out| {
-            let mut requester = Requester { state, entry, published, settings, executing: None };
+            let mut requester = Requester { state, entry, published, settings, caller, executing: None };
             if !requester.state.authenticated && !rules::may_precede_login(class) {
                 let kind = if class == Class::Attack { Kind::Http } else { Kind::NoLogin };
                 published.turned_away.note(kind, entry.address(), "");
@@ -117,6 +118,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let is_over = was_aborted && requester.state.transaction == Transaction::Open;
                 let forgets = is_over && exclusive.is_watching();
                 return if forgets { Way::Unwatch } else { Way::Local(NextStep::Answered) };
+            }
+            if let Some(text) = rules::fault_of_names(class, request, kept, settings) {
+                if exclusive.is_in_transaction() {
+                    return Way::AbortTransaction(text);
+                }
+                write_error(out, &text);
+                return Way::Local(NextStep::Answered);
             }
             match part {
                 Part::Subscriptions => match SubscriptionRequest::of(request) {
@@ -137,11 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         && in_transaction
                         && let Some((placeholder, noted)) = placeholder::for_request(local, request, &mut requester)
                     {
-                        let queued = exclusive.queued_bytes() + noted.bytes();
+                        let queued = kept + noted.bytes();
                         if let Some(fault) = rules::fault_in_transaction(local, request, queued, settings) {
                             return Way::AbortTransaction(fault);
                         }
-                        return Way::Exclusive(ExclusiveRequest::with_placeholder(placeholder, noted));
+                        return Way::Exclusive(ExclusiveRequest::with_placeholder(request, placeholder, noted));
                     }
                     Way::Exclusive(exclusive.request(class, request, &published.registry))
                 }
@@ -225,15 +233,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Lets others see what the session is at.
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let Self { state, exclusive, subscriptions, .. } = self;
         self.link.entry().update(|details| {
             details.user.clone_from(&state.user);
             details.exclusive = exclusive.reason();
             details.db = state.needs.db;
             details.protocol = state.needs.protocol;
-            details.multi = exclusive.is_in_transaction();
+            details.multi = exclusive.queued();
             details.tracking = exclusive.tracking(state.id);
+            details.monitors = exclusive.is_monitor();
+            details.no_touch = exclusive.is_without_touch();
             details.subscriptions = subscriptions.counts().unwrap_or_else(|| exclusive.subscriptions());
         });
     }

@@ -60,12 +60,30 @@ pub(super) fn fault_in_transaction(
     settings: &SessionSettings,
 ) -> Option<String> {
     let max = settings.limits.request_bytes_max;
-    let has_long_name =
-        local == Local::ClientSetName && request.arg(2).is_some_and(|name| name.len() > settings.name_bytes_max);
+    let name = match local {
+        Local::ClientSetName => request.arg(2),
+        Local::ClientSetInfo => request.arg(3),
+        _ => None,
+    };
+    let has_long_name = name.is_some_and(|name| name.len() > settings.name_bytes_max);
     match () {
         () if has_long_name => Some(errors::name_too_long(settings.name_bytes_max)),
         () => (queued > max).then(|| errors::transaction_too_large(max)),
     }
+}
+
+/// Why a client cannot be subscribed to what a request names, if it cannot: `kept` bytes are kept of it already.
+pub(super) fn fault_of_names(
+    class: Class,
+    request: &Request<'_>,
+    kept: usize,
+    settings: &SessionSettings,
+) -> Option<String> {
+    if class != Class::Exclusive(Reason::PubSub) {
+        return None;
+    }
+    let (bytes, max) = (request.args().skip(1).map(<[u8]>::len).sum::<usize>(), settings.limits.request_bytes_max);
+    (kept.saturating_add(bytes) > max).then(|| errors::names_too_large(max))
 }
 
 pub(super) fn may_precede_login(class: Class) -> bool {

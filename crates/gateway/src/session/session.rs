@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let settings = self.settings.shared();
         let bounds = self.bounds(&settings);
-        self.link.count_queued(self.exclusive.queued_bytes());
+        self.link.count_queued(self.kept_bytes());
         let stop = self.link.gather(&mut self.burst, bounds);
         if stop != Stop::Incomplete || self.burst.replies_due > 0 {
             return Ok(stop);
@@ -261,7 +261,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let goes_on = self.link.insist_on_room();
                 Poll::Ready(Ok(if goes_on { Stop::Incomplete } else { Stop::OutOfMemory }))
             }
-            (_, Some(deadline)) => self.link.poll_until(cx, deadline).map(|()| Ok(Stop::End)),
+            (_, Some(deadline)) => {
+                ready!(self.link.poll_until(cx, deadline));
+                if self.is_idle_in_transaction() {
+                    let published = self.link.published();
+                    published.turned_away.note(Kind::IdleTransaction, self.link.entry().address(), "");
+                }
+                Poll::Ready(Ok(Stop::End))
+            }
             (_, None) => Poll::Pending,
         }
     }
@@ -292,8 +299,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         stays
     }
 
+    /// Bytes of memory for what is kept of requests that have been answered.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.exclusive.kept_bytes() + self.subscriptions.bytes()
+    }
+
     fn connected(&self) -> Instant {
         Instant::from_std(self.link.entry().since())
+    }
+
+    /// Whether the client, as long as it sends nothing, has the time of a transaction and not that of others.
+    fn is_idle_in_transaction(&self) -> bool {
+        let limits = (self.settings.transaction_idle, self.settings.idle_timeout);
+        let is_shorter = limits.0.is_some_and(|limit| limits.1.is_none_or(|idle| limit < idle));
+        is_shorter && (self.exclusive.is_in_transaction() || self.exclusive.is_watching())
     }
 
     /// When a client that sends nothing is closed, if ever. Subscribers only listen, as in Redis.
@@ -301,8 +320,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(until) = self.link.login_until() {
             return Some(until);
         }
-        let listens = self.subscriptions.exist() || self.exclusive.is_listened_to();
-        self.settings.idle_timeout.filter(|_| !listens).map(|timeout| Instant::now() + timeout)
+        let timeout = if self.is_idle_in_transaction() {
+            self.settings.transaction_idle
+        } else {
+            let listens = self.subscriptions.exist() || self.exclusive.is_listened_to();
+            self.settings.idle_timeout.filter(|_| !listens)
+        };
+        timeout.map(|timeout| Instant::now() + timeout)
     }
 
     /// What an exchange over the exclusive connection needs of the session.

@@ -201,6 +201,7 @@ impl Stats {
             | JobError::ReplyTooDeep(_)
             | JobError::RepliesFull(_)
             | JobError::ExclusiveTimeout { .. }
+            | JobError::ExclusiveShare { .. }
             | JobError::Closed
             | JobError::WorkerGone(_) => {}
         }

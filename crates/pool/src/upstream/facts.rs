@@ -141,6 +141,17 @@ impl Facts {
         Some(String::from_utf8_lossy(version.as_bytes()?).into_owned())
     }
 
+    /// Whether it is a Valkey that says so.
+    pub fn is_valkey(&self) -> bool {
+        let server = self.hello2.as_ref().and_then(|hello| field(hello, b"server"));
+        server.is_some_and(|server| server.as_bytes() == Some(b"valkey"))
+    }
+
+    /// Whether its version is at least `major.minor`, or it does not say.
+    pub fn may_be_since(&self, major: u32, minor: u32) -> bool {
+        self.version().is_none() || self.is_since(major, minor)
+    }
+
     /// Whether its version is at least `major.minor`.
     pub(crate) fn is_since(&self, major: u32, minor: u32) -> bool {
         let version = self.version().unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::{
         denied::denied,
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
     },
+    sections::clients::Clients,
     typed::units::Seconds,
 };
 
@@ -76,6 +77,10 @@ pub struct SessionSettings {
     pub write_timeout: Duration,
     /// A client that sends nothing for this long is closed, if any.
     pub idle_timeout: Option<Duration>,
+    /// A client is closed that sends nothing for this long in a transaction or while it watches keys, if any.
+    pub transaction_idle: Option<Duration>,
+    /// Exclusive connections of clients of one host and user.
+    pub exclusive_share: usize,
     /// A client is asked whether it is still there after so long a silence, if ever.
     pub tcp_keepalive: Option<Duration>,
     /// The load balancers that may say where a client is.
@@ -122,6 +127,8 @@ pub(crate) fn session_settings(
 ) -> Result<SessionSettings, ConfigError> {
     let (clients, auth) = (&config.clients, &config.auth);
     let idle_timeout = millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms, CLIENT_MILLIS_MIN)?;
+    let transaction_idle =
+        millis_or_zero("clients.transaction_idle_ms", clients.transaction_idle_ms, CLIENT_MILLIS_MIN)?;
     let login_timeout = millis("auth.login_timeout_ms", auth.login_timeout_ms, CLIENT_MILLIS_MIN)?;
     let request_bytes_max = bytes("clients.request_bytes_max", clients.request_bytes_max, REQUEST_BYTES_MIN)?;
     Ok(SessionSettings {
@@ -145,6 +152,8 @@ pub(crate) fn session_settings(
         reply_timeout: pool.reply_timeout,
         write_timeout: millis("clients.write_timeout_ms", clients.write_timeout_ms, CLIENT_MILLIS_MIN)?,
         idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()),
+        transaction_idle: Some(transaction_idle).filter(|timeout| !timeout.is_zero()),
+        exclusive_share: share(clients, pool.exclusive_max)?,
         tcp_keepalive: tcp_keepalive(clients.tcp_keepalive_s)?,
         trusted: trusted(&config.trusted)?,
         tls: client_tls(config)?,
@@ -171,6 +180,14 @@ fn trusted(texts: &[String]) -> Result<Trusted, ConfigError> {
         Ok(trusted) => Ok(trusted),
         Err(text) => value("trusted", format!("\"{text}\" is neither an address nor a network as 10.0.0.0/8")),
     }
+}
+
+/// Of `max`, what clients of one host and user may have together.
+pub(crate) fn share(clients: &Clients, max: usize) -> Result<usize, ConfigError> {
+    let percent = within("clients.share_percent", clients.share_percent, 1, 100)?;
+    let share = max.saturating_mul(percent).div_ceil(100);
+    // The bound itself holds where the share is all of it, and says so.
+    Ok(if share < max { share } else { usize::MAX })
 }
 
 fn tcp_keepalive(seconds: Seconds) -> Result<Option<Duration>, ConfigError> {

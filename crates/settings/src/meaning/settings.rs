@@ -13,7 +13,7 @@ use crate::{
         outside::{ExportSettings, HttpSettings, export_settings, http_settings},
         pool_settings::{PoolSettings, pool_settings},
         ranges::{bytes, count, millis_or_zero, one_of, value, within},
-        session::{SessionSettings, session_settings},
+        session::{SessionSettings, session_settings, share},
         upstream::sentinels::SentinelSettings,
         warnings::warnings,
     },
@@ -68,6 +68,8 @@ pub struct PubSubSettings {
     pub backlog_bytes_max: usize,
     /// Channels and patterns, all clients together.
     pub subscriptions_max: usize,
+    /// Of these, what clients of one host and user may have.
+    pub subscriptions_share: usize,
 }
 
 impl GatewaySettings {
@@ -165,10 +167,12 @@ fn listen(config: &Config) -> Result<Vec<Listen>, ConfigError> {
 
 fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigError> {
     let pubsub = &config.pubsub;
+    let subscriptions_max = count("pubsub.subscriptions_max", pubsub.subscriptions_max)?;
     let settings = PubSubSettings {
         backlog_messages: count("pubsub.backlog_messages", pubsub.backlog_messages)?,
         backlog_bytes_max: bytes("pubsub.backlog_bytes_max", pubsub.backlog_bytes_max, 1)?,
-        subscriptions_max: count("pubsub.subscriptions_max", pubsub.subscriptions_max)?,
+        subscriptions_max,
+        subscriptions_share: share(&config.clients, subscriptions_max)?,
     };
     let is_shared = one_of("pubsub.mode", &pubsub.mode, ["dedicated", "shared"])? == 1;
     Ok(is_shared.then_some(settings))

@@ -38,11 +38,11 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         true => (clients, settings.session.handshakes_max),
         false => (0, 0),
     };
-    let names = clients.saturating_mul(settings.session.name_bytes_max).saturating_mul(2);
+    let names = clients.saturating_mul(settings.session.name_bytes_max).saturating_mul(4);
     let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
     let rows = [
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
-        ("name_bytes_max, a name twice for each client", names),
+        ("name_bytes_max, a name twice and a library's name and version for each client", names),
         ("clients_max, idle by TLS, beyond", tls_clients * TLS_CLIENT_BYTES),
         ("handshakes_max, TLS handshakes under way", handshakes.saturating_mul(HANDSHAKE_BYTES)),
         ("clients_max, 128 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),

@@ -13,6 +13,12 @@ section! {
         clients_max: usize = 10_000,
         /// A client that sends nothing for this long is closed. 0: never, as in Redis. Otherwise at least 10.
         idle_timeout_ms: Millis = Millis(0),
+        /// A client that has begun a transaction or watches keys, and sends nothing for this long, is closed. It holds an
+        /// exclusive connection. 0: never, as in Redis. Otherwise at least 10.
+        transaction_idle_ms: Millis = Millis(60_000),
+        /// Percent of `pool.exclusive_max` that clients of one host and user may have together, and percent of
+        /// `pubsub.subscriptions_max`. The rest is left to others. From 1; 100: all of it.
+        share_percent: usize = 75,
         /// A client that reads nothing of its replies for this long is closed. At least 10.
         write_timeout_ms: Millis = Millis(60_000),
         /// How long a client of a TCP address may be silent until the system asks it whether it is still there. A client

@@ -10,15 +10,14 @@ section! {
         /// nothing. PUBLISH and PUBSUB NUMSUB then count the gateway as one subscriber. Messages that are published
         /// while this connection is lost are missed. Needs a restart.
         mode: String = "dedicated".into() => AtStart,
-        /// `shared`: how many messages of a channel or pattern a client may be behind; then it is closed. The number
-        /// is rounded up to a power of two. Messages are kept once for all clients. Costs 40 bytes for each message
-        /// and channel, used or not, besides the messages. Needs a restart.
+        /// `shared`: how many messages a client may be behind; then it is closed. Messages are kept once for all clients.
+        /// Needs a restart.
         backlog_messages: usize = 1_024 => AtStart,
         /// `shared`: bytes of messages that are kept for clients which have not read them, for all channels together.
         /// Beyond this the oldest messages go. Clients that still had to read those are closed. Needs a restart.
         backlog_bytes_max: ByteCount = ByteCount(67_108_864) => AtStart,
         /// `shared`: channels and patterns subscribed at the same time, for all clients together. A further one gets
-        /// an error. Needs a restart.
+        /// an error. Clients of one host and user have `clients.share_percent` of them at most. Needs a restart.
         subscriptions_max: usize = 10_000 => AtStart,
     }
 }

@@ -28,6 +28,11 @@ impl Blocked {
         self.lock().take().is_some_and(|blocking| blocking.asked)
     }
 
+    /// Whether it is blocked.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.lock().is_some()
+    }
+
     /// The id to unblock the session by, if it is blocked.
     pub(crate) fn ask(&self) -> Option<i64> {
         let mut blocking = self.lock();

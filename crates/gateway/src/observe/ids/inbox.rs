@@ -12,6 +12,8 @@ use std::{
 
 use pool::Lent;
 
+use crate::observe::sharing::shares::Place;
+
 /// The connections on which one session gets what others redirect to it.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -35,8 +37,8 @@ pub(crate) struct Redirection {
     client: u64,
     /// As `CLIENT ID` of the upstream says it.
     upstream_id: i64,
-    /// Nothing once it is closed.
-    lent: Mutex<Option<Lent>>,
+    /// With its place among those that clients of one host and user may have. Nothing once it is closed.
+    lent: Mutex<Option<(Lent, Place)>>,
 }
 
 impl Inbox {
@@ -46,9 +48,9 @@ impl Inbox {
     }
 
     /// Has the session, whose id is `client`, get what comes on `lent`. Nothing if it has ended.
-    pub(crate) fn add(&self, client: u64, lent: Lent) -> Option<Arc<Redirection>> {
+    pub(crate) fn add(&self, client: u64, lent: Lent, place: Place) -> Option<Arc<Redirection>> {
         let upstream_id = lent.upstream_id()?;
-        let redirection = Arc::new(Redirection { client, upstream_id, lent: Mutex::new(Some(lent)) });
+        let redirection = Arc::new(Redirection { client, upstream_id, lent: Mutex::new(Some((lent, place))) });
         let mut connections = self.lock();
         if connections.closed {
             return None;
@@ -114,7 +116,7 @@ impl Redirection {
 
     fn poll_message(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
         let mut lent = self.lock();
-        let Some(connection) = lent.as_mut() else { return Poll::Pending };
+        let Some((connection, _)) = lent.as_mut() else { return Poll::Pending };
         match connection.poll_message(cx, out) {
             Poll::Ready(Ok(_)) => Poll::Ready(()),
             Poll::Ready(Err(_)) => {
@@ -125,7 +127,7 @@ impl Redirection {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Lent>> {
+    fn lock(&self) -> MutexGuard<'_, Option<(Lent, Place)>> {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

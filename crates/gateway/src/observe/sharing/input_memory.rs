@@ -199,14 +199,14 @@ impl Drop for Hold {
 mod tests {
     use std::net::SocketAddr;
 
-    use crate::observe::published::Published;
+    use crate::observe::{address::Address, published::Published};
 
     use super::*;
 
     /// A client of the host whose address ends with `host`.
     fn client(published: &Published, host: u8) -> Hold {
-        let address = SocketAddr::from(([10, 0, 0, host], 1)).into();
-        Hold::new(&published.input, &published.registry.enter(address, Arc::default()))
+        let address = Address::from(SocketAddr::from(([10, 0, 0, host], 1)));
+        Hold::new(&published.input, &published.registry.enter(address.clone(), address, Arc::default()))
     }
 
     fn asked(hold: &Hold) -> bool {

@@ -5,3 +5,4 @@ mod holders;
 pub(crate) mod input_memory;
 pub(crate) mod party;
 mod ranking;
+pub(crate) mod shares;

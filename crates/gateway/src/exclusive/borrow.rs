@@ -1,0 +1,62 @@
+//! Borrowing an exclusive connection, of those that clients of the same host and user may have. Called by `exchange`, and
+//! by `redirect` for a second one.
+
+use pool::JobError;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    client::state::Transaction,
+    exclusive::{change::Change, exchange::Exchange, lending::Lending, request::ExclusiveRequest},
+    observe::sharing::{party::Party, shares::Place},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// A place among those who borrow of the client's host and user.
+    pub(super) async fn place(&mut self) -> Result<Place, JobError> {
+        let (share, waited) = (self.settings.exclusive_share, self.settings.queue_timeout);
+        let party = Party::of(self.link.entry());
+        let taken = timeout(waited, self.link.published().borrowed.take(party, share)).await;
+        taken.map_err(|_| {
+            let failure = JobError::ExclusiveShare { share, waited };
+            self.caller.count_failure(&failure);
+            failure
+        })
+    }
+
+    /// Borrows a connection for `request`; false if there is none, as the client has been told.
+    pub(super) async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
+        let began = Instant::now();
+        let lent = match self.place().await {
+            Ok(place) if request.overtakes => self.caller.lend_as_is().await.map(|lent| (lent, place)),
+            Ok(place) => self.caller.lend(self.state.needs).await.map(|lent| (lent, place)),
+            Err(failure) => Err(failure),
+        };
+        let failure = match lent {
+            Ok((lent, place)) => {
+                request.waited = began.elapsed();
+                self.exclusive.lending = Some(Box::new(Lending::new(lent, place, request.reason)));
+                self.link.entry().update(|details| details.exclusive = Some(request.reason));
+                return true;
+            }
+            Err(failure) => failure,
+        };
+        match request.change {
+            // What follows must not run outside of the transaction it was meant for.
+            Change::Multi => self.state.transaction = Transaction::Aborted,
+            // Nor a transaction without the keys watched on which it was to depend.
+            Change::Watch => self.state.transaction.watch_refused(Some(request.hash())),
+            _ => {}
+        }
+        let tally = self.link.published().counts.exclusive(request.reason);
+        tally.began(request.counted);
+        tally.failed(request.counted);
+        if let JobError::ExclusiveTimeout { waited, .. } | JobError::ExclusiveShare { waited, .. } = failure {
+            tally.waited_in_vain(waited);
+        }
+        self.fail_replies(request.errors(), &failure);
+        false
+    }
+}

@@ -1,0 +1,190 @@
+//! `CLIENT LIST`, `INFO`, `KILL` and `SETINFO`: clients are shown and chosen as the upstream's version does it.
+
+use crate::support::{Client, Gateway, Peer, Redis, Upstream, requests, wait};
+
+/// A field of a line of `CLIENT LIST`.
+fn field<'l>(line: &'l str, name: &str) -> &'l str {
+    let found = line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("no {name} in {line}"))
+}
+
+fn text(reply: Vec<u8>) -> String {
+    String::from_utf8(reply).expect("text")
+}
+
+fn id(client: &mut Client) -> String {
+    text(client.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned()
+}
+
+/// The names of the fields that a client gets to see of itself.
+fn fields(client: &mut Client) -> Vec<String> {
+    let info = text(client.line("CLIENT INFO"));
+    let line = info.lines().nth(1).expect("a line");
+    line.split(' ').map(|field| field.split('=').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// An upstream of this version, which knows nothing but its name.
+fn upstream(server: &'static str, version: &'static str) -> Upstream {
+    Upstream::start(move |peer: &mut Peer| {
+        while peer.next_of(server, version).is_some() {
+            peer.reply("-ERR unknown\r\n");
+        }
+    })
+}
+
+#[test]
+fn a_client_is_shown_with_the_fields_that_redis_shows() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut client, mut direct) = (gateway.client(), redis.client());
+    // The upstream is known once something has come of it.
+    client.expect("PING", "+PONG\r\n");
+    assert_eq!(fields(&mut client), fields(&mut direct));
+    for (server, version, added) in [
+        ("redis", "7.0.15", &[][..]),
+        ("redis", "7.2.4", &["lib-name", "lib-ver"]),
+        ("redis", "7.4.0", &["watch", "lib-name", "lib-ver"]),
+        ("valkey", "8.0.1", &["watch", "lib-name", "lib-ver"]),
+    ] {
+        let upstream = upstream(server, version);
+        let gateway = Gateway::start(&upstream.url());
+        let mut client = gateway.client();
+        client.line("HELLO");
+        let mut found = fields(&mut client);
+        found
+            .retain(|name| added.contains(&name.as_str()) || ["lib-name", "lib-ver", "watch"].contains(&name.as_str()));
+        assert_eq!(found, added, "{server} {version}");
+    }
+}
+
+#[test]
+fn a_client_is_shown_where_it_has_come_to_and_can_be_closed_by_that() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    let own = text(client.line("CLIENT INFO"));
+    assert_eq!(field(own.lines().nth(1).expect("a line"), "laddr"), gateway.address().to_string());
+    client.expect("CLIENT KILL LADDR 127.0.0.1:1", ":0\r\n");
+    client.expect(&format!("CLIENT KILL LADDR {}", gateway.address()), ":1\r\n");
+    other.expect_closed();
+}
+
+/// Clients in states of their own, and one that looks on.
+const STATES: [(&[&str], usize, bool); 12] = [
+    (&["MULTI"], 1, false),
+    (&["MULTI", "GET k", "SET k v"], 3, false),
+    (&["WATCH k", "GET k", "STRLEN k"], 3, false),
+    (&["WATCH k", "NOSUCH"], 2, false),
+    (&["WATCH k", "OBJECT ENCODING k"], 2, false),
+    (&["SUBSCRIBE a"], 1, false),
+    (&["HELLO 3", "SUBSCRIBE a", "PING"], 3, false),
+    (&["MONITOR"], 1, false),
+    (&["HELLO 3", "CLIENT TRACKING ON BCAST"], 2, false),
+    (&["HELLO 3", "CLIENT TRACKING ON OPTIN", "CLIENT CACHING YES"], 3, false),
+    (&["BLPOP nothing 0"], 0, true),
+    (&["CLIENT NO-EVICT ON"], 1, false),
+];
+
+/// How others see clients in these states.
+fn shown(connect: impl Fn() -> Client) -> Vec<String> {
+    let mut looking = connect();
+    let look = |(lines, replies, blocks): &(&[&str], usize, bool)| {
+        let mut client = connect();
+        let id = id(&mut client);
+        client.send_raw(&requests(lines));
+        client.read_replies(*replies);
+        let line = wait("the client to be shown", || {
+            let list = text(looking.line(&format!("CLIENT LIST ID {id}")));
+            let line = list.lines().nth(1).expect("listed").to_owned();
+            (!blocks || field(&line, "flags").contains('b')).then_some(line)
+        });
+        let names = ["flags", "multi", "sub", "redir", "resp"].map(|name| field(&line, name).to_owned());
+        let command = if lines[0] == "CLIENT NO-EVICT ON" { "" } else { field(&line, "cmd") };
+        format!("{lines:?}: {names:?} {command}")
+    };
+    STATES.iter().map(look).collect()
+}
+
+#[test]
+fn what_a_client_with_a_connection_of_its_own_does_is_shown_as_redis_shows_it() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    assert_eq!(shown(|| gateway.client()), shown(|| beside.client()));
+}
+
+#[test]
+fn filters_of_clients_are_those_of_the_upstreams_version() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut client, mut direct) = (gateway.client(), redis.client());
+    client.expect("PING", "+PONG\r\n");
+    for line in [
+        "CLIENT KILL LADDR 1.2.3.4:5",
+        "CLIENT KILL LADDR",
+        "CLIENT KILL MAXAGE 100",
+        "CLIENT KILL MAXAGE x",
+        "CLIENT KILL TYPE master",
+        "CLIENT KILL TYPE replica",
+        "CLIENT KILL TYPE slave",
+        "CLIENT KILL TYPE primary",
+        "CLIENT KILL TYPE Wrong",
+        "CLIENT KILL USER nobody",
+        "CLIENT KILL USER nobody NONSENSE x",
+        "CLIENT KILL USER default TYPE pubsub",
+        "CLIENT KILL ID 0",
+        "CLIENT KILL ID x",
+        "CLIENT KILL SKIPME perhaps",
+        "CLIENT LIST TYPE primary",
+        "CLIENT LIST TYPE Wrong",
+        "CLIENT SETINFO lib-name x",
+        "CLIENT SETINFO",
+    ] {
+        client.expect(line, &text(direct.line(line)));
+    }
+    let unknown = "-ERR Unknown client type 'primary'\r\n";
+    for (server, version, old, primary) in
+        [("redis", "7.2.4", true, unknown), ("redis", "7.4.0", false, unknown), ("valkey", "8.0.1", false, ":0\r\n")]
+    {
+        let upstream = upstream(server, version);
+        let gateway = Gateway::start(&upstream.url());
+        let (mut client, mut other) = (gateway.client(), gateway.client());
+        client.line("HELLO");
+        other.line("CLIENT ID");
+        client.expect("CLIENT KILL TYPE primary", primary);
+        for (line, reply) in [
+            ("CLIENT KILL MAXAGE x", "-ERR maxage is not an integer or out of range\r\n"),
+            ("CLIENT KILL MAXAGE 0", "-ERR maxage should be greater than 0\r\n"),
+            ("CLIENT KILL MAXAGE 1000", ":0\r\n"),
+        ] {
+            client.expect(line, if old { "-ERR syntax error\r\n" } else { reply });
+        }
+        if !old {
+            wait("the other to be old enough", || (client.line("CLIENT KILL MAXAGE 1") == b":1\r\n").then_some(()));
+            other.expect_closed();
+        }
+    }
+}
+
+#[test]
+fn what_a_client_says_of_its_library_is_shown() {
+    let upstream = upstream("redis", "7.2.4");
+    let gateway = Gateway::start(&upstream.url());
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    client.line("HELLO");
+    for (line, reply) in [
+        ("CLIENT SETINFO LIB-NAME jedis", "+OK\r\n"),
+        ("CLIENT SETINFO lib-ver 1.2", "+OK\r\n"),
+        ("CLIENT SETINFO lib-os x", "-ERR Unrecognized option 'lib-os'\r\n"),
+        ("CLIENT SETINFO lib-name", "-ERR wrong number of arguments for 'client|setinfo' command\r\n"),
+        ("RESET", "+RESET\r\n"),
+    ] {
+        client.expect(line, reply);
+    }
+    let refused = client.call(&["CLIENT", "SETINFO", "lib-name", "a b"]);
+    assert_eq!(text(refused), "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n");
+    let long = text(client.line(&format!("CLIENT SETINFO lib-name {}", "x".repeat(2000))));
+    assert!(long.starts_with("-ERR respool: ") && long.contains("name_bytes_max"), "{long}");
+    assert!(text(client.line("CLIENT INFO")).ends_with(" lib-name=jedis lib-ver=1.2\n\r\n"));
+    let list = text(other.line("CLIENT LIST"));
+    assert!(list.contains(" lib-name=jedis lib-ver=1.2\n") && list.contains(" lib-name= lib-ver=\n"), "{list}");
+}
