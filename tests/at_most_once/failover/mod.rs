@@ -7,3 +7,4 @@ mod load;
 mod lost;
 mod planned;
 mod service;
+mod shown;

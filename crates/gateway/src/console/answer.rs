@@ -15,6 +15,7 @@ use crate::{
         command::Ask,
         glob::matches,
         rows::{number, text, write_row, write_rows},
+        topology,
         views::{self, Clients},
     },
     observe::{
@@ -23,11 +24,12 @@ use crate::{
     },
 };
 
-const HELP: [&str; 17] = [
+const HELP: [&str; 18] = [
     "RESPOOL <subcommand> [<arg> ...]. Subcommands are:",
     "POOLS -- Each pool: its node, clients, workers by state, queue, exclusive connections.",
     "CLIENTS -- Every client: what it is at and for how long it has waited.",
     "WORKERS -- Every worker and its connection.",
+    "TOPOLOGY -- The primary, what requests wait for, and the replicas with their lag.",
     "STATS -- Totals since the start; times in microseconds.",
     "CONFIG GET <pattern> -- Keys and values in force.",
     "CONFIG SET <key> <value> -- Puts a value in force until the next reload or restart.",
@@ -67,6 +69,7 @@ impl Console<'_> {
             }
             Ask::Clients => self.show_clients(out).await,
             Ask::Workers => write_rows(out, protocol, &views::workers(operator)),
+            Ask::Topology => write_rows(out, protocol, &topology::rows(operator, published)),
             Ask::Stats => write_row(out, protocol, &views::stats(operator, published)),
             Ask::ConfigGet(pattern) => self.config_get(&pattern, out),
             Ask::ConfigSet(key, value) => {

@@ -7,4 +7,5 @@ pub(crate) mod command;
 mod glob;
 pub(crate) mod http;
 pub(crate) mod rows;
+pub(crate) mod topology;
 pub(crate) mod views;

@@ -65,10 +65,18 @@ impl Clients {
 pub(crate) fn condition(status: &Status) -> &'static str {
     match &status.upstream {
         _ if status.paused => "paused",
+        _ if status.held.is_some() => "waiting",
         Upstream::Up(_) => "up",
         Upstream::Connecting => "connecting",
         Upstream::Unready { .. } => "unready",
         Upstream::Down(_) => "down",
+    }
+}
+
+fn reason(status: &Status) -> Option<&str> {
+    match (&status.held, &status.upstream) {
+        (Some(reason), _) | (None, Upstream::Down(reason) | Upstream::Unready { reason, .. }) => Some(reason),
+        (None, Upstream::Up(_) | Upstream::Connecting) => None,
     }
 }
 
@@ -129,9 +137,7 @@ fn pool(listed: &Listed, clients: Option<&Clients>) -> Row {
         ("exclusive_opened", number(status.exclusive_opened)),
         ("retried", number(status.retried)),
     ]);
-    if let Upstream::Down(reason) | Upstream::Unready { reason, .. } = &status.upstream {
-        row.push(("reason", text(reason.to_string())));
-    }
+    row.extend(reason(&status).map(|reason| ("reason", text(reason.to_string()))));
     row
 }
 

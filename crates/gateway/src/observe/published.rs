@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::topology::Topology;
 use pool::JobError;
+use tokio::sync::watch;
 
 use crate::observe::{
     counts::{Counts, Fault},
@@ -26,6 +28,8 @@ pub(crate) struct Published {
     pub(crate) counts: Counts,
     pub(crate) slow_log: SlowLog,
     pub(crate) turned_away: TurnedAway,
+    /// What is known of the nodes, if somebody follows them.
+    pub(crate) topology: watch::Sender<Option<Arc<Topology>>>,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input: Arc<InputMemory>,
     /// Exclusive connections, by who borrows them.
@@ -40,6 +44,7 @@ impl Default for Published {
             counts: Counts::default(),
             slow_log: SlowLog::default(),
             turned_away: TurnedAway::default(),
+            topology: watch::Sender::default(),
             input: Arc::default(),
             borrowed: Arc::default(),
         }

@@ -57,7 +57,8 @@ pub(crate) async fn run(
     let operator = Arc::new(Operator::new(outside, config, settings.clone(), pools.clone(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
-    let follower = settings.sentinel.clone().map(|sentinel| Follower::start(sentinel, pools.clone()));
+    let follower =
+        settings.sentinel.clone().map(|sentinel| Follower::start(sentinel, pools.clone(), Arc::clone(&published)));
     let callers: Vec<Caller> = (0..threads.runtimes().len()).filter_map(|thread| pools.caller_on(thread)).collect();
     let shared_pubsub = directory
         .as_ref()
@@ -71,12 +72,7 @@ pub(crate) async fn run(
         http.spawn(bound.run());
     }
     let listen = listener.addresses().context("cannot listen")?.join(" ");
-    if let Some(shortage) = settings::shortage(&settings, descriptors::raise()) {
-        tracing::warn!(shortage, "too few file descriptors for the configuration");
-    }
-    for warning in &settings.warnings {
-        tracing::warn!(warning, "configuration has a weak point");
-    }
+    warn(&settings);
     tracing::info!(listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 
     systemd::ready(&format!("listening on {listen}"));
@@ -109,6 +105,16 @@ pub(crate) async fn run(
     }
     tracing::info!("drained");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of what is valid and hardly meant.
+fn warn(settings: &GatewaySettings) {
+    if let Some(shortage) = settings::shortage(settings, descriptors::raise()) {
+        tracing::warn!(shortage, "too few file descriptors for the configuration");
+    }
+    for warning in &settings.warnings {
+        tracing::warn!(warning, "configuration has a weak point");
+    }
 }
 
 /// The sockets that were passed or, where none was, those of the configuration.

@@ -12,7 +12,10 @@ use tokio::{
     time::sleep_until,
 };
 
-use crate::topology::{node_link::NodeLink, pace::Wanted, sentinel_link::SentinelLink};
+use crate::{
+    observe::published::Published,
+    topology::{node_link::NodeLink, pace::Wanted, sentinel_link::SentinelLink},
+};
 
 /// Events that wait to be heard. A link waits with a further one.
 const NEWS_MAX: usize = 64;
@@ -25,8 +28,7 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Starts it. Until it has found a primary the pools hold all requests.
-    pub(crate) fn start(settings: SentinelSettings, pools: Pools) -> Self {
-        let published = watch::Sender::default();
+    pub(crate) fn start(settings: SentinelSettings, pools: Pools, published: Arc<Published>) -> Self {
         Self { task: tokio::spawn(keep_running(settings, pools, published)) }
     }
 
@@ -39,11 +41,11 @@ impl Follower {
 }
 
 /// Starts the task anew if it panics, which is a bug; the pools stay where they were.
-async fn keep_running(settings: SentinelSettings, pools: Pools, published: watch::Sender<Arc<Topology>>) {
+async fn keep_running(settings: SentinelSettings, pools: Pools, published: Arc<Published>) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(Owner::new(settings.clone(), pools.clone(), published.clone()).run());
+        tasks.spawn(Owner::new(settings.clone(), pools.clone(), Arc::clone(&published)).run());
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "following the primary ended unexpectedly, starting it anew");
         }
@@ -54,7 +56,7 @@ struct Owner {
     settings: SentinelSettings,
     pools: Pools,
     policy: Policy,
-    published: watch::Sender<Arc<Topology>>,
+    published: Arc<Published>,
     wanted: watch::Sender<Wanted>,
     /// For the links; we keep one, so that it never closes.
     to_us: mpsc::Sender<Event>,
@@ -65,7 +67,7 @@ struct Owner {
 }
 
 impl Owner {
-    fn new(settings: SentinelSettings, pools: Pools, published: watch::Sender<Arc<Topology>>) -> Self {
+    fn new(settings: SentinelSettings, pools: Pools, published: Arc<Published>) -> Self {
         let patience = Patience::within(settings.failover_wait);
         let (to_us, news) = mpsc::channel(NEWS_MAX);
         Self {
@@ -159,11 +161,11 @@ impl Owner {
     /// Shows what is decided, and has the pools follow.
     fn publish(&self) {
         let now = self.policy.topology();
-        let before = Arc::clone(&self.published.borrow());
-        if *before == *now {
+        let before = self.published.topology.borrow().clone().unwrap_or_default();
+        if *before == *now && before.sentinels > 0 {
             return;
         }
-        self.published.send_replace(Arc::new(now.clone()));
+        self.published.topology.send_replace(Some(Arc::new(now.clone())));
         tell(&before, now);
         if now.generation != before.generation
             && let Some(primary) = &now.primary
@@ -201,12 +203,45 @@ fn tell(before: &Topology, now: &Topology) {
             "primary is another"
         );
     }
+    if now.proven != before.proven && now.generation == before.generation && now.primary.is_some() {
+        let primary = now.primary.as_ref().map(ToString::to_string).unwrap_or_default();
+        if now.proven {
+            tracing::info!(primary, generation = now.generation, "primary proves itself again");
+        } else {
+            tracing::info!(primary, generation = now.generation, "primary does not say that it is one");
+        }
+    }
+    tell_of_replicas(before, now);
     match (&before.awaited, &now.awaited) {
         (before, Some(awaited)) if before.as_ref() != Some(awaited) => {
             tracing::info!(awaited = %awaited, "requests wait");
         }
         (Some(_), None) => tracing::info!("requests go on"),
         _ => {}
+    }
+}
+
+fn tell_of_replicas(before: &Topology, now: &Topology) {
+    // All are told of together with another primary, and may not be known until then.
+    if now.generation != before.generation || now.awaited.is_some() {
+        return;
+    }
+    let linked = |topology: &Topology, address: &Address| {
+        topology.replicas.iter().find(|replica| replica.address == *address).map(|replica| replica.linked)
+    };
+    for replica in &now.replicas {
+        let (replica, is_linked, lag_bytes) = (&replica.address, replica.linked, replica.behind);
+        match linked(before, replica) {
+            Some(was_linked) if was_linked == is_linked => {}
+            _ if is_linked => tracing::info!(%replica, lag_bytes, "replica follows the primary"),
+            Some(_) => tracing::info!(%replica, "replica does not follow the primary any more"),
+            None => tracing::info!(%replica, "replica does not follow the primary yet"),
+        }
+    }
+    for replica in before.replicas.iter().map(|replica| &replica.address) {
+        if linked(now, replica).is_none() {
+            tracing::info!(%replica, "replica is gone");
+        }
     }
 }
 

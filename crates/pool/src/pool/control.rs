@@ -37,6 +37,8 @@ pub struct Status {
     pub upstream: Upstream,
     /// New jobs are held back.
     pub paused: bool,
+    /// Why nothing is sent for now, if that is so: a primary is waited for.
+    pub held: Option<Arc<str>>,
     /// Jobs in the queue.
     pub queued_jobs: usize,
     /// Bytes of requests, queued and in flight.
@@ -69,7 +71,7 @@ impl Status {
     /// Without what is only now.
     pub(super) fn counts(self) -> Self {
         let upstream = Upstream::Connecting;
-        Self { upstream, paused: false, queued_jobs: 0, exclusive_lent: 0, exclusive_idle: 0, ..self }
+        Self { upstream, paused: false, held: None, queued_jobs: 0, exclusive_lent: 0, exclusive_idle: 0, ..self }
     }
 
     /// Takes in what was counted in another pool. What pools have in common stays as it is.
@@ -208,6 +210,7 @@ impl Control {
             exclusive_opened: self.shared.exclusives.opened(),
             upstream: self.shared.node.health.watch().borrow().clone(),
             paused: self.shared.node.health.is_paused(),
+            held: self.settings.borrow().endpoint.held.clone(),
             queued_jobs: self.shared.branches.jobs(),
             queued_bytes: self.shared.queued_bytes.used(),
             reply_bytes: self.shared.reply_bytes.used(),

@@ -65,6 +65,7 @@ impl Collector for Scrape {
         clients(source, &self.clients, &mut page)?;
         connections(source, &mut page)?;
         pools(source, &mut page)?;
+        nodes(source, &mut page)?;
         memory(source, &mut page)?;
         process(source, &mut page)
     }
@@ -236,6 +237,24 @@ fn pools(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.pools(opened, &all, |pool| ConstCounter::new(pool.control.status().opened))?;
     let lost = ("pool_connections_lost", "Connections of its workers that broke", MetricType::Counter);
     page.pools(lost, &all, |pool| ConstCounter::new(pool.control.status().lost))
+}
+
+/// What is known of the nodes, where their primary is followed.
+fn nodes(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let Some(topology) = source.published.topology.borrow().clone() else { return Ok(()) };
+    page.gauge("topology_generation", "Primaries that there were since the start", as_f64(topology.generation))?;
+    let waits = u64::from(topology.awaited.is_some());
+    page.gauge("topology_awaited", "1 while requests wait for a primary", as_f64(waits))?;
+    let sentinels = [("up", topology.sentinels_up), ("known", topology.sentinels)];
+    let sentinels = sentinels.map(|(state, count)| (state, count as u64));
+    page.gauges("sentinels", "Sentinels that answer, and that are known", "state", sentinels)?;
+    let proven = u64::from(topology.proven);
+    let primary = topology.primary.iter().map(|primary| (primary.to_string(), proven));
+    page.nodes("primary_up", "1 while the primary says that it is one", primary)?;
+    let linked = topology.replicas.iter().map(|replica| (replica.address.to_string(), u64::from(replica.linked)));
+    page.nodes("replica_linked", "1 while the replica follows the primary", linked)?;
+    let lags = topology.replicas.iter().filter_map(|replica| Some((replica.address.to_string(), replica.behind?)));
+    page.nodes("replica_lag_bytes", "Bytes of the replication stream that the replica lacks", lags)
 }
 
 fn is_up(upstream: &Upstream) -> bool {

@@ -62,6 +62,20 @@ impl Page<'_, '_> {
         Ok(())
     }
 
+    /// A gauge for each node.
+    pub(super) fn nodes(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (String, u64)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (node, value) in values {
+            ConstGauge::new(as_f64(value)).encode(family.encode_family(&[("node", node.as_str())])?)?;
+        }
+        Ok(())
+    }
+
     fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> Result<(), Error> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::console::{
     http::source::Source,
     rows::{Cell, Row},
+    topology,
     views::{self, Clients},
 };
 
@@ -23,6 +24,7 @@ pub(super) async fn status(source: &Source) -> Value {
         "ready": reason.is_none(),
         "reason": reason,
         "pools": rows(views::pools(&source.operator, &clients)),
+        "topology": rows(topology::rows(&source.operator, &source.published)),
         "workers": rows(views::workers(&source.operator)),
         "stats": object(views::stats(&source.operator, &source.published)),
     })

@@ -23,6 +23,10 @@ impl Source {
         if self.published.registry.is_draining() {
             return Some("draining".to_owned());
         }
+        let topology = self.published.topology.borrow().clone();
+        if let Some(awaited) = topology.and_then(|topology| topology.awaited.clone()) {
+            return Some(format!("requests wait: {awaited}"));
+        }
         match self.operator.pool().status().upstream {
             Upstream::Up(_) => None,
             Upstream::Unready { reason, .. } => Some(reason.to_string()),
