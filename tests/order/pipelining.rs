@@ -1,9 +1,12 @@
 //! Order: whatever a client sends, in whatever pieces, its replies come one for one and in order, and its
 //! own requests never overtake each other, with any number of workers.
 
-use std::thread;
+use std::{
+    sync::{Mutex, mpsc},
+    thread,
+};
 
-use crate::support::{Client, Gateway, Redis, assert_same, requests, seeded};
+use crate::support::{Client, DEADLINE, Gateway, Peer, Redis, Upstream, assert_same, requests, seeded};
 
 fn gateway_with(redis: &Redis, workers: usize, pipeline_depth: usize) -> Gateway {
     let config = format!("[pool]\nworkers = {workers}\npipeline_depth = {pipeline_depth}");
@@ -176,5 +179,81 @@ fn a_client_that_sends_all_before_it_reads_does_not_lock_up() {
     let reply = format!("$1000\r\n{}\r\n", "x".repeat(1000)).into_bytes();
     for index in 0..count {
         assert_same(&client.read_reply(), &reply, &format!("reply {index}"));
+    }
+}
+
+/// The words of the requests that come on a connection, until `last` has come.
+fn until(peer: &mut Peer, last: &str) -> Vec<String> {
+    let mut came = Vec::new();
+    while came.last().is_none_or(|line| line != last) {
+        came.push(peer.next().expect("a request"));
+    }
+    came
+}
+
+#[test]
+fn a_client_that_sends_on_is_sent_on_and_gets_each_reply_as_it_comes() {
+    let (came, requests_came) = mpsc::channel();
+    let (answer, answers) = mpsc::channel::<&'static str>();
+    let answers = Mutex::new(answers);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            came.send((peer.index, line)).expect("the test listens");
+            let Ok(reply) = answers.lock().expect("whole").recv_timeout(DEADLINE) else { return };
+            peer.reply(reply);
+        }
+    });
+    let gateway = Gateway::builder()
+        .upstream(&upstream.url())
+        .config("[upstream]\ncheck_interval_ms = 0\n[pool]\nworkers = 3")
+        .start();
+    let mut client = gateway.client();
+    // A burst has one request until it is known what replies cost.
+    client.send_raw(&requests(&["INCR warm"]));
+    answer.send(":0\r\n").expect("it waits");
+    assert_same(&client.read_reply(), b":0\r\n", "warm");
+    let (first, _) = requests_came.recv_timeout(DEADLINE).expect("it came");
+    client.send_raw(&requests(&["INCR a", "INCR a", "INCR a"]));
+    assert_eq!(requests_came.recv_timeout(DEADLINE).expect("it came").1, "INCR a");
+    for number in 1..=3_u32 {
+        // The reply to this one alone goes out, and the client sends one more for it.
+        answer.send([":1\r\n", ":2\r\n", ":3\r\n"][number as usize - 1]).expect("it waits");
+        assert_same(&client.read_reply(), format!(":{number}\r\n").as_bytes(), "as it comes");
+        client.send_raw(&requests(&["INCR b"]));
+        let (index, line) = requests_came.recv_timeout(DEADLINE).expect("it came");
+        assert_eq!(index, first, "the same connection");
+        assert_eq!(line, if number < 3 { "INCR a" } else { "INCR b" });
+    }
+    for reply in [":1\r\n", ":2\r\n", ":3\r\n"] {
+        answer.send(reply).expect("it waits");
+        assert_same(&client.read_reply(), reply.as_bytes(), "of the further bursts");
+    }
+}
+
+#[test]
+fn a_further_burst_is_at_the_upstream_before_the_first_is_answered() {
+    let (came, first_came) = mpsc::channel();
+    let upstream = Upstream::start(move |peer| {
+        until(peer, "INCR warm");
+        peer.reply(":0\r\n");
+        until(peer, "INCR second");
+        came.send(()).expect("the test listens");
+        until(peer, "INCR last");
+        peer.reply(":1\r\n:2\r\n:3\r\n");
+        while let Some(line) = peer.next() {
+            peer.reply(&format!("+{line}\r\n"));
+        }
+    });
+    let config = "[upstream]\ncheck_interval_ms = 0\n[pool]\nworkers = 1";
+    let gateway = Gateway::builder().upstream(&upstream.url()).config(config).start();
+    let mut client = gateway.client();
+    client.send_raw(&requests(&["INCR warm"]));
+    assert_same(&client.read_reply(), b":0\r\n", "warm");
+    client.send_raw(&requests(&["INCR first", "INCR second"]));
+    first_came.recv_timeout(DEADLINE).expect("it came");
+    // What the gateway answers itself waits for both, in its place, and what comes behind it waits for that.
+    client.send_raw(&requests(&["INCR last", "CLIENT SETNAME me", "INCR after", "CLIENT GETNAME"]));
+    for reply in [":1\r\n", ":2\r\n", ":3\r\n", "+OK\r\n", "+INCR after\r\n", "$2\r\nme\r\n"] {
+        assert_same(&client.read_reply(), reply.as_bytes(), "in order");
     }
 }

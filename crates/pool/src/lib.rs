@@ -8,8 +8,8 @@
 //! # How a job travels
 //! [`Caller::call`] → `job` → the async-channel queue (a `branch` of it for each runtime, see
 //! [`Pool::start_on`]) → `worker` → `connection` → `in_flight` → the job's oneshot → [`Caller::call`]. A caller
-//! has one job out at a time, so that its requests cannot overtake each other; a worker writes the jobs of many
-//! callers before it reads their replies.
+//! has one job out at a time, so that its requests cannot overtake each other, or [a second](Out::follow) behind it on
+//! the same connection; a worker writes the jobs of many callers before it reads their replies.
 //!
 //! # Who waits on what
 //! A caller waits for its answer, with its own deadlines: `ticket` decides between a caller that gives
@@ -45,7 +45,8 @@ mod worker;
 pub use bounds::budget::Budget;
 pub use bounds::reply_memory::REPLY_FREE_BYTES;
 pub use bounds::share::Share;
-pub use caller::Caller;
+pub use caller::caller::Caller;
+pub use caller::further::{Further, Out};
 pub use error::{JobError, Sent};
 pub use exclusive::lent::Lent;
 pub use exclusive::standing::{Attempts, Standing};

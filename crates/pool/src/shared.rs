@@ -72,7 +72,7 @@ impl Shared {
     /// Fails a job, because no worker is connected.
     pub(crate) fn refuse(&self, job: Job) {
         let reason = self.node.health.down_reason().unwrap_or_else(|| "no worker is connected".into());
-        if job.take(Moment::now()) {
+        if job.take(Moment::now(), 0) {
             job.fail(JobError::UpstreamDown(reason));
         }
     }

@@ -11,6 +11,8 @@ mod branches;
 mod closing;
 #[path = "pool/counts.rs"]
 mod counts;
+#[path = "pool/further.rs"]
+mod further;
 #[path = "pool/gates.rs"]
 mod gates;
 #[path = "pool/lending.rs"]

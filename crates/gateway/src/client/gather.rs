@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use pool::Burst;
 use resp::{Decoded, RequestDecoder, RequestError};
+use settings::SessionSettings;
 
 use crate::command::{
     class::Class,
@@ -48,6 +49,22 @@ pub(crate) struct Bounds<'c> {
     /// Bytes of unfinished requests of all sessions together.
     pub(crate) unfinished: usize,
     pub(crate) denied: &'c HashSet<Vec<u8>>,
+}
+
+impl<'c> Bounds<'c> {
+    /// Of so many requests, of a client whose requests go together.
+    pub(crate) fn new(settings: &'c SessionSettings, requests: usize) -> Self {
+        Self {
+            requests,
+            bytes: settings.batch_bytes_max,
+            transaction: settings.batch_max,
+            embedded: settings.embedded,
+            lent: false,
+            singly: false,
+            unfinished: settings.input_bytes_max,
+            denied: &settings.denied,
+        }
+    }
 }
 
 /// Moves complete requests from the beginning of `bytes` into `burst`. Returns how many bytes are

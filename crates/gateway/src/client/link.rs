@@ -276,6 +276,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         recycle(&mut self.output);
     }
 
+    /// Writes what the stream takes of the replies now; ready once there is nothing left to be written. A client whose
+    /// connection broke is not written to again.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.deaf && !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output)) {
+                Ok(bytes) if bytes > 0 => {
+                    self.presence.published().counts.bytes_written.add(bytes);
+                    self.output.drain(..bytes);
+                }
+                Ok(_) | Err(_) => self.deaf = true,
+            }
+        }
+        self.output.clear();
+        if !self.deaf && ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
+            self.deaf = true;
+        }
+        Poll::Ready(())
+    }
+
     async fn write(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) -> io::Result<()> {
         let (mut written, mut share): (usize, Option<Box<Share>>) = (0, None);
         let mut deadline = None;

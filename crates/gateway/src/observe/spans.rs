@@ -2,7 +2,7 @@
 //! where its time went. Neither holds keys or values. While nobody asks for them a job pays for looking at
 //! the level, which is one load.
 
-use pool::{Burst, Caller, JobError};
+use pool::{Burst, Caller, JobError, Spent};
 use tracing::{Instrument, Span, debug_span, field::Empty, trace_span};
 
 use crate::observe::address::Address;
@@ -35,11 +35,15 @@ pub(crate) fn job(client: u64, burst: &Burst) -> Option<Span> {
 /// Has a job executed within its span.
 pub(crate) async fn execute(caller: &mut Caller, burst: &mut Burst, span: Span) -> Result<(), JobError> {
     let result = caller.execute(burst).instrument(span.clone()).await;
-    let spent = caller.spent();
+    done(&span, caller.spent(), result.as_ref().err());
+    result
+}
+
+/// Writes into a job's span what became of it.
+pub(crate) fn done(span: &Span, spent: Spent, failure: Option<&JobError>) {
     span.record("queue_us", spent.queue_us).record("upstream_us", spent.upstream_us());
-    if let Err(failure) = &result {
+    if let Some(failure) = failure {
         span.record("failure", failure.kind());
     }
-    tracing::trace!(target: TARGET, parent: &span, "job done");
-    result
+    tracing::trace!(target: TARGET, parent: span, "job done");
 }

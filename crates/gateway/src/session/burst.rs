@@ -5,16 +5,16 @@ use pool::{Burst, JobError, REPLY_FREE_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    client::link::recycle,
+    client::{gather::Stop, link::recycle},
     command::errors,
     observe::{counts::Fault, spans},
     session::session::Session,
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Has the gathered burst executed; afterwards the output has a reply to each of its requests. False to
-    /// close the session.
-    pub(super) async fn execute(&mut self) -> bool {
+    /// Has the gathered burst executed; afterwards the output has a reply to each of its requests. `stop` says why
+    /// gathering stopped. False to close the session.
+    pub(super) async fn execute(&mut self, stop: &mut Stop) -> bool {
         if self.exclusive.is_lent() {
             let burst = std::mem::take(&mut self.burst);
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
@@ -22,6 +22,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush().await;
             return go_on;
         }
+        if self.burst.replies_due > 1 || *stop == Stop::Full {
+            // The client pipelines. Boxed, so that one that does not costs no more.
+            Box::pin(self.execute_ahead(stop)).await;
+            return true;
+        }
+        let due = self.burst.replies_due;
+        if self.prepare().await {
+            let result = match spans::job(self.state.id, &self.burst) {
+                None => self.caller.execute(&mut self.burst).await,
+                Some(span) => Box::pin(spans::execute(&mut self.caller, &mut self.burst, span)).await,
+            };
+            self.answered(due, result.err());
+            self.flush().await;
+            self.link.count_replies_by(None);
+        }
+        true
+    }
+
+    /// Gets the gathered burst ready to be sent; false if there is no room for its replies, which it has been told.
+    pub(super) async fn prepare(&mut self) -> bool {
         self.burst.needs = self.state.needs;
         let due = self.burst.replies_due;
         let expected = self.window.expected(due as usize);
@@ -29,21 +49,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.burst.room = self.link.room_for_replies(expected, &self.settings).await;
             if self.burst.room.is_none() {
                 self.refuse_burst(due);
-                return true;
+                return false;
             }
         }
-        let result = match spans::job(self.state.id, &self.burst) {
-            None => self.caller.execute(&mut self.burst).await,
-            Some(span) => Box::pin(spans::execute(&mut self.caller, &mut self.burst, span)).await,
-        };
-        self.answered(due, result.err());
-        self.flush().await;
-        self.link.count_replies_by(None);
         true
     }
 
     /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew.
-    fn answered(&mut self, due: u32, failure: Option<JobError>) {
+    pub(super) fn answered(&mut self, due: u32, failure: Option<JobError>) {
         let (burst, settings) = (&mut self.burst, &self.settings);
         if self.caller.spent().total_us >= settings.slow_log.threshold_us {
             let (entry, slow_log) = (self.link.entry(), &self.link.published().slow_log);
@@ -52,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let cost = match failure {
             // What they would have cost is not known, but that it was much.
             Some(JobError::RepliesFull(_)) => settings.batch_reply_bytes,
-            _ => burst.replies.len(),
+            _ => burst.taken_early + burst.replies.len(),
         };
         self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
         let share = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);

@@ -3,17 +3,17 @@
 
 /// Requests of the first burst of a session, when nothing is known about its replies: many clients may
 /// ask for megabytes at the same moment.
-const FIRST: usize = 1;
+const FIRST: u32 = 1;
 
 /// How much a burst may grow over the last one.
-const GROWTH: usize = 4;
+const GROWTH: u32 = 4;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
-    requests: usize,
-    /// What a reply cost in the last burst, in bytes.
-    per_request: usize,
+    requests: u32,
+    /// What a reply cost in the last burst, in bytes, as far as it can be counted.
+    per_request: u32,
 }
 
 impl Window {
@@ -23,20 +23,25 @@ impl Window {
 
     /// Requests that the next burst may have.
     pub(crate) fn requests(self, max: usize) -> usize {
-        self.requests.min(max)
+        (self.requests as usize).min(max)
     }
 
     /// Bytes that the replies to a burst of `requests` can be expected to have.
     pub(crate) fn expected(self, requests: usize) -> usize {
-        self.per_request.saturating_mul(requests)
+        (self.per_request as usize).saturating_mul(requests)
     }
 
     /// Learns from a burst of `requests` whose replies had `bytes`; `target` is what they should cost.
     pub(crate) fn learn(&mut self, requests: usize, bytes: usize, target: usize, max: usize) {
-        self.per_request = bytes / requests.max(1) + 1;
-        let affordable = (target / self.per_request).max(1);
-        self.requests = affordable.min(self.requests.saturating_mul(GROWTH)).min(max);
+        self.per_request = narrow(bytes / requests.max(1) + 1);
+        let affordable = (target / self.per_request as usize).max(1);
+        self.requests = self.requests.saturating_mul(GROWTH).min(narrow(affordable.min(max)));
     }
+}
+
+/// As much of it as is counted, since each session holds such numbers.
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -54,6 +59,6 @@ mod tests {
         window.learn(128, 128 << 20, target, max);
         assert_eq!(window.requests(max), 1);
         window.learn(1, 0, target, max);
-        assert_eq!(window.requests(max), GROWTH, "trust returns step by step");
+        assert_eq!(window.requests(max), GROWTH as usize, "trust returns step by step");
     }
 }

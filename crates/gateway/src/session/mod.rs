@@ -1,8 +1,9 @@
 //! One client's connection to the gateway. Owns a session's parts (the client's wire and state, the caller of the
 //! pool, the exclusive connection, the subscriptions) and the way of each request through them: `session` gathers
-//! requests, `burst` has them executed, `request` serves the one that does not go with a burst. Made by `listener`
+//! requests, `burst` has them executed, `ahead` does so for a client that pipelines, `request` serves the one that does not go with a burst. Made by `listener`
 //! with an `opener`. Uses every room below; no room below knows it.
 
+mod ahead;
 mod burst;
 mod burst_size;
 mod local;

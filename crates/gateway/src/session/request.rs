@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use crate::{
-    client::state::{Replies, Transaction},
+    client::{
+        gather::Stop,
+        state::{Replies, Transaction},
+    },
     command::{
         class::{Class, Local},
         errors,
@@ -201,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn run_shared(&mut self, burst: Burst) -> bool {
         self.burst = burst;
-        self.execute().await
+        self.execute(&mut Stop::Incomplete).await
     }
 
     /// Takes back the reply to a request of a client that wanted none `before`. Confirmations are pushes, which `CLIENT

@@ -1,9 +1,9 @@
 //! One client's connection: its parts, and the way of what the client sends through them.
 //!
-//! It waits for one thing at a time: input (or messages, or to be asked to end, or its idle time-out), the
-//! answer to its one job, an exclusive connection, a subscription, or the client's taking of its replies;
-//! each has its time-out. While it waits for an answer it does not read: the client feels it through TCP.
-//! A client that has gone is noticed at the next read; what it had sent is executed before that.
+//! It waits for one thing at a time: input (or messages, or to be asked to end, or its idle time-out), the answer to
+//! its job, an exclusive connection, a subscription, or the client's taking of its replies; each has its time-out. While
+//! it waits for an answer it does not read, and the client feels it through TCP, unless that pipelines (see `ahead`). A
+//! client that has gone is noticed at the next read; what it had sent is executed before that.
 
 use std::{
     future::poll_fn,
@@ -144,9 +144,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// at which gathering stopped is served by itself; the replies go out before more is waited for.
     async fn serve(&mut self) {
         // A connection that broke has nobody left to tell.
-        while let Ok(stop) = self.gather().await {
+        while let Ok(mut stop) = self.gather().await {
             self.has_come = true;
-            if self.burst.replies_due > 0 && !self.execute().await {
+            if self.burst.replies_due > 0 && !self.execute(&mut stop).await {
                 break;
             }
             let go_on = match stop {
@@ -174,19 +174,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
         Bounds {
-            requests: self.window.requests(settings.batch_max),
-            bytes: settings.batch_bytes_max,
-            transaction: settings.batch_max,
-            embedded: settings.embedded,
             lent: self.exclusive.is_lent() || matches!(self.state.transaction, Transaction::Unwatched(_)),
-            singly: !self.state.authenticated
-                || self.subscriptions.restrict(self.state.needs.protocol)
-                || self.state.transaction == Transaction::Aborted
-                || self.state.select_failed.is_some()
-                || self.state.replies == Replies::SkipNext,
-            unfinished: settings.input_bytes_max,
-            denied: &settings.denied,
+            singly: self.is_looked_at_singly(),
+            ..Bounds::new(settings, self.window.requests(settings.batch_max))
         }
+    }
+
+    /// Whether each request is looked at by itself; see [`Bounds`].
+    pub(super) fn is_looked_at_singly(&self) -> bool {
+        !self.state.authenticated
+            || self.subscriptions.restrict(self.state.needs.protocol)
+            || self.state.transaction == Transaction::Aborted
+            || self.state.select_failed.is_some()
+            || self.state.replies == Replies::SkipNext
     }
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
@@ -360,7 +360,7 @@ mod tests {
     use super::*;
 
     /// Bytes of a session's task, of which a gateway has as many as clients.
-    const TASK_BYTES_MAX: usize = 1392;
+    const TASK_BYTES_MAX: usize = 1368;
 
     fn size_of_future<F: Future>(_: impl Fn(Session<TcpStream>) -> F) -> usize {
         size_of::<F>()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{caller::Caller, queue::branch::Entrances, shared::Shared, upstream::facts::Facts};
+use crate::{caller::caller::Caller, queue::branch::Entrances, shared::Shared, upstream::facts::Facts};
 
 /// The right to send jobs into a pool. A pool of a directory is not ended as unused while anybody has it.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use resp::{Value, ValueError, write_request};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use crate::{caller::Caller, error::JobError, queue::job::Burst};
+use crate::{caller::caller::Caller, error::JobError, queue::job::Burst};
 
 /// Executes single commands through the queue. Clones are cheap and independent; commands of one
 /// clone are executed one after the other, those of different clones at the same time.

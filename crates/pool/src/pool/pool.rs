@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::caller::Caller,
     error::JobError,
     pool::{
         access::Access,
@@ -79,7 +79,7 @@ impl Pool {
         Self { entrances, control, shared, supervisor }
     }
 
-    /// A handle for one party that has at most one job at a time.
+    /// A handle for one party that has one job at a time, or two on one connection.
     pub fn caller(&self) -> Caller {
         self.caller_on(0)
     }

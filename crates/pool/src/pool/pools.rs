@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::caller::Caller,
     pool::{
         access::Access,
         control::{Control, Status},

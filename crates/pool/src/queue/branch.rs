@@ -8,7 +8,7 @@ use std::{
     ops::Index,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,7 +20,10 @@ use tokio::{
 
 use crate::{
     error::{JobError, Sent},
-    queue::job::Job,
+    queue::{
+        job::Job,
+        lane::{Lane, Lanes},
+    },
     stats::totals::Stats,
 };
 
@@ -40,6 +43,8 @@ pub(crate) struct Branch {
     silent: AtomicUsize,
     /// Told when there is a first one: others, whose connections are silent, let it have the turn.
     pub(crate) served: Notify,
+    /// A worker has found no room for all that is queued.
+    is_crowded: AtomicBool,
     /// What its callers and workers count.
     pub(crate) stats: Stats,
 }
@@ -47,6 +52,17 @@ pub(crate) struct Branch {
 impl Branch {
     fn is_served(&self) -> bool {
         self.serving.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether there was no room for all that was queued when a worker last looked. Nobody goes past the queue then.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.is_crowded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_crowded(&self, is_crowded: bool) {
+        if self.is_crowded() != is_crowded {
+            self.is_crowded.store(is_crowded, Ordering::Relaxed);
+        }
     }
 
     fn is_manned(&self) -> bool {
@@ -71,15 +87,18 @@ impl Branch {
 /// The sending ends of all branches. The queue ends when the last holder is gone.
 pub(crate) type Entrances = Arc<[Sender<Job>]>;
 
-/// All branches of a queue.
+/// All branches of a queue, and the lanes past them.
 #[derive(Debug)]
-pub(crate) struct Branches(Box<[Branch]>);
+pub(crate) struct Branches {
+    all: Box<[Branch]>,
+    pub(crate) lanes: Lanes,
+}
 
 impl Index<usize> for Branches {
     type Output = Branch;
 
     fn index(&self, branch: usize) -> &Branch {
-        &self.0[branch]
+        &self.all[branch]
     }
 }
 
@@ -97,34 +116,35 @@ impl Branches {
                 serving: AtomicUsize::new(0),
                 silent: AtomicUsize::new(0),
                 served: Notify::new(),
+                is_crowded: AtomicBool::new(false),
                 stats: Stats::default(),
             });
             entrances.push(entrance);
         }
-        (Self(branches.into()), entrances.into())
+        (Self { all: branches.into(), lanes: Lanes::default() }, entrances.into())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Branch> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The branch of a worker.
     pub(crate) fn of_worker(&self, index: usize) -> usize {
-        index % self.0.len()
+        index % self.all.len()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.iter().all(|branch| branch.jobs.is_closed())
+        self.all.iter().all(|branch| branch.jobs.is_closed())
     }
 
     /// Jobs in the queue.
     pub(crate) fn jobs(&self) -> usize {
-        self.0.iter().map(|branch| branch.jobs.len()).sum()
+        self.all.iter().map(|branch| branch.jobs.len()).sum()
     }
 
     /// Whether any worker serves that is not silent.
     pub(crate) fn is_any_served(&self) -> bool {
-        self.0.iter().any(Branch::is_served)
+        self.all.iter().any(Branch::is_served)
     }
 
     /// Tells the branches in which a worker will find a job: those that are served; where none is, those whose
@@ -132,7 +152,7 @@ impl Branches {
     fn reached(&self) -> fn(&Branch) -> bool {
         if self.is_any_served() {
             Branch::is_served
-        } else if self.0.iter().any(Branch::is_manned) {
+        } else if self.all.iter().any(Branch::is_manned) {
             Branch::is_manned
         } else {
             |_| true
@@ -141,8 +161,8 @@ impl Branches {
 
     /// The branches in which a worker will find a job, the nearest to `home` first.
     fn from(&self, home: usize) -> impl Iterator<Item = usize> {
-        let (count, is_reached) = (self.0.len(), self.reached());
-        (home..home + count).map(move |number| number % count).filter(move |branch| is_reached(&self.0[*branch]))
+        let (count, is_reached) = (self.all.len(), self.reached());
+        (home..home + count).map(move |number| number % count).filter(move |branch| is_reached(&self.all[*branch]))
     }
 
     /// Puts a job where a worker will find it, nearest to `home`; where all is full, it comes back. Once the queue
@@ -177,7 +197,7 @@ impl Branches {
     }
 
     fn sent_to(&self, branch: usize) {
-        if !self.0[branch].is_served() {
+        if !self.all[branch].is_served() {
             // Its last worker may have left meanwhile, and missed the job.
             self.send_back();
         }
@@ -187,7 +207,7 @@ impl Branches {
     /// left to the workers that come, because it could not be sent again.
     fn send_back(&self) {
         let is_reached = self.reached();
-        for branch in self.0.iter().filter(|branch| !is_reached(branch)) {
+        for branch in self.all.iter().filter(|branch| !is_reached(branch)) {
             while !branch.jobs.is_closed()
                 && let Ok(job) = branch.jobs.try_recv()
             {
@@ -198,12 +218,13 @@ impl Branches {
     }
 }
 
-/// A worker serves its branch while it holds this.
+/// A worker serves its branch, and its connection has a lane, while it holds this.
 #[derive(Debug)]
 pub(crate) struct Serving {
     branches: Arc<Branches>,
     branch: usize,
     is_silent: bool,
+    lane: Arc<Lane>,
 }
 
 impl Serving {
@@ -211,11 +232,20 @@ impl Serving {
         branches[branch].enter(false);
         // It may be the first of all.
         branches.send_back();
-        Self { branches, branch, is_silent: false }
+        let lane = branches.lanes.open();
+        Self { branches, branch, is_silent: false, lane }
     }
 
-    /// From now on it serves only where nobody else does, or as any other again.
+    /// The way to its connection past the queue.
+    pub(crate) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// From now on it serves only where nobody else does, or as any other again. Its lane ends, and it has another:
+    /// nothing goes after a job that may come back.
     pub(crate) fn set_silent(&mut self, is_silent: bool) {
+        self.branches.lanes.close(&self.lane);
+        self.lane = self.branches.lanes.open();
         let before = std::mem::replace(&mut self.is_silent, is_silent);
         let branch = &self.branches[self.branch];
         // In this order, so that at no time nobody seems to be there.
@@ -227,6 +257,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        self.branches.lanes.close(&self.lane);
         self.branches[self.branch].leave(self.is_silent);
         self.branches.send_back();
     }

@@ -31,8 +31,10 @@ pub struct Burst {
     pub transaction: bool,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
-    /// How many replies these are.
+    /// How many replies these are, those included that were taken before.
     pub replies_done: u32,
+    /// Bytes of replies that were taken before the answer came, in front of these.
+    pub taken_early: usize,
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
     /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
     pub room: Option<Share>,
@@ -88,9 +90,18 @@ impl Job {
         Self { burst, ticket, answer: Some(answer), _share: share }
     }
 
-    /// Claims the job for a worker; false if its caller has given it up, and it must not be sent.
-    pub(crate) fn take(&self, now: Moment) -> bool {
-        self.ticket.take(now)
+    /// Claims the job for a worker's connection with this lane; false if its caller has given it up, and it must not
+    /// be sent.
+    pub(crate) fn take(&self, now: Moment, lane: u64) -> bool {
+        self.ticket.take(now, lane)
+    }
+
+    /// Hands on the replies that are there, the first `whole` bytes, to a caller that takes them early; whether it did.
+    pub(crate) fn hand_on(&mut self, whole: usize) -> bool {
+        let Burst { replies, replies_done, taken_early, .. } = &mut self.burst;
+        let is_handed_on = self.ticket.early.hand_on(replies, whole, *replies_done);
+        *taken_early += if is_handed_on { whole } else { 0 };
+        is_handed_on
     }
 
     pub(crate) fn burst(&self) -> &Burst {
@@ -104,6 +115,12 @@ impl Job {
     /// Nobody waits for the replies any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Back to its caller, who has not waited for an answer.
+    pub(crate) fn into_burst(mut self) -> Burst {
+        self.answer = None;
+        std::mem::take(&mut self.burst)
     }
 
     /// Answers with the replies gathered in the burst.
@@ -155,7 +172,7 @@ mod tests {
             let share = Arc::new(Budget::default()).charge(1);
             let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, share);
             if taken {
-                assert!(job.take(Moment::now()));
+                assert!(job.take(Moment::now(), 0));
             }
             drop(job);
             assert_eq!(receiver.await.expect("answered").failure, Some(JobError::WorkerGone(sent)));

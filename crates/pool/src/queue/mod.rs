@@ -1,7 +1,9 @@
-//! The queue: a job, the ticket that decides who has it, and the branches that hold it. Callers put jobs in, workers
-//! take them out; knows neither.
+//! The queue: a job, the ticket that decides who has it, the branches that hold it, and the lanes past them for a
+//! caller's second job. Callers put jobs in, workers take them out; knows neither.
 
 pub(crate) mod branch;
+pub(crate) mod early;
 pub(crate) mod job;
+pub(crate) mod lane;
 pub(crate) mod progress;
 pub(crate) mod ticket;

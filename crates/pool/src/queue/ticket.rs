@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::time::timestamp::Moment;
+use crate::{queue::early::Early, time::timestamp::Moment};
 
 const QUEUED: u64 = 0;
 const EXPIRED: u64 = 1;
@@ -14,20 +14,26 @@ const TAKEN: u64 = 2;
 #[derive(Debug)]
 pub(crate) struct Ticket {
     state: AtomicU64,
+    /// The lane of the connection that has taken the job, or 0.
+    lane: AtomicU64,
+    /// Replies that come before the answer.
+    pub(crate) early: Early,
 }
 
 impl Ticket {
     pub(crate) fn new() -> Self {
-        Self { state: AtomicU64::new(QUEUED) }
+        Self { state: AtomicU64::new(QUEUED), lane: AtomicU64::new(0), early: Early::default() }
     }
 
     /// Makes the ticket good for a further job. Only the caller, and only when the last job was answered.
     pub(crate) fn reset(&self) {
+        self.early.reset();
         self.state.store(QUEUED, Ordering::Release);
     }
 
-    /// A worker takes the job; false if the caller gave it up before.
-    pub(crate) fn take(&self, now: Moment) -> bool {
+    /// A worker takes the job for the connection with this lane, or with none; false if the caller gave it up before.
+    pub(crate) fn take(&self, now: Moment, lane: u64) -> bool {
+        self.lane.store(lane, Ordering::Relaxed);
         self.state.compare_exchange(QUEUED, TAKEN + now.micros(), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
@@ -40,6 +46,11 @@ impl Ticket {
     pub(crate) fn taken_at(&self) -> Option<Moment> {
         self.state.load(Ordering::Acquire).checked_sub(TAKEN).map(Moment::from_micros)
     }
+
+    /// The lane of the connection that has the job, if one has it.
+    pub(crate) fn lane(&self) -> Option<u64> {
+        self.taken_at().map(|_| self.lane.load(Ordering::Relaxed)).filter(|lane| *lane > 0)
+    }
 }
 
 #[cfg(test)]
@@ -50,13 +61,13 @@ mod tests {
     async fn either_the_worker_or_the_caller_has_it() {
         let ticket = Ticket::new();
         assert!(ticket.expire());
-        assert!(!ticket.take(Moment::now()));
-        assert_eq!(ticket.taken_at(), None);
+        assert!(!ticket.take(Moment::now(), 0));
+        assert_eq!((ticket.taken_at(), ticket.lane()), (None, None));
         ticket.reset();
         tokio::time::advance(std::time::Duration::from_millis(7)).await;
         let now = Moment::now();
-        assert!(ticket.take(now));
+        assert!(ticket.take(now, 7));
         assert!(!ticket.expire());
-        assert_eq!(ticket.taken_at(), Some(now));
+        assert_eq!((ticket.taken_at(), ticket.lane()), (Some(now), Some(7)));
     }
 }

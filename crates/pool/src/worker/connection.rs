@@ -286,7 +286,7 @@ impl Connection {
         loop {
             let mut buffer = ReadBuf::new(&mut self.read_buffer);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending if came => return Ok(Poll::Ready(())),
+                Poll::Pending if came => break,
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(result) => result?,
             }
@@ -300,9 +300,12 @@ impl Connection {
             self.unfinished += bytes;
             self.distribute()?;
             if bytes < READ_BYTES || self.in_flight.short().is_some() {
-                return Ok(Poll::Ready(()));
+                break;
             }
         }
+        // All is read that is there: what is still due may take its time.
+        self.in_flight.hand_on();
+        Ok(Poll::Ready(()))
     }
 
     fn distribute(&mut self) -> Result<(), Lost> {

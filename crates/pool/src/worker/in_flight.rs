@@ -199,6 +199,19 @@ impl InFlight {
         Ok(used)
     }
 
+    /// Hands on the replies to the front job that are there while others are due, if its caller takes them early.
+    pub(crate) fn hand_on(&mut self) {
+        let Some(slot) = self.slots.front_mut() else { return };
+        if let Owner::Job(job) = &mut slot.owner
+            && slot.whole > 0
+            && slot.fate == Fate::Kept
+            && !job.is_abandoned()
+            && job.hand_on(slot.whole)
+        {
+            slot.whole = 0;
+        }
+    }
+
     /// Takes out the jobs of which nothing has been written; the worker's own requests stay.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Job> {
         let begun = self.written + usize::from(self.written_part > 0);

@@ -6,4 +6,5 @@ pub(crate) mod own_request;
 mod patience;
 mod preparation;
 mod slot;
+mod waits;
 pub(crate) mod worker;

@@ -23,7 +23,10 @@ use crate::{
     stats::{gauge::Gauge, totals::Stats},
     time::alarm::Alarm,
     upstream::{facts::Facts, health::Upstream, node::Dialled},
-    worker::connection::{Connection, Lost},
+    worker::{
+        connection::{Connection, Lost},
+        waits::{changed, further, next_job},
+    },
 };
 
 /// A connection that does not live this long counts as a failed attempt.
@@ -231,6 +234,7 @@ impl Worker {
                         connection.leaving = true;
                     }
                 }
+                () = further(self.serving.as_ref()), if has_room => {}
                 () = self.shared.branches[self.branch].served.notified(), if self.silent.is_some() => self.turn = None,
                 () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
                 () = changed(&mut self.settings) => self.retune(connection)?,
@@ -266,7 +270,8 @@ impl Worker {
         }
     }
 
-    /// Takes what is queued, without waiting, as long as there is room and it is this worker's turn.
+    /// Takes what is queued, without waiting, as long as there is room and it is this worker's turn; then, if that was
+    /// all, what lies in the connection's lane.
     fn draw(&mut self, connection: &mut Connection) {
         if self.turn.is_none() {
             self.turn = Arc::clone(&self.branch().turn).try_acquire_owned().ok();
@@ -278,11 +283,23 @@ impl Worker {
         {
             self.submit(connection, job, now);
         }
+        let Some(lane) = self.serving.as_ref().map(Serving::lane) else { return };
+        let is_crowded = !connection.has_room() && !self.branch().jobs.is_empty();
+        self.branch().set_crowded(is_crowded);
+        if is_crowded {
+            lane.send_back("others wait for the same connection");
+        }
+        while connection.has_room()
+            && let Some(job) = lane.take()
+        {
+            self.submit(connection, job, now);
+        }
     }
 
     /// Gives a job to the connection, unless its caller has given it up.
     fn submit(&self, connection: &mut Connection, job: Job, now: Instant) {
-        if job.take(now.into()) {
+        let lane = self.serving.as_ref().map_or(0, |serving| serving.lane().id());
+        if job.take(now.into(), lane) {
             self.gauge.sent(job.burst().replies_due);
             connection.submit(job, now);
         }
@@ -378,20 +395,5 @@ impl Worker {
         }
         connection.tune(&self.shared.settings(), &self.shared.node.facts());
         Ok(())
-    }
-}
-
-/// The next job, once it is this worker's turn; `None` when the queue is closed and empty. Cancel-safe.
-async fn next_job(branch: &Branch, turn: &mut Option<OwnedSemaphorePermit>) -> Option<Job> {
-    if turn.is_none() {
-        *turn = Arc::clone(&branch.turn).acquire_owned().await.ok();
-    }
-    branch.jobs.recv().await.ok()
-}
-
-/// Something new to see; never, once the pool itself is gone and only its clients are left. Cancel-safe.
-async fn changed<T>(seen: &mut watch::Receiver<T>) {
-    if seen.changed().await.is_err() {
-        std::future::pending().await
     }
 }

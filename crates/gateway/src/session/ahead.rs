@@ -1,0 +1,143 @@
+//! How a session serves a client that pipelines while its burst is out: it hands on the replies as they come, and
+//! gathers what the client sends meanwhile as a further burst, which follows the first into the same connection.
+//!
+//! Two bursts are out at most, on one connection, which cannot swap them; the room `caller` of the pool sees to that.
+//! A further burst that may not follow waits until the first has its replies. What does not go with a burst (a request
+//! that the gateway answers, or that needs an exclusive connection) waits until all bursts have theirs.
+
+use std::task::{Context, Poll};
+
+use pool::{Burst, Further, Out, REPLY_FREE_BYTES};
+use settings::SessionSettings;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::Span;
+
+use crate::{
+    client::{
+        gather::{Bounds, Stop},
+        link::Link,
+        state::{ClientState, Transaction},
+    },
+    config::live_settings::LiveSettings,
+    observe::{registry::Asked, spans},
+    session::{burst_size::Window, session::Session},
+};
+
+/// What is done while a burst is out. Nothing is read ahead while replies wait for the client to take them, nor of a
+/// client that has to log in, listens for messages, or is asked to end; nor once other settings are in force.
+struct Ahead<'s, S> {
+    link: &'s mut Link<S>,
+    state: &'s ClientState,
+    settings: &'s LiveSettings,
+    window: Window,
+    /// Nothing but plain requests is to be expected, whatever the client sends.
+    may_read: bool,
+    /// Replies wait until the stream takes them.
+    writes: bool,
+    /// What has been gathered and has not followed.
+    gathered: &'s mut Burst,
+    /// Why gathering stopped.
+    stop: &'s mut Stop,
+    followed: Option<(Further, Option<Span>)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
+    fn poll(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
+        if !self.link.is_full() {
+            let from = self.link.unwritten();
+            self.writes |= out.poll_replies(cx, self.link.output()) > 0;
+            if self.state.is_muted() {
+                self.link.output().truncate(from);
+            }
+        }
+        if self.writes {
+            self.writes = self.link.poll_write(cx).is_pending();
+        }
+        if self.followed.is_some() || !out.may_pass() {
+            return;
+        }
+        self.gather(cx);
+        if self.gathered.replies_due > 0 && self.costs_little() {
+            let span = spans::job(self.state.id, self.gathered);
+            self.gathered.needs = self.state.needs;
+            self.followed = out.follow(self.gathered).map(|further| (further, span));
+        }
+    }
+
+    /// Gathers what has come, as long as there may be more that goes with it.
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        let goes_on = self.link.entry().asked() == Asked::Nothing && !self.settings.is_outdated();
+        let is_taking = !self.link.is_deaf() && !self.link.is_full();
+        if !self.may_read || !goes_on || !is_taking || !matches!(self.stop, Stop::Incomplete | Stop::Full) {
+            return;
+        }
+        let settings: &SessionSettings = self.settings;
+        let bounds = Bounds {
+            lent: matches!(self.state.transaction, Transaction::Unwatched(_)),
+            singly: false,
+            ..Bounds::new(settings, self.window.requests(settings.batch_max))
+        };
+        if *self.stop == Stop::Full {
+            *self.stop = self.link.gather(self.gathered, bounds);
+        }
+        while *self.stop == Stop::Incomplete {
+            match self.link.poll_requests(cx, self.gathered, bounds) {
+                Poll::Ready(read) => *self.stop = read.unwrap_or(Stop::End),
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    /// Whether the replies to what has been gathered need no room of the memory for replies.
+    fn costs_little(&self) -> bool {
+        self.window.expected(self.gathered.replies_due as usize) <= REPLY_FREE_BYTES
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Has the gathered burst executed and all that comes while it is out; `stop` says why gathering stopped, and is
+    /// why in the end.
+    pub(super) async fn execute_ahead(&mut self, stop: &mut Stop) {
+        let (mut gathered, mut further) = (Burst::default(), None::<(Further, Option<Span>)>);
+        loop {
+            let (due, span, further_job) = match further.take() {
+                Some((job, span)) => (job.replies_due(), span, Some(job)),
+                None if !self.prepare().await => {
+                    if gathered.replies_due == 0 {
+                        return;
+                    }
+                    std::mem::swap(&mut self.burst, &mut gathered);
+                    continue;
+                }
+                None => (self.burst.replies_due, spans::job(self.state.id, &self.burst), None),
+            };
+            let may_read = !self.is_looked_at_singly() && !self.subscriptions.exist();
+            let Self { caller, burst, link, state, settings, window, .. } = self;
+            let mut ahead = Ahead {
+                link,
+                state,
+                settings,
+                window: *window,
+                may_read,
+                writes: false,
+                gathered: &mut gathered,
+                stop,
+                followed: None,
+            };
+            let result = caller.execute_meanwhile(burst, further_job, |cx, out| ahead.poll(cx, &out)).await;
+            further = ahead.followed;
+            if let Some(span) = span {
+                spans::done(&span, caller.spent(), result.as_ref().err());
+            }
+            self.answered(due, result.err());
+            self.flush().await;
+            self.link.count_replies_by(None);
+            if further.is_none() {
+                if gathered.replies_due == 0 {
+                    return;
+                }
+                std::mem::swap(&mut self.burst, &mut gathered);
+            }
+        }
+    }
+}

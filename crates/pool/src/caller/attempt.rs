@@ -1,0 +1,193 @@
+//! The attempts to have a burst executed: into the queue, wait for the answer, and once more where that is safe.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use resp::{Decoded, RequestDecoder, RequestLimits};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    caller::{
+        caller::{Caller, Limits},
+        further::Out,
+    },
+    error::{JobError, Sent},
+    queue::{
+        job::{Answer, Burst, Job},
+        ticket::Ticket,
+    },
+    stats::totals::Stats,
+    time::timestamp::Moment,
+};
+
+/// A ticket that no job has is held by its caller and by those who look on.
+const TICKET_HOLDERS: usize = 2;
+
+impl Caller {
+    /// Executes a burst that is to be sent or, where there is a `receiver`, waits for one that is out.
+    pub(super) async fn execute_until_answered(
+        &mut self,
+        burst: &mut Burst,
+        started: &mut Instant,
+        mut receiver: Option<oneshot::Receiver<Answer>>,
+        meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
+    ) -> Result<(), JobError> {
+        let mut repeated = false;
+        loop {
+            let (mut limits, may_send) = self.limits();
+            if !may_send && receiver.is_none() {
+                Box::pin(self.held_back(started)).await?;
+                (limits, _) = self.limits();
+            }
+            let receiver = match receiver.take() {
+                Some(receiver) => receiver,
+                None => self.send(burst, started, &limits).await?,
+            };
+            let result = self.answer(burst, receiver, (started, &limits), meanwhile).await;
+            let again = match &result {
+                Err(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
+                // The next primary is waited for above.
+                Err(JobError::UpstreamDown(_)) => !self.failover_wait().is_zero(),
+                Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
+                    burst.read_only && !std::mem::replace(&mut repeated, true)
+                }
+                _ => false,
+            };
+            if !again || started.elapsed() >= limits.queue_timeout {
+                return result;
+            }
+            Stats::count(&self.stats().retried);
+            begin_anew(burst, self.under_way.map_or(0, |(_, due, _)| due));
+        }
+    }
+
+    async fn send(
+        &mut self,
+        burst: &mut Burst,
+        started: &Instant,
+        limits: &Limits,
+    ) -> Result<oneshot::Receiver<Answer>, JobError> {
+        let deadline = || *started + limits.queue_timeout;
+        let (budget, bytes) = (&self.shared.queued_bytes, burst.requests.len());
+        let share = match budget.try_take(bytes, limits.queue_bytes_max) {
+            Some(share) => share,
+            // Boxed, like the other wait below: rare, and large.
+            None => match Box::pin(timeout_at(deadline(), budget.take(bytes, limits.queue_bytes_max))).await {
+                Ok(share) => share,
+                Err(_) => return Err(JobError::QueueTimeout(limits.queue_timeout)),
+            },
+        };
+        let (sender, receiver) = oneshot::channel();
+        if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
+            // A job of a call that was dropped is still on its way, and keeps the ticket.
+            self.ticket = Arc::new(Ticket::new());
+            self.progress.follows(Arc::clone(&self.ticket));
+        } else {
+            self.ticket.reset();
+        }
+        if burst.taken_early > 0 {
+            burst.taken_early += burst.replies.len();
+            self.ticket.early.begin_with(std::mem::take(&mut burst.replies), burst.replies_done);
+        }
+        let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
+        let (branches, entrances) = (&self.shared.branches, &self.entrances);
+        if let Some(job) = branches.try_send(entrances, self.branch, job) {
+            let sent = Box::pin(timeout_at(deadline(), branches.send(entrances, self.branch, job))).await;
+            sent.map_err(|_| JobError::QueueTimeout(limits.queue_timeout))?;
+        }
+        Ok(receiver)
+    }
+
+    async fn answer(
+        &mut self,
+        burst: &mut Burst,
+        receiver: oneshot::Receiver<Answer>,
+        (started, limits): (&Instant, &Limits),
+        meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
+    ) -> Result<(), JobError> {
+        let (failure, ticket) = match self.wait(receiver, (started, limits), meanwhile).await {
+            Ok(answer) => {
+                *burst = answer.burst;
+                (answer.failure, None)
+            }
+            Err(failure) => {
+                // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
+                let given_up = std::mem::replace(&mut self.ticket, Arc::new(Ticket::new()));
+                self.progress.follows(Arc::clone(&self.ticket));
+                (Some(failure), Some(given_up))
+            }
+        };
+        let (mut early, count) = ticket.as_ref().unwrap_or(&self.ticket).early.rest();
+        burst.taken_early = burst.taken_early.saturating_sub(early.len());
+        burst.replies_done = burst.replies_done.max(count);
+        if !early.is_empty() {
+            early.append(&mut burst.replies);
+            burst.replies = early;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn wait(
+        &mut self,
+        mut receiver: oneshot::Receiver<Answer>,
+        (started, limits): (&Instant, &Limits),
+        meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
+    ) -> Result<Answer, JobError> {
+        // What follows from these is not kept: each session would.
+        let mut check = *started + limits.queue_timeout.min(limits.reply_timeout);
+        let needs = self.under_way.map(|(.., needs)| needs).unwrap_or_default();
+        loop {
+            let answer = poll_fn(|cx| match Pin::new(&mut receiver).poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => {
+                    let Self { shared, branch, ticket, alarm, .. } = self;
+                    meanwhile(cx, Out { shared, branch: *branch, ticket, needs });
+                    alarm.poll_until(cx, check).map(|()| None)
+                }
+            });
+            match answer.await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(_)) => return Err(JobError::WorkerGone(Sent::Maybe)),
+                None => {}
+            }
+            let (now, queue_deadline) = (Instant::now(), *started + limits.queue_timeout);
+            let reply_timeout = limits.reply_timeout;
+            match self.ticket.taken_at().map(Moment::instant) {
+                Some(taken) if now >= taken + reply_timeout => return Err(JobError::ReplyTimeout(reply_timeout)),
+                Some(taken) => check = taken + reply_timeout,
+                None if now < queue_deadline => {
+                    // A job taken between two looks is noticed well before its own deadline.
+                    check = queue_deadline.min(now + (reply_timeout / 8).max(Duration::from_millis(1)));
+                }
+                None if self.ticket.expire() => return Err(JobError::QueueTimeout(limits.queue_timeout)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Makes a burst, which had so many requests at first, ready to be sent again. Where replies have been taken, only the
+/// requests whose replies have not come are.
+fn begin_anew(burst: &mut Burst, requests: u32) {
+    if burst.taken_early == 0 {
+        burst.replies.clear();
+        burst.replies_done = 0;
+        return;
+    }
+    let left = requests.saturating_sub(burst.replies_done);
+    let (mut decoder, mut answered) = (RequestDecoder::new(RequestLimits::default()), 0);
+    while burst.replies_due > left {
+        let Ok(Decoded::Request { len }) = decoder.decode(&burst.requests[answered..]) else { break };
+        answered += len;
+        burst.replies_due -= 1;
+    }
+    burst.requests.drain(..answered);
+}

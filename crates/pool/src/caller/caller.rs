@@ -1,0 +1,270 @@
+//! One party that sends bursts: what it holds, and the beginning and the end of each call.
+
+use std::{sync::Arc, task::Context, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    bounds::budget::Budget,
+    caller::further::{Further, Out},
+    error::JobError,
+    queue::{
+        branch::Entrances,
+        job::{Answer, Burst},
+        progress::Progress,
+        ticket::Ticket,
+    },
+    settings::settings::Settings,
+    shared::Shared,
+    stats::{
+        class::BurstClass,
+        totals::{Spent, Stats},
+    },
+    time::{alarm::Alarm, timestamp::Moment},
+    upstream::{facts::Facts, needs::Needs},
+};
+
+/// What one attempt goes by, read at its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) queue_timeout: Duration,
+    pub(super) reply_timeout: Duration,
+    pub(super) queue_bytes_max: usize,
+}
+
+impl Limits {
+    fn of(settings: &Settings) -> Self {
+        let Settings { queue_timeout, reply_timeout, queue_bytes_max, .. } = *settings;
+        Self { queue_timeout, reply_timeout, queue_bytes_max }
+    }
+
+    /// Those in force, and whether nothing keeps an attempt from being made: no pause, no loss of the upstream, no wait
+    /// for a primary.
+    pub(super) fn now(shared: &Shared) -> (Self, bool) {
+        let settings = shared.settings.borrow();
+        (Self::of(&settings), settings.endpoint.held.is_none() && shared.node.health.is_open())
+    }
+}
+
+/// Sends bursts into the queue, one at a time. Cheap to make; a session has one of its own.
+#[derive(Debug)]
+pub struct Caller {
+    pub(crate) entrances: Entrances,
+    /// The one that is nearest.
+    pub(super) branch: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(super) ticket: Arc<Ticket>,
+    pub(super) progress: Arc<Progress>,
+    spent: Spent,
+    pub(super) alarm: Alarm,
+    /// What the call at hand is counted as, until it is over, and the state that its burst needs.
+    pub(super) under_way: Option<(BurstClass, u32, Needs)>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.call_was_dropped();
+    }
+}
+
+impl Clone for Caller {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.entrances), self.branch, Arc::clone(&self.shared))
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(entrances: Entrances, branch: usize, shared: Arc<Shared>) -> Self {
+        let ticket = Arc::new(Ticket::new());
+        let progress = Arc::new(Progress::new(Arc::clone(&ticket)));
+        let (alarm, spent) = (Alarm::default(), Spent::default());
+        Self { entrances, branch, shared, ticket, progress, spent, alarm, under_way: None }
+    }
+
+    /// What the upstream said about itself at the last login.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.shared.node.facts()
+    }
+
+    /// How far this caller's jobs come.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// What callers hold of replies, each beyond [`REPLY_FREE_BYTES`](crate::REPLY_FREE_BYTES); bounded by
+    /// `replies_bytes_max`.
+    pub fn reply_bytes(&self) -> &Arc<Budget> {
+        &self.shared.reply_bytes
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.shared.branches[self.branch].stats
+    }
+
+    /// The time that the last call took, a pause not counted.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// When a worker took the last job from the queue, to the microsecond; nothing if none did.
+    pub fn taken_at(&self) -> Option<Instant> {
+        self.ticket.taken_at().map(Moment::instant)
+    }
+
+    /// Executes a burst and returns it with its replies; otherwise as [`execute`](Self::execute).
+    ///
+    /// # Errors
+    /// The answer says why replies are missing; those that came are in the burst.
+    ///
+    /// # Cancel safety
+    /// As with [`execute`](Self::execute).
+    pub async fn call(&mut self, mut burst: Burst) -> Answer {
+        let failure = self.execute(&mut burst).await.err();
+        Answer { burst, failure }
+    }
+
+    /// Executes a burst, which has its replies then. Waits for a place in the queue and for a worker at most
+    /// `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly not sent is tried again
+    /// until `queue_timeout`; a read-only burst once more even if it was.
+    ///
+    /// # Errors
+    /// Says why replies are missing; those that came are in the burst. It is empty if it is still under way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take back what was queued: it is executed, and its replies dropped; `burst`
+    /// is empty then, and as it was if it had not been queued. The next call of this caller may overtake it.
+    pub fn execute(&mut self, burst: &mut Burst) -> impl Future<Output = Result<(), JobError>> {
+        self.execute_meanwhile(burst, None, |_, _| ())
+    }
+
+    /// The same, while something is done `meanwhile`: called with what is out whenever the caller is woken and the last
+    /// reply is not there yet. It may take replies as they come, which are not in `burst` later, and have a further
+    /// burst follow. What it had follow during one call is `further` of the next: `burst` is empty then.
+    ///
+    /// # Errors
+    /// As with [`execute`](Self::execute). Replies that were taken early count as those that came.
+    ///
+    /// # Cancel safety
+    /// As with [`execute`](Self::execute).
+    pub fn execute_meanwhile(
+        &mut self,
+        burst: &mut Burst,
+        further: Option<Further>,
+        mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
+    ) -> impl Future<Output = Result<(), JobError>> {
+        let (mut started, receiver) = self.begin(burst, further);
+        async move {
+            let result = self.execute_until_answered(burst, &mut started, receiver, &mut meanwhile).await;
+            self.call_has_ended(burst, started.into(), result.as_ref().err());
+            result
+        }
+    }
+
+    fn begin(&mut self, burst: &Burst, further: Option<Further>) -> (Instant, Option<oneshot::Receiver<Answer>>) {
+        self.call_was_dropped();
+        let begun = match further {
+            Some(further) => (further.started(), Some(self.takes_over(further))),
+            None => {
+                self.ticket.reset();
+                self.stats().began(burst.class(), burst.replies_due, burst.requests.len());
+                self.under_way = Some((burst.class(), burst.replies_due, burst.needs));
+                (Instant::now(), None)
+            }
+        };
+        self.progress.began(begun.0.into());
+        begun
+    }
+
+    fn call_has_ended(&mut self, burst: &Burst, started: Moment, failure: Option<&JobError>) {
+        let Some((class, due, _)) = self.under_way.take() else { return };
+        let taken = self.ticket.taken_at();
+        self.spent = match failure {
+            None => {
+                let spent = Spent::since(started, taken);
+                self.stats().replied(class, burst.replies_done, burst.taken_early + burst.replies.len(), spent);
+                spent
+            }
+            Some(failure) => {
+                self.stats().failed(class, due, burst.replies_done, failure, started);
+                Spent::without_reply(started, taken, failure)
+            }
+        };
+        self.progress.ended();
+    }
+
+    /// Requests of a call whose future was dropped will never get a reply.
+    fn call_was_dropped(&mut self) {
+        if let Some((class, due, _)) = self.under_way.take() {
+            self.stats().class(class).failed(due);
+        }
+    }
+
+    /// Counts a burst to which its owner makes up an error instead of calling.
+    pub fn count_refused(&self, burst: &Burst) {
+        let tally = self.stats().class(burst.class());
+        tally.began(burst.replies_due);
+        tally.failed(burst.replies_due);
+    }
+
+    /// Counts a failure of what was borrowed; jobs and borrowing itself are counted anyway.
+    pub fn count_failure(&self, failure: &JobError) {
+        self.stats().failure(failure);
+    }
+
+    /// Others see this caller waiting, until it waits no more.
+    pub(super) fn waits(&self, since: Moment) {
+        self.ticket.reset();
+        self.progress.began(since);
+    }
+
+    pub(super) fn waits_no_more(&self) {
+        self.progress.ended();
+    }
+
+    /// See [`Limits::now`].
+    pub(super) fn limits(&self) -> (Limits, bool) {
+        Limits::now(&self.shared)
+    }
+
+    /// How long a job may wait for a primary.
+    pub(super) fn failover_wait(&self) -> Duration {
+        let settings = self.shared.settings.borrow();
+        settings.failover_wait.min(settings.queue_timeout)
+    }
+
+    /// Waits out a pause, which does not count as waiting for a worker, and then for a primary as long as it may; tells
+    /// if there is none.
+    pub(super) async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
+        let health = &self.shared.node.health;
+        if health.is_paused() {
+            let limit = self.shared.settings.borrow().pause_timeout;
+            timeout(limit, health.resumed()).await.map_err(|_| JobError::PauseTimeout(limit))?;
+            *started = Instant::now();
+        }
+        let (mut settings, mut upstream) = (self.shared.settings.clone(), health.watch());
+        loop {
+            let (held, waited) = {
+                let settings = settings.borrow_and_update();
+                (settings.endpoint.held.clone(), settings.failover_wait.min(settings.queue_timeout))
+            };
+            upstream.borrow_and_update();
+            let Some(reason) = held.or_else(|| health.down_reason()) else { return Ok(()) };
+            if waited.is_zero() {
+                return Err(JobError::UpstreamDown(reason));
+            }
+            let news = async {
+                tokio::select! { news = settings.changed() => news, news = upstream.changed() => news }
+            };
+            // Nobody changes them any more once the pool itself is gone.
+            let over = |_| JobError::FailoverTimeout { waited, reason };
+            timeout_at(*started + waited, news).await.map_err(over)?.map_err(|_| JobError::Closed)?;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! How a caller borrows an exclusive connection, or opens one that stays.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    caller::caller::Caller,
+    error::{JobError, Sent},
+    exclusive::{
+        lent::Lent,
+        standing::{Attempts, Standing},
+    },
+    upstream::needs::Needs,
+};
+
+/// When a borrower for whom no connection could be opened tries again, while a primary is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Caller {
+    /// Borrows an exclusive connection that is in the state that `needs` says when the first requests sent on it are
+    /// executed, waiting at most `queue_timeout` for one to be free.
+    ///
+    /// # Errors
+    /// None came free, or the upstream cannot be reached or refuses the state.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the place in line and closes what was being prepared.
+    pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
+        self.lend_if(Some(needs)).await
+    }
+
+    /// The same in any state, for requests that do not depend on it and have to overtake what others wait for: the
+    /// upstream executes nothing before them that it may refuse because it is busy.
+    ///
+    /// # Errors
+    /// As with [`lend`](Self::lend), but no state is refused.
+    ///
+    /// # Cancel safety
+    /// As with [`lend`](Self::lend).
+    pub async fn lend_as_is(&self) -> Result<Lent, JobError> {
+        self.lend_if(None).await
+    }
+
+    async fn lend_if(&self, needs: Option<Needs>) -> Result<Lent, JobError> {
+        let mut started = Instant::now();
+        self.waits(started.into());
+        let lent = self.lend_since(&mut started, needs).await;
+        self.waits_no_more();
+        lent.inspect_err(|failure| self.stats().failure(failure))
+    }
+
+    async fn lend_since(&self, started: &mut Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
+        loop {
+            if !self.limits().1 {
+                Box::pin(self.held_back(started)).await?;
+            }
+            let lent = self.shared().exclusives.lend(*started, needs).await;
+            let waits = started.elapsed() < self.failover_wait();
+            match lent {
+                // The primary has just been lost: the next one is waited for.
+                Err(JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Sent::No, .. }) if waits => {}
+                lent => return lent,
+            }
+            Box::pin(sleep(LOOK_AGAIN)).await;
+        }
+    }
+
+    /// Opens a connection that the upstream knows as `name`, in RESP3 if the upstream speaks it, after a pause
+    /// that grows with the attempts that failed before.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached or refused the login.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was being opened.
+    pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
+        if self.shared().settings.borrow().endpoint.held.is_some() {
+            Box::pin(self.held_back(&mut Instant::now())).await?;
+        }
+        let (node, traffic) = (Arc::clone(&self.shared().node), Arc::clone(&self.shared().traffic));
+        Standing::open(node, traffic, name, attempts).await
+    }
+}

@@ -1,0 +1,33 @@
+//! What a worker waits for besides its connection and its alarm. All of it is cancel-safe.
+
+use std::{future::poll_fn, sync::Arc};
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::queue::{
+    branch::{Branch, Serving},
+    job::Job,
+};
+
+/// The next job, once it is this worker's turn; `None` when the queue is closed and empty.
+pub(super) async fn next_job(branch: &Branch, turn: &mut Option<OwnedSemaphorePermit>) -> Option<Job> {
+    if turn.is_none() {
+        *turn = Arc::clone(&branch.turn).acquire_owned().await.ok();
+    }
+    branch.jobs.recv().await.ok()
+}
+
+/// A job in the connection's lane; never, where it has none.
+pub(super) async fn further(serving: Option<&Serving>) {
+    match serving {
+        Some(serving) => poll_fn(|cx| serving.lane().poll_waiting(cx)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Something new to see; never, once the pool itself is gone and only its clients are left.
+pub(super) async fn changed<T>(seen: &mut watch::Receiver<T>) {
+    if seen.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
