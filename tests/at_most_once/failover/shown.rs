@@ -71,7 +71,7 @@ fn the_nodes_of_a_service_are_shown_as_they_are() {
 fn what_is_waited_for_is_said_as_long_as_there_is_no_primary() {
     let service = Service::start(&[]);
     let url = service.url().replace("orders", "elsewhere");
-    let builder = Gateway::builder().upstream(&url).metrics().allow("sentinel says nothing");
+    let builder = Gateway::builder().upstream(&url).metrics().allow("sentinel does not answer");
     let gateway = builder.start();
     let (code, why) = get(gateway.metrics_address(), "/readyz");
     assert_eq!((code, why.as_str()), (503, "requests wait: no sentinel has named a primary that says it is one\n"));

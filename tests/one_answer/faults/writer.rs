@@ -188,11 +188,12 @@ impl<'s> Writer<'s> {
 
     /// What an error says of its request. Each has to say it.
     fn sort(&mut self, text: &str) -> Got {
-        const NOT_EXECUTED: [&str; 9] = [
+        const NOT_EXECUTED: [&str; 10] = [
             "ERR respool: upstream is down",
             "ERR respool: queue_timeout_ms exceeded",
             "ERR respool: pause_timeout_ms exceeded",
             "ERR respool: exclusive_max exceeded",
+            "ERR respool: share_percent exceeded",
             "ERR respool: not executed",
             "ERR respool: the pool is shutting down",
             "EXECABORT ",
