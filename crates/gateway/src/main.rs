@@ -19,13 +19,11 @@ mod topology;
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
-use clap::Parser;
-use settings::{Config, GatewaySettings};
+use settings::{Args, Config, GatewaySettings};
 
 use crate::{
     listener::{passed::Passed, threads::Threads},
     observe::{export::Export, logs::Logs},
-    process::args::Args,
 };
 
 /// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens
@@ -37,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let mut args = match Args::try_parse() {
+    let mut args = match Args::read(env!("RESPOOL_VERSION")) {
         Ok(args) => args,
         Err(error) => {
             // Help and version come this way too. Nobody is left to tell if the terminal is gone.

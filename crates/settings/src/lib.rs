@@ -42,6 +42,7 @@ pub use meaning::outside::{ExportSettings, HttpSettings};
 pub use meaning::session::{SessionSettings, SlowLogSettings};
 pub use meaning::settings::{GatewaySettings, PubSubSettings};
 pub use meaning::upstream::sentinels::SentinelSettings;
+pub use reading::args::Args;
 pub use reading::origin::Origin;
 pub use reading::source::{Source, Url};
 pub use report::change::{Change, changes, changes_of_files};

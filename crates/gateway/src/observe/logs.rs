@@ -5,7 +5,9 @@ use std::io::{IsTerminal, stderr};
 
 use settings::LogSettings;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt,
+    Layer, Registry,
+    filter::Targets,
+    fmt,
     layer::SubscriberExt,
     reload::{self, Handle},
     util::SubscriberInitExt,
@@ -15,12 +17,12 @@ use crate::observe::export::Export;
 
 /// Changes what is logged.
 #[derive(Debug, Clone)]
-pub(crate) struct Logs(Handle<EnvFilter, Registry>);
+pub(crate) struct Logs(Handle<Targets, Registry>);
 
 impl Logs {
     /// Starts logging for the whole process.
     pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> Self {
-        let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.filter));
+        let (filter, handle) = reload::Layer::new(settings.filter.clone());
         let lines = fmt::layer().with_writer(stderr).with_ansi(is_coloured());
         let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
         // The filter is that of the lines: what is exported does not depend on it.
@@ -32,7 +34,7 @@ impl Logs {
 
     /// Puts another filter in force.
     pub(crate) fn refilter(&self, settings: &LogSettings) {
-        if let Err(error) = self.0.reload(EnvFilter::new(&settings.filter)) {
+        if let Err(error) = self.0.reload(settings.filter.clone()) {
             tracing::error!(%error, "cannot change log.filter, the old one stays in force");
         }
     }

@@ -1,7 +1,6 @@
-//! The process: reads the command line, brings everything up in order, obeys signals and takes it down again.
+//! The process: brings everything up in order, obeys signals and takes it down again.
 //! Called by `main`. May use every other room.
 
-pub(crate) mod args;
 pub(crate) mod descriptors;
 pub(crate) mod embedded;
 pub(crate) mod file_watch;

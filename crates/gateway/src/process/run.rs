@@ -6,7 +6,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use pool::{Caller, Endpoint, Pools};
-use settings::{Config, GatewaySettings};
+use settings::{Args, Config, GatewaySettings};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     listener::{accept::Listener, door::Door, passed::Passed, threads::Threads},
     observe::{logs::Logs, published::Published},
     process::{
-        args::Args,
         descriptors,
         embedded::Embedded,
         file_watch::FileWatch,

@@ -1,6 +1,8 @@
 //! What the configuration means for log lines.
 
-use tracing_subscriber::EnvFilter;
+use std::str::FromStr;
+
+use tracing_subscriber::filter::Targets;
 
 use crate::{
     Config, ConfigError,
@@ -12,10 +14,10 @@ use crate::{
 const LEVELS: [&str; 12] = ["error", "warn", "info", "debug", "trace", "off", "0", "1", "2", "3", "4", "5"];
 
 /// Where logs go and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogSettings {
-    /// Directives, as `tracing` has them.
-    pub filter: String,
+    /// How much is logged of what.
+    pub filter: Targets,
     /// One JSON object a line, rather than text.
     pub json: bool,
 }
@@ -23,14 +25,13 @@ pub struct LogSettings {
 pub(crate) fn log_settings(config: &Config) -> Result<LogSettings, ConfigError> {
     let json = one_of("log.format", &config.log.format, ["text", "json"])? == 1;
     let directives: Vec<&str> = config.log.filter.split(',').map(str::trim).collect();
-    let filter = directives.join(",");
     if let Some(problem) = fault(&directives) {
         return value("log.filter", problem);
     }
-    if let Err(error) = EnvFilter::try_new(&filter) {
-        return value("log.filter", error.to_string());
+    match Targets::from_str(&directives.join(",")) {
+        Ok(filter) => Ok(LogSettings { filter, json }),
+        Err(error) => value("log.filter", error.to_string()),
     }
-    Ok(LogSettings { filter, json })
 }
 
 /// What is wrong with a filter that `tracing` would accept: a word that is no level would be the name of a target,
@@ -41,9 +42,7 @@ fn fault(directives: &[&str]) -> Option<String> {
         if directive.is_empty() {
             return Some("a level is missing; write \"info\", or \"off\" for nothing".to_owned());
         }
-        // What stands in brackets are the fields of a span, which `tracing` knows better.
-        let bare = !directive.contains(['=', '[']);
-        if bare && !is_level(directive) {
+        if !directive.contains('=') && !is_level(directive) {
             let hint = did_you_mean(&directive.to_ascii_lowercase(), LEVELS.into_iter().take(6));
             return Some(format!(
                 "\"{directive}\" is no level (error, warn, info, debug, trace, off){hint} For a target, write \
@@ -80,8 +79,7 @@ mod tests {
             let problem = check(filter).expect_err(filter);
             assert!(problem.starts_with("log.filter: ") && problem.contains(expected), "{filter:?}: {problem}");
         }
-        for filter in ["info", "INFO", "off", "3", "info,mini_redis=off", "warn, respool::spans=trace", "[span]=debug"]
-        {
+        for filter in ["info", "INFO", "off", "3", "info,mini_redis=off", "warn, respool::spans=trace"] {
             assert!(check(filter).is_ok(), "{filter}");
         }
     }

@@ -1,12 +1,16 @@
-//! The command line.
+//! The gateway's command line.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-use clap::Parser;
-use settings::{Config, ConfigError, GatewaySettings, OneOrMore, PassedSocket, Source, Url};
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::{
+    Config, ConfigError, GatewaySettings, OneOrMore, PassedSocket,
+    reading::source::{Source, Url},
+};
 
 /// What `--help` says of `--upstream`.
 const UPSTREAM: &str = "The upstream, instead of what the file says: redis://[user[:password]@]host[:port][/db], rediss://… \
@@ -15,8 +19,8 @@ const UPSTREAM: &str = "The upstream, instead of what the file says: redis://[us
 
 /// A pooled multi-connection gateway for Redis and Valkey.
 #[derive(Clone, Parser)]
-#[command(version)]
-pub(crate) struct Args {
+#[command(name = "respool")]
+pub struct Args {
     /// Configuration file (TOML); without one, the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -43,23 +47,39 @@ impl fmt::Debug for Args {
 }
 
 impl Args {
+    /// This process's command line. `version` is what `--version` says.
+    ///
+    /// # Errors
+    /// It makes no sense, or asks for help or the version.
+    pub fn read(version: &'static str) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::described(version).try_get_matches()?)
+    }
+
+    /// All that the command line may say, for help, manual pages and completions.
+    pub fn described(version: &'static str) -> clap::Command {
+        Self::command().version(version)
+    }
+
     /// Whether the configuration is only to be checked.
-    pub(crate) fn only_check(&self) -> bool {
+    pub fn only_check(&self) -> bool {
         self.check
     }
 
     /// The configuration file, if there is one.
-    pub(crate) fn file(&self) -> Option<&Path> {
+    pub fn file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
     /// Listens at these alone, with the options that the file or the command line give to them.
-    pub(crate) fn listen_at(&mut self, passed: Vec<PassedSocket>) {
+    pub fn listen_at(&mut self, passed: Vec<PassedSocket>) {
         self.passed = passed;
     }
 
     /// The file's configuration with what the command line overrides, and what it means.
-    pub(crate) fn load(&self) -> Result<(Config, GatewaySettings), ConfigError> {
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn load(&self) -> Result<(Config, GatewaySettings), ConfigError> {
         let upstream = self.upstream.clone().map(Url);
         let (file, listen, passed) = (self.config.clone(), one_or_more(&self.listen), self.passed.clone());
         Source { file, listen, passed, upstream }.load()
