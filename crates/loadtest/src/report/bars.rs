@@ -7,7 +7,7 @@ use crate::report::plot::escape;
 const WIDTH: f64 = 720.0;
 /// Where bars begin and where the longest ends.
 const LEFT: f64 = 190.0;
-const RIGHT: f64 = 570.0;
+const RIGHT: f64 = 500.0;
 const ROW: f64 = 26.0;
 
 /// One bar.
@@ -72,7 +72,7 @@ mod tests {
     fn the_longest_bar_ends_at_the_right_and_nothing_is_infinite() {
         let bar = |figure, range| Bar { name: "a<b".to_owned(), figure, range, ..Bar::default() };
         let svg = bars("rate", &[bar(50.0, None), bar(80.0, Some((70.0, 100.0)))]);
-        assert!(svg.contains("width=\"190.0\"") && svg.contains("width=\"304.0\"") && svg.contains("H570.0"), "{svg}");
+        assert!(svg.contains("width=\"155.0\"") && svg.contains("width=\"248.0\"") && svg.contains("H500.0"), "{svg}");
         assert!(svg.contains("a&lt;b"), "{svg}");
         for none in [bars("rate", &[]), bars("rate", &[bar(0.0, None)])] {
             assert!(!none.contains("NaN") && !none.contains("inf"), "{none}");

@@ -145,7 +145,7 @@ pub fn plot(x: Axis<'_>, y: Axis<'_>, lines: &[Line]) -> String {
     let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let (bottom, right) = (TOP + inner_height, WIDTH - RIGHT);
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} by {}\">\n",
+        "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} by {}\">\n",
         escape(y.name),
         escape(x.name)
     );
@@ -183,7 +183,10 @@ pub fn plot(x: Axis<'_>, y: Axis<'_>, lines: &[Line]) -> String {
         }
     }
     svg += "</svg>\n";
-    if lines.len() > 1 { svg + &legend(lines) } else { svg }
+    if lines.len() > 1 {
+        svg += &legend(lines);
+    }
+    svg + "</figure>\n"
 }
 
 /// A figure as a reader meets it beside a point. The unit is what stands behind the comma in the axis's name, or
