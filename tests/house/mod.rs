@@ -3,5 +3,6 @@
 
 mod dependencies;
 mod guarantees;
+mod pages;
 mod rooms;
 mod tidy;
