@@ -89,7 +89,7 @@ class Process:
 class Redis:
     """A redis-server without persistence in a directory that goes when it ends."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
         self.directory = tempfile.TemporaryDirectory(prefix="respool-clients-")
         for attempt in range(PORT_TRIES):
             self.port = free_port()
@@ -99,7 +99,7 @@ class Redis:
                 # Short blocking time-outs are noticed at the clock's pace.
                 "--hz", "100", "--enable-debug-command", "local",
                 # A script may be killed once it has run this long.
-                "--busy-reply-threshold", "300",
+                "--busy-reply-threshold", "300", *arguments,
             ])
             try:
                 self.process.wait_for_line(lambda line: "Ready to accept connections" in line)
@@ -126,18 +126,20 @@ def respool_binary():
 class Respool:
     """The gateway in front of one Redis, on a port that the system chose."""
 
-    def __init__(self, upstream_url, extra_config=""):
+    def __init__(self, upstream_url, extra_config="", listen="127.0.0.1:0"):
         self.directory = tempfile.TemporaryDirectory(prefix="respool-clients-")
         config = os.path.join(self.directory.name, "respool.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write('[log]\nformat = "json"\n' + extra_config)
         self.process = Process([
-            respool_binary(), "--config", config, "--listen", "127.0.0.1:0",
+            respool_binary(), "--config", config, "--listen", listen,
             "--upstream", upstream_url,
         ])
         try:
             # The address for metrics, where there is one, is told before the other.
-            self.url = "redis://" + self.process.wait_for_line(_listening)
+            address = self.process.wait_for_line(_listening)
+            self.port = int(address.rpartition(":")[2])
+            self.url = "redis://" + address
             self.metrics_url = next(("http://" + metrics for metrics in map(_metrics, self.process.lines) if metrics), None)
         except StartError:
             self.end()

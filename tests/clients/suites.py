@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ElementTree
 import redis
 
 import processes
+from tls.authority import Authority
 
 SUITE_SECONDS = 420
 SEQUENCES = 3000
@@ -23,6 +24,21 @@ SEQUENCES = 3000
 SEED = 1
 # The suites are only worth something on more than one upstream connection.
 GATEWAY_CONFIG = ""
+# Both sides speak TLS; the password of "app" is "secret".
+SECURE_CONFIG = """
+[tls]
+cert_file = "{own}"
+key_file = "{key}"
+client_auth = "optional"
+client_ca_file = "{ca}"
+user_from_certificate = "CN"
+[upstream.tls]
+ca_file = "{ca}"
+cert_file = "{own}"
+key_file = "{key}"
+[auth.users]
+app = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+"""
 
 
 class Count:
@@ -61,24 +77,24 @@ def from_report(path, good):
     return passed, failed or int(not good or not passed)
 
 
-def python_suite(url, classes, report, subject):
+def python_suite(url, classes, report, subject, folder="python", **environment):
     marks = ["-m", "base"] if classes == "base" else []
     good = run(
-        [sys.executable, "-m", "pytest", "--tb=short", f"--junitxml={report}", *marks],
-        RESPOOL_TEST_URL=url, RESPOOL_TEST_SUBJECT=subject, PYTHONDONTWRITEBYTECODE="1",
+        [sys.executable, "-m", "pytest", "--tb=short", f"--junitxml={report}", *marks, folder],
+        RESPOOL_TEST_URL=url, RESPOOL_TEST_SUBJECT=subject, PYTHONDONTWRITEBYTECODE="1", **environment,
     )
     return from_report(report, good)
 
 
-def node_suite(url, classes, report, subject):
+def node_suite(url, classes, report, subject, folder="node", **environment):
     names = ["--test-name-pattern=^base: "] if classes == "base" else []
     good = run(
         [
             "node", "--test", *names, "--test-reporter=dot", "--test-reporter-destination=stdout",
-            "--test-reporter=junit", f"--test-reporter-destination={report}", "node/test_node.mjs",
+            "--test-reporter=junit", f"--test-reporter-destination={report}", f"{folder}/test_node.mjs",
         ],
         RESPOOL_TEST_URL=url, RESPOOL_TEST_SUBJECT=subject, NODE_NO_WARNINGS="1",
-        RESPOOL_TEST_NODE=os.environ.get("RESPOOL_TEST_NODE", processes.ROOT + "/target/clients/node"),
+        RESPOOL_TEST_NODE=os.environ.get("RESPOOL_TEST_NODE", processes.ROOT + "/target/clients/node"), **environment,
     )
     return from_report(report, good)
 
@@ -133,12 +149,45 @@ def console_suite():
         upstream.end()
 
 
+def secure_suites(count, reports):
+    """Clients by TLS with and without certificates, on a gateway of their own whose upstream speaks TLS too."""
+    with tempfile.TemporaryDirectory(prefix="respool-clients-") as directory:
+        authority, other = Authority(directory, "authority"), Authority(directory, "other")
+        own, key = authority.issue("own", "localhost")
+        for name in ("app", "nobody"):
+            authority.issue(name, name)
+        authority.issue("expired", "app", expired=True)
+        other.issue("stranger", "app")
+        port = processes.free_port()
+        upstream = processes.Redis(
+            "--tls-port", str(port), "--tls-cert-file", own, "--tls-key-file", key,
+            "--tls-ca-cert-file", authority.certificate, "--tls-auth-clients", "yes",
+        )
+        try:
+            gateway = processes.Respool(
+                f"rediss://localhost:{port}", SECURE_CONFIG.format(own=own, key=key, ca=authority.certificate), "tls://127.0.0.1:0"
+            )
+            try:
+                environment = {"RESPOOL_TEST_TLS": str(gateway.port), "RESPOOL_TEST_CERTIFICATES": directory}
+                python, node = f"{reports}/python-tls.xml", f"{reports}/node-tls.xml"
+                count.add("python clients, TLS", *python_suite(gateway.url, "all", python, "respool", "tls", **environment))
+                count.add("node clients, TLS", *node_suite(gateway.url, "all", node, "respool", "tls", **environment))
+            finally:
+                complaint = gateway.end()
+                print(complaint or "", end="\n" if complaint else "")
+                count.add("the gateway with TLS ends well", int(not complaint), int(bool(complaint)))
+        finally:
+            upstream.end()
+
+
 def suites(count, classes, direct, upstream, gateway):
     with tempfile.TemporaryDirectory(prefix="respool-clients-") as reports:
         for name, url in [("direct", direct.url), ("respool", gateway.url)]:
             for kind, suite in [("python", python_suite), ("node", node_suite)]:
                 print(f"=== {kind} clients, {name}", flush=True)
                 count.add(f"{kind} clients, {name}", *suite(url, classes, f"{reports}/{kind}-{name}.xml", name))
+        print("=== clients by TLS, respool", flush=True)
+        secure_suites(count, reports)
     print("=== the web console in a browser", flush=True)
     good = console_suite()
     count.add("the web console in a browser", int(good), int(not good))

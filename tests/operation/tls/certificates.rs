@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 /// An authority, its certificate in `ca.pem` of its directory.
 pub struct Authority {
@@ -60,7 +61,13 @@ impl Authority {
         pair
     }
 }
+
 impl Pair {
+    /// The certificate, as it goes over the wire.
+    pub fn certificate(&self) -> Vec<u8> {
+        CertificateDer::from_pem_file(&self.cert).expect("a certificate").to_vec()
+    }
+
     /// Puts another pair into the files of this one.
     pub fn replace_by(&self, other: &Self) {
         fs::copy(&other.cert, &self.cert).expect("copied");

@@ -3,4 +3,5 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 mod clients;
+mod storm;
 mod upstream;
