@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
     /// Which systems.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "floor", "respool", "nutcracker", "haproxy"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "floor", "respool", "nutcracker", "haproxy", "stunnel"])]
     pub systems: Vec<Peer>,
     /// A further system in front of any Redis: NAME=redis://…; may be repeated.
     #[arg(long = "with", value_name = "NAME=URL", value_parser = named)]
@@ -76,6 +76,8 @@ pub enum Peer {
     Nutcracker,
     /// `HAProxy` in TCP mode.
     Haproxy,
+    /// stunnel, over TLS alone.
+    Stunnel,
 }
 
 /// What puts the load on.

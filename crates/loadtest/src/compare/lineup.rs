@@ -36,7 +36,7 @@ pub async fn start(
             Peer::Respool => {
                 let respool = Respool::new(&args.program, redis.target.clone())?;
                 for (name, trial) in trials(args) {
-                    systems.push(respool.start(&name, directory, trial).await?);
+                    systems.push(respool.start(&name, directory, wanted, trial).await?);
                 }
                 continue;
             }
@@ -47,6 +47,11 @@ pub async fn start(
             Peer::Floor => peers::floor(directory, wanted).await,
             Peer::Nutcracker => peers::nutcracker(directory, wanted, &upstream).await,
             Peer::Haproxy => peers::haproxy(directory, wanted, &upstream).await,
+            Peer::Stunnel if wanted.certificates.is_none() => {
+                skipped.push("stunnel: it speaks TLS alone, see --transport".to_owned());
+                continue;
+            }
+            Peer::Stunnel => peers::stunnel(directory, wanted, &upstream).await,
         };
         match system {
             Ok(system) => systems.push(system),

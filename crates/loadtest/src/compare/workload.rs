@@ -29,6 +29,8 @@ pub enum Workload {
     Large,
     /// 50 connections, open loop.
     Open,
+    /// 50 connections, each of which ends after one operation.
+    Churn,
 }
 
 impl Workload {
@@ -43,6 +45,7 @@ impl Workload {
             Self::P100 => "p100: 10 connections, pipeline 100",
             Self::Large => "large: 50 connections, 16 KiB values",
             Self::Open => "open: 50 connections, open loop",
+            Self::Churn => "churn: 50 connections, a new one for each operation",
         }
     }
 
@@ -66,6 +69,7 @@ impl Workload {
                 // Beside the small ones, which stay as they are.
                 load.key_prefix += "large:";
             }
+            Self::Churn => load.reconnect_every = Some(1),
             Self::Open => load.pace = Pace::Open(open_rate),
         }
         load

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub tls: Option<ClientTls>,
     /// A unix socket.
     pub unix: bool,
+    /// No TCP port: it speaks TLS and nothing else.
+    pub tls_alone: bool,
 }
 
 /// Where a system is to listen.
@@ -33,6 +35,7 @@ pub struct Doors {
     /// The unix socket.
     pub socket: Option<PathBuf>,
     client: Option<ClientTls>,
+    tls_alone: bool,
 }
 
 impl Wanted {
@@ -53,22 +56,28 @@ impl Wanted {
 
     /// The same without TLS.
     pub fn without_tls(&self) -> Self {
-        Self { certificates: None, tls: None, unix: self.unix }
+        Self { unix: self.unix, ..Self::default() }
+    }
+
+    /// Nothing but TLS.
+    pub fn tls_alone(&self) -> Self {
+        Self { unix: false, tls_alone: true, ..self.clone() }
     }
 
     /// Ports that nobody used a moment ago, and a path in `directory`.
     pub(super) fn choose(&self, directory: &Path) -> Result<Doors, SystemError> {
         let tls = self.certificates.clone().map(|certificates| Ok((free_port()?, certificates))).transpose()?;
         let socket = self.unix.then(|| directory.join("socket"));
-        Ok(Doors { port: free_port()?, tls, socket, client: self.tls.clone() })
+        Ok(Doors { port: free_port()?, tls, socket, client: self.tls.clone(), tls_alone: self.tls_alone })
     }
 }
 
 impl Doors {
-    /// The targets besides the TCP port.
-    pub fn further(&self) -> Vec<Target> {
+    /// The targets: the TCP port first, unless TLS is all there is.
+    pub fn targets(&self) -> Vec<Target> {
+        let plain = (!self.tls_alone).then(|| Target::loopback(self.port));
         let secure = self.tls.as_ref().zip(self.client.as_ref());
         let secure = secure.map(|((port, _), tls)| Target::secure_loopback(*port, tls.clone()));
-        secure.into_iter().chain(self.socket.clone().map(Target::unix)).collect()
+        plain.into_iter().chain(secure).chain(self.socket.clone().map(Target::unix)).collect()
     }
 }

@@ -113,3 +113,32 @@ pub async fn haproxy(directory: &Path, wanted: &Wanted, upstream: &str) -> Resul
     .await?;
     Ok(System { settings: "mode tcp, nbthread 1".to_owned(), ..system })
 }
+
+/// Starts a stunnel in front of the Redis at `upstream` (`host:port`). It has nothing but TLS, which `wanted` has to
+/// hold.
+///
+/// # Errors
+/// It is not installed or does not start.
+pub async fn stunnel(directory: &Path, wanted: &Wanted, upstream: &str) -> Result<System, SystemError> {
+    let absent = SystemError::Absent("stunnel", "apt-get install stunnel4");
+    let program = find("stunnel").or_else(|| find("stunnel4")).ok_or(absent)?;
+    let system = start_at_doors("stunnel", directory, &wanted.tls_alone(), |doors, own| {
+        let accept = doors
+            .tls
+            .iter()
+            .map(|(port, certificates)| format!("accept = 127.0.0.1:{port}\ncert = {}\n", certificates.both.display()));
+        let file = own.join("stunnel.conf");
+        let accept: String = accept.collect();
+        // Without a delay: each small write is a request or a reply.
+        let text = format!(
+            "foreground = yes\npid =\nsyslog = no\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n[redis]\n\
+             {accept}connect = {upstream}\n"
+        );
+        write(&file, &text)?;
+        let mut command = Command::new(&program);
+        command.arg(file);
+        Ok(command)
+    })
+    .await?;
+    Ok(System { settings: "a thread for each connection".to_owned(), ..system })
+}

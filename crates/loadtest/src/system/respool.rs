@@ -14,6 +14,7 @@ use toml_edit::{DocumentMut, value};
 
 use crate::{
     system::{
+        doors::Wanted,
         process::Process,
         start::{System, SystemError, find, started, write},
     },
@@ -92,9 +93,14 @@ impl Respool {
     ///
     /// # Errors
     /// It does not start; the message holds what it logged.
-    pub async fn start(&self, name: &str, directory: &Path, trial: Trial) -> Result<System, SystemError> {
+    pub async fn start(
+        &self,
+        name: &str,
+        directory: &Path,
+        wanted: &Wanted,
+        trial: Trial,
+    ) -> Result<System, SystemError> {
         let mut document = self.document.clone();
-        document["listen"] = value("127.0.0.1:0");
         set(&mut document, "upstream", "url", self.upstream.url().into());
         set(&mut document, "log", "format", "json".into());
         set(&mut document, "log", "filter", "info".into());
@@ -104,12 +110,15 @@ impl Respool {
             .tempdir_in(directory)
             .map_err(|error| SystemError::Io("make a directory for respool".to_owned(), error))?
             .keep();
+        listen(&mut document, wanted, &own);
         let file = own.join("respool.toml");
         write(&file, &document.to_string())?;
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(file);
         let mut process = Process::start(command, &own.join("log"))?;
-        let target = started("respool", &mut process, async |process: &Process| listening(&process.log())).await?;
+        let listening = async |process: &Process| listening(&process.log(), wanted);
+        let mut further = started("respool", &mut process, listening).await?;
+        let target = further.remove(0);
         let figure = |section: &str, key: &str| {
             let item = document.get(section).and_then(|section| section.get(key));
             item.map_or_else(|| "default".to_owned(), |item| item.to_string().trim().to_owned())
@@ -120,15 +129,23 @@ impl Respool {
             figure("pool", "pipeline_depth"),
             figure("runtime", "threads")
         );
-        Ok(System {
-            name: name.to_owned(),
-            target,
-            further: Vec::new(),
-            process: Some(process),
-            settings,
-            is_canned: false,
-        })
+        Ok(System { name: name.to_owned(), target, further, process: Some(process), settings, is_canned: false })
     }
+}
+
+/// Has it listen on a port of the system's choice, and wherever else is wanted, with files in `own`.
+fn listen(document: &mut DocumentMut, wanted: &Wanted, own: &Path) {
+    let mut addresses = toml_edit::Array::new();
+    addresses.push("127.0.0.1:0");
+    if let Some(certificates) = &wanted.certificates {
+        addresses.push("tls://127.0.0.1:0");
+        set(document, "tls", "cert_file", certificates.cert.display().to_string().into());
+        set(document, "tls", "key_file", certificates.key.display().to_string().into());
+    }
+    if wanted.unix {
+        addresses.push(format!("unix:{}", own.join("socket").display()));
+    }
+    document["listen"] = value(addresses);
 }
 
 /// Reads a configuration file with its comments.
@@ -141,14 +158,27 @@ pub fn read(path: &Path) -> Result<DocumentMut, SystemError> {
     text.parse().map_err(|error: toml_edit::TomlError| SystemError::Config(path.to_owned(), error.to_string()))
 }
 
-/// The address in the log line that says where it listens.
-fn listening(log: &str) -> Option<Target> {
+/// The addresses in the log line that says where it listens, the TCP port first.
+fn listening(log: &str, wanted: &Wanted) -> Option<Vec<Target>> {
     log.lines().find_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let fields = line.get("fields").unwrap_or(&line);
         (fields.get("message")? == "listening").then_some(())?;
-        format!("redis://{}", fields.get("listen")?.as_str()?).parse().ok()
+        let addresses = fields.get("listen")?.as_str()?.split(' ');
+        let targets: Vec<_> = addresses.filter_map(|address| target(address, wanted)).collect();
+        (!targets.is_empty()).then_some(targets)
     })
+}
+
+fn target(address: &str, wanted: &Wanted) -> Option<Target> {
+    if let Some(secure) = address.strip_prefix("tls://") {
+        let port = secure.rsplit_once(':')?.1.parse().ok()?;
+        return Some(Target::secure_loopback(port, wanted.tls.clone()?));
+    }
+    if let Some(path) = address.strip_prefix("unix:") {
+        return Some(Target::unix(path.into()));
+    }
+    format!("redis://{address}").parse().ok()
 }
 
 #[cfg(test)]
@@ -159,8 +189,10 @@ mod tests {
     fn the_address_is_found_in_the_log() {
         let log = "not json\n{\"fields\":{\"message\":\"upstream is up\"}}\n\
                    {\"fields\":{\"message\":\"listening\",\"listen\":\"127.0.0.1:33599\"}}\n";
-        assert_eq!(listening(log), Some(Target::loopback(33_599)));
-        assert_eq!(listening("{\"message\":\"listening\",\"listen\":\"127.0.0.1:7\"}"), Some(Target::loopback(7)));
+        let listening = |log: &str| listening(log, &Wanted::default());
+        assert_eq!(listening(log), Some(vec![Target::loopback(33_599)]));
+        let two = "{\"message\":\"listening\",\"listen\":\"127.0.0.1:7 unix:/r\"}";
+        assert_eq!(listening(two), Some(vec![Target::loopback(7), Target::unix("/r".into())]));
         assert_eq!(listening(""), None);
     }
 

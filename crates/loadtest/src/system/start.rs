@@ -128,7 +128,8 @@ pub(super) async fn start_at_doors(
             .map_err(|error| SystemError::Io(format!("make a directory for {name}"), error))?
             .keep();
         let doors = wanted.choose(&own)?;
-        let target = Target::loopback(doors.port);
+        let mut further = doors.targets();
+        let target = further.remove(0);
         let mut process = Process::start(command(&doors, &own)?, &own.join("log"))?;
         let answers = async |_: &Process| {
             let answer = target.ask(&["PING"], Duration::from_millis(200)).await;
@@ -136,7 +137,7 @@ pub(super) async fn start_at_doors(
         };
         match started(name, &mut process, answers).await {
             Ok(()) => {
-                let (name, further, settings) = (name.to_owned(), doors.further(), String::new());
+                let (name, settings) = (name.to_owned(), String::new());
                 return Ok(System { name, target, further, process: Some(process), settings, is_canned: false });
             }
             Err(error) if attempt == PORT_ATTEMPTS => return Err(error),

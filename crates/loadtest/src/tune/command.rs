@@ -15,7 +15,7 @@ use crate::{
     measure::{outcome::Ended, written_keys::WrittenKeys},
     report::{deliver, failure::Failure, progress::Progress},
     system::{
-        SystemError,
+        SystemError, Wanted,
         respool::{Respool, Trial, read},
     },
     target::Target,
@@ -147,7 +147,7 @@ async fn measure(
             return Ok(Some(format!("the budget of {} s is spent", args.budget)));
         }
         progress.step(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), point.to_string());
-        let system = respool.start("respool", directory, trial(point)).await?;
+        let system = respool.start("respool", directory, &Wanted::default(), trial(point)).await?;
         let load = Load { target: system.target.clone(), ..load.clone() };
         let outcome = match drive(&load, interrupt, |_| {}).await {
             Err(LoadError::Interrupted) => return Ok(Some("interrupted".to_owned())),

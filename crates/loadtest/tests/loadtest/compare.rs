@@ -42,6 +42,37 @@ fn systems_are_set_side_by_side_and_all_end() {
 }
 
 #[test]
+fn systems_meet_their_clients_over_tls_and_unix_sockets() {
+    let respool = Path::new(env!("CARGO_BIN_EXE_respool-loadtest")).with_file_name("respool");
+    assert!(respool.is_file(), "build the gateway first: cargo build -p respool");
+    let directory = tempfile::tempdir().unwrap();
+    let args = ["--systems", "direct,respool,haproxy,stunnel", "--transport", "tls,unix", "--workloads", "c50,churn"];
+    let found = json(&[&args[..], &["--rounds", "1", "--seconds", "0.5"]].concat(), directory.path());
+    let is_there = |name: &&str| found["systems"].as_array().unwrap().iter().any(|system| system[0] == *name);
+    let over = |names: [&'static str; 4]| names.into_iter().filter(is_there).collect::<Vec<_>>();
+    let tables = found["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 4, "{found}");
+    for table in tables {
+        let title = table["title"].as_str().unwrap();
+        let rows = table["rows"].as_array().unwrap();
+        let names: Vec<_> = rows.iter().map(|row| row["system"].as_str().unwrap()).collect();
+        // stunnel has no unix socket here.
+        let wanted = if title.ends_with("over TLS") {
+            over(["direct", "respool", "haproxy", "stunnel"])
+        } else {
+            over(["direct", "respool", "haproxy", ""])
+        };
+        assert_eq!(names, wanted, "{title}");
+        for row in rows {
+            let outcome = &row["rounds"][0]["outcome"];
+            assert!(row["medians"]["rate"].as_f64().unwrap() > 10.0, "{title}: {row}");
+            assert_eq!(outcome["reconnects"].as_u64().unwrap() > 0, title.starts_with("churn"), "{title}: {row}");
+        }
+    }
+    assert_eq!(processes_of(directory.path()), Vec::<String>::new());
+}
+
+#[test]
 fn respool_takes_part_once_for_each_setting() {
     let respool = Path::new(env!("CARGO_BIN_EXE_respool-loadtest")).with_file_name("respool");
     assert!(respool.is_file(), "build the gateway first: cargo build -p respool");
