@@ -117,11 +117,11 @@ fn a_borrower_in_another_database_waits_for_no_round_trip_more() {
     };
     // That the database is there has to be found out once.
     transaction(Duration::from_secs(10));
-    // Each way takes 300 ms from now on, so that one round trip more would take 1.2 s.
-    relay.weather(|weather| weather.delay = Duration::from_millis(300));
+    // Each way takes 250 ms from now on, so that one round trip more would take a second.
+    relay.weather(|weather| weather.delay = Duration::from_millis(250));
     for _ in 0..3 {
-        transaction(Duration::from_millis(1150));
-        // What cleans the connection is answered meanwhile.
-        pass(Duration::from_millis(1800));
+        transaction(Duration::from_millis(980));
+        // What cleans the connection is answered meanwhile. One that is idle for a second would be asked first.
+        pass(Duration::from_millis(800));
     }
 }
