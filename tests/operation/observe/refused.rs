@@ -73,7 +73,13 @@ fn thousands_of_refusals_are_told_in_a_few_lines_that_count_them() {
     let since = Instant::now();
     redis.freeze();
     client.send_raw(&request(&["INCR", "n"]).repeat(20));
-    assert!(client.read_replies(20).iter().all(|reply| reply.starts_with(b"-ERR respool: reply_timeout_ms")));
+    let replies = client.read_replies(20);
+    let late = |reply: &Vec<u8>| reply.starts_with(b"-ERR respool: reply_timeout_ms");
+    assert!(
+        replies.iter().all(late),
+        "{:?}",
+        replies.iter().map(|reply| String::from_utf8_lossy(reply)).collect::<Vec<_>>()
+    );
     redis.thaw();
     let told = assert_told(&gateway, "\"kind\":\"reply_timeout\"", 20, since);
     assert!(told.iter().all(|line| line.contains("\"WARN\"") && line.contains("requests failed")), "{told:?}");
