@@ -16,7 +16,8 @@
 //! let (id, replicas, peers) = (String::new(), Vec::new(), Vec::new());
 //! policy.on(Event::Answered { sentinel, asked: now, id, named, replicas, peers }, now);
 //! assert_eq!(policy.topology().primary, None, "it has not proved that it is one");
-//! policy.on(Event::Role { node: node.clone(), role: Role::Primary { offset: 0, replicas: Vec::new() } }, now);
+//! let role = Role::Primary { offset: 0, replicas: Vec::new() };
+//! policy.on(Event::Role { node: node.clone(), role, asked: now, history: None }, now);
 //! assert_eq!(policy.topology().primary, Some(node));
 //! ```
 

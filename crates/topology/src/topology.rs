@@ -1,6 +1,9 @@
 //! What is known about a service's nodes: the one value that everybody else reads.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::Address;
 
@@ -19,6 +22,8 @@ pub struct Topology {
     pub epoch: u64,
     /// The replicas, by address.
     pub replicas: Vec<Replica>,
+    /// How long the primary's answers take, of late.
+    pub round_trip: Option<Duration>,
     /// Why requests wait, if they do.
     pub awaited: Option<Awaited>,
     /// Sentinels that answer.
@@ -36,6 +41,10 @@ pub struct Replica {
     pub linked: bool,
     /// Bytes of the replication stream that it lacks, as far as both ends were heard.
     pub behind: Option<u64>,
+    /// It has every write that the primary had acknowledged by then.
+    pub caught_up: Option<Instant>,
+    /// How long its answers take, of late.
+    pub round_trip: Option<Duration>,
 }
 
 /// Why a node became the one that gets the writes.

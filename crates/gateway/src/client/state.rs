@@ -1,6 +1,6 @@
 //! What the gateway remembers of a client: the state that Redis would keep for its connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use pool::{JobError, Needs};
 use settings::FailedLogins;
@@ -73,6 +73,8 @@ pub(crate) struct ClientState {
     pub(crate) replies: Replies,
     /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
     pub(crate) transaction: Transaction,
+    /// When a request of it last ended that may have changed something, where reads go elsewhere than writes.
+    pub(crate) wrote: Option<Instant>,
     /// Why the last `SELECT` failed, if it did: no request may run until one succeeds, as it would run in another
     /// database.
     pub(crate) select_failed: Option<Box<JobError>>,
@@ -89,14 +91,15 @@ impl ClientState {
             failed_logins: FailedLogins::default(),
             replies: Replies::On,
             transaction: Transaction::Open,
+            wrote: None,
             select_failed: None,
         }
     }
 
-    /// As new, but for what its wrong passwords have cost it.
+    /// As new, but for what its wrong passwords have cost it, and for what it has written.
     pub(crate) fn reset(&mut self, db: u32, authenticated: bool) {
-        let failed_logins = std::mem::take(&mut self.failed_logins);
-        *self = Self { failed_logins, ..Self::new(self.id, db, authenticated) };
+        let (failed_logins, wrote) = (std::mem::take(&mut self.failed_logins), self.wrote);
+        *self = Self { failed_logins, wrote, ..Self::new(self.id, db, authenticated) };
     }
 
     /// The client has proved to be `user`.

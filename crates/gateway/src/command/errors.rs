@@ -1,6 +1,8 @@
 //! Every error reply that the gateway makes itself, beside those it has from Redis's own sources.
 //! Errors of its own begin with `ERR respool: ` and name the key of the bound that was exceeded.
 
+use std::time::Duration;
+
 use pool::JobError;
 use resp::RequestError;
 
@@ -62,6 +64,14 @@ pub(crate) fn refused(reason: &str) -> String {
 pub(crate) fn replies_full(max: usize) -> String {
     format!(
         "ERR respool: replies_bytes_max exceeded: clients have not read {max} bytes of replies, the request was not sent"
+    )
+}
+
+/// Reads are for replicas alone.
+pub(crate) fn no_replica(lag_max: Duration) -> String {
+    format!(
+        "ERR respool: no replica is within replica_lag_max_ms ({} ms), and reads = \"replica\"",
+        lag_max.as_millis()
     )
 }
 

@@ -8,4 +8,5 @@ pub(crate) mod embedded_limits;
 pub(crate) mod errors;
 pub(crate) mod full_name;
 pub(crate) mod info_sections;
+pub(crate) mod read_only;
 pub(crate) mod stream_read;

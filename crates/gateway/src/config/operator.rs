@@ -176,9 +176,10 @@ impl Operator {
     }
 
     fn put_in_force(&self, wanted: &Config) -> Result<Outcome, ConfigError> {
-        let follows = GatewaySettings::new(wanted)?.sentinel.is_some();
+        let follows = |settings: &GatewaySettings| settings.sentinel.is_some() || settings.single.is_some();
+        let will_follow = follows(&GatewaySettings::new(wanted)?);
         let mut running = self.lock();
-        let follows = follows || running.settings.sentinel.is_some();
+        let follows = will_follow || follows(&running.settings);
         let config = wanted.with_those_of(&running.config, self.fixed(wanted, follows).iter().map(String::as_str))?;
         let mut settings = GatewaySettings::new(&config)?;
         if let Some(older) = &running.settings.session.tls {
@@ -201,7 +202,7 @@ impl Operator {
         Ok(outcome)
     }
 
-    /// Keys that cannot change now. Where sentinels are followed, or would be, the URL is one of them.
+    /// Keys that cannot change now. Where a primary is followed, or would be, the URL is one of them.
     fn fixed(&self, config: &Config, follows: bool) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
         let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);

@@ -47,6 +47,7 @@ fn replica(replica: &Replica) -> Row {
         ("state", text(if replica.linked { "linked" } else { "not linked" })),
     ];
     row.extend(replica.behind.map(|bytes| ("lag_bytes", number(bytes))));
+    row.extend(replica.caught_up.map(|then| ("lag_ms", number(then.elapsed().as_millis()))));
     row
 }
 

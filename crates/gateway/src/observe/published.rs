@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::observe::{
     counts::{Counts, Fault},
     registry::Registry,
-    sharing::{input_memory::InputMemory, shares::Shares},
+    sharing::{input_memory::InputMemory, readers::Readers, shares::Shares},
     slow_log::log::SlowLog,
     turned_away::{Kind, TurnedAway},
 };
@@ -30,6 +30,8 @@ pub(crate) struct Published {
     pub(crate) turned_away: TurnedAway,
     /// What is known of the nodes, if somebody follows them.
     pub(crate) topology: watch::Sender<Option<Arc<Topology>>>,
+    /// Replicas that may have reads.
+    pub(crate) readers: Readers,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input: Arc<InputMemory>,
     /// Exclusive connections, by who borrows them.
@@ -45,6 +47,7 @@ impl Default for Published {
             slow_log: SlowLog::default(),
             turned_away: TurnedAway::default(),
             topology: watch::Sender::default(),
+            readers: Readers::default(),
             input: Arc::default(),
             borrowed: Arc::default(),
         }

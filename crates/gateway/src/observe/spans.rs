@@ -15,6 +15,11 @@ pub(crate) fn session(client: u64, address: &Address) -> Span {
     debug_span!(target: TARGET, "session", client, %address)
 }
 
+/// Whether anybody wants to see spans of jobs: one load, as a rule.
+pub(crate) fn are_wanted() -> bool {
+    tracing::enabled!(target: TARGET, tracing::Level::TRACE)
+}
+
 /// One job of a client, if anybody wants to see it. No part of the session's span, which may last for weeks.
 pub(crate) fn job(client: u64, burst: &Burst) -> Option<Span> {
     let (requests, bytes) = (burst.replies_due, burst.requests.len());

@@ -56,8 +56,7 @@ pub(crate) async fn run(
     let operator = Arc::new(Operator::new(outside, config, settings.clone(), pools.clone(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
-    let follower =
-        settings.sentinel.clone().map(|sentinel| Follower::start(sentinel, pools.clone(), Arc::clone(&published)));
+    let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
     let callers: Vec<Caller> = (0..threads.runtimes().len()).filter_map(|thread| pools.caller_on(thread)).collect();
     let shared_pubsub = directory
         .as_ref()

@@ -18,9 +18,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.exclusive.is_lent() {
             let burst = std::mem::take(&mut self.burst);
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
+            self.note_write();
             self.publish();
             self.flush().await;
             return go_on;
+        }
+        if let Some(reads) = self.settings.reads {
+            Box::pin(self.execute_by(reads)).await;
+            return true;
         }
         if self.burst.replies_due > 1 || *stop == Stop::Full {
             // The client pipelines. Boxed, so that one that does not costs no more.
@@ -29,15 +34,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let due = self.burst.replies_due;
         if self.prepare().await {
-            let result = match spans::job(self.state.id, &self.burst) {
-                None => self.caller.execute(&mut self.burst).await,
-                Some(span) => Box::pin(spans::execute(&mut self.caller, &mut self.burst, span)).await,
+            let result = if spans::are_wanted() {
+                Box::pin(self.execute_here()).await
+            } else {
+                self.caller.execute(&mut self.burst).await
             };
             self.answered(due, result.err());
             self.flush().await;
             self.link.count_replies_by(None);
         }
         true
+    }
+
+    /// Has the burst executed where the caller leads, within a span if anybody wants to see one.
+    pub(super) async fn execute_here(&mut self) -> Result<(), JobError> {
+        match spans::job(self.state.id, &self.burst) {
+            None => self.caller.execute(&mut self.burst).await,
+            Some(span) => spans::execute(&mut self.caller, &mut self.burst, span).await,
+        }
     }
 
     /// Gets the gathered burst ready to be sent; false if there is no room for its replies, which it has been told.

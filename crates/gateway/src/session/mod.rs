@@ -8,6 +8,7 @@ mod burst;
 mod burst_size;
 mod local;
 pub(crate) mod opener;
+mod reads;
 mod request;
 mod rules;
 pub(crate) mod session;

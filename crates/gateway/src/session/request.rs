@@ -191,7 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Way::Local(NextStep::Unblock(requests)) => {
                 self.run_shared(Burst { requests, replies_due: 1, ..Burst::default() }).await
             }
-            Way::Exclusive(request) => self.exchange().run(request).await,
+            Way::Exclusive(request) => {
+                let go_on = self.exchange().run(request).await;
+                self.note_write();
+                go_on
+            }
             Way::Subscription(request) => {
                 let Self { subscriptions, link, state, settings, .. } = self;
                 subscriptions.change(request, link, state.needs.protocol, settings).await

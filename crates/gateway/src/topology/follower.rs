@@ -1,11 +1,15 @@
 //! The task that owns the topology: hears the links, lets the policy decide, publishes what it decided, and has the
 //! pools follow. It starts and ends a link for each sentinel and each node that matters.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Topology};
 use pool::Pools;
-use settings::SentinelSettings;
+use settings::{GatewaySettings, ReadSettings, SentinelSettings, SingleSettings};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinHandle, JoinSet},
@@ -14,7 +18,7 @@ use tokio::{
 
 use crate::{
     observe::published::Published,
-    topology::{node_link::NodeLink, pace::Wanted, sentinel_link::SentinelLink},
+    topology::{node_link::NodeLink, pace::Wanted, readers::Replicas, sentinel_link::SentinelLink},
 };
 
 /// Events that wait to be heard. A link waits with a further one.
@@ -26,10 +30,35 @@ pub(crate) struct Follower {
     task: JoinHandle<()>,
 }
 
+/// Whom it follows, and how.
+#[derive(Debug, Clone)]
+struct Followed {
+    by: By,
+    reads: Option<ReadSettings>,
+    /// How often nodes are asked when nothing happens.
+    period: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum By {
+    /// Sentinels name the primary.
+    Sentinels(SentinelSettings),
+    /// The URL does. Requests do not follow the primary: they go where the URL leads.
+    Url(SingleSettings),
+}
+
 impl Follower {
-    /// Starts it. Until it has found a primary the pools hold all requests.
-    pub(crate) fn start(settings: SentinelSettings, pools: Pools, published: Arc<Published>) -> Self {
-        Self { task: tokio::spawn(keep_running(settings, pools, published)) }
+    /// Starts it, if there is anybody to follow. Until it has found a primary the pools hold all requests.
+    pub(crate) fn start(settings: &GatewaySettings, pools: Pools, published: Arc<Published>) -> Option<Self> {
+        let reads = settings.session.reads;
+        let (refresh, by) = match (settings.sentinel.clone(), settings.single.clone()) {
+            (Some(sentinel), _) => (sentinel.refresh, By::Sentinels(sentinel)),
+            (None, Some(single)) => (single.refresh, By::Url(single)),
+            (None, None) => return None,
+        };
+        let period = reads.map_or(refresh, |reads| refresh.min(reads.period()));
+        let followed = Followed { by, reads, period };
+        Some(Self { task: tokio::spawn(keep_running(followed, pools, published)) })
     }
 
     /// Ends it and closes its connections.
@@ -41,11 +70,11 @@ impl Follower {
 }
 
 /// Starts the task anew if it panics, which is a bug; the pools stay where they were.
-async fn keep_running(settings: SentinelSettings, pools: Pools, published: Arc<Published>) {
+async fn keep_running(followed: Followed, pools: Pools, published: Arc<Published>) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(Owner::new(settings.clone(), pools.clone(), Arc::clone(&published)).run());
+        tasks.spawn(Owner::new(followed.clone(), pools.clone(), Arc::clone(&published)).run());
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "following the primary ended unexpectedly, starting it anew");
         }
@@ -53,7 +82,7 @@ async fn keep_running(settings: SentinelSettings, pools: Pools, published: Arc<P
 }
 
 struct Owner {
-    settings: SentinelSettings,
+    followed: Followed,
     pools: Pools,
     policy: Policy,
     published: Arc<Published>,
@@ -64,15 +93,24 @@ struct Owner {
     sentinels: BTreeMap<Address, AbortHandle>,
     nodes: BTreeMap<Address, AbortHandle>,
     links: JoinSet<()>,
+    /// Where reads may go to them.
+    replicas: Option<Replicas>,
 }
 
 impl Owner {
-    fn new(settings: SentinelSettings, pools: Pools, published: Arc<Published>) -> Self {
-        let patience = Patience::within(settings.failover_wait);
+    fn new(followed: Followed, pools: Pools, published: Arc<Published>) -> Self {
         let (to_us, news) = mpsc::channel(NEWS_MAX);
+        let policy = match &followed.by {
+            By::Sentinels(by) => Policy::sentinels(by.sentinels.iter().cloned(), Patience::within(by.failover_wait)),
+            By::Url(single) => {
+                let (primary, replicas) = (single.primary.clone(), single.replicas.clone());
+                Policy::single(primary, replicas, Patience::within(Duration::ZERO))
+            }
+        };
+        let replicas = followed.reads.map(|_| Replicas::new(pools.clone(), Arc::clone(&published)));
         Self {
-            policy: Policy::sentinels(settings.sentinels.iter().cloned(), patience),
-            settings,
+            policy,
+            followed,
             pools,
             published,
             wanted: watch::Sender::new(Wanted { pace: Pace::Fast, round: 0 }),
@@ -81,6 +119,7 @@ impl Owner {
             sentinels: BTreeMap::new(),
             nodes: BTreeMap::new(),
             links: JoinSet::new(),
+            replicas,
         }
     }
 
@@ -123,8 +162,8 @@ impl Owner {
         end_others(&mut self.nodes, &nodes);
         for sentinel in sentinels {
             if !self.sentinels.contains_key(&sentinel) {
-                let link = self.sentinel_link(&sentinel).run();
-                self.sentinels.insert(sentinel, self.links.spawn(link));
+                let Some(link) = self.sentinel_link(&sentinel) else { continue };
+                self.sentinels.insert(sentinel, self.links.spawn(link.run()));
             }
         }
         for node in nodes {
@@ -135,9 +174,9 @@ impl Owner {
         }
     }
 
-    fn sentinel_link(&self, sentinel: &Address) -> SentinelLink {
-        let settings = &self.settings;
-        SentinelLink {
+    fn sentinel_link(&self, sentinel: &Address) -> Option<SentinelLink> {
+        let By::Sentinels(settings) = &self.followed.by else { return None };
+        Some(SentinelLink {
             endpoint: settings.login.at(sentinel.host.clone(), sentinel.port),
             sentinel: sentinel.clone(),
             service: Arc::clone(&settings.service),
@@ -145,28 +184,36 @@ impl Owner {
             period: settings.refresh,
             wanted: self.wanted.subscribe(),
             news: self.to_us.clone(),
-        }
+        })
     }
 
     fn node_link(&self, node: &Address) -> NodeLink {
         NodeLink {
             node: node.clone(),
             pool: self.pools.first().clone(),
-            period: self.settings.refresh,
+            period: self.followed.period,
+            asks_history: self.followed.reads.is_some(),
             wanted: self.wanted.subscribe(),
             news: self.to_us.clone(),
         }
     }
 
     /// Shows what is decided, and has the pools follow.
-    fn publish(&self) {
+    fn publish(&mut self) {
         let now = self.policy.topology();
-        let before = self.published.topology.borrow().clone().unwrap_or_default();
-        if *before == *now && before.sentinels > 0 {
+        let before = self.published.topology.borrow().clone();
+        if before.as_deref() == Some(now) {
             return;
         }
         self.published.topology.send_replace(Some(Arc::new(now.clone())));
+        let before = before.unwrap_or_default();
         tell(&before, now);
+        if let Some(replicas) = &mut self.replicas {
+            replicas.follow(now);
+        }
+        if matches!(self.followed.by, By::Url(_)) {
+            return;
+        }
         if now.generation != before.generation
             && let Some(primary) = &now.primary
         {

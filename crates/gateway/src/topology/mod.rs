@@ -5,4 +5,5 @@
 pub(crate) mod follower;
 pub(crate) mod node_link;
 pub(crate) mod pace;
+mod readers;
 pub(crate) mod sentinel_link;

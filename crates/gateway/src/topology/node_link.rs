@@ -1,10 +1,10 @@
 //! Asks one node for its role, again and again, and notices at once when it closes the connection: that is what a
 //! node does to its clients when a sentinel promotes it.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use ::topology::{Address, Event, Role, RoleError};
-use pool::{Control, Conversation, ConversationError};
+use pool::{Control, Conversation, ConversationError, Value};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
@@ -40,6 +40,8 @@ pub(super) struct NodeLink {
     pub(super) pool: Control,
     /// Between two questions at a calm pace.
     pub(super) period: Duration,
+    /// Whether it is asked for its history as well.
+    pub(super) asks_history: bool,
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) news: mpsc::Sender<Event>,
 }
@@ -79,14 +81,35 @@ impl NodeLink {
         let mut talk = Conversation::open(&endpoint, NAME, limit).await?;
         loop {
             let wanted = *self.wanted.borrow_and_update();
-            let replies = talk.ask(&[&["ROLE"]], limit).await?;
-            let role = Role::read(&replies[0])?;
-            self.news.send(Event::Role { node: self.node.clone(), role }).await.map_err(|_| Lost::Over)?;
+            let asked = Instant::now().into_std();
+            let questions: &[&[&str]] = &[&["ROLE"], &["INFO", "replication"]];
+            let replies = talk.ask(&questions[..if self.asks_history { 2 } else { 1 }], limit).await?;
+            let (node, role) = (self.node.clone(), Role::read(&replies[0])?);
+            let history = replies.get(1).and_then(history);
+            self.news.send(Event::Role { node, role, asked, history }).await.map_err(|_| Lost::Over)?;
             tokio::select! {
                 said = talk.next() => return Err(said.map_or_else(Lost::from, |_| Lost::Unasked)),
                 () = sleep(wanted.node_period(self.period)) => {}
                 changed = self.wanted.changed() => changed.map_err(|_| Lost::Over)?,
             }
         }
+    }
+}
+
+/// Names the history of a node's data, in its answer to `INFO replication`.
+fn history(answer: &Value) -> Option<Arc<str>> {
+    let text = std::str::from_utf8(answer.as_bytes()?).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("master_replid:")).map(|id| id.trim().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_is_that_of_the_data_at_hand() {
+        let answer = "# Replication\r\nrole:master\r\nmaster_replid:1a2b\r\nmaster_replid2:0000\r\n";
+        assert_eq!(history(&Value::Bulk(answer.into())).as_deref(), Some("1a2b"));
+        assert_eq!(history(&Value::Error("NOPERM".into())), None);
     }
 }

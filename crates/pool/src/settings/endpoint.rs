@@ -111,6 +111,14 @@ impl Endpoint {
         self.tenure = in_force.tenure.clone();
     }
 
+    /// The host and the port, where it is reached by TCP.
+    pub fn host_and_port(&self) -> Option<(&str, u16)> {
+        match &self.address {
+            Address::Tcp { host, port } | Address::Tls { host, port, .. } => Some((host, *port)),
+            Address::Unix(_) | Address::Memory(_) => None,
+        }
+    }
+
     /// Whether connections are made by TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self.address, Address::Tls { .. })

@@ -20,6 +20,7 @@ use crate::{
         client_tls::{client_tls, names_users},
         denied::denied,
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
+        upstream::reads::{ReadSettings, read_settings},
     },
     sections::clients::Clients,
     typed::units::Seconds,
@@ -95,6 +96,8 @@ pub struct SessionSettings {
     pub handshakes_max: usize,
     /// The database that a session begins in.
     pub db: u32,
+    /// Where reads go, if not all to the primary.
+    pub reads: Option<ReadSettings>,
     /// Who may log in.
     pub users: Users,
     /// Clients of unix sockets who need no password.
@@ -161,6 +164,7 @@ pub(crate) fn session_settings(
         handshake_timeout: millis("clients.handshake_timeout_ms", clients.handshake_timeout_ms, CLIENT_MILLIS_MIN)?,
         handshakes_max: count("clients.handshakes_max", clients.handshakes_max)?,
         db: pool.endpoint.db,
+        reads: read_settings(config)?,
         users: users("auth.users", &auth.users)?,
         peers: peers(config)?,
         admins: admins(config)?,

@@ -14,7 +14,10 @@ use crate::{
         pool_settings::{PoolSettings, pool_settings},
         ranges::{bytes, count, millis_or_zero, one_of, value, within},
         session::{SessionSettings, session_settings, share},
-        upstream::sentinels::SentinelSettings,
+        upstream::{
+            reads::{SingleSettings, single_settings},
+            sentinels::SentinelSettings,
+        },
         warnings::warnings,
     },
     reading::environment::expand,
@@ -38,6 +41,8 @@ pub struct GatewaySettings {
     pub embedded: bool,
     /// How the primary is followed, where sentinels look after the upstream.
     pub sentinel: Option<SentinelSettings>,
+    /// The node and its replicas, where reads may go to those and no sentinel names them.
+    pub single: Option<SingleSettings>,
     /// What the pool goes by.
     pub pool: Settings,
     /// What sessions go by.
@@ -99,6 +104,7 @@ impl GatewaySettings {
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             embedded,
             sentinel,
+            single: single_settings(config, &pool.endpoint)?,
             session,
             foreign,
             pool,

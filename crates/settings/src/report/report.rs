@@ -40,6 +40,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
     };
     let names = clients.saturating_mul(settings.session.name_bytes_max).saturating_mul(4);
     let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
+    let pools = descriptors::pools(settings);
     let rows = [
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
         ("name_bytes_max, a name twice and a library's name and version for each client", names),
@@ -47,14 +48,14 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         ("handshakes_max, TLS handshakes under way", handshakes.saturating_mul(HANDSHAKE_BYTES)),
         ("clients_max, 128 KiB of unfinished requests each", clients * FREE_INPUT_BYTES),
         ("input_bytes_max, unfinished requests beyond", settings.session.input_bytes_max),
-        ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES)),
+        ("queue_capacity, a full queue", settings.pool.queue_capacity.saturating_mul(JOB_BYTES).saturating_mul(pools)),
         ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),
         ("clients_max, 64 KiB of replies each", clients * REPLY_FREE_BYTES),
         ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
         ("one request and one reply, as far as they pass half of a bound", beyond_halves(settings)),
         ("pubsub.backlog_bytes_max, messages not read yet", backlog),
         ("slowlog.entries_max, a full log", settings.session.slow_log.entries_max.saturating_mul(SLOW_ENTRY_BYTES)),
-        ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES)),
+        ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES).saturating_mul(pools)),
     ];
     report.push_str("\n# Memory that each bound allows, all of them at their worst at the same time:\n");
     let mut total: usize = 0;

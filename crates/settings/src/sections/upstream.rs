@@ -38,6 +38,20 @@ section! {
         /// loss of the primary, or when a failover begins. It is within `pool.queue_timeout_ms`. A longer time saves
         /// clients errors and keeps their requests in memory. 0: requests fail at once. Needs a restart.
         failover_wait_ms: Millis = Millis(5_000) => AtStart,
+        /// Where requests go that only read: `primary`; `prefer_replica`, to the primary only where no replica may have
+        /// them; `replica`, to replicas alone; `nearest`, to whichever node answers soonest. A replica takes load off the
+        /// primary and may be behind. Needs a restart.
+        reads: String = "primary".into() => AtStart,
+        /// Replicas as `host:port`, beside those that the primary knows by addresses that the gateway can reach. Sentinels
+        /// name them by themselves. Needs a restart.
+        replicas: Vec<String> = Vec::new() => AtStart,
+        /// For so long after a write, its client reads from the primary. Afterwards it reads from replicas that are known
+        /// to have the write, so that 0 is safe too. A longer time keeps clients of one program that read what another
+        /// of them wrote at the primary.
+        read_own_writes_ms: Millis = Millis(0),
+        /// How far a replica may be behind and still have reads. The gateway asks nodes four times within this time. A
+        /// longer time lets clients see older values, a shorter one costs more questions. At least 50. Needs a restart.
+        replica_lag_max_ms: Millis = Millis(1_000) => AtStart,
         /// How long connecting and logging in may take together. A longer time tolerates slow networks. It also
         /// delays the news that an upstream is dead.
         connect_timeout_ms: Millis = Millis(2_000),

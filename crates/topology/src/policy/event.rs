@@ -1,6 +1,6 @@
 //! What the policy is told.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use crate::{Address, Message, Named, Peer, Role};
 
@@ -40,6 +40,10 @@ pub enum Event {
         node: Address,
         /// What it said.
         role: Role,
+        /// When it was asked: what it says may be as old.
+        asked: Instant,
+        /// Names the history of its data, if it was asked for that; a primary and its replicas have it in common.
+        history: Option<Arc<str>>,
     },
     /// A node cannot be reached, or its connection was closed.
     Gone {

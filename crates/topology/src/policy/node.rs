@@ -1,6 +1,6 @@
 //! What the policy knows of one node.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Role;
 
@@ -15,6 +15,10 @@ pub(crate) struct Node {
     pub(crate) turned: Option<Instant>,
     /// It answered when it was last asked.
     pub(crate) reachable: bool,
+    /// It has every write that the primary had acknowledged by then.
+    pub(crate) caught_up: Option<Instant>,
+    /// How long its answers take, of late.
+    pub(crate) round_trip: Option<Duration>,
 }
 
 impl Node {
@@ -31,6 +35,11 @@ impl Node {
         }
         self.reachable = true;
         self.role = Some(role);
+    }
+
+    /// It took so long to answer.
+    pub(crate) fn took(&mut self, round_trip: Duration) {
+        self.round_trip = Some(self.round_trip.map_or(round_trip, |known| (known * 7 + round_trip) / 8));
     }
 
     /// It says that it is a primary, and answers.

@@ -3,13 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
 use crate::{
-    Address, Awaited, Chosen, Event, Named, Patience, Replica, Role, Topology,
+    Address, Awaited, Chosen, Event, Named, Patience, Role, Topology,
     policy::{
+        heads::Heads,
         node::Node,
+        replicas::{connected, replicas},
         sentinels::{Answer, Attempt, Sentinels},
     },
 };
@@ -33,6 +36,10 @@ pub struct Policy {
     sentinels: Sentinels,
     nodes: BTreeMap<Address, Node>,
     serving: Option<Serving>,
+    /// How far the serving node was.
+    heads: Heads,
+    /// Replicas that are named for it, beside those that are found.
+    listed: Vec<Address>,
     /// When a sentinel first named any primary.
     named_since: Option<Instant>,
     /// When something was first awaited, if it is.
@@ -70,9 +77,10 @@ impl Policy {
         policy
     }
 
-    /// Follows a node that is named once, and its primary should it become a replica.
-    pub fn single(node: Address, patience: Patience) -> Self {
-        let mut policy = Self::new(Sentinels::default(), patience);
+    /// Follows a node that is named once, and its primary should it become a replica; and the replicas that are
+    /// named, beside those that the primary knows.
+    pub fn single(node: Address, listed: Vec<Address>, patience: Patience) -> Self {
+        let mut policy = Self { listed, ..Self::new(Sentinels::default(), patience) };
         policy.go(Successor { address: node, epoch: 0, confirmed: true, chosen: Chosen::Configured });
         policy.publish(None);
         policy
@@ -84,6 +92,8 @@ impl Policy {
             sentinels,
             nodes: BTreeMap::new(),
             serving: None,
+            heads: Heads::default(),
+            listed: Vec::new(),
             named_since: None,
             awaited_since: None,
             contested: None,
@@ -100,8 +110,10 @@ impl Policy {
                 self.sentinels.answered(&sentinel, Answer { asked, id, named, replicas, peers }, now);
             }
             Event::Silent { sentinel } => self.sentinels.silent(&sentinel),
-            Event::Role { node, role } => {
+            Event::Role { node, role, asked, history } => {
+                self.measure(&node, &role, asked, history.as_ref());
                 if let Some(known) = self.nodes.get_mut(&node) {
+                    known.took(now.saturating_duration_since(asked));
                     known.says(role, now);
                 }
             }
@@ -174,11 +186,32 @@ impl Policy {
         self.publish(awaited);
     }
 
+    /// Takes in how far the primary is, or a replica.
+    fn measure(&mut self, node: &Address, role: &Role, asked: Instant, history: Option<&Arc<str>>) {
+        let Some(serving) = &self.serving else { return };
+        let is_serving = serving.address == *node;
+        let Some(known) = self.nodes.get_mut(node) else { return };
+        known.caught_up = match role {
+            Role::Primary { offset, .. } if is_serving => {
+                self.heads.note(asked, history, *offset);
+                Some(asked)
+            }
+            // Where nobody says whose history it is, the primary that it names has to do.
+            Role::Replica { primary, linked: true, offset: Some(offset) }
+                if history.is_some() || *primary == serving.address =>
+            {
+                self.heads.reached(history, *offset)
+            }
+            Role::Primary { .. } | Role::Replica { .. } | Role::Sentinel => None,
+        };
+    }
+
     /// Asks the nodes that matter now, and forgets the others.
     fn follow_nodes(&mut self) {
         let mut wanted: BTreeSet<Address> = self.serving.iter().map(|serving| serving.address.clone()).collect();
         wanted.extend(self.followed().cloned());
-        for node in self.sentinels.nodes() {
+        let known = self.serving.iter().flat_map(|serving| connected(&serving.address, &self.nodes));
+        for node in self.sentinels.nodes().chain(&self.listed).chain(known.filter(|_| self.sentinels.len() == 0)) {
             if wanted.len() < NODES_MAX {
                 wanted.insert(node.clone());
             }
@@ -290,6 +323,8 @@ impl Policy {
             self.nodes.values_mut().for_each(|node| node.turned = None);
         }
         self.nodes.entry(address.clone()).or_default();
+        self.heads.forget();
+        self.nodes.values_mut().for_each(|node| node.caught_up = None);
         self.serving = Some(Serving { address, epoch, confirmed, doubted: None });
     }
 
@@ -329,7 +364,7 @@ impl Policy {
 
     fn publish(&mut self, awaited: Option<Awaited>) {
         let serving = self.serving.as_ref().map(|serving| &serving.address);
-        let replicas = self.replicas(serving);
+        let replicas = serving.map_or_else(Vec::new, |serving| replicas(serving, &self.nodes));
         let topology = &mut self.topology;
         topology.replicas = replicas;
         topology.primary = self.serving.as_ref().map(|serving| serving.address.clone());
@@ -337,28 +372,8 @@ impl Policy {
         topology.proven =
             topology.primary.as_ref().and_then(|primary| self.nodes.get(primary)).is_some_and(Node::proves);
         topology.awaited = awaited;
+        topology.round_trip =
+            topology.primary.as_ref().and_then(|primary| self.nodes.get(primary)).and_then(|node| node.round_trip);
         (topology.sentinels_up, topology.sentinels) = (self.sentinels.up(), self.sentinels.len());
-    }
-
-    /// Replicas that answer for themselves, and those that only the primary speaks of.
-    fn replicas(&self, serving: Option<&Address>) -> Vec<Replica> {
-        let role = serving.and_then(|address| self.nodes.get(address)?.role.as_ref());
-        let Some(Role::Primary { offset: head, replicas: connected }) = role else { return Vec::new() };
-        let mut found = BTreeMap::new();
-        for (address, offset) in connected {
-            let behind = Some(head.saturating_sub(*offset));
-            found.insert(address, Replica { address: address.clone(), linked: true, behind });
-        }
-        for (address, node) in &self.nodes {
-            if let Some(Role::Replica { linked, offset, .. }) = &node.role {
-                // Both answers are a moment old: the one that makes the replica better off is the newer one.
-                let behind = offset.map(|offset| head.saturating_sub(offset));
-                let known = found.get(address).and_then(|replica| replica.behind);
-                let behind = known.into_iter().chain(behind).min();
-                let linked = *linked && node.reachable;
-                found.insert(address, Replica { address: address.clone(), linked, behind });
-            }
-        }
-        found.into_values().collect()
     }
 }

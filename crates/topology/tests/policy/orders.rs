@@ -132,7 +132,8 @@ proptest! {
         let mut told = Told::sentinels();
         steps.iter().for_each(|step| take(&mut told, step));
         let Some(serving) = told.topology().primary.clone() else { return Ok(()) };
-        told.on(Event::Role { node: serving.clone(), role: Role::Primary { offset: 1, replicas: Vec::new() } });
+        let (role, asked) = (Role::Primary { offset: 1, replicas: Vec::new() }, told.now);
+        told.on(Event::Role { node: serving.clone(), role, asked, history: None });
         (1..=3).for_each(|number| told.silent(number));
         told.pass(10_000);
         let topology = told.topology();

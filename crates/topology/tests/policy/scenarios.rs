@@ -1,6 +1,6 @@
 //! Failovers as they happen, and as they go wrong.
 
-use topology::{Awaited, Chosen, Message, Pace, Peer, Replica, Role};
+use topology::{Awaited, Chosen, Event, Message, Pace, Peer};
 
 use crate::told::{Told, node, primary, replica_of, sentinel};
 
@@ -330,7 +330,7 @@ fn further_sentinels_are_learned_once_each_and_forgotten() {
     told.answer(1, now, named.clone(), vec![peer("10.0.0.3", "")]);
     assert_eq!(count(&told), 4, "the ninth is named by nobody now");
     let (sentinel_three, id) = (topology::Address::new("10.0.0.3", 26379), "id3".to_owned());
-    told.on(topology::Event::Answered {
+    told.on(Event::Answered {
         sentinel: sentinel_three,
         asked: now,
         id,
@@ -344,14 +344,4 @@ fn further_sentinels_are_learned_once_each_and_forgotten() {
     let many = (0..100).map(|number| peer(&format!("h{number}"), &format!("x{number}"))).collect();
     told.answer(1, now, named, many);
     assert_eq!(count(&told), 32);
-}
-
-#[test]
-fn replicas_are_shown_with_what_they_lack() {
-    let mut told = Told::settled();
-    let connected = vec![(node("b"), 80), (node("d"), 70)];
-    told.role("a", Role::Primary { offset: 100, replicas: connected });
-    told.gone("c");
-    let shown = |name: &str, linked, behind| Replica { address: node(name), linked, behind: Some(behind) };
-    assert_eq!(told.topology().replicas, [shown("b", true, 10), shown("c", false, 10), shown("d", true, 30)]);
 }

@@ -34,7 +34,7 @@ impl Told {
 
     pub fn single(name: &str) -> Self {
         let patience = Patience::within(Duration::from_secs(5));
-        Self { policy: Policy::single(node(name), patience), now: Instant::now() }
+        Self { policy: Policy::single(node(name), Vec::new(), patience), now: Instant::now() }
     }
 
     /// All sentinels name `a` with epoch 4; `b` and `c` are its replicas.
@@ -96,7 +96,7 @@ impl Told {
     }
 
     pub fn role(&mut self, name: &str, role: Role) {
-        self.on(Event::Role { node: node(name), role });
+        self.on(Event::Role { node: node(name), role, asked: self.now, history: None });
     }
 
     pub fn gone(&mut self, name: &str) {

@@ -5,4 +5,5 @@ mod holders;
 pub(crate) mod input_memory;
 pub(crate) mod party;
 mod ranking;
+pub(crate) mod readers;
 pub(crate) mod shares;
