@@ -4,7 +4,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::support::{Client, Gateway, assert_own_error, request, wait};
@@ -17,6 +17,7 @@ const ASKED: usize = 500;
 
 /// A write that was acknowledged.
 pub struct Write {
+    pub client: usize,
     pub key: String,
     pub value: String,
     pub at: Instant,
@@ -35,9 +36,14 @@ pub struct Told {
 
 /// Runs clients while `trouble` does its worst, which can see how many rounds they have had.
 pub fn under_load(gateway: &Gateway, trouble: impl FnOnce(&AtomicUsize)) -> Told {
+    under_load_of(CLIENTS, gateway, trouble)
+}
+
+/// The same with so many clients.
+pub fn under_load_of(clients: usize, gateway: &Gateway, trouble: impl FnOnce(&AtomicUsize)) -> Told {
     let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     let parts: Vec<Told> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..CLIENTS)
+        let threads: Vec<_> = (0..clients)
             .map(|index| {
                 let (client, over, rounds) = (gateway.client(), &over, &rounds);
                 scope.spawn(move || write_on(client, index, over, rounds))
@@ -80,7 +86,7 @@ fn write_on(mut client: Client, index: usize, over: &AtomicBool, rounds: &Atomic
         let (key, value, counter) = (format!("c{index}:{round}"), format!("v{index}:{round}"), format!("n{index}"));
         // Alone, and then a pipeline with a transaction in it.
         let alone = client.call(&["SET", &key, &value]);
-        told.note(alone, &key, &value);
+        told.note(index, alone, &key, &value);
         let (more, last) = (format!("{key}:p"), format!("{key}:t"));
         let pipeline: [&[&str]; 6] = [
             &["SET", &more, &value],
@@ -92,7 +98,7 @@ fn write_on(mut client: Client, index: usize, over: &AtomicBool, rounds: &Atomic
         ];
         client.send_raw(&pipeline.iter().flat_map(|args| request(args)).collect::<Vec<_>>());
         let replies = client.read_replies(pipeline.len());
-        told.note(replies[0].clone(), &more, &value);
+        told.note(index, replies[0].clone(), &more, &value);
         match replies[1].strip_prefix(b":") {
             Some(count) => counts.push(String::from_utf8_lossy(count).trim_end().parse().expect("a number")),
             None => {
@@ -102,7 +108,7 @@ fn write_on(mut client: Client, index: usize, over: &AtomicBool, rounds: &Atomic
         }
         let executed = format!("*2\r\n+OK\r\n${}\r\n{value}\r\n", value.len());
         let done = if replies[5] == executed.as_bytes() { b"+OK\r\n".to_vec() } else { replies[5].clone() };
-        told.note(done, &last, &value);
+        told.note(index, done, &last, &value);
         rounds.fetch_add(1, Ordering::Relaxed);
         if over.load(Ordering::Relaxed) {
             break;
@@ -114,9 +120,9 @@ fn write_on(mut client: Client, index: usize, over: &AtomicBool, rounds: &Atomic
 }
 
 impl Told {
-    fn note(&mut self, reply: Vec<u8>, key: &str, value: &str) {
+    fn note(&mut self, client: usize, reply: Vec<u8>, key: &str, value: &str) {
         if reply == b"+OK\r\n" {
-            self.writes.push(Write { key: key.to_owned(), value: value.to_owned(), at: Instant::now() });
+            self.writes.push(Write { client, key: key.to_owned(), value: value.to_owned(), at: Instant::now() });
         } else {
             self.failed(&reply);
         }
@@ -151,6 +157,13 @@ impl Told {
             let most = i64::try_from(counts.len() + uncounted).expect("a small number");
             assert!(last <= most, "{last} INCRs were executed of {most} that were sent");
         }
+    }
+
+    /// The longest time without an acknowledged write.
+    pub fn gap(&self) -> Duration {
+        let mut moments: Vec<Instant> = self.writes.iter().map(|write| write.at).collect();
+        moments.sort();
+        moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
     #[track_caller]

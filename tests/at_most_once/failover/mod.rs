@@ -5,6 +5,8 @@ mod choice;
 mod lent;
 mod load;
 mod lost;
+mod measure;
 mod planned;
 mod service;
 mod shown;
+mod trial;

@@ -25,7 +25,7 @@ pub struct Sentinel {
     process: Process,
     port: u16,
     password: Option<String>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// All of them. The first node is the primary at the start.
@@ -67,6 +67,11 @@ impl Sentinel {
 
     pub fn kill9(&mut self) {
         self.process.kill9();
+    }
+
+    /// Starts it again, with what it knew.
+    pub fn restart(&mut self) {
+        self.process = spawn(&self.directory);
     }
 
     pub fn freeze(&self) {
@@ -125,12 +130,21 @@ impl Service {
         logged_in(self.nodes[node].address(), self.password.as_deref())
     }
 
-    fn wait_until_ready(&self) {
+    /// Starts a node again that was killed, as a replica of another.
+    pub fn rejoin(&mut self, node: usize, primary: usize) {
+        let of = format!("127.0.0.1 {}", self.nodes[primary].address().port());
+        self.nodes[node].restart_slowly(&["--replicaof", &of]);
+    }
+
+    /// Waits until a failover could succeed.
+    pub fn wait_until_ready(&self) {
         within(READY, "replicas and sentinels to be ready", || {
-            for replica in 1..self.nodes.len() {
-                let role = self.try_direct(replica).ok()?.try_line("ROLE").ok()?;
-                String::from_utf8_lossy(&role).contains("connected").then_some(())?;
-            }
+            let follows = |node: &usize| {
+                let role = self.try_direct(*node).and_then(|mut client| client.try_line("ROLE")).unwrap_or_default();
+                String::from_utf8_lossy(&role).contains("\r\nconnected\r\n")
+            };
+            let followers = (0..self.nodes.len()).filter(follows).count();
+            (followers + 1 == self.nodes.len()).then_some(())?;
             let knows = |sentinel: &Sentinel| {
                 let mut client = sentinel.try_client().ok()?;
                 let replicas = client.try_line(&format!("SENTINEL REPLICAS {SERVICE}")).ok()?;
@@ -161,6 +175,15 @@ impl Service {
             let reply = self.sentinels[sentinel].client().line(&format!("SENTINEL FAILOVER {SERVICE}"));
             (reply == b"+OK\r\n").then_some(())
         });
+    }
+
+    /// The index of another node than `former` that all sentinels name, once it says that it is a primary.
+    pub fn primary_but(&self, former: usize) -> usize {
+        let old = self.nodes[former].address();
+        within(READY, "all sentinels to name another", || {
+            self.sentinels.iter().all(|sentinel| sentinel.named() != old).then_some(())
+        });
+        self.primary(&[0, 1, 2])
     }
 
     /// The index of the node that all sentinels name, once it says that it is a primary.
@@ -199,7 +222,7 @@ impl Sentinel {
         }
         fs::write(directory.path().join("sentinel.conf"), config).expect("the temporary directory can be written");
         let password = setting.passwords.map(|(_, sentinel)| sentinel.to_owned());
-        Self { process: spawn(&directory), port: ports[index], password, _directory: directory }
+        Self { process: spawn(&directory), port: ports[index], password, directory }
     }
 }
 

@@ -27,7 +27,7 @@ fn the_nodes_of_a_service_are_shown_as_they_are() {
     let service = Service::start(&[]);
     let config = "[sentinel]\nrefresh_ms = 100";
     let builder = Gateway::builder().upstream(&service.url()).config(config).metrics().allow_lost_upstream();
-    let gateway = builder.allow("sentinel says nothing").start();
+    let gateway = builder.allow("sentinel does not answer").start();
     let address = gateway.metrics_address();
     let shown = |index: usize| service.nodes[index].address().to_string();
     let linked = |nodes: &[Value]| nodes.iter().filter(|node| node["state"] == "linked").count();
