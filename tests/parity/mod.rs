@@ -10,3 +10,4 @@ mod replies;
 mod shared_pubsub;
 mod states;
 mod transactions;
+mod upstreams_words;

@@ -99,7 +99,11 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         b"DEBUG" => Class::Exclusive(Reason::Other),
         b"SCRIPT" => script(request),
         b"FUNCTION" => function(request),
-        // State of a cluster client; Redis's words where there is no cluster.
+        // What is known of the upstream is learnt anew after it.
+        b"CONFIG" if request.arg(1).is_some_and(|name| name.eq_ignore_ascii_case(b"SET")) => {
+            Class::Exclusive(Reason::Other)
+        }
+        // State of a cluster client. What it means where there is no cluster, the upstream says.
         b"ASKING" | b"READONLY" | b"READWRITE" => Class::Local(Local::NoCluster),
         // Waits for replicas, for as long as the upstream is set to.
         b"SHUTDOWN" => Class::Exclusive(Reason::Other),

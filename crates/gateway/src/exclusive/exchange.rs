@@ -100,6 +100,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.state.needs.db = db;
             }
             lending.end_redirections();
+            if request.marks {
+                lending.mark();
+            }
+            lending.teaches |= request.teaches && head[0] == b'+';
+            if lending.teaches && !lending.is_in_transaction() {
+                lending.teaches = false;
+                // Before the client knows: what it asks next may depend on it.
+                Box::pin(lending.lent.learn_again()).await;
+                self.link.published().remembered.forget();
+            }
         }
         match request.change {
             Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),

@@ -53,6 +53,8 @@ pub(crate) struct Lending {
     /// Connections for those to whom the session redirects, or is about to.
     pub(super) redirections: Vec<Arc<Redirection>>,
     no_touch: bool,
+    /// What is known of the upstream is to be learnt anew.
+    pub(super) teaches: bool,
     /// What the transaction holds.
     pub(super) queued: QueuedTransaction,
     channels: HashSet<Vec<u8>>,
@@ -85,6 +87,7 @@ impl Lending {
             redirect: None,
             redirections: Vec::new(),
             no_touch: false,
+            teaches: false,
             queued: QueuedTransaction::default(),
             channels: HashSet::new(),
             patterns: HashSet::new(),

@@ -1,5 +1,6 @@
 //! Requests on an exclusive connection: the connection that a session borrows (`connection`, `borrow`), what it is needed for
-//! (`lending`), a request on its way there (`request`), whom another is to tell what is invalid (`redirect`), and what goes out and comes back (`exchange`). Called by
+//! (`lending`), a request on its way there (`request`), whom another is to tell what is invalid (`redirect`), what the
+//! upstream is asked in a client's stead (`question`), and what goes out and comes back (`exchange`). Called by
 //! `session`. May use the client's wire and state, and `local_reply` for what stands in a transaction.
 
 mod blocking_time;
@@ -10,6 +11,7 @@ pub(crate) mod exchange;
 pub(crate) mod invalidation;
 mod lending;
 pub(crate) mod placeholder;
+mod question;
 mod redirect;
 pub(crate) mod request;
 mod settle;

@@ -11,7 +11,7 @@ use resp::{Request, write_request};
 
 use crate::{
     command::{
-        class::{Class, Reason},
+        class::{Class, Local, Reason},
         full_name::{full_name, last_full_name},
     },
     exclusive::{
@@ -41,6 +41,10 @@ pub(crate) struct ExclusiveRequest {
     pub(super) redirect: Option<Box<Redirect>>,
     /// It has to overtake what others wait for, and needs no state of its connection.
     pub(super) overtakes: bool,
+    /// What is known of the upstream is to be learnt anew once it is executed.
+    pub(super) teaches: bool,
+    /// Nobody knows what it changes about its connection.
+    pub(super) marks: bool,
     /// How long it waited for its connection.
     pub(super) waited: Duration,
 }
@@ -63,6 +67,8 @@ impl ExclusiveRequest {
         let mut made = Self { reason, change, command, ..Self::simple(Vec::new(), 0) };
         made.overtakes = class == Class::Exclusive(Reason::Other)
             && request.arg(0).is_some_and(|name| !name.eq_ignore_ascii_case(b"DEBUG"));
+        made.teaches = request.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(b"CONFIG"));
+        made.marks = class == Class::Local(Local::ClientUnknown);
         if made.waits() {
             made.blocks_for = blocking_time(request);
         }
@@ -96,6 +102,8 @@ impl ExclusiveRequest {
             own: None,
             redirect: None,
             overtakes: false,
+            teaches: false,
+            marks: false,
             waited: Duration::ZERO,
         }
     }

@@ -139,7 +139,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             NextStep::Close => return false,
             // No other request leaves a placeholder.
-            NextStep::Answered | NextStep::Select(_) | NextStep::Reset | NextStep::Console(_) | NextStep::Info(_) => {}
+            NextStep::Answered
+            | NextStep::Select(_)
+            | NextStep::Reset
+            | NextStep::Console(_)
+            | NextStep::Info(_)
+            | NextStep::Ask(..) => {}
         }
         true
     }

@@ -59,6 +59,8 @@ pub(crate) enum NextStep {
     Info(Vec<u8>),
     /// Look at the clients.
     Clients(AboutClients),
+    /// Say what the upstream says to this, which gets so many replies.
+    Ask(Vec<u8>, usize),
     /// Have the upstream unblock one of its connections.
     Unblock(Vec<u8>),
 }

@@ -51,8 +51,11 @@ pub(crate) fn answer(
             requester.state.transaction.unwatched();
             write_simple(out, "OK");
         }
-        Local::Unsubscribe => unsubscribe(request, protocol, out),
-        Local::NoCluster => write_error(out, "ERR This instance has cluster support disabled"),
+        Local::Unsubscribe if requester.settings.embedded => unsubscribe(request, protocol, out),
+        Local::NoCluster if requester.settings.embedded => {
+            write_error(out, "ERR This instance has cluster support disabled");
+        }
+        Local::Unsubscribe | Local::NoCluster => return ask(request),
         Local::Info => return NextStep::Info(info::upstreams_part(request)),
         Local::Respool => {
             let is_admin = requester.is_admin();
@@ -74,9 +77,23 @@ pub(crate) fn answer(
         | Local::ClientKill
         | Local::ClientUnblock
         | Local::ClientNoEvict
-        | Local::ClientUnknown => return client_commands::answer(local, request, requester, out),
+        | Local::ClientUnknown => {
+            return match local {
+                Local::ClientUnknown if len > 1 && !requester.settings.embedded => ask(request),
+                _ => client_commands::answer(local, request, requester, out),
+            };
+        }
     }
     NextStep::Answered
+}
+
+/// The upstream has the words for it. One that ends subscriptions is answered once for each name.
+fn ask(request: &Request<'_>) -> NextStep {
+    let is_unsubscribe = request.arg(0).unwrap_or_default().to_ascii_lowercase().ends_with(b"unsubscribe");
+    let due = if is_unsubscribe { (request.len() - 1).max(1) } else { 1 };
+    let mut own = Vec::new();
+    request.write(&mut own);
+    NextStep::Ask(own, due)
 }
 
 fn select(request: &Request<'_>, out: &mut Vec<u8>) -> NextStep {

@@ -11,12 +11,15 @@ use ::topology::Topology;
 use pool::JobError;
 use tokio::sync::watch;
 
-use crate::observe::{
+use crate::{
+    command::remembered::Remembered,
+    observe::{
     counts::{Counts, Fault},
     registry::Registry,
     sharing::{input_memory::InputMemory, readers::Readers, shares::Shares},
     slow_log::log::SlowLog,
     turned_away::{Kind, TurnedAway},
+},
 };
 
 /// See the module's documentation.
@@ -36,6 +39,7 @@ pub(crate) struct Published {
     pub(crate) input: Arc<InputMemory>,
     /// Exclusive connections, by who borrows them.
     pub(crate) borrowed: Arc<Shares>,
+    pub(crate) remembered: Remembered,
 }
 
 impl Default for Published {
@@ -50,6 +54,7 @@ impl Default for Published {
             readers: Readers::default(),
             input: Arc::default(),
             borrowed: Arc::default(),
+            remembered: Remembered::default(),
         }
     }
 }

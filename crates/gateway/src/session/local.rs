@@ -67,6 +67,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
+    /// Answers a request as the upstream does, which is asked once.
+    pub(super) async fn ask(&mut self, request: Vec<u8>, due: usize, published: &Published) -> bool {
+        let (generation, protocol) = (self.caller.facts().generation(), self.state.needs.protocol);
+        if let Some(answer) = published.remembered.answer(generation, protocol, &request) {
+            self.link.output().extend_from_slice(&answer);
+            return true;
+        }
+        match self.exchange().ask(&request, due).await {
+            Ok(answer) => {
+                self.link.output().extend_from_slice(&answer);
+                published.remembered.learn(generation, protocol, request, &answer);
+            }
+            Err(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
+        }
+        true
+    }
+
     /// Answers an `INFO` that names us; `requests` is the upstream's part of it.
     pub(super) async fn info(&mut self, requests: Vec<u8>, published: &Published) -> bool {
         let needs = self.state.needs;

@@ -188,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Way::Local(NextStep::Clients(ask)) => Box::pin(self.about_clients(ask, published)).await,
             Way::Local(NextStep::Info(requests)) => Box::pin(self.info(requests, published)).await,
+            Way::Local(NextStep::Ask(request, due)) => Box::pin(self.ask(request, due, published)).await,
             Way::Local(NextStep::Unblock(requests)) => {
                 self.run_shared(Burst { requests, replies_due: 1, ..Burst::default() }).await
             }

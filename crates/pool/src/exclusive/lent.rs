@@ -80,6 +80,15 @@ impl Lent {
         self.place.set.node.checks.doubted();
     }
 
+    /// What was executed on it may have changed what the upstream says of itself: it is asked again, by a connection that
+    /// is closed then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up asking.
+    pub async fn learn_again(&self) {
+        self.place.set.node.probe().await;
+    }
+
     /// Gives the connection back, when all replies have been read. It is closed if it cannot be cleaned.
     pub fn give_back(self) {
         let Self { line, place, .. } = self;

@@ -135,7 +135,7 @@ impl Node {
     }
 
     /// Looks who is there now, by a connection that is closed again.
-    pub(super) async fn probe(&self) {
+    pub(crate) async fn probe(&self) {
         let settings = Arc::clone(&self.settings.borrow());
         let known = self.lock().of(&settings.endpoint).map(|known| known.to_be_asked_again());
         let probed = self.dial(&settings, "respool-probe", known.as_ref()).await;

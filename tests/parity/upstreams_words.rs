@@ -1,0 +1,104 @@
+//! What only the upstream can say, it says: what a command means that is of no use behind a gateway, and what the upstream
+//! is after its configuration has changed.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::support::{Gateway, Peer, Redis, Upstream, requests};
+
+/// An upstream with words of its own, and what it was asked.
+fn upstream() -> (Upstream, Arc<Mutex<Vec<String>>>, Arc<AtomicBool>) {
+    let (asked, is_compatible) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
+    let (noted, compatible) = (Arc::clone(&asked), Arc::clone(&is_compatible));
+    let upstream = Upstream::start(move |peer: &mut Peer| {
+        loop {
+            let (server, version) =
+                if compatible.load(Ordering::Acquire) { ("redis", "7.2.4") } else { ("valkey", "8.0.1") };
+            let Some(request) = peer.next_of(server, version) else { break };
+            noted.lock().expect("no test failed").push(request.clone());
+            peer.reply(match request.as_str() {
+                "READONLY" => "+OK for now\r\n",
+                "CLIENT CAPA redirect" => "+OK\r\n",
+                "CLIENT NOSUCH" => "-ERR no such thing\r\n",
+                "UNSUBSCRIBE" => "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:7\r\n",
+                "UNSUBSCRIBE a b" => "*1\r\n:1\r\n*1\r\n:2\r\n",
+                "CONFIG SET extended-redis-compatibility yes" => {
+                    compatible.store(true, Ordering::Release);
+                    "+OK\r\n"
+                }
+                "PING" => "+PONG\r\n",
+                "RESET" => "+RESET\r\n",
+                _ => "-ERR unknown\r\n",
+            });
+        }
+    });
+    (upstream, asked, is_compatible)
+}
+
+#[test]
+fn the_upstream_is_asked_once_for_its_own_words() {
+    let (upstream, asked, _) = upstream();
+    let gateway = Gateway::start(&upstream.url());
+    gateway.client().expect("PING", "+PONG\r\n");
+    for _ in 0..3 {
+        let mut client = gateway.client();
+        for (line, reply) in [
+            ("READONLY", "+OK for now\r\n"),
+            ("CLIENT CAPA redirect", "+OK\r\n"),
+            ("CLIENT NOSUCH", "-ERR no such thing\r\n"),
+            ("UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:7\r\n"),
+        ] {
+            client.expect(line, reply);
+        }
+        client.send_raw(&requests(&["UNSUBSCRIBE a b", "PING"]));
+        let replies = client.read_replies(3);
+        assert_eq!(replies.concat(), b"*1\r\n:1\r\n*1\r\n:2\r\n+PONG\r\n");
+    }
+    let asked = asked.lock().expect("no test failed");
+    for line in ["READONLY", "CLIENT CAPA redirect", "CLIENT NOSUCH", "UNSUBSCRIBE", "UNSUBSCRIBE a b"] {
+        assert_eq!(asked.iter().filter(|request| *request == line).count(), 1, "{line}: {asked:?}");
+    }
+}
+
+#[test]
+fn what_the_upstream_says_of_itself_is_learnt_anew_when_it_is_configured() {
+    let (upstream, ..) = upstream();
+    let gateway = Gateway::start(&upstream.url());
+    let mut client = gateway.client();
+    let hello = |client: &mut crate::support::Client| String::from_utf8_lossy(&client.line("HELLO")).into_owned();
+    client.expect("PING", "+PONG\r\n");
+    assert!(hello(&mut client).contains("valkey"));
+    client.expect("CONFIG SET extended-redis-compatibility yes", "+OK\r\n");
+    for mut client in [client, gateway.client()] {
+        let hello = hello(&mut client);
+        assert!(hello.contains("redis") && hello.contains("7.2.4"), "{hello}");
+    }
+}
+
+#[test]
+fn a_limit_that_a_client_sets_holds_for_that_client_and_others_notice_nothing() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").start();
+    let (mut large, mut other) = (gateway.client(), gateway.client());
+    other.expect("INCR n", ":1\r\n");
+    for (round, lines) in [&["CONFIG SET proto-max-bulk-len 1mb"][..], &["MULTI", "CONFIG SET proto-max-bulk-len 1mb", "EXEC"]]
+        .iter()
+        .enumerate()
+    {
+        redis.client().expect("CONFIG SET proto-max-bulk-len 512mb", "+OK\r\n");
+        large.expect("CONFIG SET proto-max-bulk-len 512mb", "+OK\r\n");
+        for line in *lines {
+            assert!(!large.line(line).starts_with(b"-"), "{line}");
+        }
+        let value = "x".repeat(3 << 19);
+        let mut refused = gateway.client();
+        refused.send(&["SET", "k", &value]);
+        for count in 0..200 {
+            other.expect("INCR n", &format!(":{}\r\n", 2 + 200 * round + count));
+        }
+        let reply = String::from_utf8_lossy(&refused.read_to_end()).into_owned();
+        assert!(reply.starts_with('-'), "{reply:?}");
+    }
+}
