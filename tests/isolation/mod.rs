@@ -8,4 +8,5 @@ mod neighbours;
 mod redirection;
 mod shares;
 mod unblocking;
+mod upstream_limits;
 mod waiting;

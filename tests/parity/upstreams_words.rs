@@ -83,9 +83,10 @@ fn a_limit_that_a_client_sets_holds_for_that_client_and_others_notice_nothing() 
     let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").start();
     let (mut large, mut other) = (gateway.client(), gateway.client());
     other.expect("INCR n", ":1\r\n");
-    for (round, lines) in [&["CONFIG SET proto-max-bulk-len 1mb"][..], &["MULTI", "CONFIG SET proto-max-bulk-len 1mb", "EXEC"]]
-        .iter()
-        .enumerate()
+    for (round, lines) in
+        [&["CONFIG SET proto-max-bulk-len 1mb"][..], &["MULTI", "CONFIG SET proto-max-bulk-len 1mb", "EXEC"]]
+            .iter()
+            .enumerate()
     {
         redis.client().expect("CONFIG SET proto-max-bulk-len 512mb", "+OK\r\n");
         large.expect("CONFIG SET proto-max-bulk-len 512mb", "+OK\r\n");

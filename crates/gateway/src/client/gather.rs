@@ -48,6 +48,8 @@ pub(crate) struct Bounds<'c> {
     pub(crate) singly: bool,
     /// Bytes of unfinished requests of all sessions together.
     pub(crate) unfinished: usize,
+    /// A request of more bytes is to have a connection of its own.
+    pub(crate) alone: usize,
     pub(crate) denied: &'c HashSet<Vec<u8>>,
 }
 
@@ -62,6 +64,7 @@ impl<'c> Bounds<'c> {
             lent: false,
             singly: false,
             unfinished: settings.input_bytes_max,
+            alone: usize::MAX,
             denied: &settings.denied,
         }
     }
@@ -94,7 +97,9 @@ pub(super) fn gather(
                     class = Class::Refused(errors::DENIED);
                 }
                 let read_only = match class {
-                    Class::Plain { .. } | Class::Multi if bounds.singly => break (0, Stop::Other(class)),
+                    Class::Plain { .. } | Class::Multi if bounds.singly || len > bounds.alone => {
+                        break (0, Stop::Other(class));
+                    }
                     Class::Multi if bounds.lent => break (0, Stop::Other(class)),
                     Class::Plain { read_only } => read_only && !open,
                     Class::Multi if !open => {

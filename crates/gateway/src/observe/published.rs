@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use crate::{
     command::remembered::Remembered,
     observe::{
-    counts::{Counts, Fault},
-    registry::Registry,
-    sharing::{input_memory::InputMemory, readers::Readers, shares::Shares},
-    slow_log::log::SlowLog,
-    turned_away::{Kind, TurnedAway},
-},
+        counts::{Counts, Fault},
+        registry::Registry,
+        sharing::{input_memory::InputMemory, readers::Readers, shares::Shares},
+        slow_log::log::SlowLog,
+        turned_away::{Kind, TurnedAway},
+    },
 };
 
 /// See the module's documentation.

@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
         if self.followed.is_some() || !out.may_pass() {
             return;
         }
-        self.gather(cx);
+        self.gather(cx, out);
         if self.gathered.replies_due > 0 && self.costs_little() {
             let span = spans::job(self.state.id, self.gathered);
             self.gathered.needs = self.state.needs;
@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
     }
 
     /// Gathers what has come, as long as there may be more that goes with it.
-    fn gather(&mut self, cx: &mut Context<'_>) {
+    fn gather(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
         let goes_on = self.link.entry().asked() == Asked::Nothing && !self.settings.is_outdated();
         let is_taking = !self.link.is_deaf() && !self.link.is_full();
         if !self.may_read || !goes_on || !is_taking || !matches!(self.stop, Stop::Incomplete | Stop::Full) {
@@ -75,6 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
         let bounds = Bounds {
             lent: matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: false,
+            alone: out.alone_from(),
             ..Bounds::new(settings, self.window.requests(settings.batch_max))
         };
         if *self.stop == Stop::Full {

@@ -161,6 +161,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 {
                     Way::AbortTransaction(errors::wrong_arity("reset"))
                 }
+                // The upstream may close the connection of one that is so large.
+                Part::Gateway if rules::is_to_be_alone(class, request, caller) => {
+                    Way::Exclusive(exclusive.request(class, request, &published.registry))
+                }
                 Part::Gateway => answer(class, request, &mut requester, out),
             }
         });

@@ -1,5 +1,6 @@
 //! What a client may ask for, as its session stands, and what it is told otherwise. Asked by `request`.
 
+use pool::Caller;
 use resp::{Request, write_error, write_simple};
 use settings::SessionSettings;
 
@@ -84,6 +85,11 @@ pub(super) fn fault_of_names(
     }
     let (bytes, max) = (request.args().skip(1).map(<[u8]>::len).sum::<usize>(), settings.limits.request_bytes_max);
     (kept.saturating_add(bytes) > max).then(|| errors::names_too_large(max))
+}
+
+/// Whether a request is so large that it is to have a connection of its own.
+pub(super) fn is_to_be_alone(class: Class, request: &Request<'_>, caller: &Caller) -> bool {
+    matches!(class, Class::Plain { .. }) && request.args().map(<[u8]>::len).sum::<usize>() > caller.alone_from()
 }
 
 pub(super) fn may_precede_login(class: Class) -> bool {

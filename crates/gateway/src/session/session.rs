@@ -15,7 +15,7 @@ use std::{
 };
 
 use pool::{Burst, Caller};
-use resp::write_error;
+use resp::{RequestLimits, write_error};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -85,15 +85,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Gives a client that has to log in its time for that, from `since` on.
     pub(super) fn demand_login(&mut self, since: Instant) {
         if !self.state.authenticated {
-            self.link.restrict(self.settings.limits, since + self.settings.login_timeout);
+            self.link.restrict(self.request_limits(), since + self.settings.login_timeout);
         }
     }
 
     /// Gives a client that has logged in the bounds of those who have.
     pub(super) fn admit(&mut self) {
         if self.state.authenticated {
-            self.link.admit(self.settings.limits);
+            self.link.admit(self.request_limits());
         }
+    }
+
+    /// What one request may be, also for the upstream.
+    fn request_limits(&self) -> RequestLimits {
+        let limits = self.settings.limits;
+        RequestLimits { bulk_bytes_max: limits.bulk_bytes_max.min(self.caller.bulk_max()), ..limits }
     }
 
     /// The client has proved to be `user` before it has said a word.
@@ -176,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Bounds {
             lent: self.exclusive.is_lent() || matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: self.is_looked_at_singly(),
+            alone: self.caller.alone_from(),
             ..Bounds::new(settings, self.window.requests(settings.batch_max))
         }
     }
@@ -209,6 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.settings.is_outdated() && !self.refresh() {
             return Ok(Stop::End);
         }
+        // The upstream may bear something else by now.
+        self.admit();
         let settings = self.settings.shared();
         let bounds = self.bounds(&settings);
         self.link.count_queued(self.kept_bytes());

@@ -57,7 +57,9 @@ impl Caller {
                 // The next primary is waited for above.
                 Err(JobError::UpstreamDown(_)) => !self.failover_wait().is_zero(),
                 Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
-                    burst.read_only && !std::mem::replace(&mut repeated, true)
+                    // What may have ended the connection is not repeated on another.
+                    let ended_it = || self.facts().limits.end_connections(limits.queue_bytes_max);
+                    burst.read_only && !std::mem::replace(&mut repeated, true) && !ended_it()
                 }
                 _ => false,
             };

@@ -89,6 +89,16 @@ impl Caller {
         self.shared.node.facts()
     }
 
+    /// Bytes of one argument; the upstream refuses longer ones and closes the connection.
+    pub fn bulk_max(&self) -> usize {
+        self.shared.node.bulk_max()
+    }
+
+    /// Bytes of a request; the upstream may close the connection of a larger one, which is to be on a borrowed one.
+    pub fn alone_from(&self) -> usize {
+        self.shared.node.alone_from()
+    }
+
     /// How far this caller's jobs come.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)

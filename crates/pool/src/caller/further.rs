@@ -30,6 +30,11 @@ impl Out<'_> {
         self.ticket.early.poll_take(cx, into)
     }
 
+    /// As [`Caller::alone_from`] says it.
+    pub fn alone_from(&self) -> usize {
+        self.shared.node.alone_from()
+    }
+
     /// Whether nobody waits who would be passed by a burst that follows. Otherwise it has to wait until this job has
     /// its replies, and there is no hurry to gather it.
     pub fn may_pass(&self) -> bool {

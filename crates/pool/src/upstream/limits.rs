@@ -16,6 +16,19 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// A request of more bytes than this may end its connection, and is to have one of its own.
+    pub(crate) fn alone_from(&self) -> usize {
+        // What has been read of the requests behind it counts too.
+        self.query_buffer_max.map_or(usize::MAX, |max| max / 2)
+    }
+
+    /// Whether what is in flight together may end its connection where each for itself would not, or where one of others
+    /// does, if requests of up to `queued_max` bytes may be.
+    pub(crate) fn end_connections(&self, queued_max: usize) -> bool {
+        let is_small = self.query_buffer_max.is_some_and(|max| max < queued_max);
+        self.output_buffer_max.is_some() || self.evicts_clients || is_small
+    }
+
     /// From what `CONFIG GET` says, by parameter.
     pub(crate) fn from_config(config: &HashMap<String, String>) -> Self {
         let number = |name: &str| config.get(name)?.parse::<usize>().ok().filter(|number| *number > 0);
@@ -51,5 +64,9 @@ mod tests {
         let config = [("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1"), ("maxmemory-clients", "0")];
         let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(Limits::from_config(&config), Limits::default());
+        assert!(!Limits::default().end_connections(usize::MAX) && Limits::default().alone_from() == usize::MAX);
+        assert!(limits.end_connections(0));
+        let small = Limits { query_buffer_max: Some(1 << 20), ..Limits::default() };
+        assert!(small.end_connections(2 << 20) && !small.end_connections(1 << 20) && small.alone_from() == 1 << 19);
     }
 }

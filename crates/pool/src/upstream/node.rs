@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -44,6 +44,10 @@ pub(crate) struct Node {
     pace: Pace,
     knowledge: Mutex<Knowledge>,
     facts: watch::Sender<Arc<Facts>>,
+    /// Of these, what is asked about every request: bytes of an argument that the upstream refuses beyond, and bytes of a
+    /// request that is to have a connection of its own.
+    bulk_max: AtomicUsize,
+    alone_from: AtomicUsize,
     /// Rings when something speaks against what is known.
     pub(super) doubt: Notify,
 }
@@ -72,6 +76,8 @@ impl Node {
             pace: Pace::new(),
             knowledge: Mutex::default(),
             facts: watch::Sender::default(),
+            bulk_max: AtomicUsize::new(usize::MAX),
+            alone_from: AtomicUsize::new(usize::MAX),
             doubt: Notify::new(),
         }
     }
@@ -83,6 +89,16 @@ impl Node {
     /// What is known.
     pub(crate) fn facts(&self) -> Arc<Facts> {
         Arc::clone(&self.facts.borrow())
+    }
+
+    /// Bytes of one argument; the upstream refuses longer ones.
+    pub(crate) fn bulk_max(&self) -> usize {
+        self.bulk_max.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a request; larger ones are to have a connection of their own.
+    pub(crate) fn alone_from(&self) -> usize {
+        self.alone_from.load(Ordering::Relaxed)
     }
 
     /// Follows what is known.
@@ -201,6 +217,8 @@ impl Node {
                 return Err(LoginError::Astray(reason));
             }
         }
+        self.bulk_max.store(facts.limits.bulk_max.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.alone_from.store(facts.limits.alone_from(), Ordering::Relaxed);
         self.facts.send_replace(Arc::clone(facts));
         Ok(())
     }

@@ -155,7 +155,9 @@ impl Connection {
         self.room.job_max = settings.reply_bytes_max;
         self.room.all_max = settings.replies_bytes_max;
         self.room.depth_max = settings.reply_depth_max;
-        self.pipeline_depth = settings.pipeline_depth;
+        // What ends the connection ends all that is in flight on it: that is one job then.
+        let alone = facts.limits.end_connections(settings.queue_bytes_max);
+        self.pipeline_depth = if alone { 1 } else { settings.pipeline_depth };
     }
 
     /// Whether a further job may be given to it.
