@@ -7,6 +7,7 @@ mod logins;
 mod neighbours;
 mod redirection;
 mod shares;
+mod siege;
 mod unblocking;
 mod upstream_limits;
 mod waiting;
