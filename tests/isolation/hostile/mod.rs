@@ -56,8 +56,12 @@ fn compare(cases: &[(&str, Vec<u8>)], gateway: &Gateway, beside: &Redis, mut aft
 #[test]
 fn hostile_input_gets_the_answer_of_redis_and_touches_nobody_else() {
     let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
-    let gateway =
-        Gateway::builder().upstream(&behind.url()).config("[pool]\nworkers = 1").allow("login refused").start();
+    let gateway = Gateway::builder()
+        .upstream(&behind.url())
+        .config("[pool]\nworkers = 1")
+        .allow("login refused")
+        .allow("a PROXY header")
+        .start();
     let mut bystander = gateway.client();
     let cases = malformed();
     assert!(cases.len() >= 80, "{} cases are too few", cases.len());
@@ -71,7 +75,7 @@ fn hostile_input_gets_the_answer_of_redis_and_touches_nobody_else() {
 #[test]
 fn what_came_before_the_hostile_part_is_executed_and_answered() {
     let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
-    let gateway = Gateway::builder().upstream(&behind.url()).allow("login refused").start();
+    let gateway = Gateway::builder().upstream(&behind.url()).allow("login refused").allow("a PROXY header").start();
     let before = requests(&["SET own v", "INCR n", "GET n"]);
     let cases: Vec<_> = malformed().into_iter().map(|(name, input)| (name, [&before[..], &input].concat())).collect();
     compare(&cases, &gateway, &beside, |_| {});
@@ -121,7 +125,7 @@ fn greetings_of_other_protocols_execute_nothing_and_end_their_connection() {
 
 #[test]
 fn the_embedded_upstream_survives_malformed_input() {
-    let gateway = Gateway::builder().allow("login refused").start();
+    let gateway = Gateway::builder().allow("login refused").allow("a PROXY header").start();
     let mut bystander = gateway.client();
     bystander.expect("SET k v", "+OK\r\n");
     for (_, input) in malformed() {

@@ -113,6 +113,32 @@ fn a_client_without_a_right_header_is_closed_and_told_of() {
 }
 
 #[test]
+fn a_header_at_an_address_that_expects_none_is_no_request() {
+    let redis = Redis::start(&[]);
+    let said = "PROXY header to an address without proxy_protocol=on";
+    for auth in [String::new(), users(&[("app", "secret")])] {
+        let gateway = Gateway::builder().upstream(&redis.url()).config(&auth).allow(said).start();
+        let closed = |header: &[u8]| {
+            let mut client = come(&gateway, &[header, &request(&["SET", "k", "v"])].concat());
+            let replies = String::from_utf8(client.read_to_end()).expect("text");
+            // As to one who speaks HTTP: nothing, or that a login is wanted.
+            assert!(replies.is_empty() || replies == "-NOAUTH Authentication required.\r\n", "{replies}");
+        };
+        closed(b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 6379\r\n");
+        closed(b"PROXY UNKNOWN\r\n");
+        wait("all of them to be counted", || (counted(&gateway, said) == 2).then_some(()));
+        gateway.client().expect(
+            "PROXY CONFIG",
+            match auth.as_str() {
+                "" => "-ERR unknown command 'PROXY', with args beginning with: 'CONFIG' \r\n",
+                _ => "-NOAUTH Authentication required.\r\n",
+            },
+        );
+    }
+    redis.client().expect("EXISTS k", ":0\r\n");
+}
+
+#[test]
 fn headers_that_do_not_come_are_ended_in_time_and_keep_nobody_out() {
     let redis = Redis::start(&[]);
     let bounds = "[clients]\nhandshakes_max = 4\nhandshake_timeout_ms = 20_000";

@@ -16,7 +16,8 @@ pub(crate) enum Class {
     Exclusive(Reason),
     /// Would harm those who share the upstream, or means nothing behind a gateway.
     Refused(&'static str),
-    /// What a browser or a cross-protocol attack sends: Redis closes at once, and so do we.
+    /// What a browser or a cross-protocol attack sends: Redis closes at once, and so do we. Also the header of a load
+    /// balancer that takes us for somebody who knows the PROXY protocol.
     Attack,
 }
 

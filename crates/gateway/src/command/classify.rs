@@ -110,6 +110,8 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         // Makes the connection a replica's.
         b"SYNC" | b"PSYNC" | b"REPLCONF" => Class::Refused("replication does not go through a gateway"),
         b"POST" | b"HOST:" => Class::Attack,
+        // Its reply would be taken for that of the client's first request, and so on.
+        b"PROXY" if matches!(request.arg(1), Some(b"TCP4" | b"TCP6" | b"UNKNOWN")) => Class::Attack,
         _ => PLAIN,
     }
 }

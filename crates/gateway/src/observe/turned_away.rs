@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     PlainToTls,
     /// It speaks HTTP.
     Http,
+    /// A load balancer tells where it is, where that is not expected.
+    ProxyToPlain,
     /// Its certificate is not right, or it has none.
     Certificate,
     /// It does not accept us.
@@ -80,6 +82,7 @@ impl Kind {
             Self::TlsToPlain => "clients speak TLS to an address without it",
             Self::PlainToTls => "clients speak no TLS to an address of tls://",
             Self::Http => "clients speak HTTP, or what looks like it, to an address for Redis",
+            Self::ProxyToPlain => "load balancers send a PROXY header to an address without proxy_protocol=on",
             Self::Certificate => "certificates of clients are not right",
             Self::RefusesUs => "clients do not accept our certificate",
             Self::Tls => "TLS handshakes with clients failed",

@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let taken = link.take_request(|request, entry, out| {
             let mut requester = Requester { state, entry, published, settings, caller, executing: None };
             if !requester.state.authenticated && !rules::may_precede_login(class) {
-                let kind = if class == Class::Attack { Kind::Http } else { Kind::NoLogin };
+                let kind = if class == Class::Attack { rules::attack(request) } else { Kind::NoLogin };
                 published.turned_away.note(kind, entry.address(), "");
                 write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
                 return Way::Local(if class == Class::Attack { NextStep::Close } else { NextStep::Answered });
@@ -286,7 +286,7 @@ fn answer(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, ou
             Way::Local(NextStep::Answered)
         }
         Class::Attack => {
-            requester.published.turned_away.note(Kind::Http, requester.entry.address(), "");
+            requester.published.turned_away.note(rules::attack(request), requester.entry.address(), "");
             Way::Local(NextStep::Close)
         }
         Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Way::Shared(alone(class, request)),

@@ -11,7 +11,16 @@ use crate::{
         errors,
     },
     local_reply::requester::Requester,
+    observe::turned_away::Kind,
 };
+
+/// What a client of this class speaks.
+pub(super) fn attack(request: &Request<'_>) -> Kind {
+    match request.arg(0) {
+        Some(name) if name.eq_ignore_ascii_case(b"PROXY") => Kind::ProxyToPlain,
+        _ => Kind::Http,
+    }
+}
 
 /// Whether a request takes so long that others need a turn after it.
 pub(super) fn looks_at_all_clients(class: Class) -> bool {
