@@ -70,8 +70,8 @@ fn licences_are_read_as_they_are_meant() {
     }
 }
 
-#[test]
-fn every_dependency_has_a_licence_on_the_list() {
+/// Everything that is built on this kind of machine, and the workspace itself.
+fn packages() -> Vec<serde_json::Value> {
     let rustc = Command::new(env::var("RUSTC").unwrap_or("rustc".into())).arg("-vV").output().expect("rustc is there");
     let version = String::from_utf8(rustc.stdout).expect("text");
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
@@ -81,8 +81,56 @@ fn every_dependency_has_a_licence_on_the_list() {
     let metadata = metadata.expect("cargo is there");
     assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
-    let (allowed, packages) = (allowed_licences(), metadata["packages"].as_array().expect("a list"));
+    let packages = metadata["packages"].as_array().expect("a list");
     assert!(packages.len() > 50, "{} packages cannot be all", packages.len());
+    packages.clone()
+}
+
+#[test]
+fn no_dependency_needs_a_newer_rust_than_is_promised() {
+    let number = |text: &str| -> Vec<u32> { text.split('.').map(|part| part.parse().expect("a number")).collect() };
+    let workspace: toml::Table = file("Cargo.toml").parse().expect("TOML");
+    let promised = workspace["workspace"]["package"]["rust-version"].as_str().expect("text");
+    let (mut too_new, mut told) = (Vec::new(), 0);
+    for package in packages() {
+        if let Some(needed) = package["rust_version"].as_str() {
+            told += 1;
+            // 1.90 is 1.90.0.
+            let least = number(promised).into_iter().chain([0]).collect::<Vec<_>>();
+            if number(needed) > least {
+                too_new.push(format!("{} needs {needed}", package["name"]));
+            }
+        }
+    }
+    assert!(told > 50, "only {told} packages say what they need");
+    assert!(too_new.is_empty(), "newer than {promised}: {too_new:?}");
+}
+
+#[test]
+fn every_crate_tells_a_registry_what_it_is_for() {
+    let ours: Vec<_> = packages().into_iter().filter(|package| package["source"].is_null()).collect();
+    let published = ours.iter().filter(|package| package["publish"].is_null());
+    let mut count = 0;
+    for package in published {
+        count += 1;
+        let name = package["name"].as_str().expect("a name");
+        // Short names belong to others there.
+        assert!(name.starts_with("respool"), "{name} is no name of this project");
+        let is_there = |key: &str| match &package[key] {
+            serde_json::Value::String(text) => !text.is_empty(),
+            serde_json::Value::Array(list) => !list.is_empty() && list.len() <= 5,
+            _ => false,
+        };
+        for key in ["description", "license", "keywords", "categories"] {
+            assert!(is_there(key), "{name} has no {key}, or too many");
+        }
+    }
+    assert!(count >= 7, "{count} crates cannot be all");
+}
+
+#[test]
+fn every_dependency_has_a_licence_on_the_list() {
+    let (allowed, packages) = (allowed_licences(), packages());
     let refused: Vec<String> = packages
         .iter()
         .map(|package| (&package["name"], package["license"].as_str().unwrap_or("none")))

@@ -1,6 +1,6 @@
 //! Two tasks send a `GET` and a `SET` through the queue and await their replies. When the last sender
 //! is gone the workers end and close their connections, which a door in front of the embedded upstream
-//! shows. Needs no set-up: `cargo run -p pool --example get_and_set`.
+//! shows. Needs no set-up: `cargo run -p respool-pool --example get_and_set`.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Many producers over one queue and 1, 2, 4 or 8 workers, each with a connection to the embedded
 //! upstream: throughput, and how long a single command takes. Every producer has one command out at a
-//! time. Needs no set-up: `cargo run --release -p pool --example many_producers`.
+//! time. Needs no set-up: `cargo run --release -p respool-pool --example many_producers`.
 
 use std::{
     net::SocketAddr,

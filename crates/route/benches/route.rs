@@ -1,4 +1,4 @@
-//! What it costs to find out where a request goes: `cargo bench --package route` prints nanoseconds and allocations for
+//! What it costs to find out where a request goes: `cargo bench --package respool-route` prints nanoseconds and allocations for
 //! each request, the medians of several rounds. The commands are those of the `redis-server` that is installed.
 
 use std::{

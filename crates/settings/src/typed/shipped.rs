@@ -96,7 +96,7 @@ mod tests {
         let found = std::fs::read_to_string(path).expect("the file is there");
         assert!(
             found == shipped(),
-            "config/respool.toml differs from the sections: cargo run -p settings --example shipped > config/respool.toml"
+            "config/respool.toml differs from the sections: cargo run -p respool-settings --example shipped > config/respool.toml"
         );
         assert_eq!(toml::from_str::<Config>(&found).expect("valid"), Config::default());
     }
