@@ -1,7 +1,7 @@
 //! What a process owes those who run it: signals that it obeys or ignores, and log lines that fit where they go.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{ErrorKind, Read},
     process::Stdio,
 };
@@ -29,6 +29,25 @@ fn signals_without_a_meaning_are_told_and_end_nothing() {
         gateway.process().signal(signal);
         client.expect("PING", "+PONG\r\n");
     }
+}
+
+#[test]
+fn whoever_asks_for_health_learns_whether_the_gateway_is_well() {
+    let ask = |arguments: &[&str]| {
+        let output = Gateway::command().arg("--health").args(arguments).output().expect("it can be asked");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let gateway = Gateway::builder().metrics().start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("respool.toml");
+    fs::write(&file, format!("[metrics]\nlisten = \"{}\"", gateway.metrics_address())).expect("written");
+    let arguments = ["--config", file.to_str().expect("text")];
+    assert_eq!(ask(&arguments), (Some(0), String::new()));
+    drop(gateway);
+    let (code, text) = ask(&arguments);
+    assert!(code == Some(1) && text.contains("is not well: "), "{code:?} {text}");
+    let (code, text) = ask(&[]);
+    assert!(code == Some(64) && text.contains("metrics.listen: names no address"), "{code:?} {text}");
 }
 
 #[test]

@@ -65,10 +65,28 @@ fn main() -> ExitCode {
         print!("{}", settings::report(&config, &settings, process::descriptors::raise()));
         return ExitCode::SUCCESS;
     }
+    if args.only_health() {
+        return health(&settings);
+    }
     match run(args, config, settings, inherited) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("respool: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the gateway that runs with these settings, and says what is wrong with it.
+fn health(settings: &GatewaySettings) -> ExitCode {
+    let Some((address, http)) = &settings.http else {
+        eprintln!("respool: metrics.listen: names no address, so that nobody can be asked; write 127.0.0.1:9121");
+        return ExitCode::from(EXIT_USAGE);
+    };
+    match process::health::ask(*address, http.timeout) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("respool: the gateway at {address} is not well: {error}");
             ExitCode::FAILURE
         }
     }

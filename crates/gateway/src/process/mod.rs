@@ -4,6 +4,7 @@
 pub(crate) mod descriptors;
 pub(crate) mod embedded;
 pub(crate) mod file_watch;
+pub(crate) mod health;
 pub(crate) mod run;
 pub(crate) mod signals;
 pub(crate) mod systemd;

@@ -34,6 +34,10 @@ pub struct Args {
     /// Check the configuration, print what is in effect and what it may cost, and exit
     #[arg(long)]
     check: bool,
+    /// Ask a gateway that runs with the same configuration whether it is well, by metrics.listen, and exit: with 0 if
+    /// it is, with 1 if it is not
+    #[arg(long, conflicts_with = "check")]
+    health: bool,
     /// The sockets that were passed to this process, which count instead of all addresses.
     #[arg(skip)]
     passed: Vec<PassedSocket>,
@@ -63,6 +67,11 @@ impl Args {
     /// Whether the configuration is only to be checked.
     pub fn only_check(&self) -> bool {
         self.check
+    }
+
+    /// Whether a running gateway is only to be asked for its health.
+    pub fn only_health(&self) -> bool {
+        self.health
     }
 
     /// The configuration file, if there is one.
