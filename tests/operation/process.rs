@@ -47,7 +47,7 @@ fn whoever_asks_for_health_learns_whether_the_gateway_is_well() {
     let (code, text) = ask(&arguments);
     assert!(code == Some(1) && text.contains("is not well: "), "{code:?} {text}");
     let (code, text) = ask(&[]);
-    assert!(code == Some(64) && text.contains("metrics.listen: names no address"), "{code:?} {text}");
+    assert!(code == Some(64) && text.contains("metrics.listen: is empty"), "{code:?} {text}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
 /// Asks the gateway that runs with these settings, and says what is wrong with it.
 fn health(settings: &GatewaySettings) -> ExitCode {
     let Some((address, http)) = &settings.http else {
-        eprintln!("respool: metrics.listen: names no address, so that nobody can be asked; write 127.0.0.1:9121");
+        eprintln!("respool: metrics.listen: is empty, so there is nobody to ask; write 127.0.0.1:9121");
         return ExitCode::from(EXIT_USAGE);
     };
     match process::health::ask(*address, http.timeout) {
