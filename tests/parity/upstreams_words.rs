@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::support::{Gateway, Peer, Redis, Upstream, requests};
+use crate::support::{Gateway, Peer, Redis, Upstream, request, requests};
 
 /// An upstream with words of its own, and what it was asked.
 fn upstream() -> (Upstream, Arc<Mutex<Vec<String>>>, Arc<AtomicBool>) {
@@ -95,11 +95,14 @@ fn a_limit_that_a_client_sets_holds_for_that_client_and_others_notice_nothing() 
         }
         let value = "x".repeat(3 << 19);
         let mut refused = gateway.client();
-        refused.send(&["SET", "k", &value]);
+        // It may be closed before it has sent all.
+        let all_sent = refused.try_send_raw(&request(&["SET", "k", &value])).is_ok();
         for count in 0..200 {
             other.expect("INCR n", &format!(":{}\r\n", 2 + 200 * round + count));
         }
-        let reply = String::from_utf8_lossy(&refused.read_to_end()).into_owned();
-        assert!(reply.starts_with('-'), "{reply:?}");
+        if all_sent {
+            let reply = String::from_utf8_lossy(&refused.read_to_end()).into_owned();
+            assert!(reply.starts_with('-'), "{reply:?}");
+        }
     }
 }
