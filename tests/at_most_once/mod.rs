@@ -2,5 +2,6 @@
 //! had sent whole is executed even if the client goes. That holds while the primary moves, too.
 
 mod cancellation;
+pub(crate) mod cluster;
 mod failover;
 mod killed;

@@ -17,6 +17,8 @@ pub enum Reach {
     Scan,
     /// A shard that has keys: `RANDOMKEY`.
     RandomKey,
+    /// None: it asks about the cluster, which clients are not to see.
+    Nowhere,
 }
 
 /// Where a request goes.
@@ -34,6 +36,8 @@ pub enum Route<'c> {
     Scan,
     /// To a shard that has keys.
     RandomKey,
+    /// To none: it asks about the cluster.
+    Nowhere,
 }
 
 /// A command as its upstream describes it.
@@ -99,6 +103,7 @@ impl Command {
             Reach::Everywhere(merge) => Route::Everywhere(merge),
             Reach::Scan => Route::Scan,
             Reach::RandomKey => Route::RandomKey,
+            Reach::Nowhere => Route::Nowhere,
         }
     }
 }

@@ -47,6 +47,9 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
         // No tips; sharded channels are where their slots are.
         b"pubsub|shardchannels" => Reach::Everywhere(Merge::Concat),
         b"pubsub|shardnumsub" => Reach::Everywhere(Merge::Counts),
+        // Clients see one Redis.
+        b"cluster" => Reach::Nowhere,
+        other if other.starts_with(b"cluster|") => Reach::Nowhere,
         _ => return None,
     })
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pool::JobError;
 use resp::RequestError;
 
+use crate::command::class::Reason;
+
 /// How an error reply of the gateway's own begins, on the wire.
 pub(crate) const OWN: &[u8] = b"-ERR respool: ";
 
@@ -167,6 +169,26 @@ pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because
 
 /// For a `MULTI` that follows a refused `WATCH`.
 pub(crate) const AFTER_REFUSED_WATCH: &str = "ERR respool: not executed, because a WATCH before it was refused";
+
+/// Why a request of a kind that needs an exclusive connection cannot be had of a cluster, if so.
+pub(crate) fn not_of_a_cluster(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::Tracking => Some("ERR respool: CLIENT TRACKING is of one node and cannot be had of a cluster"),
+        Reason::NoTouch => Some("ERR respool: CLIENT NO-TOUCH is of one connection and cannot be had of a cluster"),
+        Reason::Wait => Some("ERR respool: WAIT is about one connection and cannot be had of a cluster"),
+        Reason::Transaction | Reason::Watch | Reason::Blocking | Reason::PubSub | Reason::Monitor | Reason::Other => {
+            None
+        }
+    }
+}
+
+/// Of a cluster: the slot of the key of a transaction is not, or not any more, at the node where that was begun.
+pub(crate) const TRANSACTION_ELSEWHERE: &str =
+    "ERR respool: the key's slot is at another node of the cluster than the transaction, which is aborted";
+
+/// Of a cluster: what the client watches or subscribes binds it to one node.
+pub(crate) const ELSEWHERE: &str = "ERR respool: the key's slot is at another node of the cluster than the keys that \
+    are watched, or the channels that are subscribed, on this connection";
 
 /// `[commands] deny`.
 pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

@@ -176,7 +176,9 @@ impl Operator {
     }
 
     fn put_in_force(&self, wanted: &Config) -> Result<Outcome, ConfigError> {
-        let follows = |settings: &GatewaySettings| settings.sentinel.is_some() || settings.single.is_some();
+        let follows = |settings: &GatewaySettings| {
+            settings.sentinel.is_some() || settings.single.is_some() || settings.cluster.is_some()
+        };
         let will_follow = follows(&GatewaySettings::new(wanted)?);
         let mut running = self.lock();
         let follows = will_follow || follows(&running.settings);
@@ -202,7 +204,7 @@ impl Operator {
         Ok(outcome)
     }
 
-    /// Keys that cannot change now. Where a primary is followed, or would be, the URL is one of them.
+    /// Keys that cannot change now. Where a primary or a cluster is followed, or would be, the URL is one of them.
     fn fixed(&self, config: &Config, follows: bool) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
         let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);

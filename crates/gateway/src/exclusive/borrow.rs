@@ -1,7 +1,8 @@
 //! Borrowing an exclusive connection, of those that clients of the same host and user may have. Called by `exchange`, and
 //! by `redirect` for a second one.
 
-use pool::JobError;
+use cluster::Borrowed;
+use pool::{JobError, Needs};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
@@ -29,9 +30,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Borrows a connection for `request`; false if there is none, as the client has been told.
     pub(super) async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
         let began = Instant::now();
+        let needs = (!request.overtakes).then_some(self.state.needs);
         let lent = match self.place().await {
-            Ok(place) if request.overtakes => self.caller.lend_as_is().await.map(|lent| (lent, place)),
-            Ok(place) => self.caller.lend(self.state.needs).await.map(|lent| (lent, place)),
+            Ok(place) => self.borrow_one(request, needs).await.map(|lent| (lent, place)),
             Err(failure) => Err(failure),
         };
         let failure = match lent {
@@ -58,5 +59,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         self.fail_replies(request.errors(), &failure);
         false
+    }
+
+    /// A connection in the state that `needs` says, or in any: of a cluster, one of the node that has the request's key.
+    async fn borrow_one(&self, request: &ExclusiveRequest, needs: Option<Needs>) -> Result<Borrowed, JobError> {
+        match (self.cluster, needs) {
+            (Some(cluster), needs) => Box::pin(cluster.lend(self.caller, cluster.slot(request.first()), needs)).await,
+            (None, Some(needs)) => self.caller.lend(needs).await.map(Borrowed::from),
+            (None, None) => self.caller.lend_as_is().await.map(Borrowed::from),
+        }
     }
 }

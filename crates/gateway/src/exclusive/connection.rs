@@ -62,7 +62,9 @@ impl ExclusiveConnection {
 
     /// Bytes of memory for what is to be done once its transaction is executed, and for what is subscribed on it.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.lending.as_ref().map_or(0, |lending| lending.queued.bytes() + lending.subscription_bytes())
+        self.lending
+            .as_ref()
+            .map_or(0, |lending| lending.queued.bytes() + lending.subscription_bytes() + lending.at_node.bytes())
     }
 
     /// Whether keys are watched on it.
@@ -93,6 +95,10 @@ impl ExclusiveConnection {
                 lending.is_in_transaction()
                     || lending.is_restricted(protocol)
                     || matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch | Local::Unsubscribe)
+            }
+            // Of a cluster it leads to one node, which has not all keys.
+            (Some(lending), Class::Plain { .. }) if lending.node().is_some() => {
+                lending.is_in_transaction() || lending.is_restricted(protocol)
             }
             (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
         }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use cluster::Cluster;
 use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, UnderWay, micros};
 use resp::{Protocol, write_error, write_request};
 use settings::SessionSettings;
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Enough of a reply to tell what it is.
-type ReplyHead = [u8; 12];
+pub(super) type ReplyHead = [u8; 12];
 
 /// An exchange that ended before all replies were there.
 struct Broken {
@@ -64,6 +65,7 @@ pub(crate) struct Exchange<'x, S> {
     pub(crate) link: &'x mut Link<S>,
     pub(crate) state: &'x mut ClientState,
     pub(crate) caller: &'x mut Caller,
+    pub(crate) cluster: Option<&'x Cluster>,
     /// Messages of shared pub/sub come meanwhile.
     pub(crate) subscriptions: &'x mut Subscriptions,
     pub(crate) settings: &'x SessionSettings,
@@ -72,25 +74,45 @@ pub(crate) struct Exchange<'x, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has one request executed, on a connection that is borrowed for it if need be; false to close the session.
     pub(crate) async fn run(&mut self, mut request: ExclusiveRequest) -> bool {
+        if self.cluster.is_some()
+            && let Some(text) = errors::not_of_a_cluster(request.reason)
+        {
+            return self.refuse_in_cluster(text).await;
+        }
         if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
             return true;
         }
+        match self.cluster {
+            None => {
+                let go_on = self.run_here(&mut request).await;
+                if go_on {
+                    self.exclusive.end_if_over();
+                }
+                go_on
+            }
+            Some(cluster) => Box::pin(self.run_in(cluster, request)).await,
+        }
+    }
+
+    /// Has it executed on the connection that the session borrows.
+    pub(super) async fn run_here(&mut self, request: &mut ExclusiveRequest) -> bool {
         let upstream_id = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
         if request.waits()
             && let Some(id) = upstream_id
         {
-            self.link.entry().blocked().begin(id);
+            let node = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned());
+            self.link.entry().blocked().begin(id, node);
         }
         if let Some(redirect) = request.redirect.take()
-            && let Err(failure) = Box::pin(self.translate(&mut request, *redirect)).await
+            && let Err(failure) = Box::pin(self.translate(request, *redirect)).await
         {
-            return self.cannot_redirect(&request, &failure).await;
+            return self.cannot_redirect(request, &failure).await;
         }
         if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.is_in_transaction()) {
             lending.queued.expect(request.noted());
         }
         let mut head = ReplyHead::default();
-        let go_on = self.exchange_shown(&request, &mut head).await;
+        let go_on = self.exchange_shown(request, &mut head).await;
         let asked_to_unblock = self.link.entry().blocked().end();
         if let Some(lending) = &mut self.exclusive.lending {
             if asked_to_unblock {
@@ -115,9 +137,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),
             Change::Unwatch if head[0] == b'+' => self.state.transaction.unwatched(),
             _ => {}
-        }
-        if go_on {
-            self.exclusive.end_if_over();
         }
         go_on
     }
@@ -171,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// Has requests executed and counts what became of them; false to close the session.
-    async fn exchange(&mut self, request: &ExclusiveRequest, head: &mut ReplyHead) -> bool {
+    pub(super) async fn exchange(&mut self, request: &ExclusiveRequest, head: &mut ReplyHead) -> bool {
         let Some(reason) = self.exclusive.reason() else { return false };
         let (published, began) = (Arc::clone(self.link.published()), Instant::now());
         let tally = published.counts.exclusive(reason);
@@ -258,6 +277,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let length = head.len().min(out.len() - at);
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
+        if self.cluster.is_some_and(|cluster| lending.at_node.is_sent_elsewhere(&out[at..], cluster)) {
+            out.truncate(at);
+            return Ok(());
+        }
         let (muted, mut settled) = (self.state.is_muted(), None);
         if lending.is_in_transaction() && request.change != Change::EndMulti {
             lending.queued.saw(&out[at..]);
@@ -297,7 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Some(id) = lending.and_then(|lending| lending.lent.upstream_id()) else { return false };
         let mut burst = Burst { replies_due: 1, ..Burst::default() };
         write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
-        self.caller.call(burst).await.failure.is_none()
+        let answer = match (self.cluster, lending.and_then(|lending| lending.node().cloned())) {
+            (Some(cluster), Some(node)) => Box::pin(cluster.call_at(&node, self.caller, burst)).await,
+            (_, _) => self.caller.call(burst).await,
+        };
+        answer.failure.is_none()
     }
 
     /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is

@@ -4,12 +4,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
+use cluster::Borrowed;
 use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request, Value, parse_integer};
+use topology::Address;
 
 use crate::{
     command::class::Reason,
-    exclusive::{change::Change, invalidation, placeholder::QueuedTransaction},
+    exclusive::{change::Change, invalidation, nodes::at_node::AtNode, placeholder::QueuedTransaction},
     observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
 };
 
@@ -28,7 +30,9 @@ pub(crate) enum Message {
 pub(crate) struct Lending {
     pub(super) lent: Lent,
     /// Of what clients of the same host and user may have.
-    _place: Place,
+    place: Place,
+    /// What counts where the upstream is a cluster.
+    pub(super) at_node: AtNode,
     reason: Reason,
     /// Replies still to come.
     expected: u32,
@@ -68,10 +72,11 @@ pub(crate) struct Lending {
 const SUBSCRIPTION_BYTES: usize = 64;
 
 impl Lending {
-    pub(crate) fn new(lent: Lent, place: Place, reason: Reason) -> Self {
+    pub(crate) fn new(Borrowed { lent, node }: Borrowed, place: Place, reason: Reason) -> Self {
         Self {
             lent,
-            _place: place,
+            place,
+            at_node: AtNode::new(node),
             reason,
             expected: 0,
             errors: 0,
@@ -94,6 +99,26 @@ impl Lending {
             shards: HashSet::new(),
             subscription_bytes: 0,
         }
+    }
+
+    /// The node of a cluster that has lent it.
+    pub(crate) fn node(&self) -> Option<&Address> {
+        self.at_node.node.as_ref()
+    }
+
+    /// Gives the connection back and goes on, with the transaction at hand, on another one. That is in no transaction yet.
+    pub(super) fn transplant(self, Borrowed { lent, node }: Borrowed) -> Self {
+        let Self { lent: former, place, mut at_node, queued, reason, marked, .. } = self;
+        if !marked {
+            former.give_back();
+        }
+        at_node.node = node;
+        Self { at_node, queued, ..Self::new(lent.into(), place, reason) }
+    }
+
+    /// The transaction has been begun there.
+    pub(super) fn resume(&mut self) {
+        self.multi = true;
     }
 
     /// Why it was lent.

@@ -13,7 +13,7 @@ use crate::{
     },
     exclusive::change::Change,
     local_reply::{
-        requester::{Hello, NextStep, Requester},
+        requester::{Hello, NextStep, Requester, Unblock},
         session_commands,
     },
 };
@@ -159,7 +159,8 @@ pub(crate) fn for_request(
         }
         // A session that is blocked already is unblocked at that point of the transaction.
         Local::ClientUnblock if valid => match session_commands::answer(local, request, requester, &mut Vec::new()) {
-            NextStep::Unblock(requests) => placeholder = requests,
+            NextStep::Unblock(Unblock { request, node: None }) => placeholder = request,
+            // The connection of the transaction may lead to another node, where the id is somebody else's.
             _ => write_request(&mut placeholder, &["PING"]),
         },
         _ => write_request(&mut placeholder, &["PING"]),

@@ -47,6 +47,8 @@ pub(crate) struct ExclusiveRequest {
     pub(super) marks: bool,
     /// How long it waited for its connection.
     pub(super) waited: Duration,
+    /// Where the client's own request begins.
+    own_from: usize,
 }
 
 impl ExclusiveRequest {
@@ -76,6 +78,7 @@ impl ExclusiveRequest {
             // WAIT counts from its own connection's last write; any command executed brings that up to date.
             write_request(&mut made.requests, &["PING"]);
             made.swallow = 1;
+            made.own_from = made.requests.len();
             due += 1;
         }
         if matches!(change, Change::Tracking { .. }) {
@@ -105,7 +108,13 @@ impl ExclusiveRequest {
             teaches: false,
             marks: false,
             waited: Duration::ZERO,
+            own_from: 0,
         }
+    }
+
+    /// `requests`, of whose `due` replies the client has asked for none.
+    pub(super) fn unasked(requests: Vec<u8>, due: u32) -> Self {
+        Self { due, counted: 0, swallow: due, ..Self::simple(requests, 1) }
     }
 
     /// Has the upstream watch nothing any more, which the client has not asked for.
@@ -141,6 +150,11 @@ impl ExclusiveRequest {
             (None, Change::None | Change::EndMulti) => None,
             (None, change) => Some(Noted::Change(change)),
         }
+    }
+
+    /// The client's own request, behind what is sent before it.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.requests[self.own_from..]
     }
 
     /// By which the same request is known again. Half of a hash is enough, as only its sender could be taken in by it.

@@ -19,7 +19,7 @@ use crate::{
         placeholder::{self, Noted},
     },
     local_reply::{
-        requester::{Hello, NextStep, Requester},
+        requester::{Hello, NextStep, Requester, Unblock},
         session_commands,
     },
 };
@@ -125,8 +125,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match placeholder::answer(request, &mut requester, self.link.output()) {
             // Its password has become right since it was queued: the connection was not told of it.
             NextStep::Hello(_) => write_error(self.link.output(), errors::WRONG_PASSWORD),
-            NextStep::Unblock(requests) => {
-                let answer = self.caller.call(Burst { requests, replies_due: 1, ..Burst::default() }).await;
+            NextStep::Unblock(Unblock { request, node }) => {
+                let burst = Burst { requests: request, replies_due: 1, ..Burst::default() };
+                let answer = match (self.cluster, node) {
+                    (Some(cluster), Some(node)) => Box::pin(cluster.call_at(&node, self.caller, burst)).await,
+                    (_, _) => self.caller.call(burst).await,
+                };
                 match answer.failure {
                     None => self.link.output().extend_from_slice(&answer.burst.replies),
                     Some(failure) => self.link.fail(&failure, 1, &self.settings.upstream),

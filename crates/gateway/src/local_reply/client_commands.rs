@@ -11,7 +11,7 @@ use crate::{
     local_reply::{
         about_clients::AboutClients,
         client_line::line,
-        requester::{NextStep, Requester},
+        requester::{NextStep, Requester, Unblock},
     },
 };
 
@@ -161,10 +161,10 @@ fn unblock(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) 
             write_integer(out, 0);
             NextStep::Answered
         }
-        Some(upstream_id) => {
-            let mut translated = Vec::new();
-            write_request(&mut translated, &["CLIENT", "UNBLOCK", &upstream_id.to_string(), reason]);
-            NextStep::Unblock(translated)
+        Some((upstream_id, node)) => {
+            let mut request = Vec::new();
+            write_request(&mut request, &["CLIENT", "UNBLOCK", &upstream_id.to_string(), reason]);
+            NextStep::Unblock(Unblock { request, node })
         }
     }
 }

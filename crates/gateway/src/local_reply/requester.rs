@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pool::{Caller, Facts, Protocol};
 use settings::SessionSettings;
+use topology::Address;
 
 use crate::{
     client::state::ClientState,
@@ -62,7 +63,17 @@ pub(crate) enum NextStep {
     /// Say what the upstream says to this, which gets so many replies.
     Ask(Vec<u8>, usize),
     /// Have the upstream unblock one of its connections.
-    Unblock(Vec<u8>),
+    Unblock(Unblock),
+}
+
+/// A `CLIENT UNBLOCK` with the upstream's id.
+// Open: a plain value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unblock {
+    /// The request.
+    pub(crate) request: Vec<u8>,
+    /// At which node, where there are several.
+    pub(crate) node: Option<Address>,
 }
 
 /// A `HELLO` in order, not in force yet.

@@ -2,9 +2,10 @@
 //! down in the opposite order: stop accepting → sessions finish → queue closes, workers empty it →
 //! connections close → embedded upstream.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
+use cluster::{Cluster, ClusterSettings};
 use pool::{Caller, Endpoint, Pools};
 use settings::{Args, Config, GatewaySettings};
 use tokio::{task::JoinSet, time::Instant};
@@ -57,11 +58,12 @@ pub(crate) async fn run(
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
     let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
+    let cluster = start_cluster(&settings, &pools, threads.runtimes().len());
     let callers: Vec<Caller> = (0..threads.runtimes().len()).filter_map(|thread| pools.caller_on(thread)).collect();
     let shared_pubsub = directory
         .as_ref()
         .map(|directory| SharedPubSub::start(Arc::clone(directory), callers[0].clone(), operator.follow()));
-    let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
+    let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory, cluster);
     let mut listener =
         Listener::new(open(&settings, inherited)?, opener, threads, callers).context("cannot start threads")?;
     // Ends with us, so that a drain can be watched.
@@ -113,6 +115,12 @@ fn warn(settings: &GatewaySettings) {
     for warning in &settings.warnings {
         tracing::warn!(warning, "configuration has a weak point");
     }
+}
+
+/// Looks for the cluster, if the upstream is one.
+fn start_cluster(settings: &GatewaySettings, pools: &Pools, runtimes: usize) -> Option<Cluster> {
+    let settings::ClusterSettings { seeds, refresh } = settings.cluster.clone()?;
+    Some(Cluster::start(ClusterSettings { seeds, refresh, nat: BTreeMap::new() }, pools.clone(), runtimes))
 }
 
 /// The sockets that were passed or, where none was, those of the configuration.

@@ -130,7 +130,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Some(span) = span {
                 spans::done(&span, caller.spent(), result.as_ref().err());
             }
-            self.answered(due, result.err());
+            let spent = self.caller.spent();
+            self.answered(due, spent, result.err());
             self.flush().await;
             self.link.count_replies_by(None);
             if further.is_none() {

@@ -1,12 +1,13 @@
 //! How a session has gathered requests executed: by the pool's workers, or on the exclusive connection while it
 //! borrows one. Afterwards there is a reply to each of them.
 
-use pool::{Burst, JobError, REPLY_FREE_BYTES};
+use cluster::Cluster;
+use pool::{Burst, JobError, REPLY_FREE_BYTES, Spent};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     client::{gather::Stop, link::recycle},
-    command::errors,
+    command::{class::Class, errors},
     observe::{counts::Fault, spans},
     session::session::Session,
 };
@@ -15,13 +16,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has the gathered burst executed; afterwards the output has a reply to each of its requests. `stop` says why
     /// gathering stopped. False to close the session.
     pub(super) async fn execute(&mut self, stop: &mut Stop) -> bool {
-        if self.exclusive.is_lent() {
+        if self.exclusive.takes(Class::Plain { read_only: false }, self.state.needs.protocol) {
             let burst = std::mem::take(&mut self.burst);
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
             self.note_write();
             self.publish();
             self.flush().await;
             return go_on;
+        }
+        if let Some(cluster) = self.cluster.clone() {
+            // Boxed, so that only those who have a cluster have the larger task.
+            Box::pin(self.execute_in(&cluster)).await;
+            return true;
         }
         if let Some(reads) = self.settings.reads {
             Box::pin(self.execute_by(reads)).await;
@@ -39,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             } else {
                 self.caller.execute(&mut self.burst).await
             };
-            self.answered(due, result.err());
+            let spent = self.caller.spent();
+            self.answered(due, spent, result.err());
             self.flush().await;
             self.link.count_replies_by(None);
         }
@@ -69,12 +76,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
+    /// Has the gathered burst executed by the nodes of a cluster.
+    async fn execute_in(&mut self, cluster: &Cluster) {
+        let due = self.burst.replies_due;
+        if !self.prepare().await {
+            return;
+        }
+        let upstream = &self.settings.upstream;
+        let executed =
+            cluster.execute(&mut self.caller, &mut self.burst, &|failure| errors::job(failure, upstream)).await;
+        for (failure, failed) in &executed.failed {
+            self.link.published().failed(failure, *failed, self.link.entry().address());
+        }
+        self.answered(due, executed.spent, None);
+        self.flush().await;
+        self.link.count_replies_by(None);
+    }
+
     /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew.
-    pub(super) fn answered(&mut self, due: u32, failure: Option<JobError>) {
+    pub(super) fn answered(&mut self, due: u32, spent: Spent, failure: Option<JobError>) {
         let (burst, settings) = (&mut self.burst, &self.settings);
-        if self.caller.spent().total_us >= settings.slow_log.threshold_us {
+        if spent.total_us >= settings.slow_log.threshold_us {
             let (entry, slow_log) = (self.link.entry(), &self.link.published().slow_log);
-            slow_log.add(entry, &burst.requests, due, self.caller.spent(), settings.slow_log);
+            slow_log.add(entry, &burst.requests, due, spent, settings.slow_log);
         }
         let cost = match failure {
             // What they would have cost is not known, but that it was much.

@@ -14,7 +14,7 @@ use crate::{
     local_reply::{
         about_clients::AboutClients,
         info,
-        requester::{Hello, Requester},
+        requester::{Hello, Requester, Unblock},
         session_commands,
     },
     observe::published::Published,
@@ -107,6 +107,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let entry = &Arc::clone(link.entry());
         let mut requester = Requester { state, entry, published, settings, caller, executing: None };
         ask.answer(&mut requester, link).await
+    }
+
+    /// Has the upstream unblock one of its connections.
+    pub(super) async fn unblock(&mut self, unblock: Unblock) -> bool {
+        let Unblock { request, node } = unblock;
+        let burst = Burst { requests: request, replies_due: 1, ..Burst::default() };
+        let (Some(cluster), Some(node)) = (&self.cluster, node) else { return self.run_shared(burst).await };
+        let answer = Box::pin(cluster.call_at(&node, &mut self.caller, burst)).await;
+        match answer.failure {
+            None => self.link.output().extend_from_slice(&answer.burst.replies),
+            Some(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
+        }
+        true
     }
 
     /// `RESET`: the session is as new, and what was lent is given back.

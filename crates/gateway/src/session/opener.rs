@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cluster::Cluster;
 use pool::Caller;
 use settings::SessionSettings;
 use tokio::{
@@ -37,11 +38,18 @@ pub(crate) struct Opener {
     published: Arc<Published>,
     /// Shared pub/sub; `None` where each subscriber has a connection of its own.
     directory: Option<Arc<Directory>>,
+    /// The upstream is a cluster.
+    cluster: Option<Cluster>,
 }
 
 impl Opener {
-    pub(crate) fn new(operator: Arc<Operator>, published: Arc<Published>, directory: Option<Arc<Directory>>) -> Self {
-        Self { operator, published, directory }
+    pub(crate) fn new(
+        operator: Arc<Operator>,
+        published: Arc<Published>,
+        directory: Option<Arc<Directory>>,
+        cluster: Option<Cluster>,
+    ) -> Self {
+        Self { operator, published, directory, cluster }
     }
 
     /// The settings in force.
@@ -78,7 +86,8 @@ impl Opener {
         tracing::debug!(client = presence.id(), address = %presence.address(), "client connected");
         let subscriptions = Subscriptions::new(self.directory.clone());
         let operator = Arc::clone(&self.operator);
-        let mut session = Session::new(stream, bytes_waiting, presence, caller, operator, subscriptions);
+        let upstream = (caller, self.cluster.clone());
+        let mut session = Session::new(stream, bytes_waiting, presence, upstream, operator, subscriptions);
         if let Some(user) = user {
             session.log_in(user);
         }

@@ -38,7 +38,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if writes {
             self.note_write();
         }
-        self.answered(due, result.err());
+        let spent = self.caller.spent();
+        self.answered(due, spent, result.err());
         self.flush().await;
         self.link.count_replies_by(None);
     }

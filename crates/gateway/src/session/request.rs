@@ -193,9 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Way::Local(NextStep::Clients(ask)) => Box::pin(self.about_clients(ask, published)).await,
             Way::Local(NextStep::Info(requests)) => Box::pin(self.info(requests, published)).await,
             Way::Local(NextStep::Ask(request, due)) => Box::pin(self.ask(request, due, published)).await,
-            Way::Local(NextStep::Unblock(requests)) => {
-                self.run_shared(Burst { requests, replies_due: 1, ..Burst::default() }).await
-            }
+            Way::Local(NextStep::Unblock(unblock)) => self.unblock(unblock).await,
             Way::Exclusive(request) => {
                 let go_on = self.exchange().run(request).await;
                 self.note_write();
@@ -211,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    async fn run_shared(&mut self, burst: Burst) -> bool {
+    pub(super) async fn run_shared(&mut self, burst: Burst) -> bool {
         self.burst = burst;
         self.execute(&mut Stop::Incomplete).await
     }

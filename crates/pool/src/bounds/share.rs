@@ -85,7 +85,7 @@ impl Share {
     }
 
     /// Makes one of two shares of the same budget.
-    pub(crate) fn join(&mut self, mut other: Self) {
+    pub fn join(&mut self, mut other: Self) {
         self.grant.join(std::mem::take(&mut other.grant));
     }
 }

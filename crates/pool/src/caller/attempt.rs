@@ -181,7 +181,7 @@ impl Caller {
 fn begin_anew(burst: &mut Burst, requests: u32) {
     if burst.taken_early == 0 {
         burst.replies.clear();
-        burst.replies_done = 0;
+        (burst.replies_done, burst.errors) = (0, 0);
         return;
     }
     let left = requests.saturating_sub(burst.replies_done);

@@ -99,6 +99,11 @@ impl Caller {
         self.shared.node.alone_from()
     }
 
+    /// The runtime that this caller runs on, of those that its pool was started on.
+    pub fn runtime(&self) -> usize {
+        self.branch
+    }
+
     /// How far this caller's jobs come.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)

@@ -35,6 +35,8 @@ pub struct Burst {
     pub replies_done: u32,
     /// Bytes of replies that were taken before the answer came, in front of these.
     pub taken_early: usize,
+    /// How many of these are errors.
+    pub errors: u32,
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
     /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
     pub room: Option<Share>,

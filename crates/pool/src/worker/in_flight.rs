@@ -254,6 +254,7 @@ impl InFlight {
         if !slot.is_unwanted() {
             let burst = slot.burst_mut();
             burst.replies_done += 1;
+            burst.errors += u32::from(kind == ReplyKind::Error);
             traffic.replied(kind, &burst.replies[whole..]);
             self.saw_readonly |= kind == ReplyKind::Error && burst.replies[whole..].starts_with(b"-READONLY");
             slot.whole = slot.burst().replies.len();

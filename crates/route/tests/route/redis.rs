@@ -171,6 +171,7 @@ fn known_requests_go_where_they_belong() {
             Route::Everywhere(merge) => format!("everywhere {merge:?}"),
             Route::Scan => "scan".to_owned(),
             Route::RandomKey => "random key".to_owned(),
+            Route::Nowhere => "nowhere".to_owned(),
         })
     };
     let of = |key: &str| format!("slot {}", slot(key.as_bytes()));
@@ -218,6 +219,8 @@ fn known_requests_go_where_they_belong() {
         ("ACL SETUSER u", "everywhere AllSucceeded"),
         ("SCAN 0", "scan"),
         ("RANDOMKEY", "random key"),
+        ("CLUSTER SLOTS", "nowhere"),
+        ("cluster nosuch x", "nowhere"),
     ] {
         assert_eq!(route(line), expected, "{line}");
     }

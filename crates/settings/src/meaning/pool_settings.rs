@@ -11,6 +11,7 @@ use crate::{
         ranges::{bytes, count, millis, millis_or_zero, one_of, value, within},
         secret_file,
         upstream::{
+            cluster::{ClusterSettings, cluster_settings},
             sentinels::{SentinelSettings, sentinel_settings},
             tls,
         },
@@ -44,15 +45,21 @@ pub(crate) struct PoolSettings {
     pub(crate) foreign: BTreeMap<String, [u8; 32]>,
     /// How the primary is followed, where sentinels look after the upstream.
     pub(crate) sentinel: Option<SentinelSettings>,
+    /// Where the cluster is looked for, if the upstream is one.
+    pub(crate) cluster: Option<ClusterSettings>,
 }
 
-/// The upstream, and how its primary is followed; `note` is told the digest of what comes from a file.
-fn endpoint(
-    config: &Config,
-    note: &mut dyn FnMut(&str, &[u8]),
-) -> Result<(Endpoint, Option<SentinelSettings>), ConfigError> {
+/// How the upstream is followed, if it moves.
+#[derive(Default)]
+struct Followed {
+    sentinel: Option<SentinelSettings>,
+    cluster: Option<ClusterSettings>,
+}
+
+/// The upstream, and how it is followed; `note` is told the digest of what comes from a file.
+fn endpoint(config: &Config, note: &mut dyn FnMut(&str, &[u8])) -> Result<(Endpoint, Followed), ConfigError> {
     let (url, password_file) = (&config.upstream.url, &config.upstream.password_file);
-    let followed = sentinel_settings(config)?;
+    let (by_sentinels, in_cluster) = (sentinel_settings(config)?, cluster_settings(config)?);
     if url == EMBEDDED {
         if cfg!(not(feature = "embedded")) {
             return value("upstream.url", "this build has no embedded upstream; name one, as redis://127.0.0.1:6379");
@@ -60,26 +67,27 @@ fn endpoint(
         if !password_file.is_empty() {
             return value(PASSWORD_FILE, "the embedded upstream has no password");
         }
-        return Ok((tls::secure(Endpoint::tcp("127.0.0.1", 0), &config.upstream.tls)?, None));
+        return Ok((tls::secure(Endpoint::tcp("127.0.0.1", 0), &config.upstream.tls)?, Followed::default()));
     }
-    let (endpoint, sentinel) = match (followed, url.parse()) {
-        (Some((sentinel, endpoint)), _) => (endpoint, Some(sentinel)),
-        (None, Ok(endpoint)) => (tls::secure(endpoint, &config.upstream.tls)?, None),
+    let (endpoint, followed) = match (by_sentinels, in_cluster, url.parse()) {
+        (Some((sentinel, endpoint)), _, _) => (endpoint, Followed { sentinel: Some(sentinel), cluster: None }),
+        (None, Some((cluster, endpoint)), _) => (endpoint, Followed { sentinel: None, cluster: Some(cluster) }),
+        (None, None, Ok(endpoint)) => (tls::secure(endpoint, &config.upstream.tls)?, Followed::default()),
         // The URL may hold a password and is not repeated.
-        (None, Err(error)) => return value("upstream.url", format!("{error}")),
+        (None, None, Err(error)) => return value("upstream.url", format!("{error}")),
     };
     if let Some(sum) = endpoint.tls_sum() {
         note("upstream.tls", &sum.to_le_bytes());
     }
     if password_file.is_empty() {
-        return Ok((endpoint, sentinel));
+        return Ok((endpoint, followed));
     }
     if endpoint.has_password() {
         return value(PASSWORD_FILE, "upstream.url has a password too; take one of them away");
     }
     let password = secret_file::read(PASSWORD_FILE, password_file)?;
     note(PASSWORD_FILE, password.as_bytes());
-    Ok((endpoint.with_password(password), sentinel))
+    Ok((endpoint.with_password(password), followed))
 }
 
 fn role(name: &str) -> Result<Option<Role>, ConfigError> {
@@ -91,7 +99,7 @@ fn role(name: &str) -> Result<Option<Role>, ConfigError> {
 pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
     let embedded = config.upstream.url == EMBEDDED;
     let mut foreign = BTreeMap::new();
-    let (endpoint, sentinel) = endpoint(config, &mut |key, content| {
+    let (endpoint, Followed { sentinel, cluster }) = endpoint(config, &mut |key, content| {
         foreign.insert(key.to_owned(), Sha256::digest(content).into());
     })?;
     // Said even where it does not count.
@@ -108,7 +116,7 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         queue_capacity: count("pool.queue_capacity", pool.queue_capacity)?,
         queue_bytes_max: bytes("pool.queue_bytes_max", pool.queue_bytes_max, 1)?,
         queue_timeout: millis("pool.queue_timeout_ms", pool.queue_timeout_ms, 1)?,
-        failover_wait: if sentinel.is_some() { failover_wait } else { Duration::ZERO },
+        failover_wait: if sentinel.is_some() || cluster.is_some() { failover_wait } else { Duration::ZERO },
         pause_timeout: millis("pool.pause_timeout_ms", pool.pause_timeout_ms, 1)?,
         reply_timeout: millis("pool.reply_timeout_ms", pool.reply_timeout_ms, 1)?,
         reply_bytes_max: bytes("pool.reply_bytes_max", pool.reply_bytes_max, 1)?,
@@ -131,5 +139,5 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {
         return value("pool.workers", format!("the embedded upstream takes {EMBEDDED_WORKERS_MAX} at most"));
     }
-    Ok(PoolSettings { settings, embedded, foreign, sentinel })
+    Ok(PoolSettings { settings, embedded, foreign, sentinel, cluster })
 }

@@ -15,6 +15,7 @@ use crate::{
         ranges::{bytes, count, millis_or_zero, one_of, value, within},
         session::{SessionSettings, session_settings, share},
         upstream::{
+            cluster::ClusterSettings,
             reads::{SingleSettings, single_settings},
             sentinels::SentinelSettings,
         },
@@ -43,6 +44,8 @@ pub struct GatewaySettings {
     pub sentinel: Option<SentinelSettings>,
     /// The node and its replicas, where reads may go to those and no sentinel names them.
     pub single: Option<SingleSettings>,
+    /// Where the cluster is looked for, if the upstream is one.
+    pub cluster: Option<ClusterSettings>,
     /// What the pool goes by.
     pub pool: Settings,
     /// What sessions go by.
@@ -92,7 +95,7 @@ impl GatewaySettings {
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
         let threads = within("runtime.threads", config.runtime.threads, 1, THREADS_MAX)?;
-        let PoolSettings { settings: pool, embedded, mut foreign, sentinel } = pool_settings(config)?;
+        let PoolSettings { settings: pool, embedded, mut foreign, sentinel, cluster } = pool_settings(config)?;
         let session = session_settings(config, &pool, embedded)?;
         if let Some(tls) = &session.tls {
             foreign.insert("tls".to_owned(), Sha256::digest(tls.sum().to_le_bytes()).into());
@@ -105,6 +108,7 @@ impl GatewaySettings {
             embedded,
             sentinel,
             single: single_settings(config, &pool.endpoint)?,
+            cluster,
             session,
             foreign,
             pool,

@@ -1,4 +1,4 @@
-//! `[sentinel]`: how sentinels are asked, where the upstream's URL names some.
+//! `[sentinel]` and `[cluster]`: how sentinels, or the nodes of a cluster, are asked where the upstream's URL names some.
 
 use crate::{
     Secret,
@@ -15,6 +15,16 @@ section! {
         password: Secret = Secret::default() => AtStart,
         /// How often sentinels and nodes are asked when nothing happens. What sentinels publish is heard at once; this
         /// is for messages that get lost. Costs each of them a few commands a period. At least 10. Needs a restart.
+        refresh_ms: Millis = Millis(1_000) => AtStart,
+    }
+}
+
+section! {
+    /// `[cluster]`
+    Cluster {
+        /// How often a node of the cluster is asked which node has which slot when nothing happens. A node that says
+        /// that a slot has moved, or is lost, is heard at once. Costs the cluster two commands a period. At least 10.
+        /// Needs a restart.
         refresh_ms: Millis = Millis(1_000) => AtStart,
     }
 }

@@ -29,12 +29,12 @@ section! {
         /// knows GET, SET, PUBLISH and little else. A `%`, `@`, `/` or `#` in a password is written as `%25`, `%40`, `%2F` or
         /// `%23`. `${NAME}` between `://` and `@` needs none of that. The primary that sentinels name is
         /// `redis-sentinel://[user[:password]@]host[:26379],host2,…/service[/db]`, or `rediss-sentinel://` for nodes and
-        /// sentinels by TLS.
+        /// sentinels by TLS. A cluster is `redis-cluster://[user[:password]@]host[:6379],host2,…`, or `rediss-cluster://`.
         url: String = "embedded".into(),
         /// A file that holds the password for the upstream, instead of the URL: one line, read again at each reload.
         /// Empty: none. `${CREDENTIALS_DIRECTORY}/NAME` is a credential of systemd.
         password_file: String = "".into(),
-        /// How long a request may wait while there is no primary, where sentinels are followed. The wait begins with the
+        /// How long a request may wait while there is no primary, where sentinels are followed or a cluster is. The wait begins with the
         /// loss of the primary, or when a failover begins. It is within `pool.queue_timeout_ms`. A longer time saves
         /// clients errors and keeps their requests in memory. 0: requests fail at once. Needs a restart.
         failover_wait_ms: Millis = Millis(5_000) => AtStart,

@@ -12,7 +12,7 @@ use crate::{
         pool::Pool,
         process::{Runtime, Shutdown},
         pubsub::PubSub,
-        sentinel::Sentinel,
+        sentinel::{Cluster, Sentinel},
         slowlog::SlowLog,
         tls::Tls,
         upstream::Upstream,
@@ -48,6 +48,8 @@ section! {
         upstream: Upstream = Upstream::default(),
         /// How sentinels are asked, where the URL of the upstream names some.
         sentinel: Sentinel = Sentinel::default(),
+        /// How the nodes of a cluster are asked, where the URL of the upstream names some.
+        cluster: Cluster = Cluster::default(),
         /// `[pool]`
         pool: Pool = Pool::default(),
         /// `[clients]`

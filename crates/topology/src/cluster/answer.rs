@@ -28,6 +28,8 @@ pub struct View {
     pub layout: Layout,
     /// The highest configuration epoch that it has heard of: a node with a lower one knows less.
     pub epoch: u64,
+    /// Primaries that it cannot reach, or that its cluster has given up.
+    pub failing: Vec<Address>,
 }
 
 impl View {
@@ -44,9 +46,12 @@ impl View {
         let Value::Array(ranges) = slots else { return Err(ClusterError::Malformed) };
         let ranges: Option<Vec<_>> = ranges.iter().map(|range| shard(range, asked)).collect();
         let table = text(nodes).ok_or(ClusterError::Malformed)?;
-        let (members, epochs): (Vec<_>, Vec<_>) = table.lines().filter_map(|line| member(line, asked)).unzip();
-        let layout = Layout::new(ranges.ok_or(ClusterError::Malformed)?, members.into_iter().flatten());
-        Ok(Self { layout, epoch: epochs.into_iter().max().unwrap_or(0) })
+        let members: Vec<Member> = table.lines().filter_map(|line| member(line, asked)).collect();
+        let epoch = members.iter().map(|member| member.epoch).max().unwrap_or(0);
+        let failing = members.iter().filter(|member| member.is_failing).flat_map(|member| member.addresses.clone());
+        let failing = failing.collect();
+        let members = members.into_iter().flat_map(|member| member.addresses);
+        Ok(Self { layout: Layout::new(ranges.ok_or(ClusterError::Malformed)?, members), epoch, failing })
     }
 }
 
@@ -73,21 +78,29 @@ fn address(host: &Value, port: &Value, asked: &Address) -> Option<Address> {
     Some(Address::new(if matches!(host, "" | "?") { &asked.host } else { host }, port))
 }
 
-/// A line of `CLUSTER NODES`: the addresses by which a node may be called, by IP address and by name, and its epoch.
-fn member(line: &str, asked: &Address) -> Option<(Vec<Address>, u64)> {
+/// What a line of `CLUSTER NODES` says of a node.
+struct Member {
+    /// By which it may be called: with its IP address, and with its name.
+    addresses: Vec<Address>,
+    epoch: u64,
+    /// It is a primary, and the node that was asked, or the cluster, does not reach it.
+    is_failing: bool,
+}
+
+fn member(line: &str, asked: &Address) -> Option<Member> {
     let mut fields = line.split(' ');
     let (_, place, flags) = (fields.next()?, fields.next()?, fields.next()?);
     let epoch = fields.nth(3)?.parse().ok()?;
     let (place, rest) = place.split_once('@').unwrap_or((place, ""));
     let (host, port) = place.rsplit_once(':')?;
     let port = port.parse().ok()?;
-    let is_gone = flags.split(',').any(|flag| matches!(flag, "noaddr" | "handshake"));
+    let has = |wanted: &[&str]| flags.split(',').any(|flag| wanted.contains(&flag));
     let mut names = rest.split(',').skip(1).take(1).filter(|name| !name.is_empty());
     let first = Address::new(if host.is_empty() { &asked.host } else { host }, port);
     let mut addresses = vec![first];
     addresses.extend(names.next().map(|name| Address::new(name, port)));
-    if is_gone {
+    if has(&["noaddr", "handshake"]) {
         addresses.clear();
     }
-    Some((addresses, epoch))
+    Some(Member { addresses, epoch, is_failing: has(&["master"]) && has(&["fail", "fail?"]) })
 }

@@ -44,7 +44,7 @@ impl Belief {
 
     /// The answer to that has come. False if it is older than what is known, and not believed.
     pub fn views(&mut self, asked: Heard, view: View) -> bool {
-        let View { mut layout, epoch } = view;
+        let View { mut layout, epoch, failing: _ } = view;
         if epoch < self.epoch && self.old_views < OLD_VIEWS_MAX {
             self.old_views += 1;
             return false;

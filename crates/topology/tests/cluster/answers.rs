@@ -23,6 +23,7 @@ fn range(first: u16, last: u16, nodes: &[String]) -> String {
 const NODES: &str = "aa 10.0.0.1:7000@17000,one.local myself,master - 0 0 4 connected 0-99\n\
     bb 10.0.0.2:7000@17000,two.local,shard-id=x slave aa 0 1 4 connected\n\
     cc :7002@17002 master - 0 1 9 connected 100-16383 [5->-aa]\n\
+    ee 10.0.0.5:7005@17005 master,fail? - 0 1 2 connected\n\
     dd 10.0.0.4:0@0 noaddr,master,fail - 0 1 3 disconnected\n";
 
 #[test]
@@ -34,8 +35,8 @@ fn the_views_of_nodes() {
         range(300, 16_383, &[node("nil", 7002)]),
     ];
     let slots = value(format!("*3\r\n{}", ranges.concat()));
-    let View { layout, epoch } = View::read(&slots, &value(bulk(NODES)), &asked).expect("a view");
-    assert_eq!(epoch, 9);
+    let View { layout, epoch, failing } = View::read(&slots, &value(bulk(NODES)), &asked).expect("a view");
+    assert_eq!((epoch, failing), (9, vec![Address::new("10.0.0.5", 7005)]));
     assert_eq!(layout.shards().len(), 2);
     assert_eq!(layout.primary_of(0), Some(&Address::new("one.local", 7000)));
     assert_eq!(layout.shards()[0].replicas, [Address::new("10.0.0.2", 7000)]);

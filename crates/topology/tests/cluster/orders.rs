@@ -25,7 +25,7 @@ impl Truth {
             let ranges = ranges.map(|(slot, _)| (*slot, *slot)).collect();
             (Shard { primary: node(at), replicas: Vec::new() }, ranges)
         });
-        View { layout: Layout::new(shards, (0..NODES).map(node)), epoch: self.epoch }
+        View { layout: Layout::new(shards, (0..NODES).map(node)), epoch: self.epoch, failing: Vec::new() }
     }
 }
 

@@ -1,5 +1,6 @@
-//! What the upstream's URL means where it is more than an address: TLS, sentinels, and replicas.
+//! What the upstream's URL means where it is more than an address: TLS, sentinels, replicas, and clusters.
 
+pub(crate) mod cluster;
 pub(crate) mod reads;
 pub(crate) mod sentinels;
 pub(crate) mod tls;

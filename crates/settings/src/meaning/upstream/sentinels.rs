@@ -21,8 +21,8 @@ const TLS_SCHEME: &str = "rediss-sentinel://";
 /// The port where a URL names none.
 const PORT: u16 = 26379;
 
-/// The most sentinels that a URL may name.
-const SENTINELS_MAX: usize = 16;
+/// The most hosts that a URL may name.
+const HOSTS_MAX: usize = 16;
 
 /// How the primary is followed.
 #[derive(Debug, Clone)]
@@ -39,14 +39,14 @@ pub struct SentinelSettings {
     pub failover_wait: Duration,
 }
 
-/// The parts of a URL.
+/// The parts of a URL that names several hosts.
 #[derive(Debug, PartialEq, Eq)]
-struct Parts {
-    user: Option<String>,
-    password: Option<String>,
-    sentinels: Vec<Address>,
+pub(super) struct Parts {
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) hosts: Vec<Address>,
     service: String,
-    db: u32,
+    pub(super) db: u32,
 }
 
 /// The sentinels and the upstream that `upstream.url` means, if it names sentinels.
@@ -73,7 +73,7 @@ pub(crate) fn sentinel_settings(config: &Config) -> Result<Option<(SentinelSetti
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let settings = SentinelSettings {
         service: parts.service.as_str().into(),
-        sentinels: parts.sentinels,
+        sentinels: parts.hosts,
         login: secured(Endpoint::tcp("", 0).with_login(given(&section.user), given(&section.password.0)))?,
         refresh,
         failover_wait,
@@ -87,6 +87,13 @@ impl FromStr for Parts {
     type Err = String;
 
     fn from_str(rest: &str) -> Result<Self, String> {
+        Self::read(rest, PORT)
+    }
+}
+
+impl Parts {
+    /// Reads what follows the scheme; hosts without a port have `port`.
+    pub(super) fn read(rest: &str, port: u16) -> Result<Self, String> {
         let shape = "write redis-sentinel://[user[:password]@]host[:26379],host2/service[/db]";
         if rest.contains(|next: char| next.is_whitespace() || next.is_control()) {
             return Err("holds a space, which is %20 in a URL".to_owned());
@@ -103,10 +110,10 @@ impl FromStr for Parts {
         if service.is_empty() || service.contains(['?', '#']) {
             return Err(format!("names no service: {shape}"));
         }
-        let sentinels = hosts.split(',').map(|host| Address::with_default_port(host, PORT));
-        let sentinels: Vec<Address> = sentinels.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-        if sentinels.len() > SENTINELS_MAX {
-            return Err(format!("names more than {SENTINELS_MAX} sentinels; name some, the others are found"));
+        let hosts = hosts.split(',').map(|host| Address::with_default_port(host, port));
+        let hosts: Vec<Address> = hosts.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        if hosts.len() > HOSTS_MAX {
+            return Err(format!("names more than {HOSTS_MAX} hosts; name some, the others are found"));
         }
         let db = match db {
             "" => 0,
@@ -116,7 +123,7 @@ impl FromStr for Parts {
             }
         };
         let user = Some(user).filter(|user| !user.is_empty());
-        Ok(Self { user, password, sentinels, service: decode(service), db })
+        Ok(Self { user, password, hosts, service: decode(service), db })
     }
 }
 
@@ -127,9 +134,9 @@ mod tests {
     #[test]
     fn all_parts_and_the_fewest() {
         let parts: Parts = "app:p%40ss@s1,s2:7000,[::1]:7001/my%20service/3".parse().expect("valid");
-        let sentinels = vec![Address::new("s1", 26379), Address::new("s2", 7000), Address::new("::1", 7001)];
+        let hosts = vec![Address::new("s1", 26379), Address::new("s2", 7000), Address::new("::1", 7001)];
         let (user, password) = (Some("app".to_owned()), Some("p@ss".to_owned()));
-        assert_eq!(parts, Parts { user, password, sentinels, service: "my service".into(), db: 3 });
+        assert_eq!(parts, Parts { user, password, hosts, service: "my service".into(), db: 3 });
         let parts: Parts = "s1/mymaster".parse().expect("valid");
         assert_eq!((parts.user, parts.password, parts.db), (None, None, 0));
         let parts: Parts = ":secret@s1/mymaster/".parse().expect("valid");

@@ -1,0 +1,85 @@
+//! Asks nodes for their views of the cluster: which ones, and each on a connection that is kept for the next time.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use pool::{Conversation, ConversationError, Endpoint, Value};
+use topology::{Address, Heard, Layout, View};
+
+/// As `CLIENT LIST` of nodes shows these connections.
+const NAME: &str = "respool-topology";
+
+const QUESTIONS: [&[&str]; 2] = [&["CLUSTER", "SLOTS"], &["CLUSTER", "NODES"]];
+
+/// Whom to ask.
+pub(crate) struct Question {
+    pub(crate) node: Address,
+    /// Where and how it is reached.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) limit: Duration,
+    /// What was known before is older than its answer.
+    pub(crate) asked: Heard,
+    /// Of the last time.
+    pub(crate) open: Option<Conversation>,
+}
+
+/// What a node has answered.
+pub(crate) struct Answer {
+    pub(crate) node: Address,
+    pub(crate) asked: Heard,
+    pub(crate) conversation: Conversation,
+    pub(crate) view: View,
+}
+
+/// Whom to ask, in this order, and how many answers are wanted. While primaries are `missing`, all their replicas, of
+/// which the one that takes over knows it first; otherwise one node, each time the next.
+pub(crate) fn candidates(
+    layout: &Layout,
+    missing: &BTreeSet<Address>,
+    seeds: &[Address],
+    turn: usize,
+) -> (Vec<Address>, usize) {
+    let shards = layout.shards();
+    let heirs = shards.iter().filter(|shard| missing.contains(&shard.primary)).flat_map(|shard| &shard.replicas);
+    let mut nodes: Vec<Address> = heirs.cloned().collect();
+    let primaries = shards.iter().map(|shard| &shard.primary);
+    let others = primaries.chain(shards.iter().flat_map(|shard| &shard.replicas));
+    let mut others: Vec<Address> = others.filter(|node| !missing.contains(node)).cloned().collect();
+    let rotated = (turn % shards.len().max(1)).min(others.len());
+    others.rotate_left(rotated);
+    if !nodes.is_empty() {
+        // And one that is not concerned.
+        nodes.extend(others.into_iter().take(1));
+        let wanted = nodes.len();
+        return (nodes, wanted);
+    }
+    nodes.extend(others);
+    nodes.extend(seeds.iter().cloned());
+    let mut seen = BTreeSet::new();
+    nodes.retain(|node| seen.insert(node.clone()));
+    (nodes, 1)
+}
+
+/// Asks; otherwise says why there is no answer.
+pub(crate) async fn ask(question: Question) -> Result<Answer, String> {
+    let Question { node, endpoint, limit, asked, open } = question;
+    let (conversation, replies) = match heard(open, limit).await {
+        Some(heard) => heard,
+        // There was none, or it was closed meanwhile.
+        None => anew(&endpoint, limit).await.map_err(|error| error.to_string())?,
+    };
+    let [slots, nodes] = &replies[..] else { return Err("it says nothing".to_owned()) };
+    let view = View::read(slots, nodes, &node).map_err(|error| error.to_string())?;
+    Ok(Answer { node, asked, conversation, view })
+}
+
+async fn heard(open: Option<Conversation>, limit: Duration) -> Option<(Conversation, Vec<Value>)> {
+    let mut conversation = open?;
+    let replies = conversation.ask(&QUESTIONS, limit).await.ok()?;
+    Some((conversation, replies))
+}
+
+async fn anew(endpoint: &Endpoint, limit: Duration) -> Result<(Conversation, Vec<Value>), ConversationError> {
+    let mut conversation = Conversation::open(endpoint, NAME, limit).await?;
+    let replies = conversation.ask(&QUESTIONS, limit).await?;
+    Ok((conversation, replies))
+}

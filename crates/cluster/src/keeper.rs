@@ -1,0 +1,383 @@
+//! The task that owns what is known of the cluster. It asks nodes for their views: now and then, when a pool has lost its
+//! node, when a reply speaks against what is known, and without pause while a shard has no primary. It alone decides, and
+//! publishes what it has decided as a map.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use pool::{At, Conversation, Key, Pools, Upstream};
+use route::Commands;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{JoinSet, yield_now},
+    time::{Instant, sleep_until, timeout_at},
+};
+use topology::{Address, Belief};
+
+use crate::{
+    asking::{Answer, Question, ask, candidates},
+    cluster::{ClusterSettings, Word},
+    map::{Map, Node},
+};
+
+/// How long a node may take before the next one is asked as well.
+const STAGGER: Duration = Duration::from_millis(60);
+
+/// Between two looks while a shard has no primary, and at least between any two.
+const HASTE: Duration = Duration::from_millis(15);
+
+/// How long a node may take to answer while a shard has no primary.
+const TROUBLED: Duration = Duration::from_millis(200);
+
+/// How long after the last sign of trouble it is looked for without pause.
+const HASTE_FOR: Duration = Duration::from_secs(15);
+
+/// How long a node that is a primary no more, and answers, may take to answer what it has got.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Between two looks that doubts ask for while nothing is known to be wrong.
+const DOUBT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Nodes that are asked at a time while a shard has no primary.
+const ASKED_MAX: usize = 8;
+
+/// See the module's documentation.
+pub(crate) struct Keeper {
+    settings: ClusterSettings,
+    pools: Pools,
+    runtimes: usize,
+    published: watch::Sender<Arc<Map>>,
+    doubt: Arc<Notify>,
+    belief: Belief,
+    commands: Option<Arc<Commands>>,
+    /// The node of the first pool.
+    anchor: Option<Address>,
+    /// A slot that it had when it became that.
+    anchor_slot: u16,
+    /// Nodes that are primaries no more, and until when they may answer.
+    leaving: BTreeMap<Address, Instant>,
+    /// Connections on which nodes were asked and will be again.
+    open: BTreeMap<Address, Conversation>,
+    /// Which of the known nodes is asked next.
+    turn: usize,
+    /// Primaries that cannot be reached, or that their cluster thinks have failed.
+    missing: BTreeSet<Address>,
+    missing_since: Option<Instant>,
+    /// As the last view says.
+    failing: Vec<Address>,
+}
+
+/// Starts the task anew if it panics, which is a bug.
+pub(crate) async fn keep_running(mut keeper: Keeper, mut heard: mpsc::Receiver<Word>) {
+    let mut tick = Instant::now();
+    loop {
+        keeper.look().await;
+        let pause = if keeper.is_in_haste() { HASTE } else { keeper.settings.refresh };
+        let (began, next) = (tick, Instant::now() + pause);
+        tick = Instant::now();
+        keeper.listen(&mut heard, next, began).await;
+        yield_now().await;
+    }
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        settings: ClusterSettings,
+        pools: Pools,
+        runtimes: usize,
+        published: watch::Sender<Arc<Map>>,
+        doubt: Arc<Notify>,
+    ) -> Self {
+        Self {
+            settings,
+            pools,
+            runtimes,
+            published,
+            doubt,
+            belief: Belief::default(),
+            commands: None,
+            anchor: None,
+            anchor_slot: 0,
+            leaving: BTreeMap::new(),
+            open: BTreeMap::new(),
+            turn: 0,
+            missing: BTreeSet::new(),
+            missing_since: None,
+            failing: Vec::new(),
+        }
+    }
+
+    fn is_in_haste(&self) -> bool {
+        self.belief.layout().shards().is_empty()
+            || self.missing_since.is_some_and(|since| Instant::now() < since + HASTE_FOR)
+    }
+
+    /// Hears what rounds are told, until it is time to look again.
+    async fn listen(&mut self, heard: &mut mpsc::Receiver<Word>, next: Instant, last: Instant) {
+        let mut next = next;
+        loop {
+            let leaves = self.leaving.values().min().copied().unwrap_or(next).min(next);
+            tokio::select! {
+                () = sleep_until(leaves), if leaves < next => self.leave(),
+                () = sleep_until(next) => return,
+                () = self.doubt.notified() => next = next.min(last + DOUBT_PAUSE),
+                word = heard.recv() => match word {
+                    Some(word) => {
+                        let known = self.belief.layout().has(&word.to);
+                        if self.belief.moved(word.slot, &word.to) {
+                            self.publish(false);
+                        }
+                        if !known {
+                            return;
+                        }
+                    }
+                    None => return,
+                },
+            }
+            if self.notice_losses() {
+                return;
+            }
+        }
+    }
+
+    /// Where a node is reached from here.
+    fn reached<'a>(&'a self, node: &'a Address) -> &'a Address {
+        self.settings.nat.get(node).unwrap_or(node)
+    }
+
+    /// Sees which primaries cannot be reached; whether one is new among them.
+    fn notice_losses(&mut self) -> bool {
+        let shards = self.belief.layout().shards();
+        let primaries: BTreeMap<&Address, &Address> =
+            shards.iter().map(|shard| (self.reached(&shard.primary), &shard.primary)).collect();
+        let mut missing: BTreeSet<Address> =
+            shards.iter().map(|shard| &shard.primary).filter(|node| self.failing.contains(node)).cloned().collect();
+        for listed in self.pools.all() {
+            let at = match &listed.key.at {
+                At::Upstream => self.anchor.as_ref().map(|anchor| self.reached(anchor).clone()),
+                At::Node { host, port } => Some(Address::new(host.as_ref(), *port)),
+            };
+            let is_down = matches!(listed.control.status().upstream, Upstream::Down(_) | Upstream::Unready { .. });
+            if let Some(address) = at.filter(|_| is_down).and_then(|at| primaries.get(&at).copied()) {
+                missing.insert(address.clone());
+            }
+        }
+        let is_news = missing.iter().any(|address| !self.missing.contains(address));
+        self.missing = missing;
+        self.missing_since = match (self.missing.is_empty(), self.missing_since) {
+            (true, _) => None,
+            (false, Some(since)) if !is_news => Some(since),
+            (false, _) => Some(Instant::now()),
+        };
+        is_news
+    }
+
+    /// Asks for views and takes in what comes.
+    async fn look(&mut self) {
+        self.leave();
+        self.notice_losses();
+        let in_trouble = !self.missing.is_empty();
+        let limit = self.pools.first().settings().connect_timeout;
+        let deadline = Instant::now() + if in_trouble { limit.min(TROUBLED) } else { limit };
+        let (candidates, wanted) = self.candidates();
+        let (mut asking, mut candidates) = (JoinSet::new(), candidates.into_iter().peekable());
+        let mut taken = 0;
+        while taken < wanted {
+            let at_once = if in_trouble { ASKED_MAX } else { 1 };
+            while asking.len() < at_once
+                && let Some(node) = candidates.next()
+            {
+                asking.spawn(self.ask(node));
+            }
+            if asking.is_empty() {
+                break;
+            }
+            let until = if candidates.peek().is_some() { deadline.min(Instant::now() + STAGGER) } else { deadline };
+            match timeout_at(until, asking.join_next()).await {
+                Ok(Some(Ok(Ok(answer)))) => taken += usize::from(self.take(answer).await),
+                Ok(_) => {}
+                Err(_) if candidates.peek().is_some() => {
+                    // It takes its time; another one is asked as well.
+                    if let Some(node) = candidates.next() {
+                        asking.spawn(self.ask(node));
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        self.publish(false);
+    }
+
+    /// Whom to ask, in this order, and from how many views are wanted.
+    fn candidates(&mut self) -> (Vec<Address>, usize) {
+        self.turn = self.turn.wrapping_add(1);
+        candidates(self.belief.layout(), &self.missing, &self.settings.seeds, self.turn)
+    }
+
+    /// Asks one node for its view of the cluster.
+    fn ask(&mut self, node: Address) -> impl Future<Output = Result<Answer, String>> + Send + use<> {
+        let settings = self.pools.first().settings();
+        let at = self.reached(&node);
+        let endpoint = settings.endpoint.at(at.host.clone(), at.port);
+        let (open, asked) = (self.open.remove(&node), self.belief.asks());
+        ask(Question { node, endpoint, limit: settings.connect_timeout, asked, open })
+    }
+
+    /// Takes in a view; whether it is one to go by.
+    async fn take(&mut self, answer: Answer) -> bool {
+        let Answer { node, asked, mut conversation, view } = answer;
+        if view.layout.shards().is_empty() {
+            return false;
+        }
+        if self.commands.is_none() {
+            let limit = self.pools.first().settings().connect_timeout;
+            let told = conversation.ask(&[&["COMMAND"]], limit).await.ok().and_then(|mut replies| replies.pop());
+            match told.as_ref().map(Commands::read) {
+                Some(Ok(commands)) => self.commands = Some(Arc::new(commands)),
+                Some(Err(error)) => {
+                    tracing::warn!(%node, %error, "node does not say what its commands are");
+                    return false;
+                }
+                None => return false,
+            }
+        }
+        let before = self.belief.layout().generation;
+        let failing = view.failing.clone();
+        let is_believed = self.belief.views(asked, view);
+        if is_believed {
+            self.failing = failing;
+        }
+        if self.belief.layout().generation != before {
+            self.publish(false);
+        }
+        self.open.insert(node, conversation);
+        is_believed
+    }
+
+    /// Has the pools follow, and shows what is known.
+    fn publish(&mut self, again: bool) {
+        let layout = self.belief.layout();
+        let Some(commands) = self.commands.clone().filter(|_| !layout.shards().is_empty()) else { return };
+        let before = Arc::clone(&self.published.borrow());
+        if before.layout.generation == layout.generation && !again {
+            return;
+        }
+        self.note_leaving(&before);
+        self.seat_anchor();
+        let layout = self.belief.layout().clone();
+        let mut nodes = Vec::with_capacity(layout.shards().len());
+        for shard in layout.shards() {
+            let address = &shard.primary;
+            let is_anchor = self.anchor.as_ref() == Some(address);
+            let node = match before.node_at(address).filter(|node| node.is_first == is_anchor) {
+                Some(node) => Arc::clone(node),
+                None => match self.enter(address, is_anchor) {
+                    Some(node) => Arc::new(node),
+                    None => return,
+                },
+            };
+            nodes.push(node);
+        }
+        self.tell(&before, &layout);
+        self.published.send_replace(Arc::new(Map { layout, commands, nodes, problem: None }));
+        self.leave();
+        let members: BTreeSet<&Address> = self.belief.layout().members().collect();
+        self.open.retain(|node, _| members.contains(node) || self.settings.seeds.contains(node));
+    }
+
+    /// The first pool stays where it is as long as that is a primary, and for a moment longer if that answers.
+    fn seat_anchor(&mut self) {
+        let layout = self.belief.layout();
+        let is_primary = |node: &Address| layout.shards().iter().any(|shard| shard.primary == *node);
+        if self.anchor.as_ref().is_some_and(|anchor| is_primary(anchor) || self.leaving.contains_key(anchor)) {
+            return;
+        }
+        // The one that has taken over from the former, if that can be told.
+        let heir = layout.primary_of(self.anchor_slot).or(layout.shards().first().map(|shard| &shard.primary));
+        let Some(anchor) = heir.cloned() else { return };
+        let shard = layout.shards().iter().position(|shard| shard.primary == anchor);
+        self.anchor_slot = shard.and_then(|shard| layout.first_slot(shard)).unwrap_or_default();
+        let at = self.reached(&anchor);
+        self.pools.go(&at.host, at.port);
+        self.pools.hold(None);
+        self.anchor = Some(anchor);
+    }
+
+    /// Notes which nodes are primaries no more. One that answers has a moment to do so: it sends elsewhere what it has
+    /// not executed.
+    fn note_leaving(&mut self, before: &Map) {
+        let now = Instant::now();
+        let shards = self.belief.layout().shards();
+        let is_primary = |node: &Address| shards.iter().any(|shard| shard.primary == *node);
+        self.leaving.retain(|node, _| !is_primary(node));
+        for node in before.nodes.iter().map(|node| &node.address).filter(|node| !is_primary(node)) {
+            let grace = if self.missing.contains(node) { Duration::ZERO } else { GRACE };
+            self.leaving.entry(node.clone()).or_insert(now + grace);
+        }
+    }
+
+    /// Ends what is under way at nodes that have had their moment: their replies may never come.
+    fn leave(&mut self) {
+        let now = Instant::now();
+        let over: Vec<Address> =
+            self.leaving.iter().filter(|(_, until)| now >= **until).map(|(node, _)| node.clone()).collect();
+        for node in &over {
+            self.leaving.remove(node);
+            if self.anchor.as_ref() == Some(node) {
+                self.publish(true);
+                continue;
+            }
+            let at = self.reached(node);
+            let reason: Arc<str> = format!("{node} is not a primary any more").into();
+            self.control(&Key::node(at.host.as_str(), at.port), |control| {
+                control.hold(Some(Arc::clone(&reason)));
+                control.go(&at.host, at.port);
+            });
+        }
+    }
+
+    fn enter(&self, address: &Address, is_anchor: bool) -> Option<Node> {
+        let at = self.reached(address);
+        let key = if is_anchor { Key::default() } else { Key::node(at.host.as_str(), at.port) };
+        match self.pools.find(&key) {
+            Ok(access) => {
+                if !is_anchor {
+                    self.control(&key, |control| control.hold(None));
+                }
+                let mut node = Node::new(address.clone(), access, self.runtimes);
+                node.is_first = is_anchor;
+                Some(node)
+            }
+            Err(error) => {
+                tracing::error!(node = %address, %error, "no pool for a node of the cluster");
+                None
+            }
+        }
+    }
+
+    fn control(&self, key: &Key, act: impl Fn(&pool::Control)) {
+        self.pools.all().iter().filter(|listed| listed.key == *key).for_each(|listed| act(&listed.control));
+    }
+
+    /// One line for each change that an operator may ask about.
+    fn tell(&self, before: &Map, now: &topology::Layout) {
+        let primaries = |layout: &topology::Layout| -> Vec<String> {
+            layout.shards().iter().map(|shard| shard.primary.to_string()).collect()
+        };
+        let (old, new) = (primaries(&before.layout), primaries(now));
+        if old != new {
+            tracing::info!(
+                primaries = new.join(","),
+                before = old.join(","),
+                generation = now.generation,
+                uncovered_slots = now.uncovered(),
+                "cluster has other primaries"
+            );
+        } else {
+            tracing::debug!(generation = now.generation, "slots of the cluster have moved");
+        }
+    }
+}

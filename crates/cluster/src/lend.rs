@@ -1,0 +1,130 @@
+//! Connections of a cluster's nodes for one client alone: they are lent by the node that has the client's first key.
+
+use std::time::Duration;
+
+use pool::{Answer, Burst, Caller, JobError, Lent, Needs, Sent};
+use resp::{Decoded, RequestDecoder, RequestLimits};
+use route::Route;
+use tokio::time::{Instant, sleep};
+use topology::{Address, Redirection};
+
+use crate::{cluster::Cluster, round::fault_within};
+
+/// How long a node that is not there is not asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A connection that is lent, and of which node it is.
+#[derive(Debug)]
+pub struct Borrowed {
+    /// The connection.
+    pub lent: Lent,
+    /// Its node; `None` where there is no cluster.
+    pub node: Option<Address>,
+}
+
+impl From<Lent> for Borrowed {
+    fn from(lent: Lent) -> Self {
+        Self { lent, node: None }
+    }
+}
+
+impl Cluster {
+    /// The slot of the first key of the first of these requests.
+    pub fn slot(&self, requests: &[u8]) -> Option<u16> {
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
+        let request = decoder.request(requests);
+        match self.map().commands.route(&request) {
+            Route::Slot(slot) => Some(slot),
+            Route::Split(command, _) => command.keys(&request).first().and_then(|at| request.arg(*at)).map(route::slot),
+            Route::Anywhere | Route::Everywhere(_) | Route::Scan | Route::RandomKey | Route::Nowhere => None,
+        }
+    }
+
+    /// Borrows a connection of the node that has `slot`, in the state that `needs` says, or in any. Waits for a primary
+    /// as long as a request may. `caller` is one of the first pool.
+    ///
+    /// # Errors
+    /// As [`Caller::lend`].
+    ///
+    /// # Cancel safety
+    /// As [`Caller::lend`].
+    pub async fn lend(&self, caller: &Caller, slot: Option<u16>, needs: Option<Needs>) -> Result<Borrowed, JobError> {
+        let started = Instant::now();
+        let settings = self.pools().first().settings();
+        let waited = settings.failover_wait.min(settings.queue_timeout);
+        loop {
+            let map = self.known(&settings, started).await?;
+            let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();
+            let of_node = node.as_ref().map(|node| node.caller(caller.runtime()));
+            let lender: &Caller = of_node.as_deref().unwrap_or(caller);
+            let lent = match needs {
+                Some(needs) => lender.lend(needs).await,
+                None => lender.lend_as_is().await,
+            };
+            let failure = match lent {
+                Ok(lent) => {
+                    let node = node.map(|node| node.address.clone()).or_else(|| map.anchor().cloned());
+                    return Ok(Borrowed { lent, node });
+                }
+                Err(failure) => failure,
+            };
+            let is_gone =
+                matches!(failure, JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Sent::No, .. });
+            if !is_gone || started.elapsed() >= waited {
+                return Err(failure);
+            }
+            self.doubt();
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether the node that has `slot` is this one.
+    pub fn is_at(&self, slot: u16, node: Option<&Address>) -> bool {
+        let map = self.map();
+        map.node_of(slot).is_none_or(|of_slot| Some(&of_slot.address) == node)
+    }
+
+    /// How long a request may wait for a node that executes it.
+    pub fn patience(&self) -> Duration {
+        self.pools().first().settings().queue_timeout
+    }
+
+    /// Why the first of these requests cannot be part of a transaction with keys of `slot`, which becomes that of its key
+    /// where there is none yet.
+    pub fn fault_in_transaction(&self, requests: &[u8], slot: &mut Option<u16>) -> Option<String> {
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
+        fault_within(&decoder.request(requests), &self.map().commands, slot)
+    }
+
+    /// Executes a burst at this node, as it is.
+    ///
+    /// # Cancel safety
+    /// As [`Caller::call`].
+    pub async fn call_at(&self, node: &Address, caller: &mut Caller, burst: Burst) -> Answer {
+        let map = self.map();
+        match self.node(&map, node).filter(|node| !node.is_first) {
+            Some(node) => node.caller(caller.runtime()).call(burst).await,
+            None => caller.call(burst).await,
+        }
+    }
+
+    /// What a reply says that came on a connection of `node` and is not for a client: its request was not executed, and
+    /// belongs elsewhere or has to wait. What it says of a slot is taken note of.
+    pub fn sends_elsewhere(&self, reply: &[u8], node: Option<&Address>) -> bool {
+        if !Redirection::is_possible(reply) {
+            return false;
+        }
+        let map = self.map();
+        let unknown = Address::new("", 0);
+        match Redirection::read(reply, node.or(map.anchor()).unwrap_or(&unknown)) {
+            Some(Redirection::Moved { slot, to }) => self.heard(slot, &to),
+            Some(Redirection::Ask { .. } | Redirection::TryAgain | Redirection::Down | Redirection::Loading) => {
+                self.doubt();
+            }
+            None => return false,
+        }
+        true
+    }
+}

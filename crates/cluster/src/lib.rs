@@ -1,0 +1,18 @@
+//! A cluster of Redis or Valkey as one Redis. A [`Cluster`] knows which node has which slot, has a pool for each node,
+//! and executes a burst of requests wherever they belong: in several nodes at once, with the replies in order. What
+//! nodes say to send a request elsewhere, or to have it wait, is dealt with here and seen by nobody.
+//!
+//! A `keeper` task owns what is known of the cluster and publishes it as a `map`; a `round` is what becomes of one
+//! burst. What belongs to no slot goes to the anchor: one primary, whose pool is the first of the directory.
+
+mod asking;
+mod cluster;
+mod keeper;
+mod lend;
+mod map;
+mod round;
+
+pub use cluster::{Cluster, ClusterSettings};
+pub use lend::Borrowed;
+pub use map::{Map, Node};
+pub use round::round::Executed;

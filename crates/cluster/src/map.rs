@@ -1,0 +1,125 @@
+//! What rounds go by: the layout of the cluster, what its commands mean, and the way to each primary. A value; the keeper
+//! publishes another one when anything has changed.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use pool::{Access, Caller};
+use route::Commands;
+use topology::{Address, Layout};
+
+/// Callers of one node and runtime that are kept for the next round.
+const CALLERS_KEPT: usize = 256;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Map {
+    pub(crate) layout: Layout,
+    pub(crate) commands: Arc<Commands>,
+    /// Of each shard of the layout its primary.
+    pub(crate) nodes: Vec<Arc<Node>>,
+    /// Why nothing is known yet, or what is wrong.
+    pub(crate) problem: Option<Arc<str>>,
+}
+
+impl Map {
+    /// Which node has which slot.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The primaries, in the order of the layout's shards.
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
+
+    /// The primary that has this slot.
+    pub(crate) fn node_of(&self, slot: u16) -> Option<&Arc<Node>> {
+        self.nodes.get(self.layout.shard_of(slot)?)
+    }
+
+    /// Where all goes that belongs to no slot.
+    pub(crate) fn anchor(&self) -> Option<&Address> {
+        self.nodes.iter().find(|node| node.is_first).map(|node| &node.address)
+    }
+
+    pub(crate) fn node_at(&self, address: &Address) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.address == *address)
+    }
+}
+
+/// A node, and the way into its pool.
+pub struct Node {
+    pub(crate) address: Address,
+    /// Its pool is the first one of the directory.
+    pub(crate) is_first: bool,
+    access: Access,
+    /// For each runtime callers that nobody uses now: a session has some only while it needs them.
+    callers: Vec<Mutex<Vec<Caller>>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    pub(crate) fn new(address: Address, access: Access, runtimes: usize) -> Self {
+        Self { address, is_first: false, access, callers: (0..runtimes).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A caller for one who runs on this runtime, for as long as it holds it.
+    pub(crate) fn caller(self: &Arc<Self>, runtime: usize) -> CallerOf {
+        let kept = self.callers.get(runtime).and_then(|kept| lock(kept).pop());
+        let caller = kept.unwrap_or_else(|| self.access.caller_on(runtime));
+        CallerOf { node: Arc::clone(self), runtime, caller: Some(caller) }
+    }
+}
+
+fn lock<T>(kept: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A caller of a node, given back when it is dropped.
+pub(crate) struct CallerOf {
+    pub(crate) node: Arc<Node>,
+    runtime: usize,
+    /// There until it is dropped.
+    caller: Option<Caller>,
+}
+
+impl Deref for CallerOf {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        self.caller.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for CallerOf {
+    fn deref_mut(&mut self) -> &mut Caller {
+        self.caller.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl Drop for CallerOf {
+    fn drop(&mut self) {
+        if let Some(caller) = self.caller.take()
+            && let Some(kept) = self.node.callers.get(self.runtime)
+        {
+            let mut kept = lock(kept);
+            if kept.len() < CALLERS_KEPT {
+                kept.push(caller);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The replies to one unit, made of those to its pieces.
+
+use resp::{write_bulk, write_error};
+use route::{Cursor, ScanReply, merge, pick_key, replies};
+use topology::Layout;
+
+use crate::round::unit::{Making, Unit};
+
+/// What `INFO` of a node says of its cluster, and what that of a single Redis says.
+const WORDS: [(&str, &str); 2] =
+    [("redis_mode:cluster\r\n", "redis_mode:standalone\r\n"), ("cluster_enabled:1\r\n", "cluster_enabled:0\r\n")];
+
+/// Appends the replies to a unit, of whose pieces these are the `answers`. `random` is any number.
+pub(super) fn write(unit: &Unit, answers: &[&[u8]], layout: &Layout, random: u64, out: &mut Vec<u8>) {
+    let first = answers.first().copied().unwrap_or_default();
+    match &unit.making {
+        Making::AsTheyAre => out.extend_from_slice(first),
+        Making::Replaced(refused) => {
+            for (at, reply) in replies(first).enumerate() {
+                match refused.iter().find(|(place, _)| usize::try_from(*place) == Ok(at)) {
+                    // What the node itself says of being down, or not reached, says more.
+                    Some((_, text)) if reply.starts_with(b"-ERR unknown") => write_error(out, text),
+                    Some(_) | None => out.extend_from_slice(reply),
+                }
+            }
+        }
+        Making::Merged(how, order) => {
+            if let Err(mismatch) = merge(*how, answers, order, out) {
+                write_error(out, &format!("ERR respool: {mismatch}"));
+            }
+        }
+        Making::Scan(slot) => scanned(*slot, first, layout, out),
+        Making::RandomKey => random_key(answers, random, out),
+        Making::Info => informed(first, out),
+        Making::Refused(text) => write_error(out, text),
+    }
+}
+
+/// The shard at hand is scanned on, or the next one is.
+fn scanned(slot: u16, reply: &[u8], layout: &Layout, out: &mut Vec<u8>) {
+    let Some(read) = ScanReply::read(reply) else { return out.extend_from_slice(reply) };
+    let next = match read.inner {
+        0 => layout.shard_of(slot).and_then(|shard| layout.first_slot(shard + 1)).map(|slot| Cursor { slot, inner: 0 }),
+        inner => Some(Cursor { slot, inner }),
+    };
+    match next.map(|cursor| cursor.number()) {
+        None => read.write(0, out),
+        Some(Some(number)) => read.write(number, out),
+        Some(None) => write_error(out, "ERR respool: the cursor of a node of the cluster has no room for its shard"),
+    }
+}
+
+fn random_key(answers: &[&[u8]], random: u64, out: &mut Vec<u8>) {
+    let mut keys = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let mut said = replies(answer);
+        let (Some(key), Some(size)) = (said.next(), said.next()) else { continue };
+        if let Some(error) = [key, size].into_iter().find(|reply| reply.starts_with(b"-")) {
+            return out.extend_from_slice(error);
+        }
+        let count = size.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b"\r\n")).and_then(resp::parse_integer);
+        keys.push((key, count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)));
+    }
+    let none = keys.first().map_or(&b"$-1\r\n"[..], |(key, _)| key);
+    out.extend_from_slice(pick_key(&keys, random).unwrap_or(none));
+}
+
+/// Text in which the node does not belong to a cluster.
+fn informed(reply: &[u8], out: &mut Vec<u8>) {
+    let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let text =
+        reply.get(head..).and_then(|text| text.strip_suffix(b"\r\n")).and_then(|text| std::str::from_utf8(text).ok());
+    let Some(text) = text.filter(|text| WORDS.iter().any(|(word, _)| text.contains(word))) else {
+        return out.extend_from_slice(reply);
+    };
+    let text = WORDS.iter().fold(text.to_owned(), |text, (word, other)| text.replace(word, other));
+    match reply.first() {
+        Some(b'=') => {
+            let verbatim = text.strip_prefix("txt:").unwrap_or(&text);
+            resp::write_text(out, resp::Protocol::Resp3, verbatim);
+        }
+        _ => write_bulk(out, text.as_bytes()),
+    }
+}

@@ -1,0 +1,13 @@
+//! What becomes of one burst: `unit` reads its requests and says what is to be sent where, `round` has that done (by
+//! `sending`) and done again where a node sends it elsewhere, `verdict` tells what a reply means for that, and `answer` makes the
+//! replies of the burst.
+
+mod answer;
+pub(crate) mod round;
+mod sending;
+mod state;
+mod together;
+mod unit;
+mod verdict;
+
+pub(crate) use unit::fault_within;

@@ -1,0 +1,316 @@
+//! A round: a burst's pieces are sent to their nodes, all at once, and again where a node has said that they belong
+//! elsewhere or later, until all are done or have waited as long as they may. What may have been executed is never sent
+//! a second time, unless it changes nothing.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use pool::{Burst, Caller, JobError, Needs, Sent as Reached, Settings, Share, Spent};
+use resp::write_error;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    cluster::Cluster,
+    map::Map,
+    round::{
+        answer,
+        state::{Batch, State, Way},
+        unit::{Making, Order, Piece, Target, Unit, Units},
+        verdict::{DOWN, Verdict},
+    },
+};
+
+/// How often a piece is sent on at once; after that a moment passes first.
+const HOPS_MAX: u32 = 5;
+
+/// The first and the longest pause before a piece is sent again for which it is too early.
+const LATER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// How long a piece waits at least for a node that is not known, or not any more.
+const UNKNOWN: Duration = Duration::from_secs(1);
+
+/// Says an error to a client.
+pub(super) type Text<'t> = &'t (dyn Fn(&JobError) -> String + Sync);
+
+/// What became of a burst, beside its replies.
+#[derive(Debug, Default)]
+pub struct Executed {
+    /// Why requests failed, and how many of them.
+    pub failed: Vec<(JobError, u32)>,
+    /// The time that it took.
+    pub spent: Spent,
+}
+
+/// See the module's documentation.
+pub(super) struct Round<'r> {
+    pub(super) cluster: &'r Cluster,
+    pub(super) map: Arc<Map>,
+    pub(super) requests: Vec<u8>,
+    pub(super) pieces: &'r [Piece],
+    /// Each piece is a part of what the client has sent, and all of that is in a piece.
+    pub(super) is_plain: bool,
+    pub(super) states: Vec<State>,
+    pub(super) hops: Vec<u32>,
+    pub(super) buffers: Vec<Vec<u8>>,
+    pub(super) share: Option<Share>,
+    pub(super) failed: Vec<(JobError, u32)>,
+    pub(super) needs: Needs,
+    pub(super) read_only: bool,
+    pub(super) settings: Arc<Settings>,
+    pub(super) started: Instant,
+    pub(super) pause: Duration,
+}
+
+impl Cluster {
+    /// Executes a burst: afterwards it has a reply for each of its requests, errors where they failed. `caller` is one of
+    /// the first pool; `text` says an error to a client.
+    ///
+    /// # Cancel safety
+    /// What was sent is executed all the same, and its replies are dropped.
+    pub async fn execute(&self, caller: &mut Caller, burst: &mut Burst, text: Text<'_>) -> Executed {
+        let started = Instant::now();
+        let settings = self.pools().first().settings();
+        let map = match self.known(&settings, started).await {
+            Ok(map) => map,
+            Err(failure) => return fail_all(burst, failure, text, started),
+        };
+        let units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map);
+        let mut round = Round {
+            cluster: self,
+            requests: std::mem::take(&mut burst.requests),
+            pieces: &units.pieces,
+            is_plain: units.are_plain(),
+            states: vec![State::Due; units.pieces.len()],
+            hops: vec![0; units.pieces.len()],
+            buffers: Vec::new(),
+            share: burst.room.take(),
+            failed: Vec::new(),
+            needs: burst.needs,
+            read_only: burst.read_only,
+            settings,
+            started,
+            pause: LATER.0,
+            map,
+        };
+        round.run(caller, text).await;
+        round.answer(&units.units, &mut burst.replies);
+        burst.replies_done = burst.replies_due;
+        burst.room = round.share.take();
+        burst.requests = round.requests;
+        Executed { failed: round.failed, spent: spent(started) }
+    }
+
+    /// The map, once there is one.
+    pub(crate) async fn known(&self, settings: &Settings, started: Instant) -> Result<Arc<Map>, JobError> {
+        let map = self.map();
+        if map.problem.is_none() {
+            return Ok(map);
+        }
+        let waited = settings.failover_wait.min(settings.queue_timeout);
+        let mut maps = self.watch();
+        let found = timeout_at(started + waited, maps.wait_for(|map| map.problem.is_none())).await;
+        match found {
+            Ok(Ok(map)) => Ok(Arc::clone(&map)),
+            Ok(Err(_)) => Err(JobError::Closed),
+            Err(_) => {
+                let reason = self.map().problem.clone().unwrap_or_else(|| "the cluster was not found".into());
+                Err(JobError::FailoverTimeout { waited, reason })
+            }
+        }
+    }
+}
+
+fn spent(started: Instant) -> Spent {
+    Spent { queue_us: 0, total_us: pool::micros(started.elapsed()) }
+}
+
+fn fail_all(burst: &mut Burst, failure: JobError, text: Text<'_>, started: Instant) -> Executed {
+    let said = text(&failure);
+    (0..burst.replies_due).for_each(|_| write_error(&mut burst.replies, &said));
+    burst.replies_done = burst.replies_due;
+    Executed { failed: vec![(failure, burst.replies_due)], spent: spent(started) }
+}
+
+impl Round<'_> {
+    async fn run(&mut self, caller: &mut Caller, text: Text<'_>) {
+        loop {
+            let batches = self.batches();
+            if !batches.is_empty() {
+                self.send(batches, caller, text).await;
+            }
+            self.give_up(text);
+            if self.states.iter().all(|state| matches!(state, State::Done(..))) {
+                return;
+            }
+            if self.states.iter().any(|state| matches!(state, State::Waits(..))) {
+                self.wait().await;
+            }
+        }
+    }
+
+    /// What can be sent now, for each node. A piece waits for those before it that have its slot.
+    fn batches(&mut self) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut held = HashSet::new();
+        // Of what is not done and stands before the piece that is looked at: the last unit, whether that is alone, and
+        // whether anything of it goes to a slot.
+        let (mut last, mut is_alone, mut has_slots) = (None, false, false);
+        for at in 0..self.pieces.len() {
+            let Piece { target, order, unit, .. } = self.pieces[at];
+            if matches!(self.states[at], State::Done(..)) {
+                continue;
+            }
+            let is_other = last.is_some_and(|last| last != unit);
+            let waits = match order {
+                Order::Free => false,
+                Order::Behind => has_slots,
+                Order::Alone => is_other,
+            };
+            if waits || (is_alone && is_other) {
+                break;
+            }
+            (last, is_alone) = (Some(unit), order == Order::Alone);
+            has_slots |= matches!(target, Target::Slot(_));
+            if held.contains(&target) {
+                continue;
+            }
+            let Some((way, asking)) = self.way(at) else {
+                held.insert(target);
+                continue;
+            };
+            match batches.iter_mut().find(|batch| batch.way.is(&way)) {
+                Some(batch) => batch.pieces.push((at, asking)),
+                None => batches.push(Batch { way, pieces: vec![(at, asking)], burst: Burst::default() }),
+            }
+        }
+        batches
+    }
+
+    /// Where a piece goes now; `None` if it has to wait.
+    fn way(&mut self, at: usize) -> Option<(Way, bool)> {
+        let reason: Arc<str> = match &self.states[at] {
+            State::Done(..) => return None,
+            State::To(address, asking) => match self.cluster.node(&self.map, address) {
+                Some(node) => return Some((Way::to(&node), *asking)),
+                None => format!("{address} is not known to belong to the cluster").into(),
+            },
+            State::Due | State::Waits(..) => match self.pieces[at].target {
+                Target::Anchor => return Some((Way::Anchor, false)),
+                Target::Slot(slot) => match self.map.node_of(slot) {
+                    Some(node) => return Some((Way::to(node), false)),
+                    None => format!("no node has slot {slot}").into(),
+                },
+            },
+        };
+        self.cluster.doubt();
+        self.states[at] =
+            State::Waits(reason, self.settings.queue_timeout.min(UNKNOWN.max(self.settings.failover_wait)));
+        None
+    }
+
+    /// What becomes of a piece whose replies are at `answer`.
+    pub(super) fn follow(&mut self, piece: usize, said: Verdict, answer: (usize, usize, usize)) -> State {
+        let patience = self.settings.queue_timeout;
+        let (to, asking) = match said {
+            Verdict::Done => return State::Done(answer.0, answer.1, answer.2),
+            Verdict::Later(why) => {
+                self.cluster.doubt();
+                let patience = if why == DOWN { self.settings.failover_wait.min(patience) } else { patience };
+                return State::Waits(why.into(), patience);
+            }
+            Verdict::Moved(slot, to) => {
+                self.cluster.heard(slot, &to);
+                (to, false)
+            }
+            Verdict::Ask(to) => (to, true),
+        };
+        self.hops[piece] += 1;
+        if self.hops[piece] > HOPS_MAX {
+            return State::Waits(format!("it was sent from node to node, last to {to}").into(), patience);
+        }
+        State::To(to, asking)
+    }
+
+    /// Pieces without a reply: they are sent again if they certainly were not executed, or change nothing.
+    pub(super) fn fail(&mut self, left: &[usize], failure: &JobError, text: Text<'_>) {
+        let again = match failure {
+            JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Reached::No, .. } => true,
+            JobError::ConnectionLost { sent: Reached::Maybe, .. } => self.read_only,
+            _ => false,
+        };
+        if matches!(failure, JobError::UpstreamDown(_) | JobError::ConnectionLost { .. }) {
+            self.cluster.doubt();
+        }
+        let again = again && !self.settings.failover_wait.is_zero();
+        for piece in left {
+            if again {
+                self.states[*piece] = State::Waits(failure.to_string().into(), self.limit());
+            } else {
+                self.end(*piece, failure, text);
+            }
+        }
+    }
+
+    /// A piece gets an error for each of its replies.
+    fn end(&mut self, piece: usize, failure: &JobError, text: Text<'_>) {
+        let (mut errors, said, due) = (Vec::new(), text(failure), self.pieces[piece].due);
+        (0..due).for_each(|_| write_error(&mut errors, &said));
+        self.states[piece] = State::Done(self.buffers.len(), 0, errors.len());
+        self.buffers.push(errors);
+        match self.failed.iter_mut().find(|(known, _)| known == failure) {
+            Some((_, count)) => *count += due,
+            None => self.failed.push((failure.clone(), due)),
+        }
+    }
+
+    /// How long a piece may wait for a primary.
+    fn limit(&self) -> Duration {
+        self.settings.failover_wait.min(self.settings.queue_timeout)
+    }
+
+    /// What has waited as long as it may gets an error.
+    fn give_up(&mut self, text: Text<'_>) {
+        let elapsed = self.started.elapsed();
+        for piece in 0..self.pieces.len() {
+            if let State::Waits(reason, waited) = &self.states[piece]
+                && elapsed >= *waited
+            {
+                let failure = JobError::FailoverTimeout { waited: *waited, reason: Arc::clone(reason) };
+                self.end(piece, &failure, text);
+            }
+        }
+    }
+
+    /// A moment, or until there is another map.
+    async fn wait(&mut self) {
+        let mut maps = self.cluster.watch();
+        let (until, generation) = (Instant::now() + self.pause, self.map.layout.generation);
+        self.pause = (self.pause * 2).min(LATER.1);
+        let changed = timeout_at(until, maps.wait_for(|map| map.layout.generation != generation)).await;
+        if changed.is_ok_and(|changed| changed.is_err()) {
+            // Without a keeper there is nothing to wait for but the time.
+            sleep(LATER.1).await;
+        }
+        self.map = self.cluster.map();
+        self.hops.fill(0);
+    }
+
+    /// Makes the replies of the burst.
+    fn answer(&mut self, units: &[Unit], out: &mut Vec<u8>) {
+        out.clear();
+        let is_one = units.len() == 1 && matches!(units[0].making, Making::AsTheyAre);
+        if let (true, [State::Done(buffer, 0, end)]) = (is_one || self.is_plain, &self.states[..])
+            && *end == self.buffers[*buffer].len()
+        {
+            *out = std::mem::take(&mut self.buffers[*buffer]);
+            return;
+        }
+        let answers = self.states.iter().map(|state| match state {
+            State::Done(buffer, from, to) => &self.buffers[*buffer][*from..*to],
+            State::Due | State::To(..) | State::Waits(..) => &[][..],
+        });
+        let (answers, random): (Vec<&[u8]>, u64) = (answers.collect(), fastrand::u64(..));
+        for unit in units {
+            answer::write(unit, &answers[unit.pieces.clone()], &self.map.layout, random, out);
+        }
+    }
+}

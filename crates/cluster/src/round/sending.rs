@@ -1,0 +1,130 @@
+//! Batches on their way: their requests are put together, sent all at once, and their replies taken apart.
+
+use pool::{Caller, JobError};
+use resp::write_request;
+use topology::Address;
+
+use crate::{
+    map::CallerOf,
+    round::{
+        round::{Round, Text},
+        state::{Batch, State, Way},
+        together::{Running, all},
+        unit::{Piece, Sent},
+        verdict::{Verdict, verdict},
+    },
+};
+
+impl Round<'_> {
+    /// Puts the requests of a batch together.
+    fn fill(&mut self, batch: &mut Batch, is_only: bool) {
+        let burst = &mut batch.burst;
+        (burst.needs, burst.read_only) = (self.needs, self.read_only);
+        let asks = batch.pieces.iter().any(|(_, asking)| *asking);
+        if is_only && self.is_plain && !asks && batch.pieces.len() == self.pieces.len() {
+            burst.requests = std::mem::take(&mut self.requests);
+        }
+        let is_whole = !burst.requests.is_empty();
+        for (at, asking) in &batch.pieces {
+            let piece = &self.pieces[*at];
+            burst.replies_due += piece.due + u32::from(*asking);
+            burst.transaction |= piece.is_transaction;
+            if *asking {
+                write_request(&mut burst.requests, &["ASKING"]);
+            }
+            match &piece.sent {
+                _ if is_whole => {}
+                Sent::Client(range) => burst.requests.extend_from_slice(&self.requests[range.clone()]),
+                Sent::Own(bytes) => burst.requests.extend_from_slice(bytes),
+            }
+        }
+    }
+
+    pub(super) async fn send(&mut self, mut batches: Vec<Batch>, own: &mut Caller, text: Text<'_>) {
+        let (runtime, is_only) = (own.runtime(), batches.len() == 1);
+        batches.iter_mut().for_each(|batch| self.fill(batch, is_only));
+        if let Some(first) = batches.first_mut() {
+            // What was taken beforehand for replies is in one hand until they are there.
+            first.burst.room = self.share.take();
+        }
+        if let [batch] = &mut batches[..] {
+            let result = match &batch.way {
+                Way::Node(node) => node.caller(runtime).execute(&mut batch.burst).await,
+                Way::Anchor => own.execute(&mut batch.burst).await,
+            };
+            if self.requests.is_empty() && batch.pieces.len() == self.pieces.len() {
+                self.requests = std::mem::take(&mut batch.burst.requests);
+            }
+            batches.into_iter().for_each(|batch| self.take(batch, result.as_ref().err().cloned(), text));
+            return;
+        }
+        let mut own = Some(own);
+        let callers = batches.iter().map(|batch| match &batch.way {
+            Way::Node(node) => Some(node.caller(runtime)),
+            Way::Anchor => None,
+        });
+        let mut callers: Vec<Option<CallerOf>> = callers.collect();
+        let mut running = Vec::with_capacity(batches.len());
+        for (batch, caller) in batches.iter_mut().zip(&mut callers) {
+            let caller = match caller {
+                Some(caller) => &mut **caller,
+                None => own.take().expect("there is one batch at most for the first pool"),
+            };
+            running.push(Running::Runs(Box::pin(caller.execute(&mut batch.burst))));
+        }
+        let results = all(&mut running).await;
+        drop(running);
+        for (batch, failure) in batches.into_iter().zip(results) {
+            self.take(batch, failure, text);
+        }
+    }
+
+    /// Takes in what has come of a batch.
+    fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
+        let Batch { way, pieces, burst } = batch;
+        match (burst.room, &mut self.share) {
+            (Some(room), Some(share)) => share.join(room),
+            (Some(room), none) => *none = Some(room),
+            (None, _) => {}
+        }
+        let (buffer, bytes) = (self.buffers.len(), burst.replies);
+        if let (None, 0, [(piece, false)]) = (&failure, burst.errors, &pieces[..]) {
+            self.states[*piece] = State::Done(buffer, 0, bytes.len());
+            self.buffers.push(bytes);
+            return;
+        }
+        let from = match &way {
+            Way::Node(node) => node.address.clone(),
+            Way::Anchor => self.map.anchor().cloned().unwrap_or_else(|| Address::new("", 0)),
+        };
+        let (mut end, mut left, mut done) = (0, Vec::new(), Vec::with_capacity(pieces.len()));
+        {
+            let mut replies = route::replies(&bytes);
+            let mut skip = |count: u32| {
+                let is_whole = (0..count).all(|_| replies.next().map(|reply| end += reply.len()).is_some());
+                (is_whole, end)
+            };
+            for (piece, asking) in pieces {
+                let Piece { due, is_transaction, .. } = self.pieces[piece];
+                let (has_asked, begin) = skip(u32::from(asking));
+                let (is_whole, end) = skip(due);
+                if !has_asked || !is_whole {
+                    left.push(piece);
+                    continue;
+                }
+                let said = match burst.errors {
+                    0 => Verdict::Done,
+                    _ => verdict(&bytes[begin..end], is_transaction, &from),
+                };
+                done.push((piece, said, (buffer, begin, end)));
+            }
+        }
+        self.buffers.push(bytes);
+        for (piece, said, answer) in done {
+            self.states[piece] = self.follow(piece, said, answer);
+        }
+        if let Some(failure) = failure {
+            self.fail(&left, &failure, text);
+        }
+    }
+}

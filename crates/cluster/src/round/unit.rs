@@ -1,0 +1,254 @@
+//! The requests of a burst, read: each is a unit with one or several replies, and for each there are pieces, each of
+//! which goes to one node.
+
+use std::{ops::Range, sync::Arc};
+
+use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
+use route::{Commands, Cursor, Merge, Plan, Route};
+
+use crate::map::Map;
+
+/// Redis's own, where there is no cluster.
+const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+
+/// Redis's own.
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// Redis has no such command, and refuses a transaction that holds it.
+const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
+
+/// Where a piece goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    /// The shard that has this slot.
+    Slot(u16),
+    /// The node to which all goes that belongs to no slot.
+    Anchor,
+}
+
+/// The bytes of a piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// A part of what the client has sent.
+    Client(Range<usize>),
+    /// Made here.
+    Own(Vec<u8>),
+}
+
+/// What goes to one node.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) target: Target,
+    pub(super) sent: Sent,
+    /// Replies that come.
+    pub(super) due: u32,
+    /// It is a transaction, which is executed as a whole or not at all.
+    pub(super) is_transaction: bool,
+    /// What it waits for of the same burst.
+    pub(super) order: Order,
+    /// The place of its unit.
+    pub(super) unit: usize,
+}
+
+/// What a piece waits for, beside those before it that have its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Nothing.
+    Free,
+    /// All that goes elsewhere and stands before it: whoever hears of it may look at what that has done.
+    Behind,
+    /// All of other units that stands before it; and what stands behind waits for it.
+    Alone,
+}
+
+impl Piece {
+    fn new(target: Target, sent: Sent) -> Self {
+        Self { target, sent, due: 1, is_transaction: false, order: Order::Free, unit: 0 }
+    }
+}
+
+/// How the replies of a unit are made of those to its pieces.
+#[derive(Debug)]
+pub(super) enum Making {
+    /// They are those of its one piece.
+    AsTheyAre,
+    /// The same, but for some of them; by their number.
+    Replaced(Vec<(u32, String)>),
+    /// One, of all pieces.
+    Merged(Merge, Vec<u32>),
+    /// Of a scan of the shard with this slot.
+    Scan(u16),
+    /// One of several keys.
+    RandomKey,
+    /// Text about a node, which names its cluster.
+    Info,
+    /// An error, and nothing is sent.
+    Refused(String),
+}
+
+/// One request, or one transaction.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) making: Making,
+    pub(super) pieces: Range<usize>,
+}
+
+/// All of a burst.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    pub(super) units: Vec<Unit>,
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl Units {
+    /// Reads `requests`, of which there are `due`.
+    pub(super) fn read(requests: &[u8], due: u32, has_transaction: bool, map: &Map) -> Self {
+        let mut units = Self::default();
+        units.units.reserve(due as usize);
+        units.pieces.reserve(due as usize);
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut at = 0;
+        while let Some(length) = next(&mut decoder, &requests[at..]) {
+            let request = decoder.request(&requests[at..]);
+            if has_transaction && is(&request, "MULTI") {
+                at += units.transaction(requests, at, &map.commands);
+                continue;
+            }
+            units.request(&request, at..at + length, map);
+            at += length;
+        }
+        units
+    }
+
+    /// Whether all of it goes to one node just as the client has sent it; the first target then. Two targets may still
+    /// be one node.
+    pub(super) fn are_plain(&self) -> bool {
+        self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre))
+            && self.pieces.iter().all(|piece| matches!(piece.sent, Sent::Client(_)))
+    }
+
+    fn unit(&mut self, making: Making, pieces: impl IntoIterator<Item = Piece>) {
+        let (from, unit) = (self.pieces.len(), self.units.len());
+        self.pieces.extend(pieces.into_iter().map(|piece| Piece { unit, ..piece }));
+        self.units.push(Unit { making, pieces: from..self.pieces.len() });
+    }
+
+    fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map) {
+        let commands: &Arc<Commands> = &map.commands;
+        let plain = |target| Piece::new(target, Sent::Client(at.clone()));
+        let own = |target, sent| Piece { sent: Sent::Own(sent), ..plain(target) };
+        match commands.route(request) {
+            Route::Slot(slot) => self.unit(Making::AsTheyAre, [plain(Target::Slot(slot))]),
+            Route::Anywhere => {
+                let making = if is(request, "INFO") { Making::Info } else { Making::AsTheyAre };
+                self.unit(
+                    making,
+                    [Piece {
+                        order: if is(request, "PING") { Order::Free } else { Order::Behind },
+                        ..plain(Target::Anchor)
+                    }],
+                );
+            }
+            Route::Split(command, how) => match Plan::of(command, request, false) {
+                Some(plan) => {
+                    let piece = |part: &route::Part| {
+                        let mut bytes = Vec::new();
+                        plan.write(part, request, &mut bytes);
+                        own(Target::Slot(part.slot), bytes)
+                    };
+                    let pieces: Vec<Piece> = plan.parts.iter().map(piece).collect();
+                    self.unit(Making::Merged(how, plan.order().to_vec()), pieces);
+                }
+                None => self.unit(Making::AsTheyAre, [plain(Target::Anchor)]),
+            },
+            Route::Everywhere(how) => {
+                let pieces = shards(map).map(|slot| Piece { order: Order::Alone, ..plain(Target::Slot(slot)) });
+                self.unit(Making::Merged(how, Vec::new()), pieces.collect::<Vec<_>>());
+            }
+            Route::Scan => match Cursor::read(request) {
+                Some(cursor) => {
+                    let mut bytes = Vec::new();
+                    cursor.write(request, &mut bytes);
+                    let piece = Piece { order: Order::Alone, ..own(Target::Slot(cursor.slot), bytes) };
+                    self.unit(Making::Scan(cursor.slot), [piece]);
+                }
+                // Redis has the words for that.
+                None => self.unit(Making::AsTheyAre, [plain(Target::Anchor)]),
+            },
+            Route::RandomKey => {
+                let mut bytes = Vec::new();
+                write_request(&mut bytes, &["RANDOMKEY"]);
+                write_request(&mut bytes, &["DBSIZE"]);
+                let pieces = shards(map).map(|slot| Piece {
+                    due: 2,
+                    order: Order::Alone,
+                    ..own(Target::Slot(slot), bytes.clone())
+                });
+                self.unit(Making::RandomKey, pieces.collect::<Vec<_>>());
+            }
+            Route::Nowhere => self.unit(Making::Refused(NO_CLUSTER.to_owned()), []),
+        }
+    }
+
+    /// Reads a transaction that begins at `from`; how many bytes it has.
+    fn transaction(&mut self, requests: &[u8], from: usize, commands: &Commands) -> usize {
+        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let (mut at, mut due, mut slot, mut refused) = (from, 0, None, Vec::new());
+        let mut bytes = Vec::new();
+        while let Some(length) = next(&mut decoder, &requests[at..]) {
+            let request = decoder.request(&requests[at..]);
+            let fault = fault_within(&request, commands, &mut slot);
+            match fault {
+                Some(text) => {
+                    refused.push((due, text));
+                    write_request(&mut bytes, &[REFUSED]);
+                }
+                None => bytes.extend_from_slice(&requests[at..at + length]),
+            }
+            (at, due) = (at + length, due + 1);
+            if is(&request, "EXEC") {
+                break;
+            }
+        }
+        let target = slot.map_or(Target::Anchor, Target::Slot);
+        let (sent, making) = match refused.is_empty() {
+            true => (Sent::Client(from..at), Making::AsTheyAre),
+            false => (Sent::Own(bytes), Making::Replaced(refused)),
+        };
+        let order = if slot.is_none() { Order::Behind } else { Order::Free };
+        self.unit(making, [Piece { due, is_transaction: true, order, ..Piece::new(target, sent) }]);
+        at - from
+    }
+}
+
+/// Why a request cannot be part of a transaction whose keys are in `slot`, which is that of the first one.
+pub(crate) fn fault_within(request: &Request<'_>, commands: &Commands, slot: &mut Option<u16>) -> Option<String> {
+    match commands.route(request) {
+        Route::Slot(other) => (*slot.get_or_insert(other) != other).then(|| CROSS_SLOT.to_owned()),
+        // The node that it goes to says that its keys are in several slots.
+        Route::Split(..) => Some(CROSS_SLOT.to_owned()),
+        Route::Anywhere => None,
+        Route::Everywhere(_) | Route::Scan | Route::RandomKey => {
+            let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
+            Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))
+        }
+        Route::Nowhere => Some(NO_CLUSTER.to_owned()),
+    }
+}
+
+/// A slot of each shard.
+fn shards(map: &Map) -> impl Iterator<Item = u16> {
+    (0..map.nodes.len()).filter_map(|shard| map.layout.first_slot(shard))
+}
+
+fn next(decoder: &mut RequestDecoder, bytes: &[u8]) -> Option<usize> {
+    match decoder.decode(bytes) {
+        Ok(Decoded::Request { len }) => Some(len),
+        // What sessions gather are whole requests and nothing else.
+        Ok(Decoded::Nothing { .. } | Decoded::Incomplete { .. }) | Err(_) => None,
+    }
+}
+
+fn is(request: &Request<'_>, name: &str) -> bool {
+    request.arg(0).is_some_and(|first| first.eq_ignore_ascii_case(name.as_bytes()))
+}

@@ -1,0 +1,79 @@
+//! What the replies to a piece mean: it has been executed, or not, and then where it is to be sent.
+
+use route::replies;
+use topology::{Address, Redirection};
+
+/// The cluster says that it is down, at least in part.
+pub(super) const DOWN: &str = "the cluster is down, or no node has the slot";
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has been executed, or refused for good.
+    Done,
+    /// It belongs to another node.
+    Moved(u16, Address),
+    /// It is to be asked for at another node, this time.
+    Ask(Address),
+    /// It is to be sent again, a little later: a slot is on its way, or no node has it.
+    Later(&'static str),
+}
+
+/// Reads the replies to a piece, `answer`, that came from the node at `from`.
+pub(super) fn verdict(answer: &[u8], is_transaction: bool, from: &Address) -> Verdict {
+    if !is_transaction {
+        return if Redirection::is_possible(answer) { of(Redirection::read(answer, from)) } else { Verdict::Done };
+    }
+    // A transaction is executed by its EXEC. If that is refused, it was not, and one of its replies says why.
+    let mut found = Verdict::Done;
+    let mut last: &[u8] = b"";
+    for reply in replies(answer) {
+        last = reply;
+        if found == Verdict::Done && Redirection::is_possible(reply) {
+            found = match of(Redirection::read(reply, from)) {
+                // A node does not take in transactions with keys of a slot that is on its way to it.
+                Verdict::Ask(_) => Verdict::Later("a slot of the transaction is on its way to another node"),
+                other => other,
+            };
+        }
+    }
+    let is_refused = last.starts_with(b"-EXECABORT") || (Redirection::is_possible(last) && last.starts_with(b"-"));
+    if is_refused { found } else { Verdict::Done }
+}
+
+fn of(redirection: Option<Redirection>) -> Verdict {
+    match redirection {
+        None => Verdict::Done,
+        Some(Redirection::Moved { slot, to }) => Verdict::Moved(slot, to),
+        Some(Redirection::Ask { to, .. }) => Verdict::Ask(to),
+        Some(Redirection::TryAgain) => Verdict::Later("its keys are on two nodes, because a slot is on its way"),
+        Some(Redirection::Down) => Verdict::Later(DOWN),
+        Some(Redirection::Loading) => Verdict::Later("the node loads its data"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(answer: &str, is_transaction: bool) -> Verdict {
+        verdict(answer.as_bytes(), is_transaction, &Address::new("here", 1))
+    }
+
+    #[test]
+    fn only_what_was_not_executed_is_sent_again() {
+        let there = Address::new("h", 2);
+        assert_eq!(of("-MOVED 7 h:2\r\n", false), Verdict::Moved(7, there.clone()));
+        assert_eq!(of("-ASK 7 h:2\r\n", false), Verdict::Ask(there.clone()));
+        assert_eq!(of("-ERR MOVED 7 h:2\r\n", false), Verdict::Done);
+        assert_eq!(of("$18\r\n-MOVED 7 h:2\r\n....\r\n", false), Verdict::Done);
+        assert!(matches!(of("-TRYAGAIN x\r\n", false), Verdict::Later(_)));
+        let aborted = "+OK\r\n-MOVED 7 h:2\r\n-EXECABORT Transaction discarded because of previous errors.\r\n";
+        assert_eq!(of(aborted, true), Verdict::Moved(7, there));
+        // The word of a script within a transaction that was executed.
+        assert_eq!(of("+OK\r\n+QUEUED\r\n*1\r\n-MOVED 7 h:2\r\n", true), Verdict::Done);
+        assert_eq!(of("+OK\r\n-ERR no such command\r\n-EXECABORT x\r\n", true), Verdict::Done);
+        assert!(matches!(of("+OK\r\n+QUEUED\r\n-TRYAGAIN x\r\n", true), Verdict::Later(_)));
+        assert!(matches!(of("+OK\r\n+QUEUED\r\n-ASK 7 h:2\r\n", true), Verdict::Later(_)));
+    }
+}

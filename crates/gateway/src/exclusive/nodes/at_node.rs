@@ -1,0 +1,71 @@
+//! What an exchange remembers where the upstream is a cluster: at which node its connection is, of which slot the
+//! transaction is, and what has been sent of it, so that it can go on elsewhere.
+
+use cluster::Cluster;
+use topology::Address;
+
+/// Bytes of a transaction that are remembered. A larger one stays at the node where it was begun.
+const LOG_BYTES_MAX: usize = 256 * 1024;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(in crate::exclusive) struct AtNode {
+    /// The node that has lent the connection; `None` where there is no cluster.
+    pub(in crate::exclusive) node: Option<Address>,
+    /// The slot of the first key, once there was one.
+    pub(in crate::exclusive) slot: Option<u16>,
+    /// All requests since `MULTI`, that one included; `None` if they were too many.
+    log: Option<Log>,
+    /// The node has not executed the last request: it belongs elsewhere, or has to wait. Its reply was taken back.
+    elsewhere: bool,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    requests: Vec<u8>,
+    count: u32,
+}
+
+impl AtNode {
+    pub(in crate::exclusive) fn new(node: Option<Address>) -> Self {
+        Self { node, log: Some(Log::default()), ..Self::default() }
+    }
+
+    /// Looks at a reply: whether it is one that no client is to see.
+    pub(in crate::exclusive) fn is_sent_elsewhere(&mut self, reply: &[u8], cluster: &Cluster) -> bool {
+        let is_so = cluster.sends_elsewhere(reply, self.node.as_ref());
+        self.elsewhere |= is_so;
+        is_so
+    }
+
+    /// Whether that was so with the last request.
+    pub(in crate::exclusive) fn take_elsewhere(&mut self) -> bool {
+        std::mem::take(&mut self.elsewhere)
+    }
+
+    /// A request of a transaction has been sent.
+    pub(in crate::exclusive) fn note(&mut self, request: &[u8]) {
+        if let Some(log) = &mut self.log {
+            log.requests.extend_from_slice(request);
+            log.count += 1;
+            if log.requests.len() > LOG_BYTES_MAX {
+                self.log = None;
+            }
+        }
+    }
+
+    /// The transaction is over.
+    pub(in crate::exclusive) fn forget(&mut self) {
+        self.log = Some(Log::default());
+    }
+
+    /// What was sent of the transaction and how many requests that are, if it is remembered.
+    pub(in crate::exclusive) fn log(&self) -> Option<(Vec<u8>, u32)> {
+        self.log.as_ref().map(|log| (log.requests.clone(), log.count))
+    }
+
+    /// Bytes of memory.
+    pub(in crate::exclusive) fn bytes(&self) -> usize {
+        self.log.as_ref().map_or(0, |log| log.requests.capacity())
+    }
+}

@@ -1,0 +1,182 @@
+//! Exchanges with a cluster: a transaction is at the node of its first key, however late that comes, and what a node
+//! does not execute because it belongs elsewhere, or has to wait, is sent where it belongs. Called by `exchange`.
+
+use std::time::Duration;
+
+use cluster::Cluster;
+use pool::JobError;
+use resp::{Protocol, write_error};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep},
+};
+
+use crate::{
+    command::errors,
+    exclusive::{
+        change::Change,
+        exchange::{Exchange, ReplyHead},
+        request::ExclusiveRequest,
+    },
+};
+
+/// The first and the longest pause before a request is sent again that a node has not executed.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Has one request executed by the node of the cluster that has its key; false to close the session.
+    pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
+        let (began, mut pause) = (Instant::now(), PAUSE.0);
+        if let Some(refusal) = self.settle_place(cluster, &request).await {
+            return match refusal {
+                Ok(text) => self.abort_transaction(&text).await,
+                Err(failure) => self.give_up(&failure).await,
+            };
+        }
+        loop {
+            let Some(lending) = &self.exclusive.lending else { return false };
+            let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
+            let go_on = self.run_here(&mut request).await;
+            let Some(lending) = self.exclusive.lending.as_mut() else {
+                // It was given back, as nothing needs it; or it was lost.
+                return go_on;
+            };
+            let is_in_transaction = lending.is_in_transaction();
+            if !lending.at_node.take_elsewhere() {
+                match (was_in_transaction, is_in_transaction) {
+                    (_, true) => lending.at_node.note(request.first()),
+                    (true, false) => lending.at_node.forget(),
+                    (false, false) => {}
+                }
+                if go_on {
+                    self.exclusive.end_if_over();
+                }
+                return go_on;
+            }
+            let may_wait = go_on && began.elapsed() < cluster.patience();
+            let log = lending.at_node.log();
+            let again = match (was_in_transaction, is_watching) {
+                (true, false) if may_wait => log,
+                (false, _) if may_wait && !lending.is_needed() => Some((Vec::new(), 0)),
+                (_, _) => None,
+            };
+            let Some((log, count)) = again else {
+                self.say_elsewhere(&request, was_in_transaction, is_watching);
+                self.exclusive.end_if_over();
+                return go_on;
+            };
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+            match self.go_elsewhere(cluster, &mut request, was_in_transaction, log, count).await {
+                Ok(true) => {}
+                // The client has been told.
+                Ok(false) => return true,
+                Err(failure) => return self.give_up(&failure).await,
+            }
+        }
+    }
+
+    /// Answers what cannot be had of a cluster.
+    pub(in crate::exclusive) async fn refuse_in_cluster(&mut self, text: &str) -> bool {
+        if self.exclusive.is_in_transaction() {
+            return self.abort_transaction(text).await;
+        }
+        if !self.state.is_muted() {
+            write_error(self.link.output(), text);
+        }
+        true
+    }
+
+    /// Has the transaction at hand at the node of the key of `request`, if it has one. `Some` if it cannot be part of the
+    /// transaction: why, or why its node could not be had.
+    async fn settle_place(
+        &mut self,
+        cluster: &Cluster,
+        request: &ExclusiveRequest,
+    ) -> Option<Result<String, JobError>> {
+        let lending = self.exclusive.lending.as_mut()?;
+        if !lending.is_in_transaction() {
+            lending.at_node.slot = lending.at_node.slot.or_else(|| cluster.slot(request.first()));
+            return None;
+        }
+        if request.change == Change::EndMulti {
+            return None;
+        }
+        let (before, mut slot) = (lending.at_node.slot, lending.at_node.slot);
+        if let Some(text) = cluster.fault_in_transaction(request.first(), &mut slot) {
+            return Some(Ok(text));
+        }
+        lending.at_node.slot = slot;
+        let (None, Some(first)) = (before, slot) else { return None };
+        if cluster.is_at(first, lending.node()) {
+            return None;
+        }
+        match lending.at_node.log() {
+            Some((log, count)) => self.transplant(cluster, first, &log, count).await.err().map(Err),
+            None => Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned())),
+        }
+    }
+
+    /// Goes where the request at hand belongs now, with all that was sent of its transaction if it is in one. False if no
+    /// connection could be had, as the client has been told.
+    async fn go_elsewhere(
+        &mut self,
+        cluster: &Cluster,
+        request: &mut ExclusiveRequest,
+        in_transaction: bool,
+        log: Vec<u8>,
+        count: u32,
+    ) -> Result<bool, JobError> {
+        if !in_transaction {
+            self.exclusive.end_if_over();
+            return Ok(self.exclusive.is_lent() || self.borrow(request).await);
+        }
+        let slot = self.exclusive.lending.as_ref().and_then(|lending| lending.at_node.slot);
+        self.transplant(cluster, slot.unwrap_or_default(), &log, count).await.map(|()| true)
+    }
+
+    /// Begins the transaction at hand anew on a connection of the node that has `slot`: nothing of it was executed.
+    async fn transplant(&mut self, cluster: &Cluster, slot: u16, log: &[u8], count: u32) -> Result<(), JobError> {
+        let borrowed = cluster.lend(self.caller, Some(slot), Some(self.state.needs)).await?;
+        let Some(former) = self.exclusive.lending.take() else { return Err(JobError::Closed) };
+        self.exclusive.lending = Some(Box::new(former.transplant(borrowed)));
+        let replay = ExclusiveRequest::unasked(log.to_vec(), count);
+        let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
+        match self.exclusive.lending.as_mut() {
+            Some(lending) if is_replayed => {
+                lending.resume();
+                Ok(())
+            }
+            _ => Err(JobError::Closed),
+        }
+    }
+
+    /// The request at hand could not be executed, and its transaction will not be.
+    async fn give_up(&mut self, failure: &JobError) -> bool {
+        if self.exclusive.is_in_transaction() {
+            let text = errors::job(failure, &self.settings.upstream);
+            return self.abort_transaction(&text).await;
+        }
+        self.exclusive.end();
+        // A connection that was lost has been told of.
+        !matches!(failure, JobError::Closed)
+    }
+
+    /// Tells the client that what it has asked for belongs to another node than that to which it is bound.
+    fn say_elsewhere(&mut self, request: &ExclusiveRequest, in_transaction: bool, is_watching: bool) {
+        if self.state.is_muted() {
+            return;
+        }
+        let protocol = self.state.needs.protocol;
+        let out = self.link.output();
+        match request.change {
+            // The keys that it watches have gone: as if they had changed, it may try again.
+            Change::EndMulti if is_watching => out.extend_from_slice(match protocol {
+                Protocol::Resp2 => b"*-1\r\n",
+                Protocol::Resp3 => b"_\r\n",
+            }),
+            _ if in_transaction => write_error(out, errors::TRANSACTION_ELSEWHERE),
+            _ => write_error(out, errors::ELSEWHERE),
+        }
+    }
+}

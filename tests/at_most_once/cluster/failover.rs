@@ -1,0 +1,184 @@
+//! Primaries change, by order or because one is lost.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::nodes::{Nodes, key_of};
+use crate::support::{Client, Gateway, wait};
+
+/// Slots whose keys are counted up, two of each shard.
+const COUNTED: [u16; 6] = [5, 1_000, 6_000, 7_000, 12_000, 16_000];
+
+/// What a client that counts has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The last number that it was told.
+    last: i64,
+    /// Errors since then: each may have counted.
+    unsure: i64,
+    errors: Vec<String>,
+    told: u32,
+}
+
+/// Counts up a key of `slot` until `over`. Each reply is the one before plus one, and one more at most for each error.
+fn count(mut client: Client, slot: u16, over: &AtomicBool) -> Seen {
+    let (mut seen, incr) = (Seen::default(), format!("INCR {}", key_of(slot)));
+    while !over.load(Ordering::Relaxed) {
+        let reply = client.line(&incr);
+        match reply.strip_prefix(b":").map(String::from_utf8_lossy) {
+            Some(number) => {
+                let number: i64 = number.trim_end().parse().expect("a number");
+                let expected = seen.last + 1..=seen.last + 1 + seen.unsure;
+                assert!(expected.contains(&number), "{number} after {seen:?}");
+                (seen.last, seen.unsure) = (number, 0);
+                seen.told += 1;
+            }
+            None => {
+                let text = String::from_utf8_lossy(&reply).into_owned();
+                assert!(text.starts_with("-ERR respool: "), "{text}");
+                seen.unsure += 1;
+                seen.errors.push(text);
+            }
+        }
+    }
+    seen
+}
+
+/// Says that it is over when it goes.
+struct Ends<'o>(&'o AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counters in all shards while `meanwhile` runs, and a moment before and after.
+fn under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<Seen> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let counting: Vec<_> = COUNTED
+            .iter()
+            .map(|slot| {
+                let (client, over) = (gateway.client(), &over);
+                scope.spawn(move || count(client, *slot, over))
+            })
+            .collect();
+        // However it ends, so do those who count.
+        let _ends = Ends(&over);
+        meanwhile();
+        over.store(true, Ordering::Relaxed);
+        counting.into_iter().map(|counting| counting.join().expect("it saw nothing wrong")).collect()
+    })
+}
+
+/// All counters go on.
+fn goes_on(gateway: &Gateway) {
+    for slot in COUNTED {
+        let number = || {
+            let reply = gateway.client().line(&format!("GETRANGE {} 0 -1", key_of(slot)));
+            String::from_utf8_lossy(&reply).lines().nth(1).and_then(|number| number.parse::<i64>().ok()).unwrap_or(0)
+        };
+        let before = number();
+        wait("a counter to go on", || (number() > before + 10).then_some(()));
+    }
+}
+
+fn served(gateway: &Gateway, slot: u16) {
+    wait("the slot to be served", || {
+        let reply = gateway.client().line(&format!("EXISTS {}", key_of(slot)));
+        (!reply.starts_with(b"-")).then_some(())
+    });
+}
+
+#[test]
+fn a_failover_by_order_costs_no_client_an_error() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let seen = under_load(&gateway, || {
+        goes_on(&gateway);
+        for replica in [3, 4, 0] {
+            nodes.fail_over(replica);
+            goes_on(&gateway);
+        }
+    });
+    let errors: Vec<_> = seen.iter().flat_map(|seen| &seen.errors).collect();
+    assert!(errors.is_empty() && seen.iter().all(|seen| seen.told > 10), "{errors:?}");
+}
+
+#[test]
+fn a_primary_that_is_killed_is_followed_to_its_replica_and_nothing_counts_twice() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    served(&gateway, 5);
+    let (other, slot) = (key_of(7_000), key_of(5));
+    let killed = std::cell::RefCell::new(&mut nodes);
+    let seen = under_load(&gateway, || {
+        wait("all to count", || {
+            let told = gateway.client().line(&format!("MGET {other} {slot}"));
+            (!told.windows(3).any(|part| part == b"$-1")).then_some(())
+        });
+        killed.borrow_mut().0[0].kill9();
+        // Others are served meanwhile.
+        let began = Instant::now();
+        let mut client = gateway.client();
+        while began.elapsed() < Duration::from_millis(500) {
+            let asked = Instant::now();
+            assert_eq!(client.line("SET {k}other 1"), b"+OK\r\n", "of a shard that is alive");
+            assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        }
+        served(&gateway, 5);
+    });
+    // What was on its way when the node died; what came later waited.
+    let errors: usize = seen.iter().map(|seen| seen.errors.len()).sum();
+    assert!(errors <= 4, "{errors}: {seen:?}");
+    killed.borrow_mut().0[0].restart();
+}
+
+#[test]
+fn a_frozen_primary_delays_no_other_and_its_clients_go_on_with_the_next() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    served(&gateway, 12_000);
+    nodes.0[2].freeze();
+    let mut client = gateway.client();
+    for _ in 0..200 {
+        let asked = Instant::now();
+        client.expect(&format!("INCRBY {} 0", key_of(5)), ":0\r\n");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+    served(&gateway, 12_000);
+    nodes.0[2].thaw();
+}
+
+#[test]
+fn a_failed_part_is_an_error_and_never_data() {
+    let mut nodes = Nodes::start();
+    let gateway = Gateway::builder()
+        .config(&format!("[upstream]\nurl = \"{}\"\nfailover_wait_ms = 0", nodes.url()))
+        .allow_lost_upstream()
+        .start();
+    served(&gateway, 12_000);
+    let (dead, alive) = (key_of(12_000), key_of(5));
+    gateway.client().expect(&format!("MSET {dead} 1 {alive} 2"), "+OK\r\n");
+    nodes.0[5].kill9();
+    nodes.0[2].kill9();
+    let mut client = gateway.client();
+    for line in [
+        format!("MGET {alive} {dead}"),
+        format!("EXISTS {alive} {dead}"),
+        format!("DEL {dead} nosuch"),
+        format!("MSET {alive} 2 {dead} 3"),
+        "DBSIZE".to_owned(),
+        "KEYS *".to_owned(),
+        "RANDOMKEY".to_owned(),
+        format!("GET {dead}"),
+    ] {
+        let reply = client.line(&line);
+        assert!(reply.starts_with(b"-ERR respool: "), "{line}: {}", String::from_utf8_lossy(&reply));
+    }
+    client.expect(&format!("GET {alive}"), "$1\r\n2\r\n");
+}

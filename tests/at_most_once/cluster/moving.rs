@@ -1,0 +1,151 @@
+//! Slots move from node to node while clients use their keys.
+
+use super::nodes::{Nodes, key_of};
+use crate::support::{Client, requests};
+
+/// A slot of the first node.
+const SLOT: u16 = 77;
+
+fn words_of_clusters(replies: &[Vec<u8>]) -> Vec<String> {
+    let shown = replies.iter().map(|reply| String::from_utf8_lossy(reply).into_owned());
+    shown.filter(|reply| ["MOVED", "ASK ", "TRYAGAIN", "CLUSTERDOWN"].iter().any(|word| reply.contains(word))).collect()
+}
+
+/// Everything that a client may do with keys of one slot, and elsewhere, in one pipeline.
+fn use_all(client: &mut Client, tag: &str, round: usize) {
+    let (one, two, far) = (format!("{{{tag}}}1"), format!("{{{tag}}}2"), key_of(12_000));
+    let lines = [
+        format!("SET {one} a{round}"),
+        format!("GET {one}"),
+        format!("SET {far} b{round}"),
+        format!("MSET {one} c{round} {two} d{round} {far} e{round}"),
+        format!("MGET {two} {far} {one}"),
+        format!("INCR {{{tag}}}n"),
+        "MULTI".to_owned(),
+        format!("APPEND {one} x"),
+        format!("GET {one}"),
+        "EXEC".to_owned(),
+        format!("EXISTS {one} {two} {far}"),
+        format!("GET {far}"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    client.send_raw(&requests(&lines));
+    let replies = client.read_replies(lines.len());
+    assert_eq!(words_of_clusters(&replies), Vec::<String>::new());
+    let bulk = |text: String| format!("${}\r\n{text}\r\n", text.len());
+    let expected = [
+        "+OK\r\n".to_owned(),
+        bulk(format!("a{round}")),
+        "+OK\r\n".to_owned(),
+        "+OK\r\n".to_owned(),
+        format!("*3\r\n{}{}{}", bulk(format!("d{round}")), bulk(format!("e{round}")), bulk(format!("c{round}"))),
+        format!(":{round}\r\n"),
+        "+OK\r\n".to_owned(),
+        "+QUEUED\r\n".to_owned(),
+        "+QUEUED\r\n".to_owned(),
+        format!("*2\r\n:{}\r\n{}", format!("c{round}x").len(), bulk(format!("c{round}x"))),
+        ":3\r\n".to_owned(),
+        bulk(format!("e{round}")),
+    ];
+    let shown: Vec<String> = replies.iter().map(|reply| String::from_utf8_lossy(reply).into_owned()).collect();
+    assert_eq!(shown, expected, "round {round}");
+}
+
+#[test]
+fn a_slot_that_moves_is_moved_under_its_clients_without_a_word() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, tag) = (gateway.client(), key_of(SLOT));
+    let mut round = 0;
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        nodes.move_slot(SLOT, &nodes.0[from], &nodes.0[to], |step| {
+            // A transaction waits while its keys are on two nodes: only what moves them on ends that.
+            if !matches!(step, "migrating" | "a key moved") {
+                round += 1;
+                use_all(&mut client, &tag, round);
+            }
+        });
+    }
+    assert_eq!(round, 9);
+}
+
+#[test]
+fn single_keys_are_found_wherever_they_are_while_their_slot_is_on_its_way() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, tag) = (gateway.client(), key_of(SLOT));
+    for number in 0..8 {
+        client.expect(&format!("SET {{{tag}}}{number} {number}"), "+OK\r\n");
+    }
+    let mut steps = 0;
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |_| {
+        steps += 1;
+        let lines: Vec<String> = (0..8)
+            .flat_map(|number| [format!("INCR {{{tag}}}{number}"), format!("GET {{{tag}}}{number}")])
+            .chain([format!("GET {{{tag}}}none"), format!("SETNX {{{tag}}}new 1")])
+            .collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        client.send_raw(&requests(&lines));
+        let replies = client.read_replies(lines.len());
+        for (number, pair) in replies.chunks(2).take(8).enumerate() {
+            let value = (number + steps).to_string();
+            assert_eq!(pair[0], format!(":{value}\r\n").into_bytes());
+            assert_eq!(pair[1], format!("${}\r\n{value}\r\n", value.len()).into_bytes());
+        }
+        assert_eq!(replies[16], b"$-1\r\n");
+        assert_eq!(replies[17], if steps == 1 { b":1\r\n" } else { b":0\r\n" });
+    });
+    assert!(steps > 8, "{steps}");
+}
+
+#[test]
+fn a_transaction_that_waits_for_its_slot_is_executed_once_where_that_has_come() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, tag) = (gateway.client(), key_of(SLOT));
+    client.expect(&format!("SET {{{tag}}}n 5"), "+OK\r\n");
+    let (mut whole, mut stepwise) = (gateway.client(), gateway.client());
+    let mut watching = gateway.client();
+    watching.expect(&format!("WATCH {{{tag}}}n"), "+OK\r\n");
+    stepwise.expect("MULTI", "+OK\r\n");
+    stepwise.expect("PING", "+QUEUED\r\n");
+    let incr = format!("INCR {{{tag}}}n");
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| match step {
+        "a key moved" => {
+            whole.send_raw(&requests(&["MULTI", &incr, &incr, "EXEC"]));
+            stepwise.send_raw(&requests(&[&incr]));
+        }
+        "given" => {
+            let replies = whole.read_replies(4);
+            assert_eq!(replies[3], b"*2\r\n:6\r\n:7\r\n", "{replies:?}");
+            assert_eq!(stepwise.read_reply(), b"+QUEUED\r\n");
+            stepwise.expect("EXEC", "*2\r\n+PONG\r\n:8\r\n");
+            // What it watches has gone from its node: it has to look again.
+            watching.send_raw(&requests(&["MULTI"]));
+            assert_eq!(watching.read_reply(), b"+OK\r\n");
+            let queued = watching.line(&incr);
+            assert_eq!(words_of_clusters(&[queued]), Vec::<String>::new());
+            let executed = watching.line("EXEC");
+            assert!(executed == b"*-1\r\n" || executed.starts_with(b"-EXECABORT"), "{executed:?}");
+        }
+        _ => {}
+    });
+    client.expect(&format!("GET {{{tag}}}n"), "$1\r\n8\r\n");
+}
+
+#[test]
+fn who_waits_in_a_list_waits_on_where_its_slot_goes() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut waiting, mut other) = (gateway.client(), gateway.client());
+    let list = format!("{{{}}}list", key_of(SLOT));
+    waiting.send(&["BLPOP", &list, "0"]);
+    crate::support::wait("it to wait", || {
+        let blocked = nodes.0[0].client().line("INFO clients");
+        String::from_utf8_lossy(&blocked).contains("blocked_clients:1").then_some(())
+    });
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |_| {});
+    other.expect(&format!("RPUSH {list} v"), ":1\r\n");
+    let name = format!("${}\r\n{list}\r\n", list.len());
+    assert_eq!(waiting.read_reply(), format!("*2\r\n{name}$1\r\nv\r\n").into_bytes());
+}

@@ -1,0 +1,201 @@
+//! A cluster as it runs in earnest: three primaries and three replicas, each a process of its own on ports and in a
+//! directory of its own.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::{Client, Gateway, Process, free_port, within};
+
+/// How many of each.
+const SHARDS: usize = 3;
+/// How long a node is silent before the others take it for dead.
+const NODE_TIMEOUT_MS: u64 = 1_000;
+/// Nodes meet in their own time.
+const READY: Duration = Duration::from_secs(60);
+
+/// One process.
+pub struct Node {
+    process: Process,
+    port: u16,
+    bus: u16,
+    directory: TempDir,
+}
+
+/// All of them: the primaries of the beginning first, then a replica of each.
+pub struct Nodes(pub Vec<Node>);
+
+impl Node {
+    /// Starts one and waits until it answers. Another process may take one of its ports first; then it gets others.
+    fn start() -> Self {
+        let mut attempts = 0;
+        within(READY, "a node to start", || {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let (port, bus) = (free_port(), free_port());
+            let mut node = Self { process: spawn(port, bus, &directory), port, bus, directory };
+            attempts += 1;
+            let answers = || (node.process.ended().is_some() || node.try_line("PING").is_some()).then_some(());
+            within(READY, "a node to answer or to end", answers);
+            assert!(attempts < 10, "redis-server does not start");
+            node.try_line("PING").is_some().then_some(node)
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn try_line(&self, line: &str) -> Option<Vec<u8>> {
+        Client::try_connect(self.address()).ok()?.try_line(line).ok()
+    }
+
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    pub fn restart(&mut self) {
+        self.process = spawn(self.port, self.bus, &self.directory);
+    }
+
+    /// Its name in the cluster.
+    pub fn id(&self) -> String {
+        text(&self.client().line("CLUSTER MYID"))
+    }
+
+    pub fn is_primary(&self) -> bool {
+        self.try_line("ROLE").is_some_and(|role| role.starts_with(b"*3\r\n$6\r\nmaster"))
+    }
+
+    fn is_ready(&self) -> bool {
+        let says = |line: &str, words: &[&str]| {
+            self.try_line(line).is_some_and(|said| {
+                let said = String::from_utf8_lossy(&said).into_owned();
+                words.iter().all(|word| said.contains(word))
+            })
+        };
+        says("CLUSTER INFO", &["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:6"])
+            && (self.is_primary() || says("INFO replication", &["master_link_status:up"]))
+    }
+}
+
+/// The text of a bulk string.
+pub fn text(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).lines().nth(1).unwrap_or_default().to_owned()
+}
+
+fn spawn(port: u16, bus: u16, directory: &TempDir) -> Process {
+    let log = fs::File::create(directory.path().join("log")).expect("a log file");
+    let (port, bus, timeout) = (port.to_string(), bus.to_string(), NODE_TIMEOUT_MS.to_string());
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", &port, "--cluster-port", &bus, "--cluster-enabled", "yes", "--save", ""])
+        .args(["--cluster-node-timeout", &timeout, "--repl-diskless-sync-delay", "0"])
+        .args(["--cluster-require-full-coverage", "no"])
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(log);
+    Process::new(command.spawn().expect("redis-server is installed: apt-get install redis-server"))
+}
+
+impl Nodes {
+    /// Starts them, and waits until all know all.
+    pub fn start() -> Self {
+        let nodes = Self((0..2 * SHARDS).map(|_| Node::start()).collect());
+        let all = &nodes.0;
+        for (shard, node) in all.iter().take(SHARDS).enumerate() {
+            let (first, last) = (shard * 16_384 / SHARDS, (shard + 1) * 16_384 / SHARDS - 1);
+            assert_eq!(node.client().line(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")), b"+OK\r\n");
+            assert_eq!(node.client().line(&format!("CLUSTER SET-CONFIG-EPOCH {}", shard + 1)), b"+OK\r\n");
+        }
+        for node in &all[1..] {
+            let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", node.port, node.bus);
+            assert_eq!(all[0].client().line(&meet), b"+OK\r\n");
+        }
+        for (shard, replica) in all.iter().skip(SHARDS).enumerate() {
+            let follow = format!("CLUSTER REPLICATE {}", all[shard].id());
+            within(READY, "a replica to know its primary", || (replica.try_line(&follow)? == b"+OK\r\n").then_some(()));
+        }
+        nodes.wait_until_ready();
+        nodes
+    }
+
+    pub fn wait_until_ready(&self) {
+        within(READY, "the cluster to be whole", || self.0.iter().all(Node::is_ready).then_some(()));
+    }
+
+    /// As the gateway is told of them.
+    pub fn url(&self) -> String {
+        let seeds: Vec<String> = self.0.iter().take(2).map(|node| node.address().to_string()).collect();
+        format!("redis-cluster://{}", seeds.join(","))
+    }
+
+    /// A gateway in front of them, with the longest patience that there is.
+    pub fn gateway(&self) -> Gateway {
+        let patience = "failover_wait_ms = 30000\n[pool]\nqueue_timeout_ms = 40000\nreply_timeout_ms = 40000";
+        Gateway::builder()
+            .config(&format!("[upstream]\nurl = \"{}\"\n{patience}", self.url()))
+            .allow_lost_upstream()
+            .start()
+    }
+
+    /// Has a replica take over by order. On a busy machine its primary may not hand over in time, and is asked again.
+    pub fn fail_over(&self, replica: usize) {
+        let node = &self.0[replica];
+        let mut asked: Option<Instant> = None;
+        within(READY, "the replica to take over", || {
+            if asked.is_none_or(|at| at.elapsed() > Duration::from_secs(6)) {
+                asked = Some(Instant::now());
+                node.try_line("CLUSTER FAILOVER")?;
+            }
+            node.is_primary().then_some(())
+        });
+        self.wait_until_ready();
+    }
+
+    /// Moves a slot from one node to another as `redis-cli --cluster reshard` does, key by key; `meanwhile` is called
+    /// between all steps.
+    pub fn move_slot(&self, slot: u16, from: &Node, to: &Node, mut meanwhile: impl FnMut(&str)) {
+        let (mut source, mut target) = (from.client(), to.client());
+        assert_eq!(target.line(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", from.id())), b"+OK\r\n");
+        meanwhile("importing");
+        assert_eq!(source.line(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", to.id())), b"+OK\r\n");
+        meanwhile("migrating");
+        loop {
+            let found = source.line(&format!("CLUSTER GETKEYSINSLOT {slot} 1"));
+            if found == b"*0\r\n" {
+                break;
+            }
+            let key = String::from_utf8_lossy(&found).lines().nth(2).expect("a key").to_owned();
+            let moved = source.line(&format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port));
+            assert_eq!(moved, b"+OK\r\n", "{key}");
+            meanwhile("a key moved");
+        }
+        assert_eq!(target.line(&format!("CLUSTER SETSLOT {slot} NODE {}", to.id())), b"+OK\r\n");
+        meanwhile("taken");
+        assert_eq!(source.line(&format!("CLUSTER SETSLOT {slot} NODE {}", to.id())), b"+OK\r\n");
+        meanwhile("given");
+    }
+}
+
+/// A key of this slot, the same every time.
+pub fn key_of(slot: u16) -> String {
+    (0..).map(|number: u32| format!("k{number}")).find(|key| route::slot(key.as_bytes()) == slot).expect("there is one")
+}
