@@ -111,7 +111,7 @@ fn trial(seed: u64, time: Duration) {
             }
         }
     });
-    told.assert_counted_once();
+    told.assert_not_doubled();
     let primary = service.primary(&[0, 1, 2]);
     let lost = told.lost(&mut service.direct(primary));
     println!("{happened:?}: {} writes, {} errors, {} lost", told.writes.len(), told.errors.len(), lost.len());
