@@ -6,8 +6,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
-        crypto::ring,
+        CipherSuite, ServerConfig, SupportedCipherSuite,
+        crypto::{CryptoProvider, ring},
         server::{NoClientAuth, ServerSessionMemoryCache, WebPkiClientVerifier, danger::ClientCertVerifier},
         version::{TLS12, TLS13},
     },
@@ -82,6 +82,21 @@ impl PartialEq for ServerTls {
     }
 }
 
+/// The cheapest of what is safe comes first: AES with 128 bits, and with it SHA-256, which most processors compute by
+/// themselves and SHA-384 not.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    let key_bits = |suite: &SupportedCipherSuite| match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 128,
+        _ => 256,
+    };
+    // TLS 1.3 stays in front of TLS 1.2, and all else as it is: the sort is stable.
+    provider.cipher_suites.sort_by_key(|suite| (suite.tls13().is_none(), key_bits(suite)));
+    provider
+}
+
 impl ServerTls {
     /// Changes with the content of each file, and with each setting.
     pub fn sum(&self) -> u64 {
@@ -94,7 +109,7 @@ impl ServerTls {
     /// # Errors
     /// A file is not what it should be; the error names it.
     pub fn new(files: &ServerFiles) -> Result<Self, TlsError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let other = |error: &dyn std::fmt::Display| TlsError::Other(error.to_string());
         let mut read = Files::default();
         read.add((files.client_auth, files.min_version));
@@ -119,6 +134,8 @@ impl ServerTls {
         let builder = builder.with_protocol_versions(versions).map_err(|error| other(&error))?;
         let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(certificates));
         config.ticketer = ring::Ticketer::new().map_err(|error| other(&error))?;
+        // Most clients name first what costs both sides the most.
+        config.ignore_client_order = true;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         // Each further one costs a client's handshake more bytes; a client that connects again gets a new one.
         config.send_tls13_tickets = 1;

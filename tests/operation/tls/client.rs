@@ -8,7 +8,7 @@ use std::{
 
 use resp::ReplyScanner;
 use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
@@ -79,6 +79,11 @@ impl TlsClient {
     /// Whether an earlier session was taken up again.
     pub fn is_resumed(&self) -> bool {
         self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// What both sides encrypt with.
+    pub fn cipher(&self) -> CipherSuite {
+        self.stream.conn.negotiated_cipher_suite().expect("agreed upon").suite()
     }
 
     /// The certificate that it was shown.

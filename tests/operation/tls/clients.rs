@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_rustls::rustls::CipherSuite;
+
 use super::{
     certificates::{Authority, Pair},
     client::{TlsClient, Trust},
@@ -89,6 +91,8 @@ fn a_session_is_taken_up_again() {
     let mut first = TlsClient::connect(gateway.addresses()[1], &trust);
     first.expect("PING", "+PONG\r\n");
     assert!(!first.is_resumed());
+    // The client names another one first, which costs more.
+    assert_eq!(first.cipher(), CipherSuite::TLS13_AES_128_GCM_SHA256);
     gateway.hang_up();
     gateway.logs().wait_for("configuration in force", DEADLINE);
     let mut second = TlsClient::connect(gateway.addresses()[1], &trust);
