@@ -35,7 +35,9 @@ pub use listen::{
     trusted::Trusted,
 };
 pub use logins::failed_logins::{FailedLogins, LoginBounds, Penalty};
+pub use logins::limits::{Limits, UserLimits};
 pub use logins::peers::Peers;
+pub use logins::rate::Bucket;
 pub use logins::users::{DEFAULT_USER, Digest32, PASSWORD_BYTES_MAX, User, Users};
 pub use meaning::log_settings::LogSettings;
 pub use meaning::outside::{ExportSettings, HttpSettings};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pool::Burst;
 use resp::{Decoded, RequestDecoder, RequestError};
-use settings::SessionSettings;
+use settings::{SessionSettings, UserLimits};
 
 use crate::command::{
     class::Class,
@@ -54,8 +54,8 @@ pub(crate) struct Bounds<'c> {
 }
 
 impl<'c> Bounds<'c> {
-    /// Of so many requests, of a client whose requests go together.
-    pub(crate) fn new(settings: &'c SessionSettings, requests: usize) -> Self {
+    /// Of so many requests, of a client whose requests go together and whose user has these limits.
+    pub(crate) fn new(settings: &'c SessionSettings, limits: &'c UserLimits, requests: usize) -> Self {
         Self {
             requests,
             bytes: settings.batch_bytes_max,
@@ -65,7 +65,7 @@ impl<'c> Bounds<'c> {
             singly: false,
             unfinished: settings.input_bytes_max,
             alone: usize::MAX,
-            denied: &settings.denied,
+            denied: &limits.denied,
         }
     }
 }

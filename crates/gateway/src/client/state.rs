@@ -1,9 +1,14 @@
 //! What the gateway remembers of a client: the state that Redis would keep for its connection.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pool::{JobError, Needs};
-use settings::FailedLogins;
+use settings::{FailedLogins, SessionSettings, UserLimits};
+
+use crate::observe::sharing::account::Member;
 
 /// `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,8 +72,12 @@ pub(crate) struct ClientState {
     pub(crate) needs: Needs,
     /// May send commands: has logged in, or nobody has to.
     pub(crate) authenticated: bool,
-    /// Who has logged in, if anybody has.
-    pub(crate) user: Option<Arc<str>>,
+    /// The user whose client it counts as, once it may send commands.
+    member: Option<Member>,
+    /// It has logged in as that user, and does not only count as its client.
+    is_named: bool,
+    /// Where the limits of its user stand.
+    limits_at: u32,
     pub(crate) failed_logins: FailedLogins,
     pub(crate) replies: Replies,
     /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
@@ -87,7 +96,9 @@ impl ClientState {
             name: Box::default(),
             needs: Needs { db, ..Needs::default() },
             authenticated,
-            user: None,
+            member: None,
+            is_named: false,
+            limits_at: 0,
             failed_logins: FailedLogins::default(),
             replies: Replies::On,
             transaction: Transaction::Open,
@@ -96,16 +107,50 @@ impl ClientState {
         }
     }
 
-    /// As new, but for what its wrong passwords have cost it, and for what it has written.
+    /// As new, but for what its wrong passwords have cost it, for what it has written, and for whom it counts as where
+    /// nobody has to log in.
     pub(crate) fn reset(&mut self, db: u32, authenticated: bool) {
         let (failed_logins, wrote) = (std::mem::take(&mut self.failed_logins), self.wrote);
-        *self = Self { failed_logins, wrote, ..Self::new(self.id, db, authenticated) };
+        let member = self.member.take().filter(|_| authenticated);
+        let limits_at = if authenticated { self.limits_at } else { 0 };
+        *self = Self { failed_logins, wrote, member, limits_at, ..Self::new(self.id, db, authenticated) };
     }
 
-    /// The client has proved to be `user`.
-    pub(crate) fn log_in(&mut self, user: String) {
+    /// The client has proved to be this user or, if not `is_named`, counts as a client of it.
+    pub(crate) fn join(&mut self, member: Member, is_named: bool, settings: &SessionSettings) {
         self.authenticated = true;
-        self.user = Some(user.into());
+        self.is_named = is_named;
+        self.member = Some(member);
+        self.look_up_limits(settings);
+    }
+
+    /// Who has logged in, if anybody has.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        self.member.as_ref().filter(|_| self.is_named).map(|member| member.name())
+    }
+
+    /// The user whose client it counts as, if it does.
+    pub(crate) fn member(&self) -> Option<&Member> {
+        self.member.as_ref()
+    }
+
+    /// The settings may have other limits for its user.
+    pub(crate) fn look_up_limits(&mut self, settings: &SessionSettings) {
+        let place = self.member.as_ref().map_or(0, |member| settings.of_users.place_of(member.name()));
+        self.limits_at = u32::try_from(place).unwrap_or(0);
+    }
+
+    /// What its user may do.
+    pub(crate) fn limits<'s>(&self, settings: &'s SessionSettings) -> &'s UserLimits {
+        settings.of_users.at(self.limits_at as usize)
+    }
+
+    /// Counts requests for the upstream; see [`Account::charge`](crate::observe::sharing::account::Account::charge).
+    ///
+    /// # Errors
+    /// Its user has sent too many; holds when there may be more.
+    pub(crate) fn charge(&self, requests: u32, settings: &SessionSettings, due: bool) -> Result<(), Duration> {
+        self.member.as_ref().map_or(Ok(()), |member| member.charge(requests, self.limits(settings), due))
     }
 
     /// Whether the reply to the request at hand is left out.

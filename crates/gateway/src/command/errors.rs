@@ -1,10 +1,11 @@
 //! Every error reply that the gateway makes itself, beside those it has from Redis's own sources.
 //! Errors of its own begin with `ERR respool: ` and name the key of the bound that was exceeded.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use pool::JobError;
 use resp::RequestError;
+use settings::UserLimits;
 
 use crate::command::class::Reason;
 
@@ -139,6 +140,19 @@ pub(crate) const RESPOOL_IN_MULTI: &str = "ERR respool: RESPOOL is not allowed w
 
 /// With more names, or none, what `EXEC` replies has not as many items as it says.
 pub(crate) const SUBSCRIBE_MANY_IN_MULTI: &str = "ERR respool: within MULTI, subscriptions change one name at a time";
+
+/// A user has as many clients as it may have. `name` is shown as it is: it is one that may log in.
+pub(crate) fn user_clients_full(name: &str, max: usize) -> String {
+    format!("ERR respool: clients_max of user \"{name}\" exceeded: {max} clients have logged in")
+}
+
+/// A user has sent more requests than it may send, and is to wait so long.
+pub(crate) fn user_requests_full(name: &str, limits: &UserLimits, wait: Duration) -> String {
+    let (rate, wait) = (limits.requests_per_second.map_or(0, NonZeroU32::get), wait.as_micros().div_ceil(1000));
+    format!(
+        "ERR respool: requests_per_second of user \"{name}\" exceeded: {rate}; the request was not sent, wait {wait} ms"
+    )
+}
 
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";

@@ -24,13 +24,14 @@ use crate::{
     },
 };
 
-const HELP: [&str; 18] = [
+const HELP: [&str; 19] = [
     "RESPOOL <subcommand> [<arg> ...]. Subcommands are:",
     "POOLS -- Each pool: its node, clients, workers by state, queue, exclusive connections.",
     "CLIENTS -- Every client: what it is at and for how long it has waited.",
     "WORKERS -- Every worker and its connection.",
     "TOPOLOGY -- The primary, what requests wait for, and the replicas with their lag.",
     "STATS -- Totals since the start; times in microseconds.",
+    "USERS -- Every user that has clients or limits: how much of what it may have, and what was refused.",
     "CONFIG GET <pattern> -- Keys and values in force.",
     "CONFIG SET <key> <value> -- Puts a value in force until the next reload or restart.",
     "SLOWLOG GET [<count>] -- The newest slow requests, 10 unless told, all with -1; times in microseconds.",
@@ -71,6 +72,7 @@ impl Console<'_> {
             Ask::Workers => write_rows(out, protocol, &views::workers(operator)),
             Ask::Topology => write_rows(out, protocol, &topology::rows(operator, published)),
             Ask::Stats => write_row(out, protocol, &views::stats(operator, published)),
+            Ask::Users => write_rows(out, protocol, &views::users(operator, published)),
             Ask::ConfigGet(pattern) => self.config_get(&pattern, out),
             Ask::ConfigSet(key, value) => {
                 let user = client.details().user;

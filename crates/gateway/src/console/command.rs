@@ -16,6 +16,7 @@ pub(crate) enum Ask {
     Workers,
     Topology,
     Stats,
+    Users,
     ConfigGet(Vec<u8>),
     ConfigSet(String, String),
     SlowLogGet(usize),
@@ -43,6 +44,7 @@ pub(crate) fn read(request: &Request<'_>, is_admin: bool) -> Result<Ask, String>
         b"WORKERS" => (Ask::Workers, 2),
         b"TOPOLOGY" => (Ask::Topology, 2),
         b"STATS" => (Ask::Stats, 2),
+        b"USERS" => (Ask::Users, 2),
         b"CONFIG" if word(2) == b"GET" => (Ask::ConfigGet(request.arg(3).unwrap_or_default().to_vec()), 4),
         b"CONFIG" if word(2) == b"SET" => (Ask::ConfigSet(owned(3), owned(4)), 5),
         b"SLOWLOG" if word(2) == b"GET" => {

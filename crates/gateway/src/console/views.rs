@@ -1,7 +1,7 @@
 //! What the console shows, with PgBouncer's names where it has the like: `cl_` for clients, `sv_` for
 //! connections to the upstream.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use pool::{BurstClass, ClassTotals, Distribution, Listed, Stage, Status, Upstream, WorkerState};
 use settings::{Change, DEFAULT_USER};
@@ -14,6 +14,7 @@ use crate::{
     observe::{
         published::Published,
         registry::{CLIENTS_AT_A_TIME, Entry},
+        sharing::account::UserFigures,
         slow_log::log::SlowBurst,
     },
 };
@@ -164,6 +165,30 @@ pub(crate) fn client(entry: &Entry) -> Row {
         ("resp", number(details.protocol.version())),
         ("connected_s", number(entry.since().elapsed().as_secs())),
     ]
+}
+
+/// `RESPOOL USERS`. A bound of 0 is none.
+pub(crate) fn users(operator: &Operator, published: &Published) -> Vec<Row> {
+    let limits = &operator.sessions().of_users;
+    let accounts = published.accounts.all();
+    let there: BTreeMap<&str, UserFigures> =
+        accounts.iter().map(|account| (&**account.name(), account.figures())).collect();
+    let named = limits.names().filter(|name| !there.contains_key(name)).map(|name| (name, UserFigures::default()));
+    let all: BTreeMap<&str, UserFigures> = there.iter().map(|(name, figures)| (*name, *figures)).chain(named).collect();
+    let row = |(name, figures): (&str, UserFigures)| {
+        let of_user = limits.of(name);
+        vec![
+            ("user", text(name)),
+            ("clients", number(figures.clients)),
+            ("clients_max", number(of_user.clients_max.unwrap_or(0))),
+            ("clients_refused", number(figures.clients_refused)),
+            ("requests", number(figures.requests)),
+            ("requests_per_second", number(of_user.requests_per_second.map_or(0, NonZeroU32::get))),
+            ("requests_refused", number(figures.requests_refused)),
+            ("requests_denied", number(figures.requests_denied)),
+        ]
+    };
+    all.into_iter().map(row).collect()
 }
 
 /// `RESPOOL WORKERS`, pool by pool.

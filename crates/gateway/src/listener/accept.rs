@@ -143,11 +143,8 @@ impl Listener {
         let handshakes = self.handshakes.as_ref().map_or(0, Handshakes::len);
         if self.sessions.len() + handshakes >= settings.clients_max {
             self.opener.refused(&arrival.address);
-            let mut reply = Vec::new();
-            write_error(&mut reply, errors::CLIENTS_MAX);
-            // A new socket has room for a line; if not, the client is closed without it.
             if !arrival.manners.tls {
-                let _ = arrival.stream.try_write(&reply);
+                turn_away(&arrival.stream, errors::CLIENTS_MAX);
             }
             return;
         }
@@ -177,6 +174,10 @@ impl Listener {
     /// `is_elsewhere`: another thread than this one has greeted it.
     fn serve(&mut self, visitor: Visitor, is_elsewhere: bool) {
         let Visitor { stream, address, user } = visitor;
+        let identity = match self.opener.enter(&address, user.as_deref()) {
+            Ok(identity) => identity,
+            Err(text) => return turn_away(&stream, &text),
+        };
         let seat = self.threads.seat();
         let runtime = &self.threads.runtimes()[seat.thread];
         let moved = if seat.thread > 0 || is_elsewhere { stream.move_to(runtime) } else { Ok(stream) };
@@ -189,7 +190,7 @@ impl Listener {
         };
         let caller = self.callers[seat.thread].clone();
         let ends = Ends { client: address.clone(), local: stream.local(&address) };
-        let session = self.opener.open(stream, ClientStream::bytes_waiting, ends, user, caller);
+        let session = self.opener.open(stream, ClientStream::bytes_waiting, ends, identity, caller);
         let span = spans::session(session.id(), &address);
         self.sessions.spawn_on(session.run(seat).instrument(span), runtime);
     }
@@ -263,6 +264,14 @@ async fn next(doors: &[Door], turn: &mut usize, is_full: bool) -> io::Result<Arr
         Poll::Pending
     })
     .await
+}
+
+/// Tells a client why it is closed. A new socket has room for a line; if not, the client is closed without it, as is one
+/// that speaks TLS.
+fn turn_away(stream: &ClientStream, text: &str) {
+    let mut reply = Vec::new();
+    write_error(&mut reply, text);
+    let _ = stream.try_write(&reply);
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

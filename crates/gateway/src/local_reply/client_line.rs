@@ -31,7 +31,8 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>, facts: &F
     // What the others see of a session is brought up to date after each of its requests.
     let needs = own.map_or(shown, |(requester, _)| requester.state.needs);
     // As in Redis, who has not logged in counts as the default user.
-    let user = own.map_or(&details.user, |(requester, _)| &requester.state.user).as_deref().unwrap_or(DEFAULT_USER);
+    let user = own.map_or(details.user.as_ref(), |(requester, _)| requester.state.user());
+    let user = user.map_or(DEFAULT_USER, |user| user);
     let redirect = match details.tracking {
         None => -1,
         Some(tracking) => tracking.client.and_then(|id| i64::try_from(id).ok()).unwrap_or(0),

@@ -8,9 +8,10 @@ use topology::Address;
 
 use crate::{
     client::state::ClientState,
+    command::errors,
     console::command::Ask,
     local_reply::about_clients::AboutClients,
-    observe::{published::Published, registry::Entry},
+    observe::{published::Published, registry::Entry, turned_away::Kind},
 };
 
 /// A client that makes a request.
@@ -34,10 +35,30 @@ impl Requester<'_> {
 
     /// May use the console: is one of `auth.admins` or, while nobody has to log in, on this machine.
     pub(crate) fn is_admin(&self) -> bool {
-        match &self.state.user {
+        match self.state.user() {
             Some(user) => self.settings.admins.iter().any(|admin| **admin == **user),
             None => !self.settings.users.are_required() && self.entry.address().is_local(),
         }
+    }
+}
+
+impl Requester<'_> {
+    /// The client has proved to be `user`.
+    ///
+    /// # Errors
+    /// The user has as many clients as it may have; the error reply that says so.
+    pub(crate) fn log_in(&mut self, user: &str) -> Result<(), String> {
+        if self.state.user().is_some_and(|now| **now == *user) {
+            return Ok(());
+        }
+        match self.published.accounts.enter(user, &self.settings.of_users) {
+            Ok(member) => self.state.join(member, true, self.settings),
+            Err(max) => {
+                self.published.turned_away.note(Kind::UserClients, self.entry.address(), user);
+                return Err(errors::user_clients_full(user, max));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -125,10 +125,10 @@ fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>)
         _ => return write_error(out, "ERR syntax error"),
     };
     if users.admit(name, password.unwrap_or_default()) {
-        if let Some(user) = users.logged_in_as(name) {
-            requester.state.log_in(user);
+        match users.logged_in_as(name).map(|user| requester.log_in(&user)) {
+            None | Some(Ok(())) => write_simple(out, "OK"),
+            Some(Err(text)) => write_error(out, &text),
         }
-        write_simple(out, "OK");
     } else {
         write_error(out, login_failed(requester, name.unwrap_or(DEFAULT_USER.as_bytes())));
     }
@@ -210,10 +210,10 @@ pub(crate) fn greet(hello: Hello, facts: &Facts, requester: &mut Requester<'_>, 
     if !facts.speaks(protocol) {
         return write_error(out, "NOPROTO unsupported protocol version");
     }
-    requester.state.needs.protocol = protocol;
-    if let Some(user) = hello.user {
-        requester.state.log_in(user);
+    if let Some(Err(text)) = hello.user.map(|user| requester.log_in(&user)) {
+        return write_error(out, &text);
     }
+    requester.state.needs.protocol = protocol;
     if let Some(name) = hello.name {
         requester.entry.renamed(&name);
         requester.state.name = name.into();

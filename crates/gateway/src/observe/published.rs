@@ -16,7 +16,7 @@ use crate::{
     observe::{
         counts::{Counts, Fault},
         registry::Registry,
-        sharing::{input_memory::InputMemory, readers::Readers, shares::Shares},
+        sharing::{accounts::Accounts, input_memory::InputMemory, readers::Readers, shares::Shares},
         slow_log::log::SlowLog,
         turned_away::{Kind, TurnedAway},
     },
@@ -35,6 +35,8 @@ pub(crate) struct Published {
     pub(crate) topology: watch::Sender<Option<Arc<Topology>>>,
     /// Replicas that may have reads.
     pub(crate) readers: Readers,
+    /// Users and what they have.
+    pub(crate) accounts: Accounts,
     /// Unfinished requests beyond the first 64 KiB of each session.
     pub(crate) input: Arc<InputMemory>,
     /// Exclusive connections, by who borrows them.
@@ -52,6 +54,7 @@ impl Default for Published {
             turned_away: TurnedAway::default(),
             topology: watch::Sender::default(),
             readers: Readers::default(),
+            accounts: Accounts::default(),
             input: Arc::default(),
             borrowed: Arc::default(),
             remembered: Remembered::default(),

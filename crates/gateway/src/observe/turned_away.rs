@@ -44,6 +44,10 @@ pub(crate) enum Kind {
     Overtaken,
     /// There are as many clients as there may be.
     ClientsMax,
+    /// Its user has as many clients as it may have.
+    UserClients,
+    /// Its user sends more requests than it may send.
+    UserRequests,
     /// It did not log in in time.
     LoginTimeout,
     /// It gave a wrong name or password.
@@ -91,6 +95,8 @@ impl Kind {
             Self::Slow => "handshake_timeout_ms passed, clients were closed",
             Self::Overtaken => "handshakes_max was reached, silent clients were closed",
             Self::ClientsMax => "clients_max was reached, further clients were turned away",
+            Self::UserClients => "clients_max of a user was reached, further clients were turned away",
+            Self::UserRequests => "requests_per_second of a user was exceeded, requests failed",
             Self::LoginTimeout => "login_timeout_ms passed, clients were closed",
             Self::Login => "login refused",
             Self::NoLogin => "requests refused, their clients have not logged in",
@@ -149,7 +155,9 @@ impl Gathered {
         let Some((last, reason)) = self.last.take() else { return };
         let count = self.count;
         match kind {
-            Kind::Login => tracing::warn!(count, last, user = reason, "{}", kind.text()),
+            Kind::Login | Kind::UserClients | Kind::UserRequests => {
+                tracing::warn!(count, last, user = reason, "{}", kind.text())
+            }
             Kind::Denied => tracing::info!(count, last, command = reason, "{}", kind.text()),
             Kind::Failed(kind_of_error) => {
                 tracing::warn!(count, last, kind = kind_of_error, reason, "{}", kind.text());

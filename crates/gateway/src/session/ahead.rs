@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
             lent: matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: false,
             alone: out.alone_from(),
-            ..Bounds::new(settings, self.window.requests(settings.batch_max))
+            ..Bounds::new(settings, self.state.limits(settings), self.window.requests(settings.batch_max))
         };
         if *self.stop == Stop::Full {
             *self.stop = self.link.gather(self.gathered, bounds);
@@ -100,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// why in the end.
     pub(super) async fn execute_ahead(&mut self, stop: &mut Stop) {
         let (mut gathered, mut further) = (Burst::default(), None::<(Further, Option<Span>)>);
+        let mut is_counted = true;
         loop {
             let (due, span, further_job) = match further.take() {
                 Some((job, span)) => (job.replies_due(), span, Some(job)),
@@ -112,7 +113,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 None => (self.burst.replies_due, spans::job(self.state.id, &self.burst), None),
             };
-            let may_read = !self.is_looked_at_singly() && !self.subscriptions.exist();
+            if !std::mem::take(&mut is_counted) {
+                // What is due is counted and never refused.
+                let _ = self.state.charge(due, &self.settings, true);
+            }
+            // Where requests a second are bounded, each burst is looked at before it goes.
+            let is_bounded = self.state.limits(&self.settings).requests_per_second.is_some();
+            let may_read = !is_bounded && !self.is_looked_at_singly() && !self.subscriptions.exist();
             let Self { caller, burst, link, state, settings, window, .. } = self;
             let mut ahead = Ahead {
                 link,

@@ -1,14 +1,17 @@
 //! How a session has gathered requests executed: by the pool's workers, or on the exclusive connection while it
 //! borrows one. Afterwards there is a reply to each of them.
 
+use std::time::Duration;
+
 use cluster::Cluster;
 use pool::{Burst, JobError, REPLY_FREE_BYTES, Spent};
+use settings::DEFAULT_USER;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     client::{gather::Stop, link::recycle},
     command::{class::Class, errors},
-    observe::{counts::Fault, spans},
+    observe::{counts::Fault, spans, turned_away::Kind},
     session::session::Session,
 };
 
@@ -16,6 +19,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has the gathered burst executed; afterwards the output has a reply to each of its requests. `stop` says why
     /// gathering stopped. False to close the session.
     pub(super) async fn execute(&mut self, stop: &mut Stop) -> bool {
+        let due = self.burst.replies_due;
+        if let Err(wait) = self.state.charge(due, &self.settings, self.exclusive.is_in_transaction()) {
+            self.refuse_for_now(due, wait);
+            return true;
+        }
         if self.exclusive.takes(Class::Plain { read_only: false }, self.state.needs.protocol) {
             let burst = std::mem::take(&mut self.burst);
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
@@ -38,7 +46,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Box::pin(self.execute_ahead(stop)).await;
             return true;
         }
-        let due = self.burst.replies_due;
         if self.prepare().await {
             let result = if spans::are_wanted() {
                 Box::pin(self.execute_here()).await
@@ -121,6 +128,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         recycle(&mut burst.requests);
         let (requests, replies) = (std::mem::take(&mut burst.requests), std::mem::take(&mut burst.replies));
         *burst = Burst { requests, replies, ..Burst::default() };
+    }
+
+    /// The client's user has sent too many requests, and is to wait so long.
+    fn refuse_for_now(&mut self, due: u32, wait: Duration) {
+        let (published, address) = (self.link.published(), self.link.entry().address());
+        let name = self.state.member().map_or(DEFAULT_USER, |member| member.name());
+        published.turned_away.note_many(Kind::UserRequests, due, address, name);
+        let text = errors::user_requests_full(name, self.state.limits(&self.settings), wait);
+        if !self.state.is_muted() {
+            self.link.write_errors(due, &text);
+        }
+        self.burst = Burst::default();
     }
 
     /// Replies wait for their clients to read them, and there is no room for more.

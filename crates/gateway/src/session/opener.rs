@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use cluster::Cluster;
 use pool::Caller;
-use settings::SessionSettings;
+use settings::{DEFAULT_USER, SessionSettings};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
+    command::errors,
     config::operator::Operator,
     observe::{
         address::Address,
         presence::Presence,
         published::Published,
+        sharing::account::Member,
         turned_away::{Kind, TurnedAway},
     },
     pubsub::{directory::Directory, subscriptions::Subscriptions},
@@ -40,6 +42,14 @@ pub(crate) struct Opener {
     directory: Option<Arc<Directory>>,
     /// The upstream is a cluster.
     cluster: Option<Cluster>,
+}
+
+/// As whose client a client counts before it has said a word.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    member: Member,
+    /// It has proved to be that user.
+    is_named: bool,
 }
 
 impl Opener {
@@ -68,14 +78,35 @@ impl Opener {
         &self.published.turned_away
     }
 
-    /// A session for a client between these `ends`, which has proved to be `user` if it has proved anything. Its jobs go to the
-    /// pool by way of `caller`. `bytes_waiting` says how much waits in the system to be read of its stream.
+    /// Has a client count as one of `user`, which it has proved to be, or of the default user if nobody has to log in. One
+    /// that is still to log in counts as nobody's.
+    ///
+    /// # Errors
+    /// That user has as many clients as it may have; the error reply that says so.
+    pub(crate) fn enter(&self, address: &Address, user: Option<&str>) -> Result<Option<Identity>, String> {
+        let settings = self.settings();
+        let name = match user {
+            None if settings.users.are_required() => return Ok(None),
+            None => DEFAULT_USER,
+            Some(user) => user,
+        };
+        match self.published.accounts.enter(name, &settings.of_users) {
+            Ok(member) => Ok(Some(Identity { member, is_named: user.is_some() })),
+            Err(max) => {
+                self.published.turned_away.note(Kind::UserClients, address, name);
+                Err(errors::user_clients_full(name, max))
+            }
+        }
+    }
+
+    /// A session for a client between these `ends`, which counts as `identity` says. Its jobs go to the pool by way of
+    /// `caller`. `bytes_waiting` says how much waits in the system to be read of its stream.
     pub(crate) fn open<S>(
         &self,
         stream: S,
         bytes_waiting: fn(&S) -> usize,
         ends: Ends,
-        user: Option<String>,
+        identity: Option<Identity>,
         caller: Caller,
     ) -> Session<S>
     where
@@ -88,8 +119,8 @@ impl Opener {
         let operator = Arc::clone(&self.operator);
         let upstream = (caller, self.cluster.clone());
         let mut session = Session::new(stream, bytes_waiting, presence, upstream, operator, subscriptions);
-        if let Some(user) = user {
-            session.log_in(user);
+        if let Some(Identity { member, is_named }) = identity {
+            session.join(member, is_named);
         }
         session
     }

@@ -114,7 +114,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Way::Local(if class == Class::Attack { NextStep::Close } else { NextStep::Answered });
             }
             if matches!(class, Class::Refused(_)) {
-                published.turned_away.note(Kind::Denied, entry.address(), &rules::refused_name(request, settings));
+                let denied = &requester.state.limits(settings).denied;
+                published.turned_away.note(Kind::Denied, entry.address(), &rules::refused_name(request, denied));
+                requester.state.member().inspect(|member| member.denied());
             }
             let was_aborted = requester.state.transaction == Transaction::Aborted;
             if rules::withhold(class, request, &mut requester, out) {
@@ -127,6 +129,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Way::AbortTransaction(text);
                 }
                 write_error(out, &text);
+                return Way::Local(NextStep::Answered);
+            }
+            if matches!(part, Part::Subscriptions | Part::Exclusive)
+                && rules::is_counted(class)
+                && let Err(wait) = requester.state.charge(1, settings, exclusive.is_in_transaction())
+            {
+                rules::refuse_for_now(request, wait, &mut requester, out);
                 return Way::Local(NextStep::Answered);
             }
             match part {
@@ -246,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn publish(&self) {
         let Self { state, exclusive, subscriptions, .. } = self;
         self.link.entry().update(|details| {
-            details.user.clone_from(&state.user);
+            details.user = state.user().cloned();
             details.exclusive = exclusive.reason();
             details.db = state.needs.db;
             details.protocol = state.needs.protocol;

@@ -1,8 +1,10 @@
 //! What a client may ask for, as its session stands, and what it is told otherwise. Asked by `request`.
 
+use std::{collections::HashSet, time::Duration};
+
 use pool::Caller;
 use resp::{Request, write_error, write_simple};
-use settings::SessionSettings;
+use settings::{DEFAULT_USER, SessionSettings};
 
 use crate::{
     client::state::{ClientState, Transaction},
@@ -41,12 +43,18 @@ pub(super) fn aborts_a_transaction(class: Class) -> bool {
     matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
 }
 
+/// Whether a request counts among those of its user that go on to the upstream. What begins or ends nothing there does
+/// not.
+pub(super) fn is_counted(class: Class) -> bool {
+    !matches!(class, Class::Local(_) | Class::Refused(_) | Class::Attack)
+}
+
 /// The command of a request that is refused, as a log may show it: names, and nothing else that a client sends.
-pub(super) fn refused_name(request: &Request<'_>, settings: &SessionSettings) -> String {
+pub(super) fn refused_name(request: &Request<'_>, denied: &HashSet<Vec<u8>>) -> String {
     let (name, second) = (request.arg(0).unwrap_or_default(), request.arg(1).unwrap_or_default());
     let mut name = name.to_ascii_uppercase();
     let of_two = [&name[..], b"|", &second.to_ascii_uppercase()].concat();
-    if !settings.denied.contains(&name) && settings.denied.contains(&of_two) {
+    if !denied.contains(&name) && denied.contains(&of_two) {
         name = of_two;
     }
     String::from_utf8_lossy(&name).into_owned()
@@ -117,6 +125,17 @@ pub(super) fn note_refusal(request: &Request<'_>, state: &mut ClientState) {
         state.transaction = Transaction::Aborted;
     } else if name.eq_ignore_ascii_case(b"WATCH") {
         state.transaction.watch_refused(None);
+    }
+}
+
+/// Answers a request for which its user has to wait so long.
+pub(super) fn refuse_for_now(request: &Request<'_>, wait: Duration, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
+    let Requester { state, settings, published, entry, .. } = requester;
+    note_refusal(request, state);
+    let name = state.member().map_or(DEFAULT_USER, |member| member.name());
+    published.turned_away.note(Kind::UserRequests, entry.address(), name);
+    if !state.is_muted() {
+        write_error(out, &errors::user_requests_full(name, state.limits(settings), wait));
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 use cluster::Cluster;
 use pool::{Burst, Caller};
 use resp::{RequestLimits, write_error};
-use settings::SessionSettings;
+use settings::{DEFAULT_USER, SessionSettings};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -32,7 +32,7 @@ use crate::{
     command::errors,
     config::{live_settings::LiveSettings, operator::Operator},
     exclusive::{connection::ExclusiveConnection, exchange::Exchange, invalidation},
-    observe::{counts::Fault, presence::Presence, registry::Asked, turned_away::Kind},
+    observe::{counts::Fault, presence::Presence, registry::Asked, sharing::account::Member, turned_away::Kind},
     pubsub::subscriptions::Subscriptions,
     session::burst_size::Window,
 };
@@ -106,10 +106,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         RequestLimits { bulk_bytes_max: limits.bulk_bytes_max.min(self.caller.bulk_max()), ..limits }
     }
 
-    /// The client has proved to be `user` before it has said a word.
-    pub(super) fn log_in(&mut self, user: String) {
-        self.link.entry().update(|details| details.user = Some(user.as_str().into()));
-        self.state.log_in(user);
+    /// Before it has said a word, the client counts as this user's and, if it `is_named`, has proved to be that user.
+    pub(super) fn join(&mut self, member: Member, is_named: bool) {
+        self.state.join(member, is_named, &self.settings);
+        self.link.entry().update(|details| details.user = self.state.user().cloned());
         self.admit();
     }
 
@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             lent: self.exclusive.is_lent() || matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: self.is_looked_at_singly(),
             alone: self.caller.alone_from(),
-            ..Bounds::new(settings, self.window.requests(settings.batch_max))
+            ..Bounds::new(settings, self.state.limits(settings), self.window.requests(settings.batch_max))
         }
     }
 
@@ -303,12 +303,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Goes by new settings; false if they do not know the client's user any more.
     fn refresh(&mut self) -> bool {
         self.settings.refresh();
-        let stays = self.state.user.as_ref().is_none_or(|user| self.settings.users.keep(user));
+        let stays = self.state.user().is_none_or(|user| self.settings.users.keep(user));
         if !self.settings.users.are_required() {
-            self.state.authenticated = true;
-            self.state.user = None;
+            let accounts = &self.link.published().accounts;
+            let member = accounts.keep(DEFAULT_USER, &self.settings.of_users);
+            self.state.join(member, false, &self.settings);
             self.link.entry().update(|details| details.user = None);
         }
+        self.state.look_up_limits(&self.settings);
         self.admit();
         stays
     }

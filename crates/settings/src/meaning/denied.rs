@@ -1,4 +1,4 @@
-//! `[commands] deny`: each entry names a command, so that a list which denies nothing is noticed.
+//! `deny`, of all and of one user: each entry names a command, so that a list which denies nothing is noticed.
 
 use std::collections::HashSet;
 
@@ -11,17 +11,22 @@ use crate::{
 /// The command without which nobody can log in.
 const OF_LOGINS: &str = "AUTH";
 
-/// The commands and subcommands that are denied, in capitals.
+/// The commands and subcommands that nobody may send, in capitals.
 pub(crate) fn denied(commands: &Commands) -> Result<HashSet<Vec<u8>>, ConfigError> {
+    listed("commands.deny", &commands.deny, commands)
+}
+
+/// Those that `key` lists.
+pub(crate) fn listed(key: &str, deny: &[String], commands: &Commands) -> Result<HashSet<Vec<u8>>, ConfigError> {
     let known: Vec<String> = commands.known.iter().map(|name| name.to_ascii_uppercase()).collect();
     if let Some(name) = known.iter().find(|name| !has_form(name)) {
         return value("commands.known", format!("\"{name}\" is not written as COMMAND or COMMAND|SUBCOMMAND"));
     }
     let mut denied = HashSet::new();
-    for entry in &commands.deny {
+    for entry in deny {
         let name = entry.to_ascii_uppercase();
         if let Some(problem) = fault(&name, &known) {
-            return value("commands.deny", format!("\"{entry}\" {problem}"));
+            return value(key, format!("\"{entry}\" {problem}"));
         }
         denied.insert(name.into_bytes());
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    num::NonZeroU32,
     time::Duration,
 };
 
@@ -13,12 +14,13 @@ use crate::{
     Config, ConfigError, Trusted,
     logins::{
         failed_logins::LoginBounds,
+        limits::{Limits, UserLimits},
         peers::Peers,
         users::{Digest32, User, Users},
     },
     meaning::{
         client_tls::{client_tls, names_users},
-        denied::denied,
+        denied::{denied, listed},
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
         upstream::reads::{ReadSettings, read_settings},
     },
@@ -112,6 +114,8 @@ pub struct SessionSettings {
     pub logins: LoginBounds,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub denied: HashSet<Vec<u8>>,
+    /// What each user may do.
+    pub of_users: Limits,
 }
 
 /// What the slow log goes by.
@@ -176,6 +180,7 @@ pub(crate) fn session_settings(
         },
         slow_log: slow_log_settings(config)?,
         denied: denied(&config.commands)?,
+        of_users: limits(config)?,
     })
 }
 
@@ -241,6 +246,29 @@ fn peers(config: &Config) -> Result<Peers, ConfigError> {
         Some(problem) => value("auth.peers", problem),
         None => Ok(peers),
     }
+}
+
+/// The name of the section that holds for users without one.
+const ALL_OTHERS: &str = "*";
+
+fn limits(config: &Config) -> Result<Limits, ConfigError> {
+    let denied_to_all = denied(&config.commands)?;
+    let mut others = UserLimits { denied: denied_to_all.clone(), ..UserLimits::default() };
+    let mut named = Vec::new();
+    for (name, user) in &config.users {
+        let key = |key: &str| format!("users.{name}.{key}");
+        let rate = within(&key("requests_per_second"), user.requests_per_second, 0, u32::MAX as usize)?;
+        let limits = UserLimits {
+            clients_max: Some(user.clients_max).filter(|max| *max > 0),
+            requests_per_second: u32::try_from(rate).ok().and_then(NonZeroU32::new),
+            denied: denied_to_all.union(&listed(&key("deny"), &user.deny, &config.commands)?).cloned().collect(),
+        };
+        match name.as_str() {
+            ALL_OTHERS => others = limits,
+            _ => named.push((name.clone(), limits)),
+        }
+    }
+    Ok(Limits::new(others, named))
 }
 
 fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {

@@ -73,6 +73,16 @@ impl Reader<'_> {
             {
                 self.check(&format!("{path}."), inner, spans, values)?;
             }
+            if let (Kind::SectionByName(inner), Value::Table(named), Some(spans)) =
+                (key.kind, value, span.1.get_ref().as_table())
+            {
+                for (name, spans) in spans {
+                    let name = name.get_ref().as_ref();
+                    if let (Some(Value::Table(values)), Some(spans)) = (named.get(name), spans.get_ref().as_table()) {
+                        self.check(&format!("{path}.{name}."), inner, spans, values)?;
+                    }
+                }
+            }
         }
         Ok(())
     }

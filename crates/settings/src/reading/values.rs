@@ -24,7 +24,9 @@ impl Config {
         let kind = match Key::named(name).map(|key| key.kind) {
             None => return Err(refused(no_such_key(name))),
             Some(Kind::Section(_)) => return Err(refused("is a section, not a key".to_owned())),
-            Some(Kind::TextByName) => return Err(refused("change it in the file and reload".to_owned())),
+            Some(Kind::TextByName | Kind::SectionByName(_)) => {
+                return Err(refused("change it in the file and reload".to_owned()));
+            }
             Some(kind) => kind,
         };
         let value = kind.read(text).ok_or_else(|| refused(format!("expected {}", kind.wanted())))?;

@@ -59,6 +59,7 @@ fn names(before: &Table, now: &Table) -> String {
     for (name, secret) in now {
         match before.get(name) {
             None => told.entry("added").or_default().push(name),
+            Some(old) if old != secret && secret.is_table() => told.entry("changed").or_default().push(name),
             Some(old) if old != secret => told.entry("another password for").or_default().push(name),
             Some(_) => {}
         }
@@ -103,6 +104,10 @@ mod tests {
         assert_eq!(
             told("[auth.users]\na = \"1\"\nb = \"2\"\nc = \"3\"", "[auth.users]\nb = \"4\"\nc = \"3\"\nd = \"5\""),
             ["auth.users: added d; another password for b; removed a"]
+        );
+        assert_eq!(
+            told("[users.a]\nclients_max = 1", "[users.a]\nclients_max = 2\n[users.b]\ndeny = [\"KEYS\"]"),
+            ["users: added b; changed a"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `[auth]`: who may log in, and what a wrong password costs.
+//! `[auth]`: who may log in, and what a wrong password costs; `[users.NAME]`: what one user may do.
 
 use std::collections::BTreeMap;
 
@@ -24,5 +24,20 @@ section! {
         failure_delay_ms: Millis = Millis(250),
         /// Wrong passwords that one connection may send. With the last of them it is closed.
         failures_max: usize = 3,
+    }
+}
+
+section! {
+    /// `[users.NAME]`
+    User {
+        /// Clients of this user at the same time. A further one gets an error at its login and has not logged in.
+        /// 0: no bound but `clients.clients_max`.
+        clients_max: usize = 0,
+        /// Requests a second to the upstream, of all clients of this user together. A second's worth may come at once. A
+        /// request beyond gets an error that says how long to wait. One that belongs to a transaction which has begun is
+        /// counted and not refused. 0: no bound.
+        requests_per_second: usize = 0,
+        /// Commands that this user may not send, besides those of `commands.deny` and written in the same way.
+        deny: Vec<String> = Vec::new(),
     }
 }

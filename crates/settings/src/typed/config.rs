@@ -1,10 +1,12 @@
 //! The configuration file as a whole, as it is typed: what stands before the first section, and the sections. What
 //! it means for the program is decided in `meaning`, the only validation.
 
+use std::collections::BTreeMap;
+
 use crate::{
     OneOrMore,
     sections::{
-        auth::Auth,
+        auth::{Auth, User},
         clients::Clients,
         commands::Commands,
         log::{Log, Otel},
@@ -58,6 +60,9 @@ section! {
         tls: Tls = Tls::default(),
         /// `[auth]`
         auth: Auth = Auth::default(),
+        /// What clients that have logged in as the user NAME may do. The section `[users."*"]` holds for each user without
+        /// a section of its own. Where nobody has to log in, all clients are the user `default`.
+        users: BTreeMap<String, User> = BTreeMap::new(),
         /// `[commands]`
         commands: Commands = Commands::default(),
         /// `[metrics]`

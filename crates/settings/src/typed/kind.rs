@@ -6,6 +6,7 @@ use toml::Value;
 
 use crate::{
     OneOrMore,
+    sections::auth::User,
     typed::{
         key::Key,
         units::{ByteCount, Micros, Millis, Seconds, read_bytes, read_micros, read_millis, read_seconds},
@@ -39,6 +40,8 @@ pub enum Kind {
     Bytes,
     /// Further keys.
     Section(&'static [Key]),
+    /// Names, each with further keys.
+    SectionByName(&'static [Key]),
 }
 
 /// A type that the value of a key may have.
@@ -114,6 +117,14 @@ impl Typed for BTreeMap<String, String> {
     }
 }
 
+impl Typed for BTreeMap<String, User> {
+    const KIND: Kind = Kind::SectionByName(User::KEYS);
+
+    fn shown(&self) -> Self {
+        self.iter().map(|(name, user)| (name.clone(), user.shown())).collect()
+    }
+}
+
 impl Kind {
     /// What an error says that a key of this kind wants.
     pub(crate) fn wanted(self) -> &'static str {
@@ -129,6 +140,7 @@ impl Kind {
             Self::Micros => "microseconds (5000), or a time with its unit (\"5ms\"; units: us, ms, s, m, h, d)",
             Self::Seconds => "seconds (300), or a time with its unit (\"5m\"; units: s, m, h, d)",
             Self::Bytes => "bytes (65536), or a size with its unit (\"64KiB\"; units: B, KiB, MiB, GiB, TiB)",
+            Self::SectionByName(_) => "sections, each a line as [users.NAME] and keys below",
             Self::Section(_) => "a section, that is a line with its name in brackets and keys below",
         }
     }
@@ -152,6 +164,9 @@ impl Kind {
             (Self::Micros, value) => value.as_str().is_some_and(|text| read_micros(text).is_some()),
             (Self::Seconds, value) => value.as_str().is_some_and(|text| read_seconds(text).is_some()),
             (Self::Bytes, value) => value.as_str().is_some_and(|text| read_bytes(text).is_some()),
+            (Self::SectionByName(_), value) => {
+                value.as_table().is_some_and(|table| table.values().all(Value::is_table))
+            }
             (Self::Section(_), value) => value.is_table(),
         }
     }
@@ -167,7 +182,13 @@ impl Kind {
             Self::Millis | Self::Micros | Self::Seconds | Self::Bytes | Self::TextOrTexts => {
                 typed().or_else(|| Some(Value::String(text.to_owned())))
             }
-            Self::Switch | Self::Count | Self::Fraction | Self::Texts | Self::TextByName | Self::Section(_) => typed(),
+            Self::Switch
+            | Self::Count
+            | Self::Fraction
+            | Self::Texts
+            | Self::TextByName
+            | Self::Section(_)
+            | Self::SectionByName(_) => typed(),
         };
         value.filter(|value| self.admits(value))
     }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use crate::{
     Config,
+    sections::auth::User,
     typed::{
         key::Key,
         kind::Kind,
@@ -36,7 +37,7 @@ fn write_section(text: &mut String, name: &str, keys: &[Key], values: &Table) {
         let _ = writeln!(text, "[{name}]");
     }
     let value = |key: &Key| values.get(key.name).unwrap_or(&Value::Boolean(false));
-    for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Section(_))) {
+    for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Section(_) | Kind::SectionByName(_))) {
         for line in key.docs {
             let _ = writeln!(text, "#{line}");
         }
@@ -52,6 +53,26 @@ fn write_section(text: &mut String, name: &str, keys: &[Key], values: &Table) {
             }
             write_section(text, &name, inner, values);
         }
+        if let Kind::SectionByName(inner) = key.kind {
+            write_example(text, key, inner);
+        }
+    }
+}
+
+/// A section of which there is one for each name, and none to begin with.
+fn write_example(text: &mut String, key: &Key, inner: &[Key]) {
+    let defaults = Table::try_from(User::default()).unwrap_or_default();
+    text.push('\n');
+    for line in key.docs {
+        let _ = writeln!(text, "#{line}");
+    }
+    let _ = writeln!(text, "# [{}.NAME]", key.name);
+    for key in inner {
+        for line in key.docs {
+            let _ = writeln!(text, "#{line}");
+        }
+        let value = defaults.get(key.name).unwrap_or(&Value::Boolean(false));
+        let _ = writeln!(text, "# {} = {}", key.name, written(key.kind, value));
     }
 }
 

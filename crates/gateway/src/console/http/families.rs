@@ -1,8 +1,9 @@
 //! What is counted, as Prometheus reads it. Looks at everything when it is asked and keeps nothing: no
-//! label has more values than there are kinds of things, or pools. `config/grafana-dashboard.json` and
+//! label has more values than there are kinds of things, pools, or users that the configuration names.
+//! `config/grafana-dashboard.json` and
 //! `config/alerts.yml` go by these names.
 
-use std::{fmt::Error, fs};
+use std::{collections::BTreeMap, fmt::Error, fs};
 
 use pool::{ClassTotals, Totals, Upstream, WorkerState};
 use prometheus_client::{
@@ -26,9 +27,13 @@ use crate::{
         },
         views::{Clients, reason_column},
     },
+    observe::sharing::account::UserFigures,
 };
 
 const MICROS: f64 = 1e6;
+
+/// The label of all users whom the configuration does not name, so that there are not more labels than it has names.
+const OTHERS: &str = "(others)";
 
 /// All metrics in the OpenMetrics text format. Written on a thread of its own: it takes as long as some
 /// hundred requests.
@@ -63,6 +68,7 @@ impl Collector for Scrape {
         requests(source, &totals, &mut page)?;
         jobs(source, &totals, &mut page)?;
         clients(source, &self.clients, &mut page)?;
+        users(source, &mut page)?;
         connections(source, &mut page)?;
         pools(source, &mut page)?;
         nodes(source, &mut page)?;
@@ -175,6 +181,32 @@ fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Resul
     )?;
     let by_reason = Reason::ALL.into_iter().map(Reason::name).zip(clients.exclusive.map(|count| count as u64));
     page.gauges("exclusive", "Clients that have an exclusive connection, by reason", "reason", by_reason)
+}
+
+/// What each user has that the configuration names, and what all others have together.
+fn users(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let settings = source.operator.sessions();
+    let is_named = |name: &str| settings.of_users.name(name) || settings.users.has(name);
+    let mut figures: BTreeMap<String, UserFigures> = BTreeMap::new();
+    figures.insert(OTHERS.to_owned(), source.published.accounts.past());
+    for account in source.published.accounts.all() {
+        let label = if is_named(account.name()) { account.name() } else { OTHERS };
+        let sum = figures.entry(label.to_owned()).or_default();
+        *sum = sum.and(account.figures());
+    }
+    let each = |figure: fn(&UserFigures) -> u64| figures.iter().map(move |(name, user)| (name.as_str(), figure(user)));
+    page.gauges("user_clients", "Clients of each user", "user", each(|user| user.clients as u64))?;
+    let help = "Clients beyond the user's clients_max";
+    page.counters("user_clients_refused", help, "user", each(|user| user.clients_refused))?;
+    page.counters("user_requests", "Requests that went on to the upstream", "user", each(|user| user.requests))?;
+    let help = "Requests beyond the user's requests_per_second";
+    page.counters("user_requests_refused", help, "user", each(|user| user.requests_refused))?;
+    page.counters(
+        "user_requests_denied",
+        "Requests whose commands are denied",
+        "user",
+        each(|user| user.requests_denied),
+    )
 }
 
 fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {

@@ -20,12 +20,12 @@ impl Page<'_, '_> {
         self.one(name, help, &ConstCounter::new(value))
     }
 
-    pub(super) fn counters(
+    pub(super) fn counters<'v>(
         &mut self,
         name: &str,
         help: &str,
         label: &str,
-        values: impl IntoIterator<Item = (&'static str, u64)>,
+        values: impl IntoIterator<Item = (&'v str, u64)>,
     ) -> Result<(), Error> {
         let counters = values.into_iter().map(|(value, count)| (value, ConstCounter::new(count)));
         self.each(name, help, MetricType::Counter, label, counters)
@@ -35,12 +35,12 @@ impl Page<'_, '_> {
         self.one(name, help, &ConstGauge::new(value))
     }
 
-    pub(super) fn gauges(
+    pub(super) fn gauges<'v>(
         &mut self,
         name: &str,
         help: &str,
         label: &str,
-        values: impl IntoIterator<Item = (&'static str, u64)>,
+        values: impl IntoIterator<Item = (&'v str, u64)>,
     ) -> Result<(), Error> {
         let gauges = values.into_iter().map(|(value, count)| (value, ConstGauge::new(as_f64(count))));
         self.each(name, help, MetricType::Gauge, label, gauges)
@@ -80,13 +80,13 @@ impl Page<'_, '_> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
-    fn each<M: EncodeMetric>(
+    fn each<'v, M: EncodeMetric>(
         &mut self,
         name: &str,
         help: &str,
         kind: MetricType,
         label: &str,
-        metrics: impl Iterator<Item = (&'static str, M)>,
+        metrics: impl Iterator<Item = (&'v str, M)>,
     ) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         for (value, metric) in metrics {
