@@ -3,8 +3,10 @@
 //! looked for everywhere.
 
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::fs::FileExt,
     process::Stdio,
 };
 
@@ -215,4 +217,53 @@ fn requests_that_nobody_may_see_reach_the_upstream_all_the_same() {
     let mut direct: Client = redis.client();
     assert_eq!(direct.call(&["AUTH", OF_UPSTREAM]), b"+OK\r\n");
     direct.expect("GET K3yS3cret", "$11\r\nV4lueS3cret\r\n");
+}
+
+/// How often the memory of the gateway holds each of `texts`.
+fn in_memory<const N: usize>(gateway: &Gateway, texts: [&str; N]) -> [usize; N] {
+    let process = format!("/proc/{}", gateway.process().id());
+    let maps = std::fs::read_to_string(format!("{process}/maps")).expect("a list of what is mapped");
+    let memory = File::open(format!("{process}/mem")).expect("memory of a child may be read");
+    let (mut found, mut read) = ([0; N], 0);
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+        let bound = |hex: &str| u64::from_str_radix(hex, 16).expect("an address");
+        let (from, to) = (bound(range.0), bound(range.1));
+        let mut bytes = vec![0; usize::try_from(to - from).expect("fits")];
+        // What is mapped and not there cannot be read.
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            read += bytes.len();
+            for (found, text) in found.iter_mut().zip(texts) {
+                *found += memchr::memmem::find_iter(&bytes, text).count();
+            }
+        }
+    }
+    assert!(read > 1 << 20, "{read} bytes are not the memory of a process");
+    found
+}
+
+#[test]
+fn passwords_of_clients_are_wiped_from_memory_once_they_are_used() {
+    let redis = Redis::start(&[]);
+    let who = users(&[("default", OF_USER), ("app", OF_USER)]);
+    let builder = Gateway::builder().upstream(&redis.url()).config("[auth]\nfailure_delay_ms = 1").config(&who);
+    let gateway = builder.allow("login refused").start();
+    let wrong = "Wr0ngOf4Cl1ent";
+    let mut clients: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.call(&["AUTH", "app", wrong]);
+        client.call(&["HELLO", "3", "AUTH", "app", OF_USER, "SETNAME", "V1s1bleName"]);
+        // Behind other requests, in pieces, and in a transaction.
+        client.send_raw(&requests(&["PING", "PING", &format!("AUTH {OF_USER}"), "PING"]));
+        client.read_replies(4);
+        let whole = request(&["AUTH", "app", OF_USER]);
+        client.send_raw(&whole[..30]);
+        client.send_raw(&whole[30..]);
+        client.read_reply();
+        client.send_raw(&requests(&["MULTI", &format!("AUTH app {OF_USER}"), "EXEC"]));
+        client.read_replies(3);
+    }
+    let [name, wrong, right] = in_memory(&gateway, ["V1s1bleName", wrong, OF_USER]);
+    assert!(name >= 8, "what is kept is found");
+    assert_eq!((wrong, right), (0, 0), "copies of passwords");
 }

@@ -60,6 +60,7 @@ pub use queue::job::{Answer, Burst};
 pub use queue::progress::{Progress, Stage};
 pub use resp::{Protocol, ReplyKind, Value};
 pub use settings::endpoint::Endpoint;
+pub use settings::password::Password;
 pub use settings::role::Role;
 pub use settings::settings::Settings;
 pub use settings::url::EndpointError;

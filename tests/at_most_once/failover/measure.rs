@@ -89,7 +89,13 @@ fn run(trouble: impl FnOnce(&mut Service)) -> Run {
     let primary = service.primary_but(0);
     let lost = told.lost(&mut service.direct(primary));
     let lost_late = lost.iter().filter(|write| write.at > promoted).count();
-    Run { lost: lost.len() + told.counts_lost(), lost_late, errors: told.errors.len(), gap: told.gap(), served: served(&told, promoted) }
+    Run {
+        lost: lost.len() + told.counts_lost(),
+        lost_late,
+        errors: told.errors.len(),
+        gap: told.gap(),
+        served: served(&told, promoted),
+    }
 }
 
 /// How long after `since` nearly all clients had a write acknowledged.

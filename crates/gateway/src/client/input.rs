@@ -17,6 +17,7 @@ use tokio::{
     io::{AsyncRead, ReadBuf},
     time::Instant,
 };
+use zeroize::Zeroize;
 
 use crate::{
     client::gather::{Bounds, Stop, gather},
@@ -272,11 +273,21 @@ impl Input {
         stop
     }
 
-    /// Hands the request at which gathering stopped to `answer` and takes it off the input.
-    pub(crate) fn take_other<T>(&mut self, answer: impl FnOnce(&Request<'_>) -> T) -> Result<Option<T>, RequestError> {
+    /// Hands the request at which gathering stopped to `answer` and takes it off the input. One that `holds_login` is
+    /// wiped.
+    pub(crate) fn take_other<T>(
+        &mut self,
+        holds_login: bool,
+        answer: impl FnOnce(&Request<'_>) -> T,
+    ) -> Result<Option<T>, RequestError> {
         match self.decoder.decode(&self.pending)? {
             Decoded::Request { len } => {
                 let result = answer(&self.decoder.request(&self.pending));
+                if holds_login {
+                    // Read there first, and copied here.
+                    SCRATCH.with_borrow_mut(|scratch| scratch.as_mut_slice().zeroize());
+                    self.pending[..len].zeroize();
+                }
                 self.advance(len);
                 Ok(Some(result))
             }

@@ -203,13 +203,14 @@ impl<S> Link<S> {
     }
 
     /// Hands the request at which gathering stopped to `read`, which may reply to it, and takes it off the input.
-    /// `None` if there is none.
+    /// `None` if there is none. One that `holds_login` is wiped then.
     pub(crate) fn take_request<T>(
         &mut self,
+        holds_login: bool,
         read: impl FnOnce(&Request<'_>, &Entry, &mut Vec<u8>) -> T,
     ) -> Result<Option<T>, RequestError> {
         let Self { input, output, presence, .. } = self;
-        input.take_other(|request| read(request, presence, output))
+        input.take_other(holds_login, |request| read(request, presence, output))
     }
 }
 

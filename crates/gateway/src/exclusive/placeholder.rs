@@ -2,9 +2,10 @@
 //! nothing, and when it has executed the transaction, the gateway's own reply takes its place.
 //! So they run where they stand, or not at all, as in Redis.
 
-use std::{iter::Peekable, vec::IntoIter};
+use std::{fmt, iter::Peekable, vec::IntoIter};
 
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_request};
+use zeroize::Zeroizing;
 
 use crate::{
     command::{
@@ -18,6 +19,9 @@ use crate::{
     },
 };
 
+/// More than the framing of an argument, or of a request, has bytes.
+const FRAME_BYTES: usize = 24;
+
 /// What the upstream has queued in a transaction, as far as its execution concerns the gateway.
 #[derive(Default)]
 pub(crate) struct QueuedTransaction {
@@ -30,15 +34,15 @@ pub(crate) struct QueuedTransaction {
 }
 
 /// What the gateway has to do when a queued request has been executed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) enum Noted {
     /// Answer this request; a placeholder was executed in its place.
-    Answer(Vec<u8>),
+    Answer(Zeroizing<Vec<u8>>),
     /// Put this `HELLO` in force, whose password was right when it was queued. The connection has changed its protocol
     /// with it.
     Hello(Box<Hello>),
     /// Answer this `CLIENT UNBLOCK`, unless what was executed in its place has unblocked the client already.
-    Unblock(Vec<u8>),
+    Unblock(Zeroizing<Vec<u8>>),
     /// Take note of a change of state, unless the reply is an error.
     Change(Change),
 }
@@ -76,6 +80,18 @@ impl QueuedTransaction {
         }
         let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
         Some(Executed { head, rest, index: 0, noted: self.noted.into_iter().peekable() })
+    }
+}
+
+/// Without what a client has sent.
+impl fmt::Debug for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(request) => f.debug_tuple("Answer").field(&request.len()).finish(),
+            Self::Hello(_) => f.write_str("Hello"),
+            Self::Unblock(request) => f.debug_tuple("Unblock").field(&request.len()).finish(),
+            Self::Change(change) => f.debug_tuple("Change").field(change).finish(),
+        }
     }
 }
 
@@ -165,9 +181,10 @@ pub(crate) fn for_request(
         },
         _ => write_request(&mut placeholder, &["PING"]),
     }
-    let mut own = Vec::new();
+    // Of its length from the beginning: it may hold a password, and a copy would be left behind if it had to be moved.
+    let length: usize = request.args().map(|arg| arg.len() + FRAME_BYTES).sum();
+    let mut own = Zeroizing::new(Vec::with_capacity(length + FRAME_BYTES));
     request.write(&mut own);
-    own.shrink_to_fit();
     let noted = if local == Local::ClientUnblock { Noted::Unblock(own) } else { Noted::Answer(own) };
     valid.then_some((placeholder, noted))
 }
@@ -189,7 +206,7 @@ mod tests {
     use super::*;
 
     fn answer(request: &[u8]) -> Option<Noted> {
-        Some(Noted::Answer(request.to_vec()))
+        Some(Noted::Answer(request.to_vec().into()))
     }
 
     #[test]

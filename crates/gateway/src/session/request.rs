@@ -105,19 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn read(&mut self, class: Class, part: Part, published: &Published) -> Option<Way> {
         let kept = self.kept_bytes();
         let Self { link, state, settings, exclusive, caller, .. } = self;
-        let taken = link.take_request(|request, entry, out| {
+        let taken = link.take_request(rules::holds_login(class), |request, entry, out| {
             let mut requester = Requester { state, entry, published, settings, caller, executing: None };
             if !requester.state.authenticated && !rules::may_precede_login(class) {
-                let kind = if class == Class::Attack { rules::attack(request) } else { Kind::NoLogin };
-                published.turned_away.note(kind, entry.address(), "");
-                write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
-                return Way::Local(if class == Class::Attack { NextStep::Close } else { NextStep::Answered });
+                return refuse_before_login(class, request, &requester, out);
             }
-            if matches!(class, Class::Refused(_)) {
-                let denied = &requester.state.limits(settings).denied;
-                published.turned_away.note(Kind::Denied, entry.address(), &rules::refused_name(request, denied));
-                requester.state.member().inspect(|member| member.denied());
-            }
+            note_refusal(class, request, &requester);
             let was_aborted = requester.state.transaction == Transaction::Aborted;
             if rules::withhold(class, request, &mut requester, out) {
                 let is_over = was_aborted && requester.state.transaction == Transaction::Open;
@@ -276,6 +269,25 @@ fn tally<'c>(way: &Way, class: Class, counts: &'c Counts) -> Option<&'c pool::Ta
         (Way::Local(_) | Way::AbortTransaction(_), Class::Refused(_) | Class::Attack) => Some(&counts.refused),
         (Way::Local(_) | Way::Subscription(_) | Way::AbortTransaction(_) | Way::Unwatch, _) => Some(&counts.here),
     }
+}
+
+/// Counts a request that nobody may send here, or that is denied to its user.
+fn note_refusal(class: Class, request: &Request<'_>, requester: &Requester<'_>) {
+    if matches!(class, Class::Refused(_)) {
+        let denied = &requester.state.limits(requester.settings).denied;
+        let name = rules::refused_name(request, denied);
+        requester.published.turned_away.note(Kind::Denied, requester.entry.address(), &name);
+        requester.state.member().inspect(|member| member.denied());
+    }
+}
+
+/// Answers a request that nobody may send before logging in.
+fn refuse_before_login(class: Class, request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> Way {
+    let is_attack = class == Class::Attack;
+    let kind = if is_attack { rules::attack(request) } else { Kind::NoLogin };
+    requester.published.turned_away.note(kind, requester.entry.address(), "");
+    write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
+    Way::Local(if is_attack { NextStep::Close } else { NextStep::Answered })
 }
 
 /// Answers a request that no other part of the session serves, or says where it goes.

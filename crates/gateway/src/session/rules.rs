@@ -43,6 +43,11 @@ pub(super) fn aborts_a_transaction(class: Class) -> bool {
     matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
 }
 
+/// Whether a password may stand in a request.
+pub(super) fn holds_login(class: Class) -> bool {
+    matches!(class, Class::Local(Local::Auth | Local::Hello))
+}
+
 /// Whether a request counts among those of its user that go on to the upstream. What begins or ends nothing there does
 /// not.
 pub(super) fn is_counted(class: Class) -> bool {

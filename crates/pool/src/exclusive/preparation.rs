@@ -4,8 +4,12 @@
 use std::{io, sync::Arc};
 
 use resp::{Protocol, ReplyKind, write_request};
+use zeroize::Zeroizing;
 
 use crate::error::{JobError, Sent};
+
+/// More than all that cleans a connection has bytes besides a login's words.
+const ROOM_BYTES: usize = 512;
 
 /// One request of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +25,8 @@ enum Step {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Preparation {
-    /// Not written yet.
-    requests: Vec<u8>,
+    /// Not written yet. Wiped when dropped, since a login may be among them.
+    requests: Zeroizing<Vec<u8>>,
     /// Not answered yet, the first one first.
     owed: Vec<Step>,
 }
@@ -62,8 +66,11 @@ impl From<Unprepared> for JobError {
 
 impl Preparation {
     /// Takes back all that a borrower may have left behind.
-    pub(crate) fn reset(login: Option<&[&str]>) -> Self {
-        let mut preparation = Self::default();
+    pub(crate) fn reset(login: Option<&[&[u8]]>) -> Self {
+        let login_bytes: usize = login.into_iter().flatten().map(|word| word.len()).sum();
+        // Room for what follows as well: a copy would be left behind if it had to be moved.
+        let requests = Zeroizing::new(Vec::with_capacity(login_bytes + ROOM_BYTES));
+        let mut preparation = Self { requests, owed: Vec::new() };
         preparation.push(Step::Reset, &["RESET"]);
         if let Some(login) = login {
             preparation.push(Step::LogIn, login);
@@ -83,13 +90,13 @@ impl Preparation {
         self.push(Step::Select(db), &["SELECT", &db.to_string()]);
     }
 
-    fn push(&mut self, step: Step, request: &[&str]) {
+    fn push<A: AsRef<[u8]>>(&mut self, step: Step, request: &[A]) {
         write_request(&mut self.requests, request);
         self.owed.push(step);
     }
 
     /// What is to be written now, which then counts as written.
-    pub(crate) fn take_requests(&mut self) -> Vec<u8> {
+    pub(crate) fn take_requests(&mut self) -> Zeroizing<Vec<u8>> {
         std::mem::take(&mut self.requests)
     }
 

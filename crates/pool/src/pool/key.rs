@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::settings::{endpoint::Endpoint, settings::Settings, tenure::Tenure};
+use crate::settings::{endpoint::Endpoint, password::Password, settings::Settings, tenure::Tenure};
 
 /// Names a pool of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -39,7 +39,7 @@ pub enum Login {
         /// As in `AUTH`.
         name: Arc<str>,
         /// Kept as long as the pool, and never shown.
-        password: Arc<str>,
+        password: Password,
     },
 }
 
@@ -87,8 +87,7 @@ impl Key {
             settings.failover_wait = Duration::ZERO;
         }
         if let Login::User { name, password } = &self.login {
-            let (name, password) = (name.to_string(), password.to_string());
-            settings.endpoint = settings.endpoint.with_login(Some(name), Some(password));
+            settings.endpoint = settings.endpoint.with_login(Some(name.to_string()), Some(password.clone()));
         }
         settings
     }

@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tls::ClientTls;
 use tokio::io::DuplexStream;
 
-use crate::settings::tenure::Tenure;
+use crate::settings::{password::Password, tenure::Tenure};
 
 /// An upstream: its address, and the credentials and database that its URL names.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub struct Endpoint {
     pub(crate) address: Address,
     /// ACL user; `None` for the password of `requirepass`.
     pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Password>,
     /// The database that sessions begin in.
     pub db: u32,
     /// Rises when all connections are to be replaced though nothing else has changed.
@@ -66,7 +66,7 @@ impl Endpoint {
     }
 
     /// With this login.
-    pub fn with_login(self, user: Option<String>, password: Option<String>) -> Self {
+    pub fn with_login(self, user: Option<String>, password: Option<Password>) -> Self {
         Self { user, password, ..self }
     }
 
@@ -166,10 +166,10 @@ impl Endpoint {
     }
 
     /// The request that logs in, if the upstream wants one.
-    pub(crate) fn login(&self) -> Option<Vec<&str>> {
+    pub(crate) fn login(&self) -> Option<Vec<&[u8]>> {
         // A user without a password is one of `nopass`: any will do, and without a login this would be another user.
-        let password = self.password.as_deref().or(self.user.as_ref().map(|_| ""))?;
-        Some(["AUTH"].into_iter().chain(self.user.as_deref()).chain([password]).collect())
+        let password = self.password.as_ref().map(Password::reveal).or(self.user.as_ref().map(|_| &b""[..]))?;
+        Some([&b"AUTH"[..]].into_iter().chain(self.user.as_deref().map(str::as_bytes)).chain([password]).collect())
     }
 
     /// Whether the URL holds a password.
@@ -178,7 +178,7 @@ impl Endpoint {
     }
 
     /// With a password that comes from elsewhere.
-    pub fn with_password(mut self, password: String) -> Self {
+    pub fn with_password(mut self, password: Password) -> Self {
         self.password = Some(password);
         self
     }

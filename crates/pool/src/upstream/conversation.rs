@@ -4,14 +4,17 @@
 use std::{future::poll_fn, io, pin::Pin, time::Duration};
 
 use bytes::BytesMut;
-use resp::{ReplyScanner, Value, ValueError, write_request};
+use resp::{ReplyScanner, Value, ValueError};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
     time::timeout,
 };
 
-use crate::{settings::endpoint::Endpoint, upstream::stream::Stream};
+use crate::{
+    settings::endpoint::Endpoint,
+    upstream::{login::talk::written, stream::Stream},
+};
 
 /// Aggregates inside aggregates in one reply.
 const DEPTH_MAX: usize = 16;
@@ -69,7 +72,7 @@ impl Conversation {
         let scanner = ReplyScanner::new(DEPTH_MAX);
         let mut conversation = Self { stream, input: BytesMut::new(), scanner, scanned: 0 };
         let login = endpoint.login();
-        let name: &[&str] = &["CLIENT", "SETNAME", name];
+        let name: &[&[u8]] = &[b"CLIENT", b"SETNAME", name.as_bytes()];
         conversation.write(&login.as_deref().into_iter().chain([name]).collect::<Vec<_>>()).await?;
         if login.is_some()
             && let Value::Error(text) = conversation.next().await?
@@ -107,10 +110,8 @@ impl Conversation {
         timeout(limit, self.write(requests)).await.map_err(|_| ConversationError::Timeout(limit))?
     }
 
-    async fn write(&mut self, requests: &[&[&str]]) -> Result<(), ConversationError> {
-        let mut out = Vec::new();
-        requests.iter().for_each(|request| write_request(&mut out, request));
-        Ok(self.stream.write_all(&out).await?)
+    async fn write<A: AsRef<[u8]>>(&mut self, requests: &[&[A]]) -> Result<(), ConversationError> {
+        Ok(self.stream.write_all(&written(requests)).await?)
     }
 
     /// The next reply or message, whenever it comes.

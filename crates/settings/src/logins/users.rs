@@ -66,7 +66,7 @@ impl Users {
     /// A password that was given in the place of the name is no name.
     pub fn shown(&self, name: &[u8]) -> String {
         if name.len() <= PASSWORD_BYTES_MAX && !self.0.iter().any(|user| user.name.as_bytes() == name) {
-            let digest: [u8; 32] = Sha256::digest(name).into();
+            let digest = digest(name);
             if self.0.iter().any(|user| user.digest.0 == digest) {
                 return "(a password)".to_owned();
             }
@@ -89,7 +89,7 @@ impl Users {
 
     /// A user whose password is empty, if there is one.
     pub fn without_password(&self) -> Option<&str> {
-        let empty: [u8; 32] = Sha256::digest(b"").into();
+        let empty = digest(b"");
         self.0.iter().find(|user| user.digest.0 == empty).map(|user| user.name.as_str())
     }
 
@@ -104,13 +104,24 @@ impl Users {
         if password.len() > PASSWORD_BYTES_MAX {
             return false;
         }
-        let digest: [u8; 32] = Sha256::digest(password).into();
+        let digest = digest(password);
         let mut admitted = Choice::from(0);
         for user in &self.0 {
             admitted |= user.name.as_bytes().ct_eq(name) & user.digest.0.ct_eq(&digest);
         }
         admitted.into()
     }
+}
+
+/// The digest of what may be a password. Nothing of it stays behind where it was worked on.
+fn digest(secret: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(secret);
+    let digest = hasher.finalize_reset().into();
+    // In the same place, as long as what it keeps at most.
+    hasher.update([0; 63]);
+    let _ = hasher.finalize_reset();
+    digest
 }
 
 #[cfg(test)]

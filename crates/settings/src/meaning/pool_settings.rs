@@ -87,7 +87,7 @@ fn endpoint(config: &Config, note: &mut dyn FnMut(&str, &[u8])) -> Result<(Endpo
     }
     let password = secret_file::read(PASSWORD_FILE, password_file)?;
     note(PASSWORD_FILE, password.as_bytes());
-    Ok((endpoint.with_password(password), followed))
+    Ok((endpoint.with_password(password.into()), followed))
 }
 
 fn role(name: &str) -> Result<Option<Role>, ConfigError> {

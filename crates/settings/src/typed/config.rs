@@ -98,11 +98,11 @@ mod tests {
         config.upstream.url = "redis://user:p%40ss@host:1/2".into();
         config.otel.endpoint = "http://me:hunter2@host:4318".into();
         config.auth.users.insert("app".into(), "f52f".into());
-        config.sentinel.password = Secret("of-sentinels".into());
+        config.sentinel.password = Secret("of-sentinels".to_owned().into());
         let shown = config.without_secrets();
         assert_eq!(shown.upstream.url, "redis://(login)@host:1/2");
         assert_eq!(shown.auth.users["app"], "(set)");
-        assert_eq!(shown.sentinel.password.0, "(set)");
+        assert_eq!(*shown.sentinel.password.0, "(set)");
         let debug = format!("{config:?}");
         assert!(debug.contains("login_timeout_ms"), "{debug}");
         assert!(!["p%40ss", "hunter2", "f52f", "of-sentinels"].iter().any(|secret| debug.contains(secret)), "{debug}");

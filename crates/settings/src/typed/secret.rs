@@ -1,13 +1,14 @@
 //! Text that is a secret as it stands: nothing shows more of it than that it is there.
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::typed::kind::{Kind, Typed};
 
-/// A password.
+/// A password, wiped when it is dropped.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(pub String);
+pub struct Secret(pub Zeroizing<String>);
 
 /// Logs and panics have no business with it.
 impl std::fmt::Debug for Secret {
@@ -21,6 +22,6 @@ impl Typed for Secret {
 
     /// Whether there is one.
     fn shown(&self) -> Self {
-        Self(if self.0.is_empty() { String::new() } else { "(set)".to_owned() })
+        Self(Zeroizing::new(if self.0.is_empty() { String::new() } else { "(set)".to_owned() }))
     }
 }

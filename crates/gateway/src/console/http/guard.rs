@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::{HeaderMap, header};
 use settings::Users;
+use zeroize::Zeroizing;
 
 /// What a visitor is told who may not see a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +48,11 @@ pub(super) fn check(users: &Users, is_local: bool, headers: &HeaderMap) -> Resul
 }
 
 /// The name and password that a request comes with.
-pub(super) fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(super) fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Zeroizing<Vec<u8>>)> {
     let given = headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Basic ")?;
-    let mut name = BASE64_STANDARD.decode(given).ok()?;
-    let mut password = name.split_off(name.iter().position(|byte| *byte == b':')?);
-    password.remove(0);
-    Some((name, password))
+    let both = Zeroizing::new(BASE64_STANDARD.decode(given).ok()?);
+    let (name, password) = both.split_at(both.iter().position(|byte| *byte == b':')?);
+    Some((name.to_vec(), password[1..].to_vec().into()))
 }
 
 fn names_this_machine(headers: &HeaderMap) -> bool {

@@ -49,9 +49,9 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    pub(crate) fn request<'a>(self, endpoint: &'a Endpoint, name: &'a str, db: &'a str) -> Vec<&'a str> {
-        match self {
-            Self::LogIn => endpoint.login().unwrap_or_default(),
+    pub(crate) fn request<'a>(self, endpoint: &'a Endpoint, name: &'a str, db: &'a str) -> Vec<&'a [u8]> {
+        let words = match self {
+            Self::LogIn => return endpoint.login().unwrap_or_default(),
             Self::Hello3 => vec!["HELLO", "3"],
             Self::Hello2 => vec!["HELLO", "2"],
             Self::Hello2Named => vec!["HELLO", "2", "SETNAME", name],
@@ -61,7 +61,8 @@ impl Question {
             Self::Process => vec!["INFO", "server"],
             Self::Info => vec!["INFO"],
             Self::Select => vec!["SELECT", db],
-        }
+        };
+        words.into_iter().map(str::as_bytes).collect()
     }
 }
 

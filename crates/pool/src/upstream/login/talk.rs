@@ -6,11 +6,15 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use resp::{ReplyScanner, ValueError, write_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 use crate::upstream::{login::login::LoginError, stream::Stream};
 
 /// The largest reply that is read, in bytes.
 const REPLY_BYTES_MAX: usize = 1 << 20;
+
+/// More than the framing of an argument, or of a request, has bytes.
+const FRAME_BYTES: usize = 32;
 
 /// See the module's documentation.
 pub(crate) struct Talk {
@@ -24,11 +28,8 @@ impl Talk {
         Self { stream, input: BytesMut::new(), last_error: None }
     }
 
-    pub(crate) async fn send(&mut self, requests: &[Vec<&str>]) -> Result<(), LoginError> {
-        let mut out = Vec::new();
-        for request in requests {
-            write_request(&mut out, request);
-        }
+    pub(crate) async fn send(&mut self, requests: &[Vec<&[u8]>]) -> Result<(), LoginError> {
+        let out = written(requests);
         if let Err(error) = self.stream.write_all(&out).await {
             // It may have said why before it hung up.
             self.reply().await?;
@@ -76,6 +77,15 @@ impl Talk {
     pub(crate) fn end(self) -> Result<Stream, LoginError> {
         if self.input.is_empty() { Ok(self.stream) } else { Err(LoginError::Unasked) }
     }
+}
+
+/// Requests as they are sent, which may hold a password: they are wiped when they are dropped, and never moved before.
+pub(crate) fn written<R: AsRef<[A]>, A: AsRef<[u8]>>(requests: &[R]) -> Zeroizing<Vec<u8>> {
+    let bytes: usize =
+        requests.iter().flat_map(|request| request.as_ref()).map(|arg| arg.as_ref().len() + FRAME_BYTES).sum();
+    let mut out = Zeroizing::new(Vec::with_capacity(bytes + requests.len() * FRAME_BYTES));
+    requests.iter().for_each(|request| write_request(&mut out, request.as_ref()));
+    out
 }
 
 /// The words of an error reply, if it is one.

@@ -44,7 +44,8 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<Option<(ClusterSetting
         Err(problem) => return value("upstream.url", problem),
     };
     let shown: Vec<String> = parts.hosts.iter().map(Address::to_string).collect();
-    let endpoint = Endpoint::service(format!("cluster {}", shown.join(","))).with_login(parts.user, parts.password);
+    let endpoint = Endpoint::service(format!("cluster {}", shown.join(",")))
+        .with_login(parts.user, parts.password.map(Into::into));
     let mut endpoint = tls::secure(if is_tls { endpoint.by_tls() } else { endpoint }, &config.upstream.tls)?;
     endpoint.db = parts.db;
     Ok(Some((ClusterSettings { seeds: parts.hosts, refresh }, endpoint)))

@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use percent_encoding::percent_decode_str;
-use pool::Endpoint;
+use pool::{Endpoint, Password};
 use topology::Address;
 
 use crate::{
@@ -74,11 +74,14 @@ pub(crate) fn sentinel_settings(config: &Config) -> Result<Option<(SentinelSetti
     let settings = SentinelSettings {
         service: parts.service.as_str().into(),
         sentinels: parts.hosts,
-        login: secured(Endpoint::tcp("", 0).with_login(given(&section.user), given(&section.password.0)))?,
+        login: secured(
+            Endpoint::tcp("", 0).with_login(given(&section.user), given(&section.password.0).map(Password::from)),
+        )?,
         refresh,
         failover_wait,
     };
-    let mut endpoint = secured(Endpoint::service(parts.service).with_login(parts.user, parts.password))?;
+    let mut endpoint =
+        secured(Endpoint::service(parts.service).with_login(parts.user, parts.password.map(Password::from)))?;
     endpoint.db = parts.db;
     Ok(Some((settings, endpoint)))
 }
