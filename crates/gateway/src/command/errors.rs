@@ -201,8 +201,8 @@ pub(crate) const TRANSACTION_ELSEWHERE: &str =
     "ERR respool: the key's slot is at another node of the cluster than the transaction, which is aborted";
 
 /// Of a cluster: what the client watches or subscribes binds it to one node.
-pub(crate) const ELSEWHERE: &str = "ERR respool: the key's slot is at another node of the cluster than the keys that \
-    are watched, or the channels that are subscribed, on this connection";
+pub(crate) const ELSEWHERE: &str = "ERR respool: the key's slot is at another node of the cluster than the keys that are watched, or the channels \
+     that are subscribed, on this connection";
 
 /// `[commands] deny`.
 pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

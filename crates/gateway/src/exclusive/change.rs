@@ -4,7 +4,7 @@ use resp::{Request, parse_integer};
 
 use crate::{
     command::class::{Class, Local, Reason},
-    exclusive::redirect,
+    exclusive::tracking::redirect,
 };
 
 /// What a request does to the state of its connection if its reply is no error.

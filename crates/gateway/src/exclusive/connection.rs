@@ -10,7 +10,7 @@ use resp::{Protocol, Request};
 
 use crate::{
     command::class::{Class, Local, Reason},
-    exclusive::{invalidation, lending::Lending, request::ExclusiveRequest},
+    exclusive::{lending::Lending, request::ExclusiveRequest, tracking::invalidation},
     observe::registry::{Registry, Tracking},
 };
 

@@ -22,7 +22,8 @@ use crate::{
     client::{link::Link, state::ClientState},
     command::{errors, full_name::NO_COMMAND},
     exclusive::{
-        change::Change, connection::ExclusiveConnection, invalidation, lending::Message, request::ExclusiveRequest,
+        change::Change, connection::ExclusiveConnection, lending::Message, request::ExclusiveRequest,
+        tracking::invalidation,
     },
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,

@@ -11,7 +11,7 @@ use topology::Address;
 
 use crate::{
     command::class::Reason,
-    exclusive::{change::Change, invalidation, nodes::at_node::AtNode, placeholder::QueuedTransaction},
+    exclusive::{change::Change, nodes::at_node::AtNode, placeholder::QueuedTransaction, tracking::invalidation},
     observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
 };
 

@@ -15,7 +15,8 @@ use crate::{
         full_name::{full_name, last_full_name},
     },
     exclusive::{
-        blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted, redirect::Redirect,
+        blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted,
+        tracking::redirect::Redirect,
     },
     observe::registry::Registry,
 };

@@ -31,7 +31,7 @@ use crate::{
     },
     command::errors,
     config::{live_settings::LiveSettings, operator::Operator},
-    exclusive::{connection::ExclusiveConnection, exchange::Exchange, invalidation},
+    exclusive::{connection::ExclusiveConnection, exchange::Exchange, tracking::invalidation},
     observe::{counts::Fault, presence::Presence, registry::Asked, sharing::account::Member, turned_away::Kind},
     pubsub::subscriptions::Subscriptions,
     session::burst_size::Window,

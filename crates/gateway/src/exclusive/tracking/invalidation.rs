@@ -50,13 +50,13 @@ pub(crate) fn deliver<S>(cx: &mut Context<'_>, link: &mut Link<S>, protocol: Pro
 }
 
 /// Whether a message says that a client that was redirected to has gone.
-pub(super) fn tells_of_an_end(message: &[u8]) -> bool {
+pub(in crate::exclusive) fn tells_of_an_end(message: &[u8]) -> bool {
     message.starts_with(BROKEN)
 }
 
 /// Puts the gateway's ids in what the upstream says about redirections, from `at` in `out` on: the answer to `CLIENT
 /// GETREDIR`, the one to `CLIENT TRACKINGINFO`, or the news of an end. `client` says whose an upstream's id is.
-pub(super) fn translate(out: &mut Vec<u8>, at: usize, client: impl Fn(i64) -> Option<u64>) {
+pub(in crate::exclusive) fn translate(out: &mut Vec<u8>, at: usize, client: impl Fn(i64) -> Option<u64>) {
     let Some(id_at) = id_at(&out[at..]) else { return };
     let id_at = at + id_at;
     let digits = out[id_at + 1..].iter().take_while(|byte| **byte != b'\r').count();

@@ -26,7 +26,7 @@ const INVALIDATIONS: &str = "__redis__:invalidate";
 
 /// A request that redirects, as the client wrote it.
 #[derive(Debug)]
-pub(super) struct Redirect {
+pub(in crate::exclusive) struct Redirect {
     args: Vec<Vec<u8>>,
     /// The ids in it: where they stand, and whose they are.
     ids: Vec<(usize, Option<Arc<Entry>>)>,
@@ -34,7 +34,7 @@ pub(super) struct Redirect {
 
 impl Redirect {
     /// Reads a `CLIENT TRACKING`, option by option as Redis does. Nothing if it does not redirect.
-    pub(super) fn read(request: &Request<'_>, registry: &Registry) -> Option<Self> {
+    pub(in crate::exclusive) fn read(request: &Request<'_>, registry: &Registry) -> Option<Self> {
         let redirects = options(request).filter(|at| is(request, *at, "REDIRECT"));
         // What is no number is for the upstream to refuse.
         let ids = redirects.filter_map(|at| Some((at + 1, request.arg(at + 1).and_then(parse_integer)?)));
@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ///
     /// # Errors
     /// There is no connection for the client that is redirected to.
-    pub(super) async fn translate(
+    pub(in crate::exclusive) async fn translate(
         &mut self,
         request: &mut ExclusiveRequest,
         mut redirect: Redirect,
@@ -129,7 +129,7 @@ fn options(request: &Request<'_>) -> impl Iterator<Item = usize> {
 }
 
 /// Whether a `CLIENT TRACKING` has the option `BCAST`.
-pub(super) fn broadcasts(request: &Request<'_>) -> bool {
+pub(in crate::exclusive) fn broadcasts(request: &Request<'_>) -> bool {
     options(request).any(|at| is(request, at, "BCAST"))
 }
 
