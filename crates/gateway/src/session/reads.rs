@@ -55,12 +55,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn execute_at_replica(&mut self, mut access: pool::Access) -> Result<(), JobError> {
         // They change nothing: they may be sent as often as it takes.
         self.burst.read_only = true;
+        let connected_at = access.connected_at();
         access.exchange(&mut self.caller);
         let result = self.execute_here().await;
         access.exchange(&mut self.caller);
         let is_back = self.burst.replies_due > 0;
         let again = match &result {
-            Ok(()) => has_errors(&self.burst),
+            // It may have been answered by one that has been restarted, and holds nothing yet.
+            Ok(()) => has_errors(&self.burst) || access.connected_at() != connected_at,
             Err(JobError::UpstreamDown(_) | JobError::ConnectionLost { .. } | JobError::StateRefused(_)) => is_back,
             Err(_) => false,
         };

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::topology::{Address, Topology};
-use pool::{Access, Conversation, ConversationError, Key, Pools};
+use pool::{Access, Conversation, ConversationError, Key, NoPool, Pools};
 use thiserror::Error;
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -71,6 +71,7 @@ impl Replicas {
                 self.found.insert(address.clone(), access.clone());
                 Some(access)
             }
+            Err(NoPool::Closed) => None,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_short, true) {
                     tracing::warn!(replica = %address, %error, "replica gets no reads, pool.pools_max is reached");

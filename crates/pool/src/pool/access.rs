@@ -1,6 +1,6 @@
 //! The way into a pool, for those who are not among its callers yet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::{caller::caller::Caller, queue::branch::Entrances, shared::Shared, upstream::facts::Facts};
 
@@ -32,6 +32,11 @@ impl Access {
     /// What the pool's upstream has said about itself.
     pub fn facts(&self) -> Arc<Facts> {
         self.shared.node.facts()
+    }
+
+    /// When a worker connected last. What the node was before may not hold of what is there since.
+    pub fn connected_at(&self) -> Instant {
+        self.shared.node.health.connected_at().instant().into_std()
     }
 
     /// Whether a worker is connected, so that a job need not wait for that: one look, for those who have a choice.

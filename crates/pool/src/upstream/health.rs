@@ -5,12 +5,14 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
+
+use crate::time::timestamp::Moment;
 
 /// Whether the upstream can be reached, and whether it is what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) struct Health {
     state: watch::Sender<Upstream>,
     /// Whether a job may not go straight into the queue, readable without a lock on the way of each job.
     barred: AtomicU8,
+    /// Of a [`Moment`].
+    connected_at: AtomicU64,
     paused: watch::Sender<bool>,
 }
 
@@ -120,6 +124,7 @@ impl Health {
             known: Mutex::default(),
             state: watch::Sender::new(Upstream::Connecting),
             barred: AtomicU8::new(0),
+            connected_at: AtomicU64::new(0),
             paused: watch::Sender::new(false),
         }
     }
@@ -179,8 +184,14 @@ impl Health {
         }
     }
 
+    /// When a worker connected last.
+    pub(crate) fn connected_at(&self) -> Moment {
+        Moment::from_micros(self.connected_at.load(Ordering::Acquire))
+    }
+
     /// A worker has connected.
     pub(crate) fn connected(&self) -> Connected<'_> {
+        self.connected_at.store(Moment::now().micros(), Ordering::Release);
         self.change(|known| {
             known.connected += 1;
             known.failure = None;

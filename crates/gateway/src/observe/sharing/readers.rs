@@ -75,6 +75,8 @@ impl Known {
             return Choice::Nobody;
         }
         chosen.retain(has_own);
+        // What was said of a replica before the last connection to it was opened may be of one that has been restarted.
+        chosen.retain(|reader| reader.access.connected_at() < reader.caught_up);
         if by.reads == Reads::Nearest {
             let nearest = chosen.iter().map(|reader| reader.round_trip).min().unwrap_or(Duration::MAX);
             let primary = self.round_trip.unwrap_or(Duration::MAX);
