@@ -145,6 +145,13 @@ impl Service {
             };
             let followers = (0..self.nodes.len()).filter(follows).count();
             (followers + 1 == self.nodes.len()).then_some(())?;
+            // A replica says that it is connected a second before the primary begins to send it what is written.
+            let primary = (0..self.nodes.len()).find(|node| !follows(node))?;
+            let info = self.try_direct(primary).ok()?.try_line("INFO replication").ok()?;
+            let info = String::from_utf8_lossy(&info).into_owned();
+            let is_fed = |line: &&str| line.contains("state=online") && !line.contains("offset=0,");
+            let fed = info.lines().filter(|line| line.starts_with("slave")).filter(is_fed).count();
+            (fed == followers).then_some(())?;
             let knows = |sentinel: &Sentinel| {
                 let mut client = sentinel.try_client().ok()?;
                 let replicas = client.try_line(&format!("SENTINEL REPLICAS {SERVICE}")).ok()?;
