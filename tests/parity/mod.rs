@@ -10,4 +10,5 @@ mod replies;
 mod shared_pubsub;
 mod states;
 mod transactions;
+mod upstream_logins;
 mod upstreams_words;

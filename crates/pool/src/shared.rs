@@ -13,7 +13,7 @@ use crate::{
     settings::settings::Settings,
     stats::{gauge::Gauges, traffic::Traffic},
     time::timestamp::Moment,
-    upstream::node::Node,
+    upstream::{facts::Facts, node::Node},
 };
 
 /// What all pools of a directory have in common: the bounds on memory, which are the process's, and what is counted of
@@ -23,6 +23,8 @@ pub(crate) struct InCommon {
     pub(crate) queued_bytes: Arc<Budget>,
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) traffic: Arc<Traffic>,
+    /// What the first pool knows of the upstream, for those that are not to ask.
+    pub(crate) facts: Option<watch::Sender<Arc<Facts>>>,
 }
 
 #[derive(Debug)]
@@ -42,8 +44,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
-        let node = Arc::new(Node::new(settings.clone()));
-        let InCommon { queued_bytes, reply_bytes, traffic } = in_common;
+        let InCommon { queued_bytes, reply_bytes, traffic, facts } = in_common;
+        let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default()));
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,

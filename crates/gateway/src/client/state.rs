@@ -84,6 +84,8 @@ pub(crate) struct ClientState {
     pub(crate) transaction: Transaction,
     /// When a request of it last ended that may have changed something, where reads go elsewhere than writes.
     pub(crate) wrote: Option<Instant>,
+    /// Why the request at hand is refused, where its user has no right to it.
+    pub(crate) refusal: Option<Box<str>>,
     /// Why the last `SELECT` failed, if it did: no request may run until one succeeds, as it would run in another
     /// database.
     pub(crate) select_failed: Option<Box<JobError>>,
@@ -103,6 +105,7 @@ impl ClientState {
             replies: Replies::On,
             transaction: Transaction::Open,
             wrote: None,
+            refusal: None,
             select_failed: None,
         }
     }

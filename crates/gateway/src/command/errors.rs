@@ -1,7 +1,7 @@
 //! Every error reply that the gateway makes itself, beside those it has from Redis's own sources.
 //! Errors of its own begin with `ERR respool: ` and name the key of the bound that was exceeded.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt::Display, num::NonZeroU32, time::Duration};
 
 use pool::JobError;
 use resp::RequestError;
@@ -153,6 +153,14 @@ pub(crate) fn user_requests_full(name: &str, limits: &UserLimits, wait: Duration
         "ERR respool: requests_per_second of user \"{name}\" exceeded: {rate}; the request was not sent, wait {wait} ms"
     )
 }
+
+/// The upstream could not be asked whether a login is right.
+pub(crate) fn login_unasked(reason: &dyn Display, upstream: &str) -> String {
+    format!("ERR respool: the login could not be asked of the upstream: {reason} (upstream {upstream})")
+}
+
+/// A login takes the connection that the client has for itself to another user.
+pub(crate) const LOGIN_WHILE_LENT: &str = "ERR respool: AUTH and HELLO are not possible while the client has a connection of its own (MULTI, WATCH, SUBSCRIBE, MONITOR, CLIENT TRACKING)";
 
 /// Redis's own.
 pub(crate) const CLIENTS_MAX: &str = "ERR max number of clients reached";

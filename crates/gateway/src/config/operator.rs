@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use pool::{Control, Endpoint, Pools};
+use pool::{Control, Endpoint, Logins, Pools};
 use settings::{Change, Config, ConfigError, GatewaySettings, Key, LogSettings, SessionSettings};
 use tokio::sync::{Notify, watch};
 use toml::Value;
@@ -49,6 +49,8 @@ pub(crate) struct Operator {
     running: Mutex<Running>,
     sessions: watch::Sender<Arc<SessionSettings>>,
     pools: Pools,
+    /// Where the upstream decides about logins.
+    logins: Logins,
     /// Where the embedded upstream listens, if there is one.
     embedded: Option<Endpoint>,
     /// Configurations that were refused.
@@ -75,7 +77,8 @@ impl Operator {
     ) -> Self {
         let sessions = watch::Sender::new(Arc::new(settings.session.clone()));
         let running = Mutex::new(Running { config, settings, generation: 1 });
-        Self { outside, running, sessions, pools, embedded, refused: AtomicU64::new(0), end: Notify::new() }
+        let logins = Logins::new(pools.clone());
+        Self { outside, running, sessions, pools, logins, embedded, refused: AtomicU64::new(0), end: Notify::new() }
     }
 
     /// The pool of the configured upstream, to look at.
@@ -86,6 +89,11 @@ impl Operator {
     /// All pools, to look at and to control.
     pub(crate) fn pools(&self) -> &Pools {
         &self.pools
+    }
+
+    /// Logins that the upstream decides.
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.logins
     }
 
     /// Asks for the end of the gateway.

@@ -144,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             NextStep::Close => return false,
             // No other request leaves a placeholder.
             NextStep::Answered
+            | NextStep::LogIn(_)
             | NextStep::Select(_)
             | NextStep::Reset
             | NextStep::Console(_)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pool::{Caller, Facts, Protocol};
+use pool::{Caller, Facts, Login, Protocol};
 use settings::SessionSettings;
 use topology::Address;
 
@@ -71,6 +71,8 @@ pub(crate) enum NextStep {
     Close,
     /// Enter a database, which has to exist.
     Select(u32),
+    /// Ask the upstream whether this login is right, and answer `AUTH`.
+    LogIn(Login),
     /// Answer `HELLO`, with what the upstream says of itself.
     Hello(Hello),
     /// Take back all state.
@@ -107,6 +109,8 @@ pub(crate) struct Hello {
     pub(crate) name: Option<Vec<u8>>,
     /// The user of an `AUTH` with the right password.
     pub(crate) user: Option<String>,
+    /// The same where the upstream has still to be asked.
+    pub(crate) login: Option<Login>,
 }
 
 /// Why a `HELLO` is none to be put in force.

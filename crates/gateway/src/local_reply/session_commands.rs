@@ -1,7 +1,7 @@
 //! Commands that the gateway answers from a client's own state, in Redis's words. Those that need the upstream's
 //! consent are only read here; the session asks for it.
 
-use pool::Facts;
+use pool::{Facts, Login, Password};
 use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
@@ -35,6 +35,7 @@ pub(crate) fn answer(
         Local::Reset => write_error(out, &errors::wrong_arity("reset")),
         Local::Select => return select(request, out),
         Local::Hello => return hello(request, requester, out),
+        Local::Auth if requester.settings.users.elsewhere => return auth_elsewhere(request, out),
         Local::Auth => auth(request, requester, out),
         Local::Ping if len > 2 => write_error(out, &errors::wrong_arity("ping")),
         Local::Ping => match request.arg(1) {
@@ -134,6 +135,28 @@ fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>)
     }
 }
 
+/// Reads a login that the upstream decides.
+fn auth_elsewhere(request: &Request<'_>, out: &mut Vec<u8>) -> NextStep {
+    let (name, password) = match request.len() {
+        2 => (None, request.arg(1)),
+        3 => (request.arg(1), request.arg(2)),
+        1 => {
+            write_error(out, &errors::wrong_arity("auth"));
+            return NextStep::Answered;
+        }
+        _ => {
+            write_error(out, "ERR syntax error");
+            return NextStep::Answered;
+        }
+    };
+    NextStep::LogIn(login(name, password.unwrap_or_default()))
+}
+
+fn login(name: Option<&[u8]>, password: &[u8]) -> Login {
+    let name = name.map(|name| String::from_utf8_lossy(name).into());
+    Login::User { name, password: Password::new(password.to_vec()) }
+}
+
 /// Takes note of a wrong password for `user`; what its sender is told, once it has waited for that.
 fn login_failed(requester: &mut Requester<'_>, user: &[u8]) -> &'static str {
     let user = requester.settings.users.shown(user);
@@ -156,7 +179,7 @@ fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>
 /// Reads a `HELLO`; has no effect, not even that of a wrong password.
 pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -> Result<Hello, NoHello<'r>> {
     let fail = |text: &str| Err(NoHello::Malformed(text.to_owned()));
-    let mut hello = Hello { protocol: None, name: None, user: None };
+    let mut hello = Hello { protocol: None, name: None, user: None, login: None };
     if let Some(version) = request.arg(1) {
         hello.protocol = match parse_integer(version) {
             Some(2) => Some(Protocol::Resp2),
@@ -168,10 +191,14 @@ pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -
     let (mut at, mut is_login) = (2, false);
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
-            if !requester.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
+            if requester.settings.users.elsewhere {
+                hello.login = Some(login(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()));
+            } else if !requester.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
                 return Err(NoHello::Login(request.arg(at + 1).unwrap_or_default()));
             }
-            hello.user = requester.settings.users.logged_in_as(request.arg(at + 1));
+            if !requester.settings.users.elsewhere {
+                hello.user = requester.settings.users.logged_in_as(request.arg(at + 1));
+            }
             is_login = true;
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use pool::{Burst, JobError};
-use resp::{Protocol, write_simple};
+use pool::{Burst, JobError, Login};
+use resp::{Protocol, write_error, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -43,8 +43,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
+    /// Answers an `AUTH` that the upstream decides.
+    pub(super) async fn auth(&mut self, login: Login) -> bool {
+        match self.log_in(&login).await {
+            Ok(()) => write_simple(self.link.output(), "OK"),
+            Err(text) => write_error(self.link.output(), &text),
+        }
+        true
+    }
+
     /// Answers `HELLO` as the upstream answered it, with the client's own id.
-    pub(super) async fn hello(&mut self, hello: Hello, published: &Published) -> bool {
+    pub(super) async fn hello(&mut self, mut hello: Hello, published: &Published) -> bool {
+        if let Some(login) = hello.login.take()
+            && let Err(text) = Box::pin(self.log_in(&login)).await
+        {
+            write_error(self.link.output(), &text);
+            return true;
+        }
         if self.caller.facts().hello(Protocol::Resp2, 0).is_none() {
             // Nobody has logged in yet, unless the upstream knows no HELLO: an empty job waits for that.
             let burst = Burst { needs: self.state.needs, ..Burst::default() };
@@ -128,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.subscriptions.end();
         let authenticated = !self.settings.users.are_required();
         self.state.reset(self.settings.db, authenticated);
+        self.leave_login();
         self.demand_login(Instant::now());
         self.link.entry().renamed(b"");
         write_simple(self.link.output(), "RESET");

@@ -7,6 +7,7 @@ mod ahead;
 mod burst;
 mod burst_size;
 mod local;
+mod logins;
 pub(crate) mod opener;
 mod reads;
 mod request;

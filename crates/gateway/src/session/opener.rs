@@ -86,6 +86,7 @@ impl Opener {
     pub(crate) fn enter(&self, address: &Address, user: Option<&str>) -> Result<Option<Identity>, String> {
         let settings = self.settings();
         let name = match user {
+            // Where the upstream decides, its session finds out.
             None if settings.users.are_required() => return Ok(None),
             None => DEFAULT_USER,
             Some(user) => user,

@@ -65,6 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) async fn serve_request(&mut self, class: Class) -> bool {
         let published = Arc::clone(self.link.published());
         let (from, before) = (self.link.unwritten(), self.state.replies);
+        if self.settings.users.elsewhere {
+            Box::pin(self.identify(class)).await;
+        }
         let part = self.part_for(class);
         let Some(way) = self.read(class, part, &published) else { return false };
         let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
@@ -95,7 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             () if subscribes && !in_transaction => Part::Subscriptions,
             () if self.subscriptions.restrict(protocol) && !rules::may_subscriber(class) => Part::Restricted,
             () if self.subscriptions.restrict(protocol) => Part::Gateway,
-            () if in_transaction && (subscribes || rules::aborts_a_transaction(class)) => Part::NotInTransaction,
+            () if in_transaction && (subscribes || rules::aborts_a_transaction(class, &self.settings)) => {
+                Part::NotInTransaction
+            }
             () if self.exclusive.takes(class, protocol) => Part::Exclusive,
             () => Part::Gateway,
         }
@@ -107,8 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Self { link, state, settings, exclusive, caller, .. } = self;
         let taken = link.take_request(rules::holds_login(class), |request, entry, out| {
             let mut requester = Requester { state, entry, published, settings, caller, executing: None };
-            if !requester.state.authenticated && !rules::may_precede_login(class) {
-                return refuse_before_login(class, request, &requester, out);
+            if let Some(way) = refuse_at_once(class, request, &mut requester, out) {
+                return way;
             }
             note_refusal(class, request, &requester);
             let was_aborted = requester.state.transaction == Transaction::Aborted;
@@ -180,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Way::Local(NextStep::Answered) => true,
             Way::Local(NextStep::Close) => false,
             Way::Local(NextStep::Select(db)) => self.select(db).await,
+            Way::Local(NextStep::LogIn(login)) => Box::pin(self.auth(login)).await,
             Way::Local(NextStep::Hello(hello)) => self.hello(hello, published).await,
             Way::Local(NextStep::Reset) => self.reset(),
             Way::Local(NextStep::Console(ask)) => {
@@ -281,13 +287,23 @@ fn note_refusal(class: Class, request: &Request<'_>, requester: &Requester<'_>) 
     }
 }
 
-/// Answers a request that nobody may send before logging in.
-fn refuse_before_login(class: Class, request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> Way {
-    let is_attack = class == Class::Attack;
-    let kind = if is_attack { rules::attack(request) } else { Kind::NoLogin };
-    requester.published.turned_away.note(kind, requester.entry.address(), "");
-    write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
-    Way::Local(if is_attack { NextStep::Close } else { NextStep::Answered })
+/// Answers a request that nobody may send before logging in, or that its user has no right to.
+fn refuse_at_once(
+    class: Class,
+    request: &Request<'_>,
+    requester: &mut Requester<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Way> {
+    if !requester.state.authenticated && !rules::may_precede_login(class) {
+        let is_attack = class == Class::Attack;
+        let kind = if is_attack { rules::attack(request) } else { Kind::NoLogin };
+        requester.published.turned_away.note(kind, requester.entry.address(), "");
+        write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
+        return Some(Way::Local(if is_attack { NextStep::Close } else { NextStep::Answered }));
+    }
+    let refusal = requester.state.refusal.take()?;
+    write_error(out, &*refusal);
+    Some(Way::Local(NextStep::Answered))
 }
 
 /// Answers a request that no other part of the session serves, or says where it goes.

@@ -39,8 +39,28 @@ pub(super) fn changes_many_subscriptions(class: Class, request: &Request<'_>) ->
 }
 
 /// Whether a request that the gateway does not pass on would leave a gap in a transaction, which is aborted instead.
-pub(super) fn aborts_a_transaction(class: Class) -> bool {
-    matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
+pub(super) fn aborts_a_transaction(class: Class, settings: &SessionSettings) -> bool {
+    let is_elsewhere = settings.users.elsewhere && holds_login(class);
+    is_elsewhere || matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
+}
+
+/// What a request that the gateway answers would be at the upstream, which is asked whether the client's user has the
+/// right to it; and whether it shows or does something to other clients.
+pub(super) fn needs_right(class: Class) -> Option<(&'static [&'static str], bool)> {
+    let Class::Local(local) = class else { return None };
+    Some(match local {
+        Local::ClientList => (&["CLIENT", "LIST"], true),
+        Local::ClientKill => (&["CLIENT", "KILL", "ID", "1"], true),
+        Local::ClientUnblock => (&["CLIENT", "UNBLOCK", "1"], true),
+        Local::ClientNoEvict => (&["CLIENT", "NO-EVICT", "ON"], true),
+        Local::ClientId => (&["CLIENT", "ID"], false),
+        Local::ClientGetName => (&["CLIENT", "GETNAME"], false),
+        Local::ClientSetName => (&["CLIENT", "SETNAME", "x"], false),
+        Local::ClientSetInfo => (&["CLIENT", "SETINFO", "LIB-NAME", "x"], false),
+        Local::ClientReply => (&["CLIENT", "REPLY", "ON"], false),
+        Local::ClientInfo => (&["CLIENT", "INFO"], false),
+        _ => return None,
+    })
 }
 
 /// Whether a password may stand in a request.
@@ -70,6 +90,7 @@ pub(super) fn why_not_in_transaction(class: Class) -> String {
     match class {
         Class::Refused(reason) => errors::refused(reason),
         Class::Local(Local::Respool) => errors::RESPOOL_IN_MULTI.to_owned(),
+        Class::Local(Local::Auth | Local::Hello) => errors::LOGIN_WHILE_LENT.to_owned(),
         _ => errors::SUBSCRIBE_IN_MULTI.to_owned(),
     }
 }

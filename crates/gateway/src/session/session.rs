@@ -174,6 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     published.turned_away.note(Kind::TlsToPlain, self.link.entry().address(), "");
                     false
                 }
+                // Whom the upstream takes without a login need not log in here either.
+                Stop::End if self.link.is_login_over() => Box::pin(self.stays_nobody()).await,
                 Stop::End => false,
             };
             if !go_on {
@@ -208,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush().await;
         }
         let asked = self.link.entry().asked();
-        if asked.ends() || self.link.is_login_over() {
+        if asked.ends() || self.link.is_login_over() || self.caller.is_turned_away() {
             return Ok(if asked == Asked::MakeRoom { Stop::OutOfMemory } else { Stop::End });
         }
         if self.has_come

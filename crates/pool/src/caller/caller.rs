@@ -104,6 +104,12 @@ impl Caller {
         self.branch
     }
 
+    /// Whether the upstream has refused the login with which the pool's connections are made, when that was last tried.
+    /// Only of pools of further logins; one load.
+    pub fn is_turned_away(&self) -> bool {
+        self.shared.node.is_turned_away()
+    }
+
     /// How far this caller's jobs come.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)

@@ -173,6 +173,11 @@ impl Control {
         self.shared.node.facts()
     }
 
+    /// For pools that are not to ask.
+    pub(super) fn facts_to_share(&self) -> watch::Sender<Arc<Facts>> {
+        self.shared.node.facts_to_share()
+    }
+
     /// Follows what the upstream says about itself, and its [generation](Facts::generation).
     pub fn watch_facts(&self) -> watch::Receiver<Arc<Facts>> {
         self.shared.node.watch_facts()

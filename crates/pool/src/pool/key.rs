@@ -4,6 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::settings::{endpoint::Endpoint, password::Password, settings::Settings, tenure::Tenure};
 
+/// Whom the upstream takes those for who do not say who they are.
+const DEFAULT_USER: &str = "default";
+
+/// Jobs that the queue of a further login holds, for each worker: there may be many of them.
+const LOGIN_JOBS_MAX: usize = 64;
+
 /// Names a pool of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Key {
@@ -34,10 +40,12 @@ pub enum Login {
     /// With that of the configuration.
     #[default]
     Configured,
+    /// With none: as the upstream's default user, if that needs no password.
+    Nobody,
     /// As this user of the upstream.
     User {
-        /// As in `AUTH`.
-        name: Arc<str>,
+        /// As in `AUTH`; `None` where only a password is given.
+        name: Option<Arc<str>>,
         /// Kept as long as the pool, and never shown.
         password: Password,
     },
@@ -48,6 +56,7 @@ impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configured => f.write_str("Configured"),
+            Self::Nobody => f.write_str("Nobody"),
             Self::User { name, .. } => f.debug_struct("User").field("name", name).finish_non_exhaustive(),
         }
     }
@@ -58,12 +67,31 @@ impl Login {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Configured => None,
-            Self::User { name, .. } => Some(name),
+            Self::User { name: Some(name), .. } => Some(name),
+            Self::Nobody | Self::User { name: None, .. } => Some(DEFAULT_USER),
+        }
+    }
+}
+
+impl Login {
+    /// The same place, where connections are made with this login.
+    pub(super) fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
+        match self {
+            Self::Configured => endpoint,
+            Self::Nobody => endpoint.with_login(None, None).of_guest(),
+            Self::User { name, password } => {
+                endpoint.with_login(name.as_deref().map(str::to_owned), Some(password.clone())).of_guest()
+            }
         }
     }
 }
 
 impl Key {
+    /// The upstream, with another login.
+    pub fn login(login: Login) -> Self {
+        Self { at: At::Upstream, login }
+    }
+
     /// A node, with the login of the configuration.
     pub fn node(host: impl Into<Arc<str>>, port: u16) -> Self {
         Self { at: At::Node { host: host.into(), port }, login: Login::Configured }
@@ -86,8 +114,10 @@ impl Key {
             settings.role = None;
             settings.failover_wait = Duration::ZERO;
         }
-        if let Login::User { name, password } = &self.login {
-            settings.endpoint = settings.endpoint.with_login(Some(name.to_string()), Some(password.clone()));
+        if self.login != Login::Configured {
+            settings.endpoint = self.login.endpoint(settings.endpoint);
+            settings.workers = first.login_workers.of(self.login.name().unwrap_or_default());
+            settings.queue_capacity = settings.queue_capacity.min(LOGIN_JOBS_MAX.saturating_mul(settings.workers));
         }
         settings
     }

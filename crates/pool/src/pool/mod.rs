@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod key;
+pub(crate) mod logins;
 mod places;
 pub(crate) mod pool;
 pub(crate) mod pools;

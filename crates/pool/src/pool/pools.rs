@@ -21,7 +21,7 @@ use crate::{
     pool::{
         access::Access,
         control::{Control, Status},
-        key::Key,
+        key::{Key, Login},
         pool::{Drained, Pool},
     },
     settings::settings::Settings,
@@ -110,6 +110,8 @@ struct Member {
     /// Counted from 1, in the order in which they started.
     number: u64,
     unused_since: Option<Instant>,
+    /// When the upstream has last let its login in.
+    proven: Option<Instant>,
 }
 
 impl Pools {
@@ -172,16 +174,41 @@ impl Pools {
         }
         let settings = self.first().settings();
         members.make_room(settings.pools_max)?;
-        let pool = Pool::start_among(&self.0.home, &self.0.runtimes, key.settings(&settings), self.0.in_common.clone());
+        let mut in_common = self.0.in_common.clone();
+        if key.login != Login::Configured {
+            in_common.facts = Some(self.first().facts_to_share());
+        }
+        let pool = Pool::start_among(&self.0.home, &self.0.runtimes, key.settings(&settings), in_common);
         if self.first().status().paused {
             pool.control().pause();
         }
         let access = pool.access();
         members.started += 1;
-        let member = Member { pool, number: members.started, unused_since: None };
+        let member = Member { pool, number: members.started, unused_since: None, proven: None };
         members.others.insert(key.clone(), member);
         self.0.started.notify_one();
         Ok(access)
+    }
+
+    /// The way into a pool whose login the upstream has let in now.
+    pub(super) fn find_proven(&self, key: &Key) -> Result<Access, NoPool> {
+        let access = self.find(key)?;
+        if let Some(member) = self.lock().others.get_mut(key) {
+            member.proven = Some(Instant::now());
+        }
+        Ok(access)
+    }
+
+    /// The way into a pool whose login the upstream has let in within `fresh`, and has not refused since.
+    pub(super) fn proven_within(&self, key: &Key, fresh: Duration) -> Option<Access> {
+        let mut members = self.lock();
+        let member = members.others.get_mut(key)?;
+        let access = member.pool.access();
+        let is_fresh = member.proven.is_some_and(|proven| proven.elapsed() < fresh);
+        (is_fresh && !access.shared.node.is_turned_away()).then(|| {
+            member.unused_since = None;
+            access
+        })
     }
 
     /// All pools that are not being ended, the first one first.

@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub(crate) service: Option<Arc<str>>,
     /// Ends when the address is not the primary's any more.
     pub(crate) tenure: Tenure,
+    /// Connections are made as somebody of whom nothing is known, and send nothing of our own that its rights may forbid.
+    pub(crate) guest: bool,
     /// Why nothing is to be sent for now, if that is so.
     pub(crate) held: Option<Arc<str>>,
 }
@@ -62,12 +64,18 @@ impl Endpoint {
 
     pub(super) fn with_address(address: Address) -> Self {
         let (user, password, service, held) = (None, None, None, None);
-        Self { address, user, password, db: 0, epoch: 0, service, tenure: Tenure::default(), held }
+        let tenure = Tenure::default();
+        Self { address, user, password, db: 0, epoch: 0, service, tenure, guest: false, held }
     }
 
     /// With this login.
     pub fn with_login(self, user: Option<String>, password: Option<Password>) -> Self {
         Self { user, password, ..self }
+    }
+
+    /// As somebody of whom nothing is known.
+    pub(crate) fn of_guest(self) -> Self {
+        Self { guest: true, ..self }
     }
 
     /// By TLS, once [`secure`](Self::secure) has said how.

@@ -1,7 +1,7 @@
 //! What tunes a pool. The defaults are those of the gateway's configuration file, where each has its
 //! cost beside it; validation is the caller's.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::settings::{endpoint::Endpoint, role::Role};
 
@@ -60,6 +60,23 @@ pub struct Settings {
     pub pools_max: usize,
     /// A further pool of a directory that nobody used for this long is ended.
     pub pools_idle: Duration,
+    /// Workers of the pools of further logins.
+    pub login_workers: LoginWorkers,
+}
+
+/// How many workers the pool of a login has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginWorkers {
+    /// Of one that is not named.
+    pub others: usize,
+    /// Of those that are.
+    pub named: Arc<BTreeMap<String, usize>>,
+}
+
+impl LoginWorkers {
+    pub(crate) fn of(&self, name: &str) -> usize {
+        self.named.get(name).copied().unwrap_or(self.others).max(1)
+    }
 }
 
 impl Settings {
@@ -90,6 +107,7 @@ impl Settings {
             exclusive_idle: Duration::from_secs(60),
             pools_max: 64,
             pools_idle: Duration::from_secs(60),
+            login_workers: LoginWorkers { others: 1, named: Arc::default() },
         }
     }
 }

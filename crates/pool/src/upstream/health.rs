@@ -65,6 +65,8 @@ struct Known {
     silent: Option<Arc<str>>,
     /// The upstream is up as far as the log tells.
     told_up: bool,
+    /// There may be many of the kind, and another one tells of the upstream.
+    quiet: bool,
     /// Attempts that failed and that the log does not tell of yet, and when it last told of any.
     untold: u64,
     told_at: Option<Instant>,
@@ -90,6 +92,9 @@ impl Known {
 
     /// Has the log say what is new.
     fn tell(&mut self, before: &Upstream, now: &Upstream) {
+        if self.quiet {
+            return tracing::debug!(?now, "pool of a login");
+        }
         match now {
             Upstream::Up(connected) if !self.told_up => {
                 tracing::info!(connected, "upstream is up");
@@ -119,9 +124,10 @@ impl Known {
 }
 
 impl Health {
-    pub(crate) fn new() -> Self {
+    /// Of what is `quiet` the log tells the least.
+    pub(crate) fn new(quiet: bool) -> Self {
         Self {
-            known: Mutex::default(),
+            known: Mutex::new(Known { quiet, ..Known::default() }),
             state: watch::Sender::new(Upstream::Connecting),
             barred: AtomicU8::new(0),
             connected_at: AtomicU64::new(0),
@@ -244,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn down_is_none_connected_and_the_last_attempt_failed() {
-        let health = Health::new();
+        let health = Health::new(false);
         health.failed("refused");
         assert_eq!((health.down_reason().as_deref(), health.is_open()), (Some("refused"), false));
         let one = health.connected();
@@ -260,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_reached_and_of_no_use_is_not_ready_and_not_down() {
-        let health = Health::new();
+        let health = Health::new(false);
         health.judge(Some("a replica".into()));
         assert_eq!(*health.watch().borrow(), Upstream::Connecting, "nobody is connected");
         let _one = health.connected();

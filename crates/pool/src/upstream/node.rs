@@ -12,7 +12,7 @@ use std::{
 use resp::{Protocol, Value};
 use tokio::{
     sync::{Notify, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -39,6 +39,10 @@ pub(crate) struct Node {
     pub(crate) health: Health,
     pub(crate) checks: Checks,
     pub(crate) databases: Databases,
+    /// It asks nothing and goes by what another pool knows: its user's rights are not known.
+    is_guest: bool,
+    /// The last login was refused.
+    turned_away: AtomicBool,
     /// `CONFIG GET` does not say what role it has.
     tells_by_hello: AtomicBool,
     pace: Pace,
@@ -66,16 +70,20 @@ pub(crate) struct Dialled {
 }
 
 impl Node {
-    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+    /// `facts` are those of another pool at the same upstream, where the login is that of a guest.
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, facts: watch::Sender<Arc<Facts>>) -> Self {
+        let is_guest = settings.borrow().endpoint.guest;
         Self {
             settings,
-            health: Health::new(),
+            is_guest,
+            turned_away: AtomicBool::new(false),
+            health: Health::new(is_guest),
             checks: Checks::default(),
             databases: Databases::default(),
             tells_by_hello: AtomicBool::new(false),
             pace: Pace::new(),
             knowledge: Mutex::default(),
-            facts: watch::Sender::default(),
+            facts,
             bulk_max: AtomicUsize::new(usize::MAX),
             alone_from: AtomicUsize::new(usize::MAX),
             doubt: Notify::new(),
@@ -93,12 +101,28 @@ impl Node {
 
     /// Bytes of one argument; the upstream refuses longer ones.
     pub(crate) fn bulk_max(&self) -> usize {
+        if self.is_guest {
+            return self.facts.borrow().limits.bulk_max.unwrap_or(usize::MAX);
+        }
         self.bulk_max.load(Ordering::Relaxed)
     }
 
     /// Bytes of a request; larger ones are to have a connection of their own.
     pub(crate) fn alone_from(&self) -> usize {
+        if self.is_guest {
+            return self.facts.borrow().limits.alone_from();
+        }
         self.alone_from.load(Ordering::Relaxed)
+    }
+
+    /// For others that are not to ask.
+    pub(crate) fn facts_to_share(&self) -> watch::Sender<Arc<Facts>> {
+        self.facts.clone()
+    }
+
+    /// Whether it was a guest's login that was refused, when it was last tried: one load.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        self.turned_away.load(Ordering::Acquire)
     }
 
     /// Follows what is known.
@@ -120,16 +144,27 @@ impl Node {
     /// Dropping the future closes what was being made.
     pub(crate) async fn connect(&self, name: &str) -> Result<Dialled, LoginError> {
         let _turn = self.pace.turn().await;
+        if self.is_guest {
+            self.first_facts().await;
+        }
         let mut news = self.settings.clone();
         loop {
             // The turn may have been long in coming: what is in force now counts.
             let settings = Arc::clone(&news.borrow_and_update());
-            let known = self.lock().of(&settings.endpoint);
+            let known = self.known(&settings.endpoint);
             tokio::select! {
                 dialled = self.dial(&settings, name, known.as_deref()) => return dialled,
                 () = moved(&mut news, &settings.endpoint) => {}
             }
         }
+    }
+
+    /// Waits, not for long, until the pool that asks has found out what the upstream is.
+    async fn first_facts(&self) {
+        let limit = self.settings.borrow().connect_timeout;
+        let mut facts = self.facts.subscribe();
+        // Whatever comes of it: what there is to know is known.
+        let _ = timeout(limit, facts.wait_for(|facts| facts.generation > 0)).await;
     }
 
     /// The same, unless nobody knows where the upstream is, or others have just failed so that the turn would not come
@@ -150,8 +185,15 @@ impl Node {
         self.connect(name).await
     }
 
+    fn known(&self, endpoint: &Endpoint) -> Option<Arc<Facts>> {
+        if self.is_guest { Some(self.facts()) } else { self.lock().of(endpoint) }
+    }
+
     /// Looks who is there now, by a connection that is closed again.
     pub(crate) async fn probe(&self) {
+        if self.is_guest {
+            return;
+        }
         let settings = Arc::clone(&self.settings.borrow());
         let known = self.lock().of(&settings.endpoint).map(|known| known.to_be_asked_again());
         let probed = self.dial(&settings, "respool-probe", known.as_ref()).await;
@@ -162,6 +204,7 @@ impl Node {
         let endpoint = &settings.endpoint;
         let arrived = login(endpoint, name, known, settings.connect_timeout).await;
         let learned = arrived.and_then(|arrived| self.learn(settings, arrived));
+        self.turned_away.store(self.is_guest && is_turned_away(&learned), Ordering::Release);
         match &learned {
             Ok(_) => self.pace.succeeded(),
             // It says nothing of the upstream that there is by now.
@@ -175,6 +218,11 @@ impl Node {
     fn learn(&self, settings: &Settings, arrived: Arrived) -> Result<Dialled, LoginError> {
         let Arrived { stream, facts, id, db } = arrived;
         let endpoint = settings.endpoint.clone();
+        if self.is_guest {
+            let facts = self.facts();
+            self.go_by_limits(&facts);
+            return Ok(Dialled { stream, endpoint, facts, id, db });
+        }
         if !endpoint.leads_where(&self.settings.borrow().endpoint) {
             // The pool has another upstream by now, of which this says nothing.
             return Ok(Dialled { stream, endpoint, facts: Arc::new(facts), id, db });
@@ -194,6 +242,11 @@ impl Node {
         }
         self.health.judge(facts.unfit(settings.role, endpoint.db));
         Ok(Dialled { stream, endpoint, facts, id, db })
+    }
+
+    fn go_by_limits(&self, facts: &Facts) {
+        self.bulk_max.store(facts.limits.bulk_max.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.alone_from.store(facts.limits.alone_from(), Ordering::Relaxed);
     }
 
     fn publish(&self, news: News, former: &Facts, facts: &Arc<Facts>) -> Result<(), LoginError> {
@@ -217,8 +270,7 @@ impl Node {
                 return Err(LoginError::Astray(reason));
             }
         }
-        self.bulk_max.store(facts.limits.bulk_max.unwrap_or(usize::MAX), Ordering::Relaxed);
-        self.alone_from.store(facts.limits.alone_from(), Ordering::Relaxed);
+        self.go_by_limits(facts);
         self.facts.send_replace(Arc::clone(facts));
         Ok(())
     }
@@ -252,12 +304,13 @@ impl Node {
     /// When the connection with this number, from 0, is to ask what the upstream is; `None` if it is not to be asked.
     pub(crate) fn check_at(&self, number: usize) -> Option<Instant> {
         let period = self.settings.borrow().check_interval;
-        (!period.is_zero() && self.facts.borrow().may_be_checked()).then(|| self.checks.due_at(number, period))
+        (!self.is_guest && !period.is_zero() && self.facts.borrow().may_be_checked())
+            .then(|| self.checks.due_at(number, period))
     }
 
     /// Whether the caller is to ask now, because it is time or because there is doubt.
     pub(crate) fn may_check(&self, due: bool) -> bool {
-        self.facts.borrow().may_be_checked() && self.checks.begin(due)
+        !self.is_guest && self.facts.borrow().may_be_checked() && self.checks.begin(due)
     }
 
     /// What it asks, in the protocol version in which its connection is.
@@ -312,6 +365,12 @@ impl Node {
         self.health.judge(unfit);
         is_fit
     }
+}
+
+/// The upstream does not let a guest in, whom it let in before or who has not been there.
+fn is_turned_away(learned: &Result<Dialled, LoginError>) -> bool {
+    let Err(LoginError::Refused(words)) = learned else { return false };
+    ["WRONGPASS ", "NOAUTH "].iter().any(|begin| words.starts_with(begin))
 }
 
 /// Waits until the upstream is elsewhere than at `endpoint`. Cancel-safe.

@@ -44,6 +44,9 @@ use crate::{
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The same of a connection with a further login, of which there may be many.
+const GUEST_READ_BYTES: usize = 16 * 1024;
+
 /// Levels of a reply up to which its end is looked for, whatever becomes of the reply: eight times what scripts of
 /// Redis nest. At 8 bytes each.
 const LEVELS_MAX: usize = 64 * 1024;
@@ -111,11 +114,10 @@ impl Connection {
         let now = Instant::now();
         let Dialled { stream, endpoint, facts, db, .. } = dialled;
         let mut connection = Self {
-            endpoint,
             generation: facts.generation(),
             stream,
             scanner: ReplyScanner::new(LEVELS_MAX.max(settings.reply_depth_max)),
-            read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            read_buffer: vec![0; if endpoint.guest { GUEST_READ_BYTES } else { READ_BYTES }].into_boxed_slice(),
             in_flight: InFlight::default(),
             preparation: Preparation::new(Needs { db, ..Needs::default() }),
             checking: false,
@@ -131,6 +133,7 @@ impl Connection {
             room: Room::new(settings, reply_bytes),
             wait: Wait::default(),
             unread: 0..0,
+            endpoint,
             pipeline_depth: settings.pipeline_depth,
             writes,
             traffic,
@@ -226,7 +229,11 @@ impl Connection {
     pub(crate) fn ping(&mut self, now: Instant) {
         self.touch(now);
         let mut bytes = Vec::new();
-        write_request(&mut bytes, &["PING"]);
+        match self.preparation.state().protocol {
+            _ if !self.endpoint.guest => write_request(&mut bytes, &["PING"]),
+            // Which needs no rights.
+            protocol => write_request(&mut bytes, &["HELLO", &protocol.version().to_string()]),
+        }
         self.in_flight.push_own(Purpose::Ping, bytes);
     }
 
@@ -301,7 +308,7 @@ impl Connection {
             self.unread = 0..bytes;
             self.unfinished += bytes;
             self.distribute()?;
-            if bytes < READ_BYTES || self.in_flight.short().is_some() {
+            if bytes < self.read_buffer.len() || self.in_flight.short().is_some() {
                 break;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pool::{At, Endpoint, Key, Login, NoPool, Pools, Settings};
+use pool::{At, Endpoint, Key, Login, LoginWorkers, NoPool, Pools, Settings};
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::upstream::{Act, Arrivals, Peer, Upstream, burst, replies, settings, settle};
@@ -11,7 +11,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn of(user: &str) -> Key {
-    let login = Login::User { name: user.into(), password: "secret".into() };
+    let login = Login::User { name: Some(user.into()), password: "secret".into() };
     Key { at: At::Upstream, login }
 }
 
@@ -127,10 +127,11 @@ async fn settings_and_a_pause_reach_all_pools() {
     let (pools, arrivals) = start(|_| ());
     let upstream = Upstream::start(arrivals, |_| Act::Echo);
     let mut ann = pools.find(&of("ann")).unwrap().caller_on(0);
-    let workers = Settings { workers: 3, ..Settings::clone(&pools.first().settings()) };
+    let login_workers = LoginWorkers { others: 2, named: Arc::default() };
+    let workers = Settings { workers: 3, login_workers, ..Settings::clone(&pools.first().settings()) };
     pools.reconfigure(workers);
     sleep(SECOND).await;
-    assert_eq!((upstream.open(), upstream.logins().len()), (6, 3), "each with its own login");
+    assert_eq!((upstream.open(), upstream.logins().len()), (5, 2), "each with its own login and workers");
     pools.pause();
     let mut bob = pools.find(&of("bob")).unwrap().caller_on(0);
     let held =

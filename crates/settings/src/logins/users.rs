@@ -48,26 +48,36 @@ impl Digest32 {
 
 /// All who may log in; nobody has to if there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Users(pub Vec<User>);
+pub struct Users {
+    /// Those that the gateway knows.
+    pub list: Vec<User>,
+    /// The upstream decides who may log in, and knows them.
+    pub elsewhere: bool,
+}
 
 impl Users {
     /// Whether clients have to log in.
     pub fn are_required(&self) -> bool {
-        !self.0.is_empty()
+        self.elsewhere || !self.list.is_empty()
     }
 
     /// Whether a client that has logged in as `name` may stay. As in Redis, the default user can always be had where
     /// nobody has to log in.
     pub fn keep(&self, name: &str) -> bool {
-        if self.are_required() { self.has(name) } else { name == DEFAULT_USER }
+        match () {
+            // It closes what it does not keep.
+            () if self.elsewhere => true,
+            () if self.are_required() => self.has(name),
+            () => name == DEFAULT_USER,
+        }
     }
 
     /// A name that was given with a wrong password, as a log may show it: cut, and without anything but visible ASCII.
     /// A password that was given in the place of the name is no name.
     pub fn shown(&self, name: &[u8]) -> String {
-        if name.len() <= PASSWORD_BYTES_MAX && !self.0.iter().any(|user| user.name.as_bytes() == name) {
+        if name.len() <= PASSWORD_BYTES_MAX && !self.list.iter().any(|user| user.name.as_bytes() == name) {
             let digest = digest(name);
-            if self.0.iter().any(|user| user.digest.0 == digest) {
+            if self.list.iter().any(|user| user.digest.0 == digest) {
                 return "(a password)".to_owned();
             }
         }
@@ -84,13 +94,13 @@ impl Users {
 
     /// Whether there is a user of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|user| user.name == name)
+        self.list.iter().any(|user| user.name == name)
     }
 
     /// A user whose password is empty, if there is one.
     pub fn without_password(&self) -> Option<&str> {
         let empty = digest(b"");
-        self.0.iter().find(|user| user.digest.0 == empty).map(|user| user.name.as_str())
+        self.list.iter().find(|user| user.digest.0 == empty).map(|user| user.name.as_str())
     }
 
     /// Whether there is a user `name` (the default one if `None`) with this password. Takes as long for a
@@ -106,7 +116,7 @@ impl Users {
         }
         let digest = digest(password);
         let mut admitted = Choice::from(0);
-        for user in &self.0 {
+        for user in &self.list {
             admitted |= user.name.as_bytes().ct_eq(name) & user.digest.0.ct_eq(&digest);
         }
         admitted.into()
@@ -132,7 +142,10 @@ mod tests {
     fn only_the_right_pair_is_admitted() {
         // sha256("hunter2")
         let digest = Digest32::parse("f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7").unwrap();
-        let users = Users(vec![User { name: "app".into(), digest }, User { name: "default".into(), digest }]);
+        let users = Users {
+            list: vec![User { name: "app".into(), digest }, User { name: "default".into(), digest }],
+            elsewhere: false,
+        };
         assert!(users.admit(Some(b"app"), b"hunter2"));
         assert!(users.admit(None, b"hunter2"));
         assert!(!users.admit(Some(b"app"), b"hunter3"));
@@ -158,7 +171,10 @@ mod tests {
     fn a_password_that_is_too_long_is_wrong_unseen() {
         for (bytes, admitted) in [(PASSWORD_BYTES_MAX, true), (PASSWORD_BYTES_MAX + 1, false)] {
             let password = vec![b'x'; bytes];
-            let users = Users(vec![User { name: "app".into(), digest: Digest32(Sha256::digest(&password).into()) }]);
+            let users = Users {
+                list: vec![User { name: "app".into(), digest: Digest32(Sha256::digest(&password).into()) }],
+                elsewhere: false,
+            };
             assert_eq!(users.admit(Some(b"app"), &password), admitted, "{bytes} bytes");
         }
     }

@@ -1,8 +1,8 @@
 //! What the configuration means for the pool: where the upstream is, how to log in there, and all bounds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use pool::{Endpoint, Role, Settings};
+use pool::{Endpoint, LoginWorkers, Role, Settings};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -10,12 +10,14 @@ use crate::{
     meaning::{
         ranges::{bytes, count, millis, millis_or_zero, one_of, value, within},
         secret_file,
+        session::{ALL_OTHERS, is_upstreams},
         upstream::{
             cluster::{ClusterSettings, cluster_settings},
             sentinels::{SentinelSettings, sentinel_settings},
             tls,
         },
     },
+    sections::auth::User,
 };
 
 /// The URL of the upstream in this process.
@@ -32,6 +34,9 @@ const DEPTH_MAX: usize = 64 * 1024;
 
 /// More connections to one upstream are a mistake: a few keep it busy.
 const WORKERS_MAX: usize = 1_024;
+
+/// More connections of one user are a mistake: there are as many again for each other one.
+const LOGIN_WORKERS_MAX: usize = 64;
 
 /// Each has workers of its own: more is a mistake.
 const POOLS_MAX: usize = 10_000;
@@ -95,6 +100,21 @@ fn role(name: &str) -> Result<Option<Role>, ConfigError> {
     Ok(roles[one_of("upstream.role", name, ["primary", "replica", "any"])?])
 }
 
+/// Pools for logins that the upstream decides.
+fn logins_max(config: &Config) -> Result<usize, ConfigError> {
+    let max = within("auth.logins_max", config.auth.logins_max, 1, POOLS_MAX)?;
+    Ok(if is_upstreams(config)? { max } else { 0 })
+}
+
+fn login_workers(config: &Config) -> Result<LoginWorkers, ConfigError> {
+    let workers = |(name, user): (&String, &User)| {
+        let workers = within(&format!("users.{name}.workers"), user.workers, 1, LOGIN_WORKERS_MAX)?;
+        Ok((name.clone(), workers))
+    };
+    let named: BTreeMap<String, usize> = config.users.iter().map(workers).collect::<Result<_, ConfigError>>()?;
+    Ok(LoginWorkers { others: named.get(ALL_OTHERS).copied().unwrap_or(1), named: Arc::new(named) })
+}
+
 /// What the configuration means for the pool.
 pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
     let embedded = config.upstream.url == EMBEDDED;
@@ -132,8 +152,9 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms, 1)?,
         exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,
         exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms, 1)?,
-        pools_max: within("pool.pools_max", pool.pools_max, 1, POOLS_MAX)?,
+        pools_max: within("pool.pools_max", pool.pools_max, 1, POOLS_MAX)?.saturating_add(logins_max(config)?),
         pools_idle: millis("pool.pools_idle_ms", pool.pools_idle_ms, 1)?,
+        login_workers: login_workers(config)?,
         endpoint,
     };
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {

@@ -21,7 +21,7 @@ use crate::{
     meaning::{
         client_tls::{client_tls, names_users},
         denied::{denied, listed},
-        ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
+        ranges::{bytes, count, micros, millis, millis_or_zero, one_of, value, within},
         upstream::reads::{ReadSettings, read_settings},
     },
     sections::clients::Clients,
@@ -102,6 +102,8 @@ pub struct SessionSettings {
     pub reads: Option<ReadSettings>,
     /// Who may log in.
     pub users: Users,
+    /// For how long a login that the upstream has let in need not be asked again.
+    pub login_fresh: Duration,
     /// Clients of unix sockets who need no password.
     pub peers: Peers,
     /// Users who may use the console.
@@ -169,7 +171,8 @@ pub(crate) fn session_settings(
         handshakes_max: count("clients.handshakes_max", clients.handshakes_max)?,
         db: pool.endpoint.db,
         reads: read_settings(config)?,
-        users: users("auth.users", &auth.users)?,
+        users: Users { elsewhere: is_upstreams(config)?, ..users("auth.users", &auth.users)? },
+        login_fresh: millis_or_zero("auth.cache_ms", auth.cache_ms, 1)?,
         peers: peers(config)?,
         admins: admins(config)?,
         login_timeout,
@@ -233,7 +236,7 @@ pub(crate) fn users(key: &str, listed: &BTreeMap<String, String>) -> Result<User
         };
         users.push(User { name: name.clone(), digest });
     }
-    Ok(Users(users))
+    Ok(Users { list: users, elsewhere: false })
 }
 
 fn peers(config: &Config) -> Result<Peers, ConfigError> {
@@ -248,8 +251,33 @@ fn peers(config: &Config) -> Result<Peers, ConfigError> {
     }
 }
 
+/// Whether the upstream decides about logins. What it cannot decide about is refused.
+pub(crate) fn is_upstreams(config: &Config) -> Result<bool, ConfigError> {
+    let auth = &config.auth;
+    if one_of("auth.mode", &auth.mode, ["gateway", "upstream"])? == 0 {
+        return Ok(false);
+    }
+    let no_users = "names users of the gateway, and auth.mode leaves users to the upstream";
+    match () {
+        () if !auth.users.is_empty() => value("auth.users", no_users),
+        () if !auth.peers.is_empty() => value("auth.peers", no_users),
+        () if names_users(config)? => value("tls.client_auth_user", no_users),
+        () if config.upstream.url == "embedded" => value("auth.mode", "the embedded upstream has no users"),
+        () if config.upstream.url.contains("-cluster://") => {
+            value("auth.mode", "\"upstream\" is not to be had with a cluster; name users in auth.users")
+        }
+        () if config.upstream.reads != "primary" => {
+            value("upstream.reads", "with auth.mode = \"upstream\", all reads go to the primary")
+        }
+        () if config.pubsub.mode == "shared" => {
+            value("pubsub.mode", "\"shared\" is one subscriber for all, who has no user's rights; take \"dedicated\"")
+        }
+        () => Ok(true),
+    }
+}
+
 /// The name of the section that holds for users without one.
-const ALL_OTHERS: &str = "*";
+pub(crate) const ALL_OTHERS: &str = "*";
 
 fn limits(config: &Config) -> Result<Limits, ConfigError> {
     let denied_to_all = denied(&config.commands)?;
@@ -273,6 +301,7 @@ fn limits(config: &Config) -> Result<Limits, ConfigError> {
 
 fn admins(config: &Config) -> Result<Vec<String>, ConfigError> {
     match config.auth.admins.iter().find(|name| !config.auth.users.contains_key(*name)) {
+        Some(_) if is_upstreams(config)? => Ok(config.auth.admins.clone()),
         Some(name) => value("auth.admins", format!("\"{name}\" is not in auth.users")),
         None => Ok(config.auth.admins.clone()),
     }

@@ -160,7 +160,8 @@ fn listen(config: &Config) -> Result<Vec<Listen>, ConfigError> {
             return value("listen", problem);
         }
         let proves = listen.tls && config.tls.client_auth == "required";
-        if config.protected_mode && config.auth.users.is_empty() && !proves && listen.place.is_open() {
+        let decided = !config.auth.users.is_empty() || config.auth.mode == "upstream";
+        if config.protected_mode && !decided && !proves && listen.place.is_open() {
             let problem = format!(
                 "\"{text}\" reaches beyond this machine and nobody has to log in; add auth.users, or set \
                  protected_mode = false if that is meant"

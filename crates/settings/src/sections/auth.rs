@@ -7,6 +7,17 @@ use crate::typed::{section::section, units::Millis};
 section! {
     /// `[auth]`
     Auth {
+        /// Who decides about logins. `gateway`: `users` of this section. `upstream`: the upstream does. A client logs in
+        /// there with its own name and password, and all its requests run on connections that are logged in as that user,
+        /// with exactly its rights. A client that does not log in is the upstream's default user, if that needs no
+        /// password. Needs a restart.
+        mode: String = "gateway".into() => AtStart,
+        /// With `upstream`: for how long a login that was right is right for further clients without asking the upstream. A
+        /// user that is disabled there may log in here until then. 0: each login is asked of the upstream.
+        cache_ms: Millis = Millis(1_000),
+        /// With `upstream`: logins that may be in use, each with a pool of connections of its own (`users.NAME.workers`). A
+        /// further one gets an error. At most 10,000.
+        logins_max: usize = 1_000,
         /// Who may log in: each name with the SHA-256 of its password in hexadecimal. `printf %s PASSWORD |
         /// sha256sum` prints one. `AUTH password` without a name means the user "default". Without users nobody has
         /// to log in. A password may have 512 bytes; a longer one is refused without being hashed.
@@ -30,6 +41,9 @@ section! {
 section! {
     /// `[users.NAME]`
     User {
+        /// Connections of its pool, where the upstream decides about logins (`auth.mode`). A connection for requests that need
+        /// one of their own is opened beside them, and closed when it is not used. At most 64.
+        workers: usize = 1,
         /// Clients of this user at the same time. A further one gets an error at its login and has not logged in.
         /// 0: no bound but `clients.clients_max`.
         clients_max: usize = 0,

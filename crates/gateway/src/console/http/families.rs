@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Error, fs};
 
-use pool::{ClassTotals, Totals, Upstream, WorkerState};
+use pool::{ClassTotals, Login, Totals, Upstream, WorkerState};
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -249,9 +249,11 @@ fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.counters("connections_closed", help, "reason", closed)
 }
 
-/// What each pool is at. Counts begin anew with a pool that does.
+/// What each pool is at. Counts begin anew with a pool that does. Pools of users are in the sums alone, since there may
+/// be thousands.
 fn pools(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let all = source.operator.pools().all();
+    let mut all = source.operator.pools().all();
+    all.retain(|pool| pool.key.login == Login::Configured);
     let up = ("pool_up", "1 while a worker of the pool is connected", MetricType::Gauge);
     page.pools(up, &all, |pool| gauge(u64::from(is_up(&pool.control.status().upstream))))?;
     let ready = ("pool_ready", "1 while its node is what it should be", MetricType::Gauge);

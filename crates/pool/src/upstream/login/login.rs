@@ -82,6 +82,7 @@ pub(crate) async fn login(
         let (facts, config) = (known.cloned().unwrap_or_default(), HashMap::new());
         let mut login = Login { talk, endpoint, name, facts, id: None, db: 0, greeted: false, config };
         match known.filter(|known| known.is_whole()) {
+            _ if endpoint.guest => login.as_guest().await?,
             Some(known) => login.again(known).await?,
             None => login.first().await?,
         }
@@ -132,6 +133,15 @@ impl Login<'_> {
         self.facts = Facts { refused_db: self.facts.refused_db.take(), ..Facts::default() };
         self.greet().await?;
         self.rest().await
+    }
+
+    /// As somebody whose rights are not known: what is not needed is not asked, since a refusal stands in the upstream's
+    /// log of those.
+    async fn as_guest(&mut self) -> Result<(), LoginError> {
+        let mut questions = self.opening();
+        questions.push(Question::Hello2Named);
+        questions.extend(self.closing());
+        self.ask(&questions).await
     }
 
     /// To an upstream of which nothing is known, or not all.

@@ -1,0 +1,114 @@
+//! Logins that the upstream decides: whose connections a session uses, and what its user may ask the gateway itself.
+//! Called by `request` and `local`, where the configuration leaves logins to the upstream.
+
+use pool::{Burst, Key, Login, LoginFailure};
+use resp::write_request;
+use settings::DEFAULT_USER;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    command::{class::Class, errors},
+    local_reply::requester::Requester,
+    session::{rules, session::Session},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Has the session send what follows as the user of `login`, if the upstream lets it in. Otherwise it stays who it
+    /// was, and this is the error reply.
+    pub(super) async fn log_in(&mut self, login: &Login) -> Result<(), String> {
+        if self.exclusive.is_lent() {
+            return Err(errors::LOGIN_WHILE_LENT.to_owned());
+        }
+        let entered = self.operator.logins().enter(login, self.settings.login_fresh).await;
+        let name = login.name().unwrap_or(DEFAULT_USER);
+        let mut access = entered.map_err(|failure| self.login_failed(name, &failure))?;
+        let Self { state, link, settings, caller, .. } = self;
+        let (entry, published) = (link.entry(), link.published());
+        let mut requester = Requester { state, entry, published, settings, caller, executing: None };
+        requester.log_in(name)?;
+        access.exchange(&mut self.caller);
+        self.admit();
+        Ok(())
+    }
+
+    /// What the client is told whose login failed.
+    fn login_failed(&mut self, name: &str, failure: &LoginFailure) -> String {
+        match failure {
+            LoginFailure::Refused(words) => {
+                if words.starts_with("WRONGPASS") {
+                    let shown = self.settings.users.shown(name.as_bytes());
+                    self.link.published().login_refused(self.link.entry().address(), &shown);
+                    self.state.failed_logins.add();
+                }
+                words.to_string()
+            }
+            LoginFailure::Unasked(reason) => errors::login_unasked(reason, &self.settings.upstream),
+            LoginFailure::NoPool(reason) => errors::login_unasked(reason, &self.settings.upstream),
+        }
+    }
+
+    /// The client is nobody any more.
+    pub(super) fn leave_login(&mut self) {
+        if self.settings.users.elsewhere
+            && let Ok(mut first) = self.operator.pools().find(&Key::default())
+        {
+            first.exchange(&mut self.caller);
+        }
+    }
+
+    /// Finds out, before a request of this class, as whom it runs if nobody has logged in, and whether that user has the
+    /// right to it where the gateway answers.
+    pub(super) async fn identify(&mut self, class: Class) {
+        if !self.state.authenticated && !rules::may_precede_login(class) && class != Class::Attack {
+            self.enter_as_nobody().await;
+        }
+        self.state.refusal = None;
+        if self.state.authenticated
+            && let Some((request, is_about_others)) = rules::needs_right(class)
+        {
+            self.state.refusal = self.missing_right(request, is_about_others).await.map(String::into_boxed_str);
+        }
+    }
+
+    /// Whether a client may stay that has not logged in, and whose time for that is over.
+    pub(super) async fn stays_nobody(&mut self) -> bool {
+        if self.settings.users.elsewhere {
+            self.enter_as_nobody().await;
+        }
+        self.state.authenticated
+    }
+
+    /// Has the session send what follows as the upstream's default user, if that needs no password.
+    async fn enter_as_nobody(&mut self) {
+        let entered = self.operator.logins().enter(&Login::Nobody, self.settings.login_fresh).await;
+        let Ok(mut access) = entered else { return };
+        let accounts = &self.link.published().accounts;
+        let Ok(member) = accounts.enter(DEFAULT_USER, &self.settings.of_users) else { return };
+        access.exchange(&mut self.caller);
+        self.join(member, false);
+    }
+
+    /// The error reply to a request that the client's user has no right to. What shows or does something to other clients
+    /// is refused if the upstream cannot be asked.
+    async fn missing_right(&self, request: &[&str], is_about_others: bool) -> Option<String> {
+        let user = self.state.member().map_or(DEFAULT_USER, |member| member.name());
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        let words: Vec<&str> = ["ACL", "DRYRUN", user].into_iter().chain(request.iter().copied()).collect();
+        write_request(&mut burst.requests, &words);
+        let asked = match self.operator.pools().caller_on(0) {
+            Some(mut caller) => caller.call(burst).await,
+            None => return Some(errors::refused("the gateway is ending")),
+        };
+        let reply = asked.burst.replies;
+        let denied = reply.strip_prefix(b"$").and_then(|rest| rest.split(|byte| *byte == b'\n').nth(1));
+        match denied {
+            // Some versions begin it as a sentence here, and not in an error reply.
+            Some(words) => {
+                let words = String::from_utf8_lossy(words);
+                Some(format!("NOPERM {}", words.trim_end().replacen("This user", "this user", 1)))
+            }
+            None if reply == b"+OK\r\n" || !is_about_others => None,
+            None => Some(errors::refused("the upstream cannot be asked whether this user may do that")),
+        }
+    }
+}

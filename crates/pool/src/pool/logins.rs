@@ -1,0 +1,147 @@
+//! Logins that the upstream decides: each is proven by a connection that is made with it, has a pool of its own as long as
+//! it is used, and counts for a while for those who come next with the same name and password. Another password is another
+//! login: it is asked of the upstream, and never meets what the right one opened. Nothing is kept of one that was refused.
+//! Whoever comes with a login that is being proven waits for that. Few are asked at a time, so that whoever guesses opens
+//! few connections.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    sync::{Mutex as Turn, Semaphore},
+    time::Instant,
+};
+
+use crate::{
+    pool::{
+        access::Access,
+        key::{Key, Login},
+        pools::{NoPool, Pools},
+    },
+    upstream::conversation::{Conversation, ConversationError},
+};
+
+/// Logins that are asked of the upstream at a time.
+const ASKED_MAX: usize = 16;
+
+/// What the connection that proves a login is known as.
+const NAME: &str = "respool-login";
+
+/// See the module's documentation. Clones are cheap and equal.
+#[derive(Debug, Clone)]
+pub struct Logins(Arc<Desk>);
+
+/// Why a login has no pool.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LoginFailure {
+    /// The upstream refuses it, in these words.
+    #[error("{0}")]
+    Refused(Arc<str>),
+    /// The upstream could not be asked; holds why.
+    #[error("{0}")]
+    Unasked(Arc<str>),
+    /// There is a pool for as many logins as there may be.
+    #[error(transparent)]
+    NoPool(#[from] NoPool),
+}
+
+/// What the upstream says to those without a login, and when it was asked. Refused in these words.
+#[derive(Debug, Clone)]
+struct Told {
+    at: Instant,
+    refused: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    pools: Pools,
+    asking: Semaphore,
+    /// Logins that are being proven, each with the turn of those who want to know.
+    turns: Mutex<HashMap<Login, Arc<Turn<()>>>>,
+    /// Whether the upstream's default user needs no password, and when it was asked.
+    nobody: Mutex<Option<Told>>,
+}
+
+impl Logins {
+    /// Those of the upstream to which `pools` lead.
+    pub fn new(pools: Pools) -> Self {
+        let (turns, nobody) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Desk { pools, asking: Semaphore::new(ASKED_MAX), turns, nobody }))
+    }
+
+    /// The way into the pool of a login, which the upstream has let in within `fresh` or lets in now.
+    ///
+    /// # Errors
+    /// See [`LoginFailure`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the question; whoever waits for the same login asks it anew.
+    pub async fn enter(&self, login: &Login, fresh: Duration) -> Result<Access, LoginFailure> {
+        if let Some(known) = self.known(login, fresh) {
+            return known;
+        }
+        let turn = Arc::clone(lock(&self.0.turns).entry(login.clone()).or_default());
+        let _left = Left { desk: &self.0, login };
+        let _turn = turn.lock().await;
+        // Whoever had the turn before may have proven it.
+        if let Some(known) = self.known(login, fresh) {
+            return known;
+        }
+        // It is never closed.
+        let _asking = self.0.asking.acquire().await;
+        let asked = self.ask(login).await;
+        if *login == Login::Nobody
+            && let Ok(()) | Err(LoginFailure::Refused(_)) = &asked
+        {
+            let refused = asked.as_ref().err().map(|error| error.to_string().into());
+            *lock(&self.0.nobody) = Some(Told { at: Instant::now(), refused });
+        }
+        asked?;
+        Ok(self.0.pools.find_proven(&Key::login(login.clone()))?)
+    }
+
+    fn known(&self, login: &Login, fresh: Duration) -> Option<Result<Access, LoginFailure>> {
+        if *login == Login::Nobody {
+            let told = lock(&self.0.nobody).clone().filter(|told| told.at.elapsed() < fresh)?;
+            return Some(match told.refused {
+                None => self.0.pools.find(&Key::login(Login::Nobody)).map_err(LoginFailure::from),
+                Some(words) => Err(LoginFailure::Refused(words)),
+            });
+        }
+        self.0.pools.proven_within(&Key::login(login.clone()), fresh).map(Ok)
+    }
+
+    async fn ask(&self, login: &Login) -> Result<(), LoginFailure> {
+        let settings = self.0.pools.first().settings();
+        let endpoint = login.endpoint(settings.endpoint.clone());
+        match Conversation::open(&endpoint, NAME, settings.connect_timeout).await {
+            Ok(_) => Ok(()),
+            Err(ConversationError::Refused(words)) => Err(LoginFailure::Refused(words.into())),
+            Err(error) => Err(LoginFailure::Unasked(error.to_string().into())),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a login forgotten once nobody wants to know of it any more.
+struct Left<'d> {
+    desk: &'d Desk,
+    login: &'d Login,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        let mut turns = lock(&self.desk.turns);
+        // Ours is one of them, and the map's.
+        if turns.get(self.login).is_some_and(|turn| Arc::strong_count(turn) <= 2) {
+            turns.remove(self.login);
+        }
+    }
+}
