@@ -33,11 +33,13 @@ pub(crate) struct Levels {
     deepest: usize,
     /// Items still missing on each level, or a mark.
     open: Vec<u64>,
+    /// Attributes have just ended, so that an item has to follow, whatever the level.
+    described: bool,
 }
 
 impl Levels {
     pub(crate) fn new(depth_max: usize) -> Self {
-        Self { depth_max, deepest: 0, open: Vec::new() }
+        Self { depth_max, deepest: 0, open: Vec::new(), described: false }
     }
 
     /// Bytes of memory.
@@ -50,11 +52,13 @@ impl Levels {
         self.deepest
     }
 
-    /// The level of the next item; `None` outside of all aggregates.
-    pub(crate) fn innermost(&self) -> Option<Level> {
+    /// The level of what begins now; `None` outside of all aggregates. Behind attributes a level cannot end, so that a
+    /// streamed one is as good as a counted one.
+    pub(crate) fn begin(&mut self) -> Option<Level> {
+        let described = std::mem::take(&mut self.described);
         Some(match *self.open.last()? {
             CHUNKS => Level::Chunks,
-            STREAMED => Level::Streamed,
+            STREAMED if !described => Level::Streamed,
             _ => Level::Counted,
         })
     }
@@ -71,7 +75,10 @@ impl Levels {
     /// Begins attributes of so many pairs, which are never a whole item.
     pub(crate) fn open_attributes(&mut self, pairs: u64) -> Result<bool, ReplyError> {
         match pairs.saturating_mul(2) {
-            0 => Ok(false),
+            0 => {
+                self.described = true;
+                Ok(false)
+            }
             items @ 1..STREAMED => self.push(ATTRIBUTES | items),
             _ => Err(ReplyError::Length),
         }
@@ -114,6 +121,7 @@ impl Levels {
             }
             self.open.pop();
             if is_described {
+                self.described = true;
                 return false;
             }
         }

@@ -113,7 +113,7 @@ impl ReplyScanner {
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
-        let level = self.levels.innermost();
+        let level = self.levels.begin();
         if level.is_none() {
             // Decided anew by what follows attributes.
             self.kind = Some(match kind {
@@ -306,6 +306,8 @@ mod tests {
             (b"*?\r\n.0\r\n", ReplyError::Length),
             (b"$?\r\n+x\r\n", ReplyError::UnknownType(b'+')),
             (b"*1\r\n.\r\n", ReplyError::UnknownType(b'.')),
+            (b"*?\r\n|0\r\n.\r\n", ReplyError::UnknownType(b'.')),
+            (b"%?\r\n|1\r\n+a\r\n+b\r\n.\r\n", ReplyError::UnknownType(b'.')),
             (b";1\r\n", ReplyError::UnknownType(b';')),
         ] {
             assert_eq!(ends([input]), Err(error), "{input:?}");
