@@ -5,12 +5,15 @@ use std::fs;
 use super::tidy::root;
 
 /// Where such errors are written, and what stands before each.
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 8] = [
     ("crates/gateway/src/command/errors.rs", "\"ERR respool: "),
     ("crates/gateway/src/command/errors.rs", "DENIED: &str = \""),
     ("crates/gateway/src/command/classify.rs", "Class::Refused(\""),
     ("crates/gateway/src/console/command.rs", "errors::refused(\""),
     ("crates/pool/src/error.rs", "#[error(\""),
+    ("crates/cluster/src/round/answer.rs", "\"ERR respool: "),
+    ("crates/cluster/src/round/unit.rs", "\"ERR respool: {name} "),
+    ("crates/route/src/merge.rs", "#[error(\""),
 ];
 
 fn read(path: &str) -> String {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Metrics, Redis, pass, request, requests, users, wait};
+use crate::support::{Client, DEADLINE, Gateway, Metrics, Redis, pass, request, requests, users, wait};
 
 const CLIENTS_FULL: &str = "-ERR respool: clients_max of user \"app\" exceeded: 2 clients have logged in\r\n";
 
@@ -11,7 +11,11 @@ fn gateway(redis: &Redis, limits: &str) -> Gateway {
     let who = users(&[("root", "one"), ("app", "one"), ("other", "one")]);
     let admin = "[auth]\nadmins = [\"root\"]\n[metrics]\nlisten = \"127.0.0.1:0\"";
     let builder = Gateway::builder().upstream(&redis.url()).config(admin).config(limits).config(&who);
-    builder.allow("clients_max of a user").allow("requests_per_second of a user").start()
+    builder
+        .allow("so that this limits nobody")
+        .allow("clients_max of a user")
+        .allow("requests_per_second of a user")
+        .start()
 }
 
 fn logged_in(gateway: &Gateway, user: &str) -> Client {
@@ -172,6 +176,7 @@ fn a_user_may_be_denied_commands_that_others_may_send() {
 fn metrics_name_the_users_of_the_configuration_and_nobody_else() {
     let redis = Redis::start(&[]);
     let gateway = gateway(&redis, "[users.nobody]\nclients_max = 1");
+    gateway.logs().wait_for("users.nobody: auth.users has no such user", DEADLINE);
     let mut app = logged_in(&gateway, "app");
     app.expect("PING", "+PONG\r\n");
     let metrics = Metrics::read(gateway.metrics_address());

@@ -27,6 +27,9 @@ const OF_LOST_UPSTREAMS: [&str; 4] =
 const OF_CLIENTS: [&str; 4] =
     ["requests failed", "_max was reached", "write_timeout_ms passed", "the upstream ended subscriptions"];
 
+/// What it says of the system, which may allow less than ten thousand clients and as many connections.
+const OF_SYSTEM: &str = "too few file descriptors";
+
 pub struct Gateway {
     process: Process,
     address: SocketAddr,
@@ -201,7 +204,7 @@ impl Gateway {
         let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
         Builder {
             config,
-            allowed: OF_CLIENTS.map(str::to_owned).into(),
+            allowed: OF_CLIENTS.into_iter().chain([OF_SYSTEM]).map(str::to_owned).collect(),
             bare: false,
             sockets: Vec::new(),
             environment: Vec::new(),

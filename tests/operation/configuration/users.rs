@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Gateway, Redis, request, requests, users, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, request, requests, users, wait};
 
 const ADMIN: &str = "[auth]\nadmins = [\"root\"]";
 
@@ -78,13 +78,13 @@ fn a_client_that_waits_in_the_gateway_is_closed_at_once_too() {
         (logged_in(&gateway), logged_in(&gateway), logged_in(&gateway), logged_in(&gateway), logged_in(&gateway));
     in_line.send(&["BLPOP", "queue", "0"]);
     guessing.send(&["AUTH", "root", "wrong"]);
-    gateway.logs().wait_for("login refused", crate::support::DEADLINE);
+    gateway.logs().wait_for("login refused", DEADLINE);
     deaf.call(&["SET", "large", &"x".repeat(4 << 20)]);
     deaf.small_buffers();
     deaf.send_raw(&request(&["GET", "large"]).repeat(8));
     wait_shown(&mut admin, "waiting", 1);
     admin.send(&["RESPOOL", "PAUSE"]);
-    gateway.logs().wait_for("paused", crate::support::DEADLINE);
+    gateway.logs().wait_for("paused", DEADLINE);
     let mut looks = gateway.client();
     looks.expect("AUTH root one", "+OK\r\n");
     held.send(&["INCR", "n"]);
@@ -169,4 +169,26 @@ fn nobody_has_to_log_in_any_more_once_there_are_no_users() {
     for client in [&mut stranger, &mut default].into_iter().chain(&mut direct[..2]) {
         client.expect("PING", "+PONG\r\n");
     }
+}
+
+#[test]
+fn who_decides_about_logins_stays_the_same_until_a_restart_and_so_do_those_who_may_log_in() {
+    let redis = Redis::start(&[]);
+    let mut gateway = Gateway::builder().upstream(&redis.url()).config(&users(&[("app", "one")])).start();
+    gateway.forget("auth", "users", "app");
+    gateway.rewrite("[auth]\nmode = \"upstream\"");
+    gateway.hang_up();
+    gateway.logs().wait_for("\"needs_restart\":\"auth.mode: ", DEADLINE);
+    let mut stranger = gateway.client();
+    stranger.expect("GET k", "-NOAUTH Authentication required.\r\n");
+    stranger.expect("AUTH app one", "+OK\r\n");
+
+    let config = "[auth]\nmode = \"upstream\"\nfailure_delay_ms = 1";
+    let mut gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let mut client = gateway.client();
+    gateway.rewrite("[auth]\nmode = \"gateway\"");
+    gateway.rewrite(&users(&[("root", "one")]));
+    gateway.hang_up();
+    gateway.logs().wait_for("\"needs_restart\":\"auth.mode: ", DEADLINE);
+    client.expect("PING", "+PONG\r\n");
 }

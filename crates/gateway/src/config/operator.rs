@@ -20,6 +20,9 @@ use crate::config::{live_settings::LiveSettings, outcome::Outcome};
 /// The command of the console, and the part of it that changes the configuration.
 const CONSOLE: [&[u8]; 2] = [b"RESPOOL", b"RESPOOL|CONFIG"];
 
+/// Who may log in, which goes with who decides about it.
+const GO_WITH_MODE: [&str; 4] = ["auth.users", "auth.peers", "auth.admins", "tls.user_from_certificate"];
+
 /// What the configuration needs of those who start it.
 pub(crate) struct Outside {
     read: Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
@@ -190,7 +193,8 @@ impl Operator {
         let will_follow = follows(&GatewaySettings::new(wanted)?);
         let mut running = self.lock();
         let follows = will_follow || follows(&running.settings);
-        let config = wanted.with_those_of(&running.config, self.fixed(wanted, follows).iter().map(String::as_str))?;
+        let fixed = self.fixed(wanted, &running.config, follows);
+        let config = wanted.with_those_of(&running.config, fixed.iter().map(String::as_str))?;
         let mut settings = GatewaySettings::new(&config)?;
         if let Some(older) = &running.settings.session.tls {
             settings.session.tls = settings.session.tls.map(|tls| tls.or_same(older));
@@ -212,11 +216,14 @@ impl Operator {
         Ok(outcome)
     }
 
-    /// Keys that cannot change now. Where a primary or a cluster is followed, or would be, the URL is one of them.
-    fn fixed(&self, config: &Config, follows: bool) -> Vec<String> {
+    /// Keys that cannot change now. Where a primary or a cluster is followed, or would be, the URL is one of them; where
+    /// somebody else would decide about logins, the names of those who may log in.
+    fn fixed(&self, config: &Config, running: &Config, follows: bool) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
         let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);
-        at_start.chain((follows || embedded_is_missing).then(|| "upstream.url".to_owned())).collect()
+        let url = (follows || embedded_is_missing).then_some("upstream.url");
+        let logins = if config.auth.mode == running.auth.mode { &[][..] } else { &GO_WITH_MODE };
+        at_start.chain(url.iter().chain(logins).map(|name| (*name).to_owned())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {

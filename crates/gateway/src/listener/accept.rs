@@ -174,6 +174,10 @@ impl Listener {
     /// `is_elsewhere`: another thread than this one has greeted it.
     fn serve(&mut self, visitor: Visitor, is_elsewhere: bool) {
         let Visitor { stream, address, user } = visitor;
+        // Whom a certificate names may have been removed during the handshake.
+        if user.as_deref().is_some_and(|user| !self.opener.settings().users.keep(user)) {
+            return;
+        }
         let identity = match self.opener.enter(&address, user.as_deref()) {
             Ok(identity) => identity,
             Err(text) => return turn_away(&stream, &text),

@@ -13,7 +13,7 @@ const ANSWER_MAX: u64 = 4_096;
 /// What the gateway at `metrics` answers to `/healthz`.
 ///
 /// # Errors
-/// It cannot be reached within `wait`, or is not well; says why.
+/// It cannot be reached, takes longer than `wait` for a step, or is not well; says why.
 pub(crate) fn ask(metrics: SocketAddr, wait: Duration) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&reachable(metrics), wait)?;
     stream.set_read_timeout(Some(wait))?;

@@ -59,7 +59,8 @@ pub(crate) async fn run(
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
     let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
     let cluster = start_cluster(&settings, &pools, threads.runtimes().len());
-    let callers: Vec<Caller> = (0..threads.runtimes().len()).filter_map(|thread| pools.caller_on(thread)).collect();
+    let caller = |thread| pools.caller_on(thread).expect("pools that have just begun are not drained");
+    let callers: Vec<Caller> = (0..threads.runtimes().len()).map(caller).collect();
     let shared_pubsub = directory
         .as_ref()
         .map(|directory| SharedPubSub::start(Arc::clone(directory), callers[0].clone(), operator.follow()));

@@ -96,7 +96,10 @@ fn answer(shared: &[Figure]) -> String {
 fn text(origins: &[String; 2], shared: &[Figure]) -> String {
     let mut rows = vec![["", "before", "after", "change", ""].map(str::to_owned).to_vec()];
     rows.extend(shared.iter().map(|figure| {
-        let change = format!("{:+.1} %", (figure.after.value / figure.before.value - 1.0) * 100.0);
+        let change = match figure.before.value {
+            0.0 => "-".to_owned(),
+            before => format!("{:+.1} %", (figure.after.value / before - 1.0) * 100.0),
+        };
         let name = format!("{}, {}", figure.name, figure.unit);
         vec![name, figure.shown(figure.before), figure.shown(figure.after), change, figure.verdict().to_owned()]
     }));

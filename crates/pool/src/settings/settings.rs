@@ -77,6 +77,13 @@ impl LoginWorkers {
     pub(crate) fn of(&self, name: &str) -> usize {
         self.named.get(name).copied().unwrap_or(self.others).max(1)
     }
+
+    /// Of so many logins at most, whichever they are.
+    pub fn of_at_most(&self, logins: usize) -> usize {
+        let others = self.others.max(1);
+        let beyond: usize = self.named.values().map(|workers| workers.saturating_sub(others)).sum();
+        others.saturating_mul(logins).saturating_add(beyond)
+    }
 }
 
 impl Settings {

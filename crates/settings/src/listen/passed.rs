@@ -35,7 +35,10 @@ pub(crate) fn for_passed(listen: &OneOrMore, passed: &[PassedSocket]) -> Result<
                     format!("\"{listen}\" was passed as {address}, and a unix socket speaks no TLS"),
                 );
             }
-            Some((text, _)) => texts.push(text.replacen(&format!("fd:{name}"), address, 1)),
+            Some((text, Listen { place: Place::Passed(_), .. })) => {
+                texts.push(text.replacen(&format!("fd:{name}"), address, 1));
+            }
+            Some((text, _)) => texts.push(text.clone()),
             None if has_options => {
                 let named = if name.is_empty() { String::new() } else { format!(" and has the name {name}") };
                 let problem = format!(
@@ -75,6 +78,9 @@ mod tests {
         let passed = [socket("127.0.0.1:7", ""), socket("unix:/r", "respool.socket")];
         let tls = list(&["tls://127.0.0.1:7", "unix:///r?mode=600", "127.0.0.1:8"]);
         assert_eq!(for_passed(&tls, &passed).ok(), Some(list(&["tls://127.0.0.1:7", "unix:///r?mode=600"])));
+        let odd = list(&["[2001:db8:fd::1]:7", "unix:/fd:x"]);
+        let passed_there = [socket("[2001:db8:fd::1]:7", ""), socket("unix:/fd:x", "")];
+        assert_eq!(for_passed(&odd, &passed_there).ok(), Some(odd));
         let plain = list(&["127.0.0.1:8"]);
         assert_eq!(for_passed(&plain, &passed).ok(), Some(list(&["127.0.0.1:7", "unix:/r"])));
         let problem = for_passed(&list(&["tls://127.0.0.1:8"]), &passed).expect_err("unknown").to_string();

@@ -101,9 +101,11 @@ fn role(name: &str) -> Result<Option<Role>, ConfigError> {
 }
 
 /// Pools for logins that the upstream decides.
-fn logins_max(config: &Config) -> Result<usize, ConfigError> {
-    let max = within("auth.logins_max", config.auth.logins_max, 1, POOLS_MAX)?;
-    Ok(if is_upstreams(config)? { max } else { 0 })
+/// The pools that there may be: of nodes, or the gateway's own and one for each login.
+fn pools_max(config: &Config) -> Result<usize, ConfigError> {
+    let nodes = within("pool.pools_max", config.pool.pools_max, 1, POOLS_MAX)?;
+    let logins = within("auth.logins_max", config.auth.logins_max, 1, POOLS_MAX)?;
+    Ok(if is_upstreams(config)? { logins + 1 } else { nodes })
 }
 
 fn login_workers(config: &Config) -> Result<LoginWorkers, ConfigError> {
@@ -152,7 +154,7 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms, 1)?,
         exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,
         exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms, 1)?,
-        pools_max: within("pool.pools_max", pool.pools_max, 1, POOLS_MAX)?.saturating_add(logins_max(config)?),
+        pools_max: pools_max(config)?,
         pools_idle: millis("pool.pools_idle_ms", pool.pools_idle_ms, 1)?,
         login_workers: login_workers(config)?,
         endpoint,

@@ -261,7 +261,7 @@ pub(crate) fn is_upstreams(config: &Config) -> Result<bool, ConfigError> {
     match () {
         () if !auth.users.is_empty() => value("auth.users", no_users),
         () if !auth.peers.is_empty() => value("auth.peers", no_users),
-        () if names_users(config)? => value("tls.client_auth_user", no_users),
+        () if names_users(config)? => value("tls.user_from_certificate", no_users),
         () if config.upstream.url == "embedded" => value("auth.mode", "the embedded upstream has no users"),
         () if config.upstream.url.contains("-cluster://") => {
             value("auth.mode", "\"upstream\" is not to be had with a cluster; name users in auth.users")

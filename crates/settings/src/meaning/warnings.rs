@@ -1,7 +1,7 @@
 //! What is valid and about never meant: `--check` shows it, and the gateway logs it at its start. Each begins with
 //! the key that it is about.
 
-use crate::{Config, GatewaySettings, Listen, Place, reading::environment};
+use crate::{Config, GatewaySettings, Listen, Place, meaning::session::ALL_OTHERS, reading::environment};
 
 /// What to say of a configuration that is in force all the same.
 pub(crate) fn warnings(config: &Config, settings: &GatewaySettings) -> Vec<String> {
@@ -15,7 +15,22 @@ pub(crate) fn warnings(config: &Config, settings: &GatewaySettings) -> Vec<Strin
     found.extend(empty_password(settings));
     found.extend(denied_console(settings));
     found.extend(oversized_jobs(settings));
+    found.extend(unread_replicas(config));
+    found.extend(limits_of_nobody(config, settings));
     found
+}
+
+fn unread_replicas(config: &Config) -> Option<String> {
+    let upstream = &config.upstream;
+    (!upstream.replicas.is_empty() && upstream.reads == "primary")
+        .then(|| "upstream.replicas: upstream.reads is \"primary\", so that nothing goes to them".to_owned())
+}
+
+/// Sections of users whom nobody can log in as.
+fn limits_of_nobody(config: &Config, settings: &GatewaySettings) -> Vec<String> {
+    let users = &settings.session.users;
+    let nobodys = config.users.keys().filter(|name| *name != ALL_OTHERS && !users.keep(name));
+    nobodys.map(|name| format!("users.{name}: auth.users has no such user, so that this limits nobody")).collect()
 }
 
 fn idle_threads(settings: &GatewaySettings) -> Option<String> {

@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long)]
     check: bool,
     /// Ask a gateway that runs with the same configuration whether it is well, by metrics.listen, and exit: with 0 if
-    /// it is, with 1 if it is not
+    /// it is, with 1 if it is not, with 64 if the configuration has a fault or no metrics.listen
     #[arg(long, conflicts_with = "check")]
     health: bool,
     /// The sockets that were passed to this process, which count instead of all addresses.

@@ -22,14 +22,15 @@ struct Variable {
 pub(crate) fn expand(config: &Config, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, ConfigError> {
     let unwritable = |problem: String| ConfigError::Value { key: String::new(), place: None, problem };
     let mut table = Table::try_from(config).map_err(|error| unwritable(error.to_string()))?;
-    let mut variables = Vec::new();
+    let (mut variables, mut has_changed) = (Vec::new(), false);
     expand_table("", &mut table, &mut |key, text| {
         let replaced = replaced(text, lookup, &mut |name, value| {
             variables.push(Variable { key: key.to_owned(), name: name.to_owned(), value: value.to_owned() });
         });
+        has_changed |= replaced.as_ref().is_ok_and(|replaced| replaced != text);
         replaced.map_err(|problem| ConfigError::Value { key: key.to_owned(), place: None, problem })
     })?;
-    if variables.is_empty() && !toml::to_string(config).is_ok_and(|text| text.contains("$${")) {
+    if !has_changed {
         return Ok(Expanded { config: config.clone(), variables });
     }
     let config = table.try_into().map_err(|_| unwritable("a variable cannot stand here".to_owned()))?;

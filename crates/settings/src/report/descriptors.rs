@@ -7,8 +7,7 @@ const OTHERS: usize = 64;
 
 /// Descriptors that `settings` may need at once.
 pub fn needed(settings: &GatewaySettings) -> usize {
-    // What is lent is lent by the first pool; the others are for reads.
-    let upstream = settings.pool.workers * pools(settings) + settings.pool.exclusive_max;
+    let upstream = upstream(settings);
     // Both ends of these are ours.
     let embedded = if settings.embedded { upstream } else { 0 };
     let http = settings.http.as_ref().map_or(0, |(_, http)| http.connections_max + http.consoles_max);
@@ -17,7 +16,28 @@ pub fn needed(settings: &GatewaySettings) -> usize {
 
 /// Pools that there may be.
 pub(crate) fn pools(settings: &GatewaySettings) -> usize {
-    if settings.session.reads.is_some() { settings.pool.pools_max } else { 1 }
+    let session = &settings.session;
+    let has_many = session.reads.is_some() || settings.cluster.is_some() || session.users.elsewhere;
+    if has_many { settings.pool.pools_max } else { 1 }
+}
+
+/// Workers of all pools. Those of logins have their own number.
+pub(crate) fn workers(settings: &GatewaySettings) -> usize {
+    let (pool, others) = (&settings.pool, pools(settings) - 1);
+    let of_others = match settings.session.users.elsewhere {
+        true => pool.login_workers.of_at_most(others),
+        false => pool.workers.saturating_mul(others),
+    };
+    pool.workers.saturating_add(of_others)
+}
+
+/// Connections to the upstream that there may be. Each pool lends some, but those for reads, and all of them no more than
+/// clients can use.
+fn upstream(settings: &GatewaySettings) -> usize {
+    let (pool, session) = (&settings.pool, &settings.session);
+    let lenders = if session.reads.is_some() { 1 } else { pools(settings) };
+    let lent = pool.exclusive_max.saturating_mul(lenders);
+    workers(settings).saturating_add(lent.min(session.clients_max.max(pool.exclusive_max)))
 }
 
 /// What to say if they do not suffice.
@@ -27,6 +47,6 @@ pub fn shortage(settings: &GatewaySettings, limit: Option<usize>) -> Option<Stri
     Some(format!(
         "clients_max = {} and {} connections to the upstream need {needed} file descriptors, the system allows {limit}",
         settings.session.clients_max,
-        settings.pool.workers * pools(settings) + settings.pool.exclusive_max,
+        upstream(settings),
     ))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pool::REPLY_FREE_BYTES;
 
-use crate::{Config, GatewaySettings, report::descriptors};
+use crate::{Config, GatewaySettings, report::descriptors, typed::shipped::file_of};
 
 /// An idle session, in bytes: task, entry, buffers.
 const IDLE_CLIENT_BYTES: usize = 3 * 1024;
@@ -32,7 +32,7 @@ const WORKER_BYTES: usize = 80 * 1024;
 
 /// The report, itself a configuration file. The system allows `descriptors_max`, if it has a limit.
 pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Option<usize>) -> String {
-    let mut report = toml::to_string(&config.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"));
+    let mut report = file_of(&config.without_secrets());
     let clients = settings.session.clients_max;
     let (tls_clients, handshakes) = match settings.listen.iter().any(|listen| listen.tls) {
         true => (clients, settings.session.handshakes_max),
@@ -55,7 +55,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         ("one request and one reply, as far as they pass half of a bound", beyond_halves(settings)),
         ("pubsub.backlog_bytes_max, messages not read yet", backlog),
         ("slowlog.entries_max, a full log", settings.session.slow_log.entries_max.saturating_mul(SLOW_ENTRY_BYTES)),
-        ("workers, buffers", settings.pool.workers.saturating_mul(WORKER_BYTES).saturating_mul(pools)),
+        ("workers, buffers", descriptors::workers(settings).saturating_mul(WORKER_BYTES)),
     ];
     report.push_str("\n# Memory that each bound allows, all of them at their worst at the same time:\n");
     let mut total: usize = 0;

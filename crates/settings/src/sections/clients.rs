@@ -24,10 +24,11 @@ section! {
         /// How long a client of a TCP address may be silent until the system asks it whether it is still there. A client
         /// that does not answer three times is closed. In seconds, up to 32,767. 0: never.
         tcp_keepalive_s: Seconds = Seconds(300),
-        /// How long the TLS handshake of a client may take. A client that takes longer is closed. At least 10.
+        /// How long the TLS handshake of a client may take, and the PROXY header before it, together. A client that takes
+        /// longer is closed. At least 10.
         handshake_timeout_ms: Millis = Millis(5_000),
-        /// TLS handshakes under way. Each costs some 20 KiB. Beyond this bound new clients wait until a handshake ends.
-        /// A client that has not gone on with its own for a second makes room.
+        /// TLS handshakes under way, and clients whose PROXY header has not come. Each costs some 20 KiB. Beyond this bound
+        /// new clients wait until one ends. A client that has not gone on with its own for a second makes room.
         handshakes_max: usize = 1_024,
         /// Bytes of one request, with its framing. At least 512, so that the console stays within reach.
         request_bytes_max: ByteCount = ByteCount(536_870_912),

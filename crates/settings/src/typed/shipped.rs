@@ -1,5 +1,5 @@
-//! The configuration file that is shipped, `config/respool.toml`: every key with its documentation and default, made
-//! from the sections. Called by the example that writes it and by the test that compares it.
+//! A configuration as a file, in the order of its sections. The one that is shipped, `config/respool.toml`, has every key
+//! with its documentation and default; `--check` prints the one in effect.
 
 use std::fmt::Write;
 
@@ -22,57 +22,79 @@ const HEAD: &str =
 # In texts, `${NAME}` stands for the environment variable NAME.
 ";
 
-/// The text of the file.
+/// The text of the file that is shipped.
 pub fn shipped() -> String {
-    let defaults = Table::try_from(Config::default()).unwrap_or_default();
-    let mut text = format!("{HEAD}\n");
-    write_section(&mut text, "", Config::KEYS, &defaults);
-    text
+    let mut file = File { text: format!("{HEAD}\n"), documents: true };
+    file.section("", Config::KEYS, &Table::try_from(Config::default()).unwrap_or_default());
+    file.text
 }
 
-/// The keys of a section, and its sections after them.
-fn write_section(text: &mut String, name: &str, keys: &[Key], values: &Table) {
-    if !name.is_empty() {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "[{name}]");
-    }
-    let value = |key: &Key| values.get(key.name).unwrap_or(&Value::Boolean(false));
-    for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Section(_) | Kind::SectionByName(_))) {
-        for line in key.docs {
-            let _ = writeln!(text, "#{line}");
+/// A file that says what `config` says, without documentation.
+pub(crate) fn file_of(config: &Config) -> String {
+    let mut file = File { text: String::new(), documents: false };
+    file.section("", Config::KEYS, &Table::try_from(config).unwrap_or_default());
+    file.text
+}
+
+struct File {
+    text: String,
+    documents: bool,
+}
+
+impl File {
+    /// The keys of a section, and its sections after them.
+    fn section(&mut self, name: &str, keys: &[Key], values: &Table) {
+        if !name.is_empty() {
+            self.line(format_args!("[{name}]"));
         }
-        let _ = writeln!(text, "{} = {}", key.name, written(key.kind, value(key)));
-    }
-    for key in keys {
-        if let (Kind::Section(inner), Value::Table(values)) = (key.kind, value(key)) {
-            let name = if name.is_empty() { key.name.to_owned() } else { format!("{name}.{}", key.name) };
-            text.push('\n');
-            // The documentation of most is but their name.
-            for line in key.docs.iter().filter(|line| !line.starts_with(" `[")) {
-                let _ = writeln!(text, "#{line}");
+        let value = |key: &Key| values.get(key.name).unwrap_or(&Value::Boolean(false));
+        for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Section(_) | Kind::SectionByName(_))) {
+            self.docs(key.docs);
+            self.line(format_args!("{} = {}", key.name, written(key.kind, value(key))));
+        }
+        for key in keys {
+            match (key.kind, value(key)) {
+                (Kind::Section(inner), Value::Table(values)) => {
+                    let name = if name.is_empty() { key.name.to_owned() } else { format!("{name}.{}", key.name) };
+                    self.text.push('\n');
+                    // The documentation of most is but their name.
+                    self.docs(key.docs.iter().filter(|line| !line.starts_with(" `[")));
+                    self.section(&name, inner, values);
+                }
+                (Kind::SectionByName(inner), _) if self.documents => self.example(key, inner),
+                (Kind::SectionByName(inner), Value::Table(named)) => {
+                    for (name, values) in named.iter().filter_map(|(name, values)| Some((name, values.as_table()?))) {
+                        self.text.push('\n');
+                        self.section(&format!("{}.{}", key.name, Value::from(name.as_str())), inner, values);
+                    }
+                }
+                _ => {}
             }
-            write_section(text, &name, inner, values);
-        }
-        if let Kind::SectionByName(inner) = key.kind {
-            write_example(text, key, inner);
         }
     }
-}
 
-/// A section of which there is one for each name, and none to begin with.
-fn write_example(text: &mut String, key: &Key, inner: &[Key]) {
-    let defaults = Table::try_from(User::default()).unwrap_or_default();
-    text.push('\n');
-    for line in key.docs {
-        let _ = writeln!(text, "#{line}");
-    }
-    let _ = writeln!(text, "# [{}.NAME]", key.name);
-    for key in inner {
-        for line in key.docs {
-            let _ = writeln!(text, "#{line}");
+    /// A section of which there is one for each name, and none to begin with.
+    fn example(&mut self, key: &Key, inner: &[Key]) {
+        let defaults = Table::try_from(User::default()).unwrap_or_default();
+        self.text.push('\n');
+        self.docs(key.docs);
+        self.line(format_args!("# [{}.NAME]", key.name));
+        for key in inner {
+            self.docs(key.docs);
+            let value = defaults.get(key.name).unwrap_or(&Value::Boolean(false));
+            self.line(format_args!("# {} = {}", key.name, written(key.kind, value)));
         }
-        let value = defaults.get(key.name).unwrap_or(&Value::Boolean(false));
-        let _ = writeln!(text, "# {} = {}", key.name, written(key.kind, value));
+    }
+
+    fn docs<'d>(&mut self, lines: impl IntoIterator<Item = &'d &'static str>) {
+        if self.documents {
+            lines.into_iter().for_each(|line| self.line(format_args!("#{line}")));
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{line}");
     }
 }
 

@@ -19,9 +19,6 @@ const REPLICAS_MAX: usize = 32;
 /// A node is asked this often within `replica_lag_max_ms`, so that a replica that keeps up is known to.
 const QUESTIONS: u32 = 4;
 
-/// The shortest time between two questions.
-const PERIOD_MIN: Duration = Duration::from_millis(10);
-
 /// Where reads go, if not all to the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
@@ -58,7 +55,7 @@ pub struct SingleSettings {
 impl ReadSettings {
     /// How often nodes have to be asked.
     pub fn period(&self) -> Duration {
-        (self.lag_max / QUESTIONS).max(PERIOD_MIN)
+        self.lag_max / QUESTIONS
     }
 }
 
