@@ -8,7 +8,10 @@ use route::Route;
 use tokio::time::{Instant, sleep};
 use topology::{Address, Redirection};
 
-use crate::{cluster::Cluster, round::fault_within};
+use crate::{
+    cluster::Cluster,
+    round::{fault_within, has_slot},
+};
 
 /// How long a node that is not there is not asked again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -110,15 +113,17 @@ impl Cluster {
         }
     }
 
-    /// What a reply says that came on a connection of `node` and is not for a client: its request was not executed, and
-    /// belongs elsewhere or has to wait. What it says of a slot is taken note of.
-    pub fn sends_elsewhere(&self, reply: &[u8], node: Option<&Address>) -> bool {
+    /// What a reply says that came on a connection of `node` and is not for a client: its `request`, in a transaction of
+    /// `slot` if in any, was not executed, and belongs elsewhere or has to wait. What it says of a slot is taken note of.
+    pub fn sends_elsewhere(&self, reply: &[u8], node: Option<&Address>, request: &[u8], slot: Option<u16>) -> bool {
         if !Redirection::is_possible(reply) {
             return false;
         }
         let map = self.map();
         let unknown = Address::new("", 0);
-        match Redirection::read(reply, node.or(map.anchor()).unwrap_or(&unknown)) {
+        let said = Redirection::read(reply, node.or(map.anchor()).unwrap_or(&unknown));
+        let has = |named: u16| slot == Some(named) || has_slot(request, named);
+        match said.filter(|said| said.slot().is_none_or(has)) {
             Some(Redirection::Moved { slot, to }) => self.heard(slot, &to),
             Some(Redirection::Ask { .. } | Redirection::TryAgain | Redirection::Down | Redirection::Loading) => {
                 self.doubt();

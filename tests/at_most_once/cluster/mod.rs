@@ -4,3 +4,4 @@
 mod failover;
 mod moving;
 pub(crate) mod nodes;
+mod words;

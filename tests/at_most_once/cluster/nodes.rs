@@ -18,7 +18,7 @@ const SHARDS: usize = 3;
 /// How long a node is silent before the others take it for dead.
 const NODE_TIMEOUT_MS: u64 = 1_000;
 /// Nodes meet in their own time.
-const READY: Duration = Duration::from_secs(60);
+pub const READY: Duration = Duration::from_secs(60);
 
 /// One process.
 pub struct Node {
@@ -149,9 +149,15 @@ impl Nodes {
 
     /// A gateway in front of them, with the longest patience that there is.
     pub fn gateway(&self) -> Gateway {
-        let patience = "failover_wait_ms = 30000\n[pool]\nqueue_timeout_ms = 40000\nreply_timeout_ms = 40000";
+        self.gateway_that_waits(30_000, "")
+    }
+
+    /// One that waits so long for a primary, with further sections of its configuration.
+    pub fn gateway_that_waits(&self, wait_ms: u32, more: &str) -> Gateway {
+        let patience =
+            format!("failover_wait_ms = {wait_ms}\n[pool]\nqueue_timeout_ms = 40000\nreply_timeout_ms = 40000");
         Gateway::builder()
-            .config(&format!("[upstream]\nurl = \"{}\"\n{patience}", self.url()))
+            .config(&format!("[upstream]\nurl = \"{}\"\n{patience}\n{more}", self.url()))
             .allow_lost_upstream()
             .start()
     }

@@ -10,4 +10,4 @@ mod together;
 mod unit;
 mod verdict;
 
-pub(crate) use unit::fault_within;
+pub(crate) use unit::{fault_within, has_slot};

@@ -7,13 +7,14 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use pool::{Burst, Caller, JobError, Needs, Sent as Reached, Settings, Share, Spent};
 use resp::write_error;
 use tokio::time::{Instant, sleep, timeout_at};
+use topology::Address;
 
 use crate::{
     cluster::Cluster,
     map::Map,
     round::{
         answer,
-        state::{Batch, State, Way},
+        state::{Batch, Missing, State, Way},
         unit::{Making, Order, Piece, Target, Unit, Units},
         verdict::{DOWN, Verdict},
     },
@@ -141,7 +142,7 @@ impl Round<'_> {
             if self.states.iter().all(|state| matches!(state, State::Done(..))) {
                 return;
             }
-            if self.states.iter().any(|state| matches!(state, State::Waits(..))) {
+            if self.states.iter().any(|state| matches!(state, State::Waits(..) | State::Stuck(..))) {
                 self.wait().await;
             }
         }
@@ -187,24 +188,44 @@ impl Round<'_> {
 
     /// Where a piece goes now; `None` if it has to wait.
     fn way(&mut self, at: usize) -> Option<(Way, bool)> {
-        let reason: Arc<str> = match &self.states[at] {
-            State::Done(..) => return None,
-            State::To(address, asking) => match self.cluster.node(&self.map, address) {
+        let (reason, named): (Arc<str>, _) = match (&self.states[at], self.pieces[at].target) {
+            (State::Done(..) | State::Stuck(..), _) => return None,
+            (State::To(address, asking), _) => match self.cluster.node(&self.map, address) {
                 Some(node) => return Some((Way::to(&node), *asking)),
-                None => format!("{address} is not known to belong to the cluster").into(),
+                None => (
+                    format!("{address} is not known to belong to the cluster").into(),
+                    Some((address.clone(), *asking)),
+                ),
             },
-            State::Due | State::Waits(..) => match self.pieces[at].target {
-                Target::Anchor => return Some((Way::Anchor, false)),
-                Target::Slot(slot) => match self.map.node_of(slot) {
-                    Some(node) => return Some((Way::to(node), false)),
-                    None => format!("no node has slot {slot}").into(),
-                },
+            (State::Due | State::Waits(..), Target::Anchor) => return Some((Way::Anchor, false)),
+            (State::Due | State::Waits(..), Target::Slot(slot)) => match self.map.node_of(slot) {
+                Some(node) => return Some((Way::to(node), false)),
+                None => (format!("no node has slot {slot}").into(), None),
             },
         };
         self.cluster.doubt();
-        self.states[at] =
-            State::Waits(reason, self.settings.queue_timeout.min(UNKNOWN.max(self.settings.failover_wait)));
+        let patience = self.settings.queue_timeout.min(UNKNOWN.max(self.settings.failover_wait));
+        self.states[at] = State::Stuck(reason, patience, Missing { named, owner: self.owner(at) });
         None
+    }
+
+    /// Who has the slot of a piece.
+    fn owner(&self, piece: usize) -> Option<Address> {
+        match self.pieces[piece].target {
+            Target::Slot(slot) => self.map.node_of(slot).map(|node| node.address.clone()),
+            Target::Anchor => None,
+        }
+    }
+
+    /// Where a piece goes that was stuck, now that there is another map.
+    fn unstick(&self, piece: usize) -> Option<State> {
+        let State::Stuck(_, _, Missing { named, owner }) = &self.states[piece] else { return None };
+        match named {
+            Some((node, asking)) if self.cluster.node(&self.map, node).is_some() => {
+                Some(State::To(node.clone(), *asking))
+            }
+            _ => (self.owner(piece) != *owner).then_some(State::Due),
+        }
     }
 
     /// What becomes of a piece whose replies are at `answer`.
@@ -271,7 +292,7 @@ impl Round<'_> {
     fn give_up(&mut self, text: Text<'_>) {
         let elapsed = self.started.elapsed();
         for piece in 0..self.pieces.len() {
-            if let State::Waits(reason, waited) = &self.states[piece]
+            if let State::Waits(reason, waited) | State::Stuck(reason, waited, _) = &self.states[piece]
                 && elapsed >= *waited
             {
                 let failure = JobError::FailoverTimeout { waited: *waited, reason: Arc::clone(reason) };
@@ -292,6 +313,11 @@ impl Round<'_> {
         }
         self.map = self.cluster.map();
         self.hops.fill(0);
+        for piece in 0..self.pieces.len() {
+            if let Some(state) = self.unstick(piece) {
+                self.states[piece] = state;
+            }
+        }
     }
 
     /// Makes the replies of the burst.
@@ -306,7 +332,7 @@ impl Round<'_> {
         }
         let answers = self.states.iter().map(|state| match state {
             State::Done(buffer, from, to) => &self.buffers[*buffer][*from..*to],
-            State::Due | State::To(..) | State::Waits(..) => &[][..],
+            State::Due | State::To(..) | State::Waits(..) | State::Stuck(..) => &[][..],
         });
         let (answers, random): (Vec<&[u8]>, u64) = (answers.collect(), fastrand::u64(..));
         for unit in units {

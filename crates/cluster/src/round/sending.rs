@@ -10,7 +10,7 @@ use crate::{
         round::{Round, Text},
         state::{Batch, State, Way},
         together::{Running, all},
-        unit::{Piece, Sent},
+        unit::{Piece, Sent, Target, has_slot},
         verdict::{Verdict, verdict},
     },
 };
@@ -79,6 +79,16 @@ impl Round<'_> {
         }
     }
 
+    /// Whether a key of a piece may be in this slot. Of a command that is not known, each argument may be a key.
+    fn has_slot(&self, piece: usize, slot: u16) -> bool {
+        let Piece { target, sent, .. } = &self.pieces[piece];
+        match (target, sent) {
+            (Target::Slot(own), _) => *own == slot,
+            (Target::Anchor, Sent::Client(range)) => has_slot(&self.requests[range.clone()], slot),
+            (Target::Anchor, Sent::Own(bytes)) => has_slot(bytes, slot),
+        }
+    }
+
     /// Takes in what has come of a batch.
     fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
         let Batch { way, pieces, burst } = batch;
@@ -114,7 +124,7 @@ impl Round<'_> {
                 }
                 let said = match burst.errors {
                     0 => Verdict::Done,
-                    _ => verdict(&bytes[begin..end], is_transaction, &from),
+                    _ => verdict(&bytes[begin..end], is_transaction, &from, |slot| self.has_slot(piece, slot)),
                 };
                 done.push((piece, said, (buffer, begin, end)));
             }

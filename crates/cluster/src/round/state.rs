@@ -16,8 +16,19 @@ pub(super) enum State {
     To(Address, bool),
     /// To be sent again after a moment, until so long after the beginning of the round; why.
     Waits(Arc<str>, Duration),
+    /// To be sent again once more is known, until so long after the beginning of the round; why.
+    Stuck(Arc<str>, Duration, Missing),
     /// Where the replies to it are: in this buffer, from here to there.
     Done(usize, usize, usize),
+}
+
+/// What has to be known before a piece is sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// The node to which it was sent on, behind `ASKING` or not: it is none of the cluster yet.
+    pub(super) named: Option<(Address, bool)>,
+    /// Who has its slot, if anybody: that one has nothing else to say.
+    pub(super) owner: Option<Address>,
 }
 
 /// Where a piece goes now.

@@ -19,25 +19,30 @@ pub(super) enum Verdict {
     Later(&'static str),
 }
 
-/// Reads the replies to a piece, `answer`, that came from the node at `from`.
-pub(super) fn verdict(answer: &[u8], is_transaction: bool, from: &Address) -> Verdict {
+/// Reads the replies to a piece, `answer`, that came from the node at `from`. `has` tells whether a key of the piece may
+/// be in a slot: a script can name any.
+pub(super) fn verdict(answer: &[u8], is_transaction: bool, from: &Address, has: impl Fn(u16) -> bool) -> Verdict {
+    let of = |reply: &[u8]| match Redirection::is_possible(reply) {
+        true => of(Redirection::read(reply, from).filter(|said| said.slot().is_none_or(&has))),
+        false => Verdict::Done,
+    };
     if !is_transaction {
-        return if Redirection::is_possible(answer) { of(Redirection::read(answer, from)) } else { Verdict::Done };
+        return of(answer);
     }
     // A transaction is executed by its EXEC. If that is refused, it was not, and one of its replies says why.
     let mut found = Verdict::Done;
     let mut last: &[u8] = b"";
     for reply in replies(answer) {
         last = reply;
-        if found == Verdict::Done && Redirection::is_possible(reply) {
-            found = match of(Redirection::read(reply, from)) {
+        if found == Verdict::Done {
+            found = match of(reply) {
                 // A node does not take in transactions with keys of a slot that is on its way to it.
                 Verdict::Ask(_) => Verdict::Later("a slot of the transaction is on its way to another node"),
                 other => other,
             };
         }
     }
-    let is_refused = last.starts_with(b"-EXECABORT") || (Redirection::is_possible(last) && last.starts_with(b"-"));
+    let is_refused = last.starts_with(b"-EXECABORT") || of(last) != Verdict::Done;
     if is_refused { found } else { Verdict::Done }
 }
 
@@ -57,7 +62,7 @@ mod tests {
     use super::*;
 
     fn of(answer: &str, is_transaction: bool) -> Verdict {
-        verdict(answer.as_bytes(), is_transaction, &Address::new("here", 1))
+        verdict(answer.as_bytes(), is_transaction, &Address::new("here", 1), |slot| slot == 7)
     }
 
     #[test]
@@ -67,13 +72,17 @@ mod tests {
         assert_eq!(of("-ASK 7 h:2\r\n", false), Verdict::Ask(there.clone()));
         assert_eq!(of("-ERR MOVED 7 h:2\r\n", false), Verdict::Done);
         assert_eq!(of("$18\r\n-MOVED 7 h:2\r\n....\r\n", false), Verdict::Done);
-        assert!(matches!(of("-TRYAGAIN x\r\n", false), Verdict::Later(_)));
+        let again = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+        assert!(matches!(of(again, false), Verdict::Later(_)));
+        for of_a_script in ["-TRYAGAIN x\r\n", "-MOVED 8 h:2\r\n", "-ASK 8 h:2\r\n", "-MOVED 7 here:1\r\n"] {
+            assert_eq!(of(of_a_script, false), Verdict::Done, "{of_a_script}");
+        }
         let aborted = "+OK\r\n-MOVED 7 h:2\r\n-EXECABORT Transaction discarded because of previous errors.\r\n";
         assert_eq!(of(aborted, true), Verdict::Moved(7, there));
         // The word of a script within a transaction that was executed.
         assert_eq!(of("+OK\r\n+QUEUED\r\n*1\r\n-MOVED 7 h:2\r\n", true), Verdict::Done);
         assert_eq!(of("+OK\r\n-ERR no such command\r\n-EXECABORT x\r\n", true), Verdict::Done);
-        assert!(matches!(of("+OK\r\n+QUEUED\r\n-TRYAGAIN x\r\n", true), Verdict::Later(_)));
+        assert!(matches!(of(&format!("+OK\r\n+QUEUED\r\n{again}"), true), Verdict::Later(_)));
         assert!(matches!(of("+OK\r\n+QUEUED\r\n-ASK 7 h:2\r\n", true), Verdict::Later(_)));
     }
 }

@@ -278,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let length = head.len().min(out.len() - at);
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
-        if self.cluster.is_some_and(|cluster| lending.at_node.is_sent_elsewhere(&out[at..], cluster)) {
+        if self.cluster.is_some_and(|cluster| lending.at_node.is_sent_elsewhere(&out[at..], request.first(), cluster)) {
             out.truncate(at);
             return Ok(());
         }

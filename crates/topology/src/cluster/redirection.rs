@@ -1,4 +1,6 @@
-//! The words with which a node of a cluster does not execute a request: it belongs elsewhere, or has to wait.
+//! The words with which a node of a cluster does not execute a request: it belongs elsewhere, or has to wait. A script
+//! that was executed can answer with any error. So only what a node itself says is read as one of these words: exact
+//! texts, and another node than the one that says it.
 
 use crate::Address;
 
@@ -27,10 +29,19 @@ pub enum Redirection {
     Loading,
 }
 
+/// What Redis and Valkey say, word for word; the second one is of Redis 8.4.
+const TRY_AGAIN: [&str; 2] = ["Multiple keys request during rehashing of slot", "Slot is being trimmed"];
+const DOWN: [&str; 3] =
+    ["Hash slot not served", "The cluster is down", "The cluster is down and only accepts read commands"];
+/// Behind the name of the program.
+const LOADING: &str = "is loading the dataset in memory";
+const WITHOUT_PRIMARY: &str = "Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+
 impl Redirection {
-    /// Reads a reply as it came from the node at `from`; `None` for every other one.
+    /// Reads a reply as it came from the node at `from`; `None` for every other one. What it says of a slot counts only
+    /// if that is one of the request, which the caller knows.
     pub fn read(reply: &[u8], from: &Address) -> Option<Self> {
-        let text = std::str::from_utf8(reply.strip_prefix(b"-")?).ok()?.trim_end();
+        let text = std::str::from_utf8(reply.strip_prefix(b"-")?.strip_suffix(b"\r\n")?).ok()?;
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "MOVED" | "ASK" => {
@@ -38,12 +49,29 @@ impl Redirection {
                 let (host, port) = place.rsplit_once(':')?;
                 let host = if matches!(host, "" | "?") { &from.host } else { host };
                 let (slot, to) = (slot.parse().ok()?, Address::new(host, port.parse().ok()?));
-                Some(if word == "MOVED" { Self::Moved { slot, to } } else { Self::Ask { slot, to } })
+                let found = if word == "MOVED" { Self::Moved { slot, to } } else { Self::Ask { slot, to } };
+                (found.to() != Some(from)).then_some(found)
             }
-            "TRYAGAIN" => Some(Self::TryAgain),
-            "CLUSTERDOWN" => Some(Self::Down),
-            "LOADING" | "MASTERDOWN" => Some(Self::Loading),
+            "TRYAGAIN" => TRY_AGAIN.contains(&rest).then_some(Self::TryAgain),
+            "CLUSTERDOWN" => DOWN.contains(&rest).then_some(Self::Down),
+            "LOADING" => (rest.split_once(' ')?.1 == LOADING).then_some(Self::Loading),
+            "MASTERDOWN" => (rest == WITHOUT_PRIMARY).then_some(Self::Loading),
             _ => None,
+        }
+    }
+
+    /// The slot that it is about, if it names one.
+    pub fn slot(&self) -> Option<u16> {
+        match self {
+            Self::Moved { slot, .. } | Self::Ask { slot, .. } => Some(*slot),
+            Self::TryAgain | Self::Down | Self::Loading => None,
+        }
+    }
+
+    fn to(&self) -> Option<&Address> {
+        match self {
+            Self::Moved { to, .. } | Self::Ask { to, .. } => Some(to),
+            Self::TryAgain | Self::Down | Self::Loading => None,
         }
     }
 

@@ -79,6 +79,24 @@ fn words_that_send_elsewhere() {
     assert_eq!(read("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"), Some(Redirection::TryAgain));
     assert_eq!(read("-CLUSTERDOWN Hash slot not served\r\n"), Some(Redirection::Down));
     assert_eq!(read("-LOADING Redis is loading the dataset in memory\r\n"), Some(Redirection::Loading));
+    for text in ["The cluster is down", "The cluster is down and only accepts read commands"] {
+        assert_eq!(read(&format!("-CLUSTERDOWN {text}\r\n")), Some(Redirection::Down));
+    }
+    assert_eq!(read("-LOADING Valkey is loading the dataset in memory\r\n"), Some(Redirection::Loading));
+    // What a script may have said that was executed.
+    for other in [
+        "-MOVED 1 10.0.0.1:7000\r\n",
+        "-ASK 1 :7000\r\n",
+        "-TRYAGAIN\r\n",
+        "-TRYAGAIN x\r\n",
+        "-TRYAGAIN Multiple keys request during rehashing of slot, or so\r\n",
+        "-CLUSTERDOWN x\r\n",
+        "-LOADING x\r\n",
+        "-LOADING\r\n",
+        "-MASTERDOWN x\r\n",
+    ] {
+        assert_eq!(read(other), None, "{other}");
+    }
     for other in ["+MOVED 1 h:1\r\n", "-MOVED\r\n", "-MOVED x h:1\r\n", "-MOVED 1 h\r\n", "-ERR MOVED 1 h:1\r\n"] {
         assert_eq!(read(other), None, "{other}");
     }

@@ -31,9 +31,9 @@ impl AtNode {
         Self { node, log: Some(Log::default()), ..Self::default() }
     }
 
-    /// Looks at a reply: whether it is one that no client is to see.
-    pub(in crate::exclusive) fn is_sent_elsewhere(&mut self, reply: &[u8], cluster: &Cluster) -> bool {
-        let is_so = cluster.sends_elsewhere(reply, self.node.as_ref());
+    /// Looks at a reply to `request`: whether it is one that no client is to see.
+    pub(in crate::exclusive) fn is_sent_elsewhere(&mut self, reply: &[u8], request: &[u8], cluster: &Cluster) -> bool {
+        let is_so = cluster.sends_elsewhere(reply, self.node.as_ref(), request, self.slot);
         self.elsewhere |= is_so;
         is_so
     }
