@@ -4,19 +4,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pool::{Key, Pools};
 use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::JoinHandle,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
 };
 use topology::Address;
 
 use crate::{
-    keeper::{Keeper, keep_running},
+    keeper::Keeper,
     map::{Map, Node},
+    news::{News, Word},
 };
-
-/// Words of nodes about single slots that wait to be heard. Further ones are not kept: a view of the cluster has them
-/// all.
-const WORDS_MAX: usize = 256;
 
 /// How a cluster is found and followed.
 #[derive(Debug, Clone)]
@@ -25,15 +22,15 @@ pub struct ClusterSettings {
     pub seeds: Vec<Address>,
     /// How often a node is asked for its view when nothing happens.
     pub refresh: Duration,
-    /// Where nodes are reached from here that announce another address, if anywhere else.
-    pub nat: BTreeMap<Address, Address>,
+    /// For the address that a node announces, the one at which it is reached from here, where that is another.
+    pub reached_at: BTreeMap<Address, Address>,
 }
 
-/// A node has said that another one has a slot.
-#[derive(Debug)]
-pub(crate) struct Word {
-    pub(crate) slot: u16,
-    pub(crate) to: Address,
+impl ClusterSettings {
+    /// Where a node is reached from here.
+    pub(crate) fn reached<'a>(&'a self, node: &'a Address) -> &'a Address {
+        self.reached_at.get(node).unwrap_or(node)
+    }
 }
 
 /// See the module's documentation. Clones are cheap and equal.
@@ -42,11 +39,11 @@ pub struct Cluster(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    settings: ClusterSettings,
     pools: Pools,
     runtimes: usize,
     map: watch::Receiver<Arc<Map>>,
-    words: mpsc::Sender<Word>,
-    doubt: Arc<Notify>,
+    news: Arc<News>,
     keeper: JoinHandle<()>,
 }
 
@@ -58,11 +55,15 @@ impl Cluster {
             problem: Some("no node of the cluster has answered yet".into()),
             ..Map::default()
         }));
-        let (words, heard) = mpsc::channel(WORDS_MAX);
-        let doubt = Arc::<Notify>::default();
-        let keeper = Keeper::new(settings, pools.clone(), runtimes, published, Arc::clone(&doubt));
-        let keeper = tokio::spawn(keep_running(keeper, heard));
-        Self(Arc::new(Inner { pools, runtimes, map, words, doubt, keeper }))
+        let (news, published) = (Arc::<News>::default(), Arc::new(published));
+        let start = {
+            let (settings, pools, news) = (settings.clone(), pools.clone(), Arc::clone(&news));
+            move || {
+                Keeper::new(settings.clone(), pools.clone(), runtimes, Arc::clone(&published), Arc::clone(&news)).run()
+            }
+        };
+        let keeper = tokio::spawn(keep_running(start));
+        Self(Arc::new(Inner { settings, pools, runtimes, map, news, keeper }))
     }
 
     /// What is known of the cluster now.
@@ -77,7 +78,7 @@ impl Cluster {
 
     /// Something speaks against what is known: it is looked at again, soon.
     pub fn doubt(&self) {
-        self.0.doubt.notify_one();
+        self.0.news.doubt();
     }
 
     pub(crate) fn pools(&self) -> &Pools {
@@ -86,10 +87,7 @@ impl Cluster {
 
     /// A node has said that the one at `to` has this slot.
     pub(crate) fn heard(&self, slot: u16, to: &Address) {
-        // What finds no room is asked for.
-        if self.0.words.try_send(Word { slot, to: to.clone() }).is_err() {
-            self.doubt();
-        }
+        self.0.news.tell(Word { slot, to: to.clone() });
     }
 
     /// The node at this address, if it belongs to the cluster: a reply that names any other leads nowhere.
@@ -100,7 +98,8 @@ impl Cluster {
         if !map.layout.has(address) {
             return None;
         }
-        let access = self.0.pools.find(&Key::node(address.host.as_str(), address.port)).ok()?;
+        let at = self.0.settings.reached(address);
+        let access = self.0.pools.find(&Key::node(at.host.as_str(), at.port)).ok()?;
         Some(Arc::new(Node::new(address.clone(), access, self.0.runtimes)))
     }
 }
@@ -108,5 +107,40 @@ impl Cluster {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.keeper.abort();
+    }
+}
+
+/// Starts the task anew if it panics, which is a bug; rounds go by what was known.
+pub(crate) async fn keep_running<F>(start: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    // Ends what it holds when it is dropped.
+    let mut tasks = JoinSet::new();
+    loop {
+        tasks.spawn(start());
+        match tasks.join_next().await {
+            Some(Err(error)) => tracing::error!(%error, "following the cluster ended unexpectedly, starting it anew"),
+            Some(Ok(())) | None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_task_is_started_anew_if_it_panics() {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&starts);
+        keep_running(move || {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(number == 2, "a bug") }
+        })
+        .await;
+        assert_eq!(starts.load(Ordering::Relaxed), 3);
     }
 }

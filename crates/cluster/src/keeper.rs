@@ -11,7 +11,7 @@ use std::{
 use pool::{At, Conversation, Key, Pools, Upstream};
 use route::Commands;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::watch,
     task::{JoinSet, yield_now},
     time::{Instant, sleep_until, timeout_at},
 };
@@ -19,8 +19,9 @@ use topology::{Address, Belief};
 
 use crate::{
     asking::{Answer, Question, ask, candidates},
-    cluster::{ClusterSettings, Word},
+    cluster::ClusterSettings,
     map::{Map, Node},
+    news::News,
 };
 
 /// How long a node may take before the next one is asked as well.
@@ -49,8 +50,8 @@ pub(crate) struct Keeper {
     settings: ClusterSettings,
     pools: Pools,
     runtimes: usize,
-    published: watch::Sender<Arc<Map>>,
-    doubt: Arc<Notify>,
+    published: Arc<watch::Sender<Arc<Map>>>,
+    news: Arc<News>,
     belief: Belief,
     commands: Option<Arc<Commands>>,
     /// The node of the first pool.
@@ -70,37 +71,28 @@ pub(crate) struct Keeper {
     failing: Vec<Address>,
 }
 
-/// Starts the task anew if it panics, which is a bug.
-pub(crate) async fn keep_running(mut keeper: Keeper, mut heard: mpsc::Receiver<Word>) {
-    let mut tick = Instant::now();
-    loop {
-        keeper.look().await;
-        let pause = if keeper.is_in_haste() { HASTE } else { keeper.settings.refresh };
-        let (began, next) = (tick, Instant::now() + pause);
-        tick = Instant::now();
-        keeper.listen(&mut heard, next, began).await;
-        yield_now().await;
-    }
-}
-
 impl Keeper {
+    /// Goes on from what is published.
     pub(crate) fn new(
         settings: ClusterSettings,
         pools: Pools,
         runtimes: usize,
-        published: watch::Sender<Arc<Map>>,
-        doubt: Arc<Notify>,
+        published: Arc<watch::Sender<Arc<Map>>>,
+        news: Arc<News>,
     ) -> Self {
+        let map = Arc::clone(&published.borrow());
+        let anchor = map.anchor().cloned();
+        let shard = map.nodes.iter().position(|node| node.is_first);
         Self {
             settings,
             pools,
             runtimes,
             published,
-            doubt,
-            belief: Belief::default(),
-            commands: None,
-            anchor: None,
-            anchor_slot: 0,
+            news,
+            belief: Belief::of(map.layout.clone()),
+            commands: map.problem.is_none().then(|| Arc::clone(&map.commands)),
+            anchor,
+            anchor_slot: shard.and_then(|shard| map.layout.first_slot(shard)).unwrap_or_default(),
             leaving: BTreeMap::new(),
             open: BTreeMap::new(),
             turn: 0,
@@ -110,32 +102,43 @@ impl Keeper {
         }
     }
 
+    pub(crate) async fn run(mut self) {
+        let mut tick = Instant::now();
+        loop {
+            self.look().await;
+            let pause = if self.is_in_haste() { HASTE } else { self.settings.refresh };
+            let (began, next) = (tick, Instant::now() + pause);
+            tick = Instant::now();
+            self.listen(next, began).await;
+            yield_now().await;
+        }
+    }
+
     fn is_in_haste(&self) -> bool {
         self.belief.layout().shards().is_empty()
             || self.missing_since.is_some_and(|since| Instant::now() < since + HASTE_FOR)
     }
 
     /// Hears what rounds are told, until it is time to look again.
-    async fn listen(&mut self, heard: &mut mpsc::Receiver<Word>, next: Instant, last: Instant) {
-        let mut next = next;
+    async fn listen(&mut self, next: Instant, last: Instant) {
+        let (mut next, news) = (next, Arc::clone(&self.news));
         loop {
             let leaves = self.leaving.values().min().copied().unwrap_or(next).min(next);
             tokio::select! {
                 () = sleep_until(leaves), if leaves < next => self.leave(),
                 () = sleep_until(next) => return,
-                () = self.doubt.notified() => next = next.min(last + DOUBT_PAUSE),
-                word = heard.recv() => match word {
-                    Some(word) => {
-                        let known = self.belief.layout().has(&word.to);
-                        if self.belief.moved(word.slot, &word.to) {
-                            self.publish(false);
-                        }
-                        if !known {
-                            return;
-                        }
+                () = news.doubted() => next = next.min(last + DOUBT_PAUSE),
+                words = news.spoken() => {
+                    let mut are_known = true;
+                    for word in words {
+                        are_known &= self.belief.layout().has(&word.to);
+                        self.belief.moved(word.slot, &word.to);
                     }
-                    None => return,
-                },
+                    self.publish(false);
+                    if !are_known {
+                        return;
+                    }
+                }
             }
             if self.notice_losses() {
                 return;
@@ -145,7 +148,7 @@ impl Keeper {
 
     /// Where a node is reached from here.
     fn reached<'a>(&'a self, node: &'a Address) -> &'a Address {
-        self.settings.nat.get(node).unwrap_or(node)
+        self.settings.reached(node)
     }
 
     /// Sees which primaries cannot be reached; whether one is new among them.

@@ -10,6 +10,7 @@ mod cluster;
 mod keeper;
 mod lend;
 mod map;
+mod news;
 mod round;
 
 pub use cluster::{Cluster, ClusterSettings};

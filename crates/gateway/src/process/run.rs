@@ -2,7 +2,7 @@
 //! down in the opposite order: stop accepting → sessions finish → queue closes, workers empty it →
 //! connections close → embedded upstream.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use cluster::{Cluster, ClusterSettings};
@@ -120,8 +120,8 @@ fn warn(settings: &GatewaySettings) {
 
 /// Looks for the cluster, if the upstream is one.
 fn start_cluster(settings: &GatewaySettings, pools: &Pools, runtimes: usize) -> Option<Cluster> {
-    let settings::ClusterSettings { seeds, refresh } = settings.cluster.clone()?;
-    Some(Cluster::start(ClusterSettings { seeds, refresh, nat: BTreeMap::new() }, pools.clone(), runtimes))
+    let settings::ClusterSettings { seeds, refresh, reached_at } = settings.cluster.clone()?;
+    Some(Cluster::start(ClusterSettings { seeds, refresh, reached_at }, pools.clone(), runtimes))
 }
 
 /// The sockets that were passed or, where none was, those of the configuration.

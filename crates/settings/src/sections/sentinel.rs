@@ -26,5 +26,9 @@ section! {
         /// that a slot has moved, or is lost, is heard at once. Costs the cluster two commands a period. At least 10.
         /// Needs a restart.
         refresh_ms: Millis = Millis(1_000) => AtStart,
+        /// Where nodes are reached from here whose cluster announces addresses that cannot be reached, behind NAT or by
+        /// names that are not known here: `announced=reached`, each `host:port`. A node that is not named is reached
+        /// where it says. Needs a restart.
+        reached_at: Vec<String> = Vec::new() => AtStart,
     }
 }

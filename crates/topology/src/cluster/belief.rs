@@ -27,6 +27,11 @@ pub struct Belief {
 }
 
 impl Belief {
+    /// Goes on from what was believed.
+    pub fn of(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
     /// What is gone by.
     pub fn layout(&self) -> &Layout {
         &self.layout

@@ -1,6 +1,6 @@
 //! What `redis-cluster://…` means: the nodes at which a cluster is looked for, and how to log in at any of its nodes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use pool::Endpoint;
 use topology::Address;
@@ -27,11 +27,17 @@ pub struct ClusterSettings {
     pub seeds: Vec<Address>,
     /// How often a node is asked when nothing happens.
     pub refresh: Duration,
+    /// For the address that a node announces, the one at which it is reached from here, where that is another.
+    pub reached_at: BTreeMap<Address, Address>,
 }
 
 /// The cluster and the login that `upstream.url` means, if it names nodes of one.
 pub(crate) fn cluster_settings(config: &Config) -> Result<Option<(ClusterSettings, Endpoint)>, ConfigError> {
     let refresh = millis("cluster.refresh_ms", config.cluster.refresh_ms, 10)?;
+    let reached_at = match reached_at(&config.cluster.reached_at) {
+        Ok(reached_at) => reached_at,
+        Err(problem) => return value("cluster.reached_at", problem),
+    };
     let url = config.upstream.url.as_str();
     let (rest, is_tls) = match (url.strip_prefix(SCHEME), url.strip_prefix(TLS_SCHEME)) {
         (Some(rest), _) => (rest, false),
@@ -48,7 +54,20 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<Option<(ClusterSetting
         .with_login(parts.user, parts.password.map(Into::into));
     let mut endpoint = tls::secure(if is_tls { endpoint.by_tls() } else { endpoint }, &config.upstream.tls)?;
     endpoint.db = parts.db;
-    Ok(Some((ClusterSettings { seeds: parts.hosts, refresh }, endpoint)))
+    Ok(Some((ClusterSettings { seeds: parts.hosts, refresh, reached_at }, endpoint)))
+}
+
+fn reached_at(entries: &[String]) -> Result<BTreeMap<Address, Address>, String> {
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let (announced, reached) =
+            entry.split_once('=').ok_or_else(|| format!("\"{entry}\" is not announced=reached, each host:port"))?;
+        let address = |text: &str| Address::with_default_port(text, PORT).map_err(|error| error.to_string());
+        if found.insert(address(announced)?, address(reached)?).is_some() {
+            return Err(format!("{announced} is named twice"));
+        }
+    }
+    Ok(found)
 }
 
 fn read(rest: &str) -> Result<Parts, String> {
@@ -74,6 +93,23 @@ mod tests {
         let parts = read("n1").expect("valid");
         assert_eq!((parts.hosts.len(), parts.user, parts.password, parts.db), (1, None, None, 0));
         assert_eq!(read(":pw@n1/").expect("valid").password.as_deref(), Some("pw"));
+    }
+
+    #[test]
+    fn where_nodes_are_reached_that_announce_another_address() {
+        let read = |entries: &[&str]| reached_at(&entries.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let found = read(&["10.0.0.1:7000=h:1", "n.internal=[::1]:2"]).expect("valid");
+        assert_eq!(found[&Address::new("10.0.0.1", 7000)], Address::new("h", 1));
+        assert_eq!(found[&Address::new("n.internal", PORT)], Address::new("::1", 2));
+        for (wrong, said) in [
+            (&["10.0.0.1:7000"][..], "announced=reached"),
+            (&["a:x=b:1"], "a:x"),
+            (&["a:1="], "is not a host"),
+            (&["a:1=b:1", "a:1=c:1"], "twice"),
+        ] {
+            let problem = read(wrong).expect_err("wrong");
+            assert!(problem.contains(said), "{problem}");
+        }
     }
 
     #[test]
