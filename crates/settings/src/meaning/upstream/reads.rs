@@ -74,6 +74,7 @@ pub(crate) fn read_settings(config: &Config) -> Result<Option<ReadSettings>, Con
 /// The node and its replicas, where reads need not go to it and no sentinel names the nodes.
 pub(crate) fn single_settings(config: &Config, endpoint: &Endpoint) -> Result<Option<SingleSettings>, ConfigError> {
     let (upstream, follows) = (&config.upstream, config.upstream.url.contains("-sentinel://"));
+    let is_cluster = upstream.url.contains("-cluster://");
     let listed = upstream.replicas.iter().map(|text| Address::with_default_port(text, PORT));
     let replicas = match listed.collect::<Result<Vec<_>, _>>() {
         Ok(replicas) => replicas,
@@ -82,12 +83,17 @@ pub(crate) fn single_settings(config: &Config, endpoint: &Endpoint) -> Result<Op
     if replicas.len() > REPLICAS_MAX {
         return value("upstream.replicas", format!("names more than {REPLICAS_MAX} replicas"));
     }
-    if follows && !replicas.is_empty() {
-        return value("upstream.replicas", "sentinels name the replicas; list none");
+    if (follows || is_cluster) && !replicas.is_empty() {
+        let who = if follows { "sentinels name" } else { "a cluster names" };
+        return value("upstream.replicas", format!("{who} the replicas; list none"));
     }
     let Some(reads) = read_settings(config)?.filter(|_| !follows) else { return Ok(None) };
-    let Some((host, port)) = endpoint.host_and_port().filter(|_| upstream.url != "embedded") else {
-        return value("upstream.reads", "only an upstream of redis:// or redis-sentinel:// has replicas");
+    let Some((host, port)) = endpoint.host_and_port().filter(|_| upstream.url != "embedded" && !is_cluster) else {
+        let problem = match is_cluster {
+            true => "replicas of a cluster are not read; write \"primary\"",
+            false => "only an upstream of redis:// or redis-sentinel:// has replicas",
+        };
+        return value("upstream.reads", problem);
     };
     Ok(Some(SingleSettings { primary: Address::new(host, port), replicas, refresh: reads.period() }))
 }
@@ -122,6 +128,8 @@ mod tests {
         for (upstream, key) in [
             ("reads = \"replica\"", "upstream.reads: only"),
             ("url = \"unix:///r\"\nreads = \"replica\"", "upstream.reads: only"),
+            ("url = \"redis-cluster://h\"\nreads = \"nearest\"", "upstream.reads: replicas of a cluster are not read"),
+            ("url = \"redis-cluster://h\"\nreplicas = [\"r\"]", "upstream.replicas: a cluster names"),
             ("url = \"redis://h\"\nreads = \"all\"", "upstream.reads: \"all\""),
             ("url = \"redis://h\"\nreplicas = [\"h:x\"]", "upstream.replicas: "),
             ("url = \"redis-sentinel://s/m\"\nreplicas = [\"h\"]", "upstream.replicas: sentinels"),
