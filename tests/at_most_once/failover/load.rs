@@ -2,6 +2,7 @@
 //! What was acknowledged has to be there in the end, no reply may be another's, and no connection may end.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -62,6 +63,9 @@ pub fn under_load_of(clients: usize, gateway: &Gateway, trouble: impl FnOnce(&At
         told.uncounted.extend(part.uncounted);
     }
     println!("{} writes acknowledged, {} errors", told.writes.len(), told.errors.len());
+    for (error, times) in told.errors_by_text() {
+        println!("{times} times {error}");
+    }
     told
 }
 
@@ -175,6 +179,22 @@ impl Told {
         let mut moments: Vec<Instant> = self.writes.iter().map(|write| write.at).collect();
         moments.sort();
         moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+
+    /// Each error, with figures left out, and how often it came.
+    fn errors_by_text(&self) -> BTreeMap<String, usize> {
+        let mut found = BTreeMap::new();
+        for error in &self.errors {
+            *found.entry(error.replace(|char: char| char.is_ascii_digit(), "")).or_default() += 1;
+        }
+        found
+    }
+
+    /// Nothing got an error but what had been sent: all else waited.
+    #[track_caller]
+    pub fn assert_only_sent_failed(&self) {
+        let other = self.errors.iter().find(|error| !error.contains("may have been executed"));
+        assert!(other.is_none(), "a request that was not sent got an error: {other:?}");
     }
 
     #[track_caller]

@@ -41,6 +41,7 @@ fn assert_kept_since(told: &Told, moment: Instant, service: &Service, sentinels:
     let late = lost.iter().filter(|write| write.at > moment).count();
     assert_eq!(late, 0, "of {} lost writes these were acknowledged too late to blame replication", lost.len());
     assert!(told.errors.len() <= CLIENTS * REQUESTS_OUT, "{} errors", told.errors.len());
+    told.assert_only_sent_failed();
     told.assert_counted_once();
 }
 
