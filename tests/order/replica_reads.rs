@@ -2,7 +2,7 @@
 //! however far the replicas are behind. A replica that lags, fails or refuses costs nobody an error.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -206,6 +206,46 @@ fn replicas_that_die_cost_no_read_an_error() {
             }
             shard.wait_until_linked();
         }
+        over.store(true, Ordering::Relaxed);
+        threads.into_iter().for_each(|thread| thread.join().expect("no client fails"));
+    });
+}
+
+#[test]
+fn replicas_that_freeze_cost_no_small_read_an_error() {
+    let shard = Shard::start();
+    let gateway = shard.gateway("reads = \"prefer_replica\"\nreplica_lag_max_ms = 400");
+    gateway.client().expect("SET k 1", "+OK\r\n");
+    let reads: [AtomicUsize; 8] = Default::default();
+    let over = AtomicBool::new(false);
+    let read = |count: &AtomicUsize| {
+        let mut client: Client = gateway.client();
+        while !over.load(Ordering::Relaxed) {
+            client.expect("GET k", "$1\r\n1\r\n");
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let all_go_on = || {
+        let before = reads.each_ref().map(|count| count.load(Ordering::Relaxed));
+        wait("further replies to each", || {
+            let further = |(count, before): (&AtomicUsize, usize)| count.load(Ordering::Relaxed) > before + 3;
+            reads.iter().zip(before).all(further).then_some(())
+        });
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = reads.iter().map(|count| scope.spawn(|| read(count))).collect();
+        all_go_on();
+        shard.replicas.iter().for_each(Redis::freeze);
+        let frozen = Instant::now();
+        all_go_on();
+        let waited = frozen.elapsed();
+        assert!(
+            waited < Duration::from_secs(8),
+            "they waited for reply_timeout_ms, 10 s, and not for 400 ms: {waited:?}"
+        );
+        shard.replicas.iter().for_each(Redis::thaw);
+        let before = shard.reads();
+        wait("reads of replicas again", || (shard.reads() > before + 50).then_some(()));
         over.store(true, Ordering::Relaxed);
         threads.into_iter().for_each(|thread| thread.join().expect("no client fails"));
     });

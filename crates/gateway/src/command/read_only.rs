@@ -1,69 +1,78 @@
 //! Which commands only read, as the upstream itself says: the flag `readonly` in its answer to `COMMAND`. So commands of
 //! modules and of later versions are known the day they exist.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, Value};
 
 /// The longest name that is looked for; an unknown one is no read.
 const NAME_MAX: usize = 64;
 
-/// Names in upper case, of subcommands as `COMMAND|SUBCOMMAND`.
+/// Names in upper case, of subcommands as `COMMAND|SUBCOMMAND`, and how much work each is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ReadOnly(HashSet<Vec<u8>>);
+pub(crate) struct ReadOnly(HashMap<Vec<u8>, Work>);
+
+/// How much work a read is, as the upstream says; the larger one is the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    /// It has the flag `fast`: it blocks the node for no time worth mentioning.
+    Little,
+    /// It may block the node for long.
+    Much,
+}
 
 impl ReadOnly {
     /// Reads the answer to `COMMAND`; nothing if it is none.
     pub(crate) fn read(answer: &Value) -> Option<Self> {
         let Value::Array(commands) = answer else { return None };
-        let mut names = HashSet::new();
+        let mut names = HashMap::new();
         commands.iter().for_each(|command| take(command, &mut names));
         // The cursor of one node means nothing to another, and a client's next step may go to another.
-        names.retain(|name| !name.ends_with(b"SCAN"));
+        names.retain(|name, _| !name.ends_with(b"SCAN"));
         (!names.is_empty()).then_some(Self(names))
     }
 
-    /// Whether all of these requests, which are complete, only read.
-    pub(crate) fn holds_all(&self, requests: &[u8]) -> bool {
+    /// If all of these requests, which are complete, only read: how much work the largest is.
+    pub(crate) fn work_of_all(&self, requests: &[u8]) -> Option<Work> {
         let mut decoder = RequestDecoder::new(RequestLimits::default());
-        let mut rest = requests;
+        let (mut rest, mut most) = (requests, Work::Little);
         while !rest.is_empty() {
-            match decoder.decode(rest) {
-                Ok(Decoded::Request { len }) if self.holds(&decoder.request(rest)) => rest = &rest[len..],
-                _ => return false,
-            }
+            let Ok(Decoded::Request { len }) = decoder.decode(rest) else { return None };
+            most = most.max(self.work_of(&decoder.request(rest))?);
+            rest = &rest[len..];
         }
-        true
+        Some(most)
     }
 
-    fn holds(&self, request: &Request<'_>) -> bool {
+    fn work_of(&self, request: &Request<'_>) -> Option<Work> {
         let (mut name, mut len) = ([0; NAME_MAX], 0);
         for part in 0..2 {
             let word = request.arg(part).unwrap_or_default();
             if part > 0 {
-                let Some(mark) = name.get_mut(len) else { return false };
-                *mark = b'|';
+                *name.get_mut(len)? = b'|';
                 len += 1;
             }
-            let Some(to) = name.get_mut(len..len + word.len()) else { return false };
+            let to = name.get_mut(len..len + word.len())?;
             to.copy_from_slice(word);
             to.make_ascii_uppercase();
             len += word.len();
-            if self.0.contains(&name[..len]) {
-                return true;
+            if let Some(work) = self.0.get(&name[..len]) {
+                return Some(*work);
             }
         }
-        false
+        None
     }
 }
 
 /// One command, and its subcommands.
-fn take(command: &Value, names: &mut HashSet<Vec<u8>>) {
+fn take(command: &Value, names: &mut HashMap<Vec<u8>, Work>) {
     let Value::Array(parts) = command else { return };
     let (Some(name), Some(flags)) = (parts.first().and_then(Value::as_bytes), parts.get(2)) else { return };
     let (Value::Array(flags) | Value::Set(flags)) = flags else { return };
-    if flags.iter().any(|flag| flag.as_bytes() == Some(b"readonly")) {
-        names.insert(name.to_ascii_uppercase());
+    let has = |name: &[u8]| flags.iter().any(|flag| flag.as_bytes() == Some(name));
+    if has(b"readonly") {
+        let work = if has(b"fast") { Work::Little } else { Work::Much };
+        names.insert(name.to_ascii_uppercase(), work);
     }
     if let Some(Value::Array(subcommands)) = parts.get(9) {
         subcommands.iter().for_each(|subcommand| take(subcommand, names));
@@ -74,8 +83,8 @@ fn take(command: &Value, names: &mut HashSet<Vec<u8>>) {
 mod tests {
     use super::*;
 
-    fn command(name: &str, flag: &str, subcommands: Vec<Value>) -> Value {
-        let flags = Value::Array(vec![Value::Simple("fast".into()), Value::Simple(flag.into())]);
+    fn command(name: &str, flags: &str, subcommands: Vec<Value>) -> Value {
+        let flags = Value::Array(flags.split(' ').map(|flag| Value::Simple(flag.into())).collect());
         let mut parts = vec![Value::Bulk(name.to_owned().into()), Value::Integer(2), flags];
         parts.extend((0..6).map(|_| Value::Array(Vec::new())));
         parts.push(Value::Array(subcommands));
@@ -85,8 +94,9 @@ mod tests {
     fn known() -> ReadOnly {
         let stream = command("xinfo|stream", "readonly", Vec::new());
         let commands = vec![
-            command("get", "readonly", Vec::new()),
-            command("set", "write", Vec::new()),
+            command("get", "readonly fast", Vec::new()),
+            command("keys", "readonly", Vec::new()),
+            command("set", "write fast", Vec::new()),
             command("scan", "readonly", Vec::new()),
             command("json.get", "readonly", Vec::new()),
             command("xinfo", "loading", vec![stream, command("xinfo|help", "stale", Vec::new())]),
@@ -97,17 +107,21 @@ mod tests {
     #[test]
     fn flags_decide_and_cursors_stay_at_their_node() {
         let known = known();
-        let holds = |requests: &[&[&str]]| {
+        let work = |requests: &[&[&str]]| {
             let mut bytes = Vec::new();
             requests.iter().for_each(|args| resp::write_request(&mut bytes, args));
-            known.holds_all(&bytes)
+            known.work_of_all(&bytes)
         };
-        assert!(holds(&[&["GET", "k"]]) && holds(&[&["get", "k"], &["JSON.GET", "k"], &["xinfo", "stream", "s"]]));
+        assert_eq!(work(&[&["GET", "k"], &["get", "k"]]), Some(Work::Little));
+        let mixed: [&[&str]; 3] = [&["get", "k"], &["JSON.GET", "k"], &["xinfo", "stream", "s"]];
+        assert_eq!(work(&mixed), Some(Work::Much));
+        assert_eq!(work(&[&["KEYS", "*"], &["GET", "k"]]), Some(Work::Much));
         for requests in [&["SET", "k", "1"][..], &["SCAN", "0"], &["XINFO", "HELP"], &["XINFO"], &["nosuch"]] {
-            assert!(!holds(&[requests]), "{requests:?}");
-            assert!(!holds(&[&["GET", "k"], requests]), "{requests:?}");
+            assert_eq!(work(&[requests]), None, "{requests:?}");
+            assert_eq!(work(&[&["GET", "k"], requests]), None, "{requests:?}");
         }
-        assert!(!holds(&[&[&"x".repeat(100), "k"]]) && !holds(&[&["GE", &"x".repeat(100)]]));
+        assert_eq!(work(&[&[&"x".repeat(100), "k"]]), None);
+        assert_eq!(work(&[&["GE", &"x".repeat(100)]]), None);
     }
 
     #[test]

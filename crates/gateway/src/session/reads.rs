@@ -1,14 +1,24 @@
 //! How a burst is executed where reads need not go to the primary. A burst of nothing but reads goes to a replica that
 //! keeps up and has all that its client has written. What a replica cannot answer, the primary is asked.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pool::{Burst, JobError};
+use pool::{Access, Burst, JobError};
 use resp::{ReplyKind, ReplyScanner};
 use settings::ReadSettings;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 
-use crate::{command::errors, observe::sharing::readers::Choice, session::session::Session};
+use crate::{
+    command::{errors, read_only::Work},
+    observe::sharing::readers::Choice,
+    session::session::Session,
+};
+
+/// Bytes of requests up to which a copy is kept, so that another node can be asked the same.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has the gathered burst executed; afterwards the output has a reply to each of its requests.
@@ -18,12 +28,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         let known = self.link.published().readers.known();
-        let reads = known.commands.as_ref().is_some_and(|commands| commands.holds_all(&self.burst.requests));
-        let writes = !reads && !self.burst.read_only;
-        let choice = if reads {
-            known.choose(settings, self.state.id, self.state.wrote, Instant::now())
-        } else {
-            Choice::Primary
+        let work = known.commands.as_ref().and_then(|commands| commands.work_of_all(&self.burst.requests));
+        let writes = work.is_none() && !self.burst.read_only;
+        let choice = match work {
+            Some(_) => known.choose(settings, self.state.id, self.state.wrote, Instant::now()),
+            None => Choice::Primary,
         };
         let result = match choice {
             Choice::Nobody => {
@@ -33,7 +42,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return;
             }
             Choice::Primary => self.execute_here().await,
-            Choice::Replica(access) => self.execute_at_replica(access).await,
+            Choice::Replica(access) => {
+                let patience = (work == Some(Work::Little)).then_some(settings.lag_max);
+                self.execute_at_replica(access, patience).await
+            }
         };
         if writes {
             self.note_write();
@@ -51,13 +63,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Asks the replica and, if it fails or has nothing but errors to say where the primary may have more, that.
-    async fn execute_at_replica(&mut self, mut access: pool::Access) -> Result<(), JobError> {
+    /// Asks the replica and, if it fails or has nothing but errors to say where the primary may have more, that. Also if
+    /// it is silent for longer than the `patience` that there is with reads that are little work: others may be what it
+    /// is busy with, and would keep the primary as busy.
+    async fn execute_at_replica(&mut self, mut access: Access, patience: Option<Duration>) -> Result<(), JobError> {
         // They change nothing: they may be sent as often as it takes.
         self.burst.read_only = true;
+        let patience = patience.filter(|_| self.burst.requests.len() <= KEPT_BYTES_MAX && self.burst.room.is_none());
+        let kept = patience.map(|patience| (patience, self.burst.requests.clone()));
+        let (replies_due, needs) = (self.burst.replies_due, self.burst.needs);
         let connected_at = access.connected_at();
         access.exchange(&mut self.caller);
-        let result = self.execute_here().await;
+        let result = match kept {
+            None => self.execute_here().await,
+            Some((patience, requests)) => match timeout(patience, self.execute_here()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    access.exchange(&mut self.caller);
+                    self.burst = Burst { requests, replies_due, needs, read_only: true, ..Burst::default() };
+                    return self.execute_here().await;
+                }
+            },
+        };
         access.exchange(&mut self.caller);
         let is_back = self.burst.replies_due > 0;
         let again = match &result {

@@ -64,7 +64,7 @@ impl NodeLink {
                 if lost.is_refusal() {
                     tracing::warn!(node = %self.node, reason, "node refuses to say what it is");
                 } else {
-                    tracing::debug!(node = %self.node, reason, "node does not answer");
+                    tracing::info!(node = %self.node, reason, "node does not answer");
                 }
                 known = reason;
             }

@@ -221,7 +221,7 @@ impl Caller {
     }
 
     /// Requests of a call whose future was dropped will never get a reply.
-    fn call_was_dropped(&mut self) {
+    pub(crate) fn call_was_dropped(&mut self) {
         if let Some((class, due, _)) = self.under_way.take() {
             self.stats().class(class).failed(due);
         }

@@ -23,8 +23,9 @@ impl Access {
 
     /// Has a caller send what follows into this pool; afterwards this is the way into the one before. To be used for
     /// pools of one directory and between two calls: the caller's runtime, its progress and the bounds that it has
-    /// taken shares of are the same in all of them.
+    /// taken shares of are the same in all of them. A call whose future was dropped counts as failed where it was made.
     pub fn exchange(&mut self, caller: &mut Caller) {
+        caller.call_was_dropped();
         std::mem::swap(&mut self.entrances, &mut caller.entrances);
         std::mem::swap(&mut self.shared, &mut caller.shared);
     }

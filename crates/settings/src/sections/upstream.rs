@@ -50,7 +50,8 @@ section! {
         /// of them wrote at the primary.
         read_own_writes_ms: Millis = Millis(0),
         /// How far a replica may be behind and still have reads. The gateway asks nodes four times within this time. A
-        /// longer time lets clients see older values, a shorter one costs more questions. At least 50. Needs a restart.
+        /// longer time lets clients see older values, a shorter one costs more questions. A small read that a replica has
+        /// not answered after this time is asked of the primary. At least 50. Needs a restart.
         replica_lag_max_ms: Millis = Millis(1_000) => AtStart,
         /// How long connecting and logging in may take together. A longer time tolerates slow networks. It also
         /// delays the news that an upstream is dead.
