@@ -34,7 +34,7 @@ impl From<Lent> for Borrowed {
 impl Cluster {
     /// The slot of the first key of the first of these requests.
     pub fn slot(&self, requests: &[u8]) -> Option<u16> {
-        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
         let request = decoder.request(requests);
         match self.map().commands.route(&request) {
@@ -96,7 +96,7 @@ impl Cluster {
     /// Why the first of these requests cannot be part of a transaction with keys of `slot`, which becomes that of its key
     /// where there is none yet.
     pub fn fault_in_transaction(&self, requests: &[u8], slot: &mut Option<u16>) -> Option<String> {
-        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
         fault_within(&decoder.request(requests), &self.map().commands, slot)
     }

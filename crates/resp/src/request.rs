@@ -24,6 +24,11 @@ impl Default for RequestLimits {
 }
 
 impl RequestLimits {
+    /// None, for requests that a decoder with limits has let through before.
+    pub fn accepted() -> Self {
+        Self { request_bytes_max: usize::MAX, args_max: usize::MAX, bulk_bytes_max: usize::MAX, unauthenticated: false }
+    }
+
     /// The same for requests in which every offset has a place in a [`Span`].
     pub(crate) fn within_reach(self) -> Self {
         Self { request_bytes_max: self.request_bytes_max.min(Span::END_MAX), ..self }

@@ -106,7 +106,7 @@ impl Units {
         let mut units = Self::default();
         units.units.reserve(due as usize);
         units.pieces.reserve(due as usize);
-        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let mut at = 0;
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
@@ -117,11 +117,17 @@ impl Units {
             units.request(&request, at..at + length, map);
             at += length;
         }
+        debug_assert_eq!(units.replies(), due, "each request gets a reply");
         units
     }
 
-    /// Whether all of it goes to one node just as the client has sent it; the first target then. Two targets may still
-    /// be one node.
+    /// How many replies all of them make.
+    fn replies(&self) -> u32 {
+        let of_transaction = |unit: &Unit| self.pieces[unit.pieces.clone()].iter().find(|piece| piece.is_transaction);
+        self.units.iter().map(|unit| of_transaction(unit).map_or(1, |piece| piece.due)).sum()
+    }
+
+    /// Whether all of it goes out just as the client has sent it, piece by piece.
     pub(super) fn are_plain(&self) -> bool {
         self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre))
             && self.pieces.iter().all(|piece| matches!(piece.sent, Sent::Client(_)))
@@ -192,7 +198,7 @@ impl Units {
 
     /// Reads a transaction that begins at `from`; how many bytes it has.
     fn transaction(&mut self, requests: &[u8], from: usize, commands: &Commands) -> usize {
-        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let (mut at, mut due, mut slot, mut refused) = (from, 0, None, Vec::new());
         let mut bytes = Vec::new();
         while let Some(length) = next(&mut decoder, &requests[at..]) {
@@ -263,4 +269,29 @@ fn next(decoder: &mut RequestDecoder, bytes: &[u8]) -> Option<usize> {
 
 fn is(request: &Request<'_>, name: &str) -> bool {
     request.arg(0).is_some_and(|first| first.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_that_is_larger_than_requests_usually_may_be() {
+        let mut requests = Vec::new();
+        let mut large = vec![""; RequestLimits::default().args_max + 1];
+        large[0] = "DEL";
+        write_request(&mut requests, &large);
+        let length = requests.len();
+        write_request(&mut requests, &["GET", "k"]);
+        let units = Units::read(&requests, 2, false, &Map::default());
+        let sent: Vec<&Sent> = units.pieces.iter().map(|piece| &piece.sent).collect();
+        assert_eq!(sent, [&Sent::Client(0..length), &Sent::Client(length..requests.len())]);
+
+        let mut transaction = Vec::new();
+        write_request(&mut transaction, &["MULTI"]);
+        transaction.extend_from_slice(&requests);
+        write_request(&mut transaction, &["EXEC"]);
+        let units = Units::read(&transaction, 4, true, &Map::default());
+        assert_eq!((units.units.len(), units.pieces[0].due), (1, 4));
+    }
 }

@@ -44,8 +44,7 @@ pub(crate) fn full_name(request: &Request<'_>) -> String {
 
 /// The command of the last of these requests, which are arrays one behind the other.
 pub(crate) fn last_full_name(requests: &[u8]) -> Option<String> {
-    let limits = RequestLimits { request_bytes_max: usize::MAX, args_max: usize::MAX, ..RequestLimits::default() };
-    let (mut decoder, mut at) = (RequestDecoder::new(limits), 0);
+    let (mut decoder, mut at) = (RequestDecoder::new(RequestLimits::accepted()), 0);
     while let Ok(Decoded::Request { len }) = decoder.decode(&requests[at..]) {
         if at + len >= requests.len() {
             return Some(full_name(&decoder.request(&requests[at..])));

@@ -34,7 +34,7 @@ impl ReadOnly {
 
     /// If all of these requests, which are complete, only read: how much work the largest is.
     pub(crate) fn work_of_all(&self, requests: &[u8]) -> Option<Work> {
-        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let (mut rest, mut most) = (requests, Work::Little);
         while !rest.is_empty() {
             let Ok(Decoded::Request { len }) = decoder.decode(rest) else { return None };

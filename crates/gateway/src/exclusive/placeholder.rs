@@ -191,7 +191,7 @@ pub(crate) fn for_request(
 
 /// Answers a request for which a placeholder was executed, or says what else it takes.
 pub(crate) fn answer(request: &[u8], requester: &mut Requester<'_>, out: &mut Vec<u8>) -> NextStep {
-    let mut decoder = RequestDecoder::new(RequestLimits::default());
+    let mut decoder = RequestDecoder::new(RequestLimits::accepted());
     if let Ok(Decoded::Request { .. }) = decoder.decode(request) {
         let request = decoder.request(request);
         if let Class::Local(local) = classify(&request, false) {

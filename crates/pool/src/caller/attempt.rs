@@ -185,11 +185,32 @@ fn begin_anew(burst: &mut Burst, requests: u32) {
         return;
     }
     let left = requests.saturating_sub(burst.replies_done);
-    let (mut decoder, mut answered) = (RequestDecoder::new(RequestLimits::default()), 0);
+    let (mut decoder, mut answered) = (RequestDecoder::new(RequestLimits::accepted()), 0);
     while burst.replies_due > left {
         let Ok(Decoded::Request { len }) = decoder.decode(&burst.requests[answered..]) else { break };
         answered += len;
         burst.replies_due -= 1;
     }
     burst.requests.drain(..answered);
+}
+
+#[cfg(test)]
+mod tests {
+    use resp::write_request;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_answered_is_not_sent_again_however_large_it_is() {
+        let (mut requests, mut last) = (Vec::new(), Vec::new());
+        let mut large = vec![""; RequestLimits::default().args_max + 1];
+        large[0] = "DEL";
+        write_request(&mut requests, &large);
+        write_request(&mut last, &["INCR", "n"]);
+        requests.extend_from_slice(&last);
+        let mut burst = Burst { requests, replies_due: 2, replies_done: 1, taken_early: 4, ..Burst::default() };
+        begin_anew(&mut burst, 2);
+        assert_eq!((burst.replies_due, burst.requests.len()), (1, last.len()));
+        assert_eq!(burst.requests, last);
+    }
 }
