@@ -81,8 +81,11 @@ impl Lane {
     /// Gives the jobs in it back to their callers, as not sent.
     pub(crate) fn send_back(&self, reason: &str) {
         if self.waiting.load(Ordering::Acquire) > 0 {
-            let jobs = self.lock().as_mut().map(std::mem::take);
+            let mut lane = self.lock();
+            let jobs = lane.as_mut().map(std::mem::take);
+            // Under the lock: of a job that comes next it says that it waits.
             self.waiting.store(0, Ordering::Release);
+            drop(lane);
             give_back(jobs, reason);
         }
     }
@@ -143,6 +146,8 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -153,6 +158,10 @@ mod tests {
             ticket::Ticket,
         },
     };
+
+    /// How often two threads meet, and how long one waits for both of them.
+    const ROUNDS: usize = 1_000;
+    const YIELDS: usize = 100;
 
     fn job() -> (Job, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
@@ -181,5 +190,40 @@ mod tests {
         assert!(found.send(last).is_some() && !found.is_open());
         let back = receivers.remove(1).await.expect("answered").failure.expect("failed");
         assert_eq!(back.sent(), Sent::No, "{back}");
+    }
+
+    #[test]
+    fn a_job_that_comes_while_others_go_back_is_seen_to_wait() {
+        let (lane, both) = (Lanes::default().open(), Barrier::new(3));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    both.wait();
+                    lane.send_back("full");
+                    both.wait();
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    both.wait();
+                    assert!(lane.send(job().0).is_none());
+                    both.wait();
+                }
+            });
+            let mut unseen = 0;
+            for _ in 0..ROUNDS {
+                assert!(lane.send(job().0).is_none());
+                let held = lane.lock();
+                both.wait();
+                // Both come to wait for the lock, and have it one right after the other.
+                (0..YIELDS).for_each(|_| thread::yield_now());
+                drop(held);
+                both.wait();
+                let left = lane.lock().take().map_or(0, |jobs| jobs.len());
+                unseen += u32::from(lane.waiting.load(Ordering::Acquire) != left);
+                *lane.lock() = Some(VecDeque::new());
+            }
+            assert_eq!(unseen, 0, "jobs lie in the lane, and nobody looks");
+        });
     }
 }
