@@ -59,16 +59,16 @@ pub(crate) fn candidates(
     (nodes, 1)
 }
 
-/// Asks; otherwise says why there is no answer.
+/// Asks; otherwise says which node has not answered, and why.
 pub(crate) async fn ask(question: Question) -> Result<Answer, String> {
     let Question { node, endpoint, limit, asked, open } = question;
     let (conversation, replies) = match heard(open, limit).await {
         Some(heard) => heard,
         // There was none, or it was closed meanwhile.
-        None => anew(&endpoint, limit).await.map_err(|error| error.to_string())?,
+        None => anew(&endpoint, limit).await.map_err(|error| format!("{node}: {error}"))?,
     };
-    let [slots, nodes] = &replies[..] else { return Err("it says nothing".to_owned()) };
-    let view = View::read(slots, nodes, &node).map_err(|error| error.to_string())?;
+    let [slots, nodes] = &replies[..] else { return Err(format!("{node}: it says nothing")) };
+    let view = View::read(slots, nodes, &node).map_err(|error| format!("{node}: {error}"))?;
     Ok(Answer { node, asked, conversation, view })
 }
 

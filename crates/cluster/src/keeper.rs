@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{At, Conversation, Key, Pools, Upstream};
+use pool::{At, Conversation, Key, NoPool, Pools, Upstream, Value};
 use route::Commands;
 use tokio::{
     sync::watch,
@@ -22,25 +22,17 @@ use crate::{
     cluster::ClusterSettings,
     map::{Map, Node},
     news::News,
+    pace::Pace,
 };
 
 /// How long a node may take before the next one is asked as well.
 const STAGGER: Duration = Duration::from_millis(60);
 
-/// Between two looks while a shard has no primary, and at least between any two.
-const HASTE: Duration = Duration::from_millis(15);
-
 /// How long a node may take to answer while a shard has no primary.
 const TROUBLED: Duration = Duration::from_millis(200);
 
-/// How long after the last sign of trouble it is looked for without pause.
-const HASTE_FOR: Duration = Duration::from_secs(15);
-
 /// How long a node that is a primary no more, and answers, may take to answer what it has got.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// Between two looks that doubts ask for while nothing is known to be wrong.
-const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Nodes that are asked at a time while a shard has no primary.
 const ASKED_MAX: usize = 8;
@@ -69,6 +61,9 @@ pub(crate) struct Keeper {
     missing_since: Option<Instant>,
     /// As the last view says.
     failing: Vec<Address>,
+    began: Instant,
+    /// What was said last of why there is no map, or not the one that there should be.
+    problem: Option<Arc<str>>,
 }
 
 impl Keeper {
@@ -99,35 +94,36 @@ impl Keeper {
             missing: BTreeSet::new(),
             missing_since: None,
             failing: Vec::new(),
+            began: Instant::now(),
+            problem: None,
         }
     }
 
     pub(crate) async fn run(mut self) {
-        let mut tick = Instant::now();
         loop {
+            let began = Instant::now();
             self.look().await;
-            let pause = if self.is_in_haste() { HASTE } else { self.settings.refresh };
-            let (began, next) = (tick, Instant::now() + pause);
-            tick = Instant::now();
-            self.listen(next, began).await;
+            let pace = Pace::after(began, Instant::now(), self.trouble(), self.settings.refresh);
+            self.listen(pace).await;
             yield_now().await;
         }
     }
 
-    fn is_in_haste(&self) -> bool {
-        self.belief.layout().shards().is_empty()
-            || self.missing_since.is_some_and(|since| Instant::now() < since + HASTE_FOR)
+    /// Since when primaries cannot be reached, or nothing was ever found.
+    fn trouble(&self) -> Option<Instant> {
+        self.missing_since.or(self.belief.layout().shards().is_empty().then_some(self.began))
     }
 
     /// Hears what rounds are told, until it is time to look again.
-    async fn listen(&mut self, next: Instant, last: Instant) {
-        let (mut next, news) = (next, Arc::clone(&self.news));
+    async fn listen(&mut self, mut pace: Pace) {
+        let news = Arc::clone(&self.news);
         loop {
+            let next = pace.next;
             let leaves = self.leaving.values().min().copied().unwrap_or(next).min(next);
             tokio::select! {
                 () = sleep_until(leaves), if leaves < next => self.leave(),
                 () = sleep_until(next) => return,
-                () = news.doubted() => next = next.min(last + DOUBT_PAUSE),
+                () = news.doubted() => pace.doubted(),
                 words = news.spoken() => {
                     let mut are_known = true;
                     for word in words {
@@ -136,12 +132,12 @@ impl Keeper {
                     }
                     self.publish(false);
                     if !are_known {
-                        return;
+                        pace.doubted();
                     }
                 }
             }
             if self.notice_losses() {
-                return;
+                pace.lost();
             }
         }
     }
@@ -163,7 +159,7 @@ impl Keeper {
                 At::Upstream => self.anchor.as_ref().map(|anchor| self.reached(anchor).clone()),
                 At::Node { host, port } => Some(Address::new(host.as_ref(), *port)),
             };
-            let is_down = matches!(listed.control.status().upstream, Upstream::Down(_) | Upstream::Unready { .. });
+            let is_down = matches!(*listed.control.upstream().borrow(), Upstream::Down(_) | Upstream::Unready { .. });
             if let Some(address) = at.filter(|_| is_down).and_then(|at| primaries.get(&at).copied()) {
                 missing.insert(address.clone());
             }
@@ -187,7 +183,7 @@ impl Keeper {
         let deadline = Instant::now() + if in_trouble { limit.min(TROUBLED) } else { limit };
         let (candidates, wanted) = self.candidates();
         let (mut asking, mut candidates) = (JoinSet::new(), candidates.into_iter().peekable());
-        let mut taken = 0;
+        let (mut taken, mut problem) = (0, None);
         while taken < wanted {
             let at_once = if in_trouble { ASKED_MAX } else { 1 };
             while asking.len() < at_once
@@ -200,8 +196,13 @@ impl Keeper {
             }
             let until = if candidates.peek().is_some() { deadline.min(Instant::now() + STAGGER) } else { deadline };
             match timeout_at(until, asking.join_next()).await {
-                Ok(Some(Ok(Ok(answer)))) => taken += usize::from(self.take(answer).await),
-                Ok(_) => {}
+                Ok(Some(Ok(Ok(answer)))) => match self.take(answer).await {
+                    Ok(()) => taken += 1,
+                    Err(why) => problem = Some(why),
+                },
+                Ok(Some(Ok(Err(why)))) => problem = Some(why),
+                // A panic is a bug, and says so by itself.
+                Ok(Some(Err(_)) | None) => {}
                 Err(_) if candidates.peek().is_some() => {
                     // It takes its time; another one is asked as well.
                     if let Some(node) = candidates.next() {
@@ -211,7 +212,27 @@ impl Keeper {
                 Err(_) => break,
             }
         }
+        if self.belief.layout().shards().is_empty() {
+            let silent = || format!("no node of the cluster answers within {} ms", limit.as_millis());
+            self.cannot(problem.unwrap_or_else(silent));
+        }
         self.publish(false);
+    }
+
+    /// Has those who wait for a map, and the log, know why there is none, or not the one that there should be.
+    fn cannot(&mut self, why: String) {
+        if self.problem.as_deref() == Some(&*why) {
+            return;
+        }
+        tracing::warn!(reason = why, "cluster cannot be followed");
+        let why = self.problem.insert(why.into());
+        self.published.send_if_modified(|map| {
+            let is_none = map.problem.is_some();
+            if is_none {
+                *map = Arc::new(Map { problem: Some(Arc::clone(why)), ..Map::default() });
+            }
+            is_none
+        });
     }
 
     /// Whom to ask, in this order, and from how many views are wanted.
@@ -229,23 +250,17 @@ impl Keeper {
         ask(Question { node, endpoint, limit: settings.connect_timeout, asked, open })
     }
 
-    /// Takes in a view; whether it is one to go by.
-    async fn take(&mut self, answer: Answer) -> bool {
+    /// Takes in a view; otherwise says why it is none to go by.
+    async fn take(&mut self, answer: Answer) -> Result<(), String> {
         let Answer { node, asked, mut conversation, view } = answer;
         if view.layout.shards().is_empty() {
-            return false;
+            return Err(format!("{node}: it knows of no node that has a slot"));
         }
         if self.commands.is_none() {
             let limit = self.pools.first().settings().connect_timeout;
-            let told = conversation.ask(&[&["COMMAND"]], limit).await.ok().and_then(|mut replies| replies.pop());
-            match told.as_ref().map(Commands::read) {
-                Some(Ok(commands)) => self.commands = Some(Arc::new(commands)),
-                Some(Err(error)) => {
-                    tracing::warn!(%node, %error, "node does not say what its commands are");
-                    return false;
-                }
-                None => return false,
-            }
+            let told = conversation.ask(&[&["COMMAND"]], limit).await.map_err(|error| format!("{node}: {error}"))?;
+            let commands = Commands::read(told.first().unwrap_or(&Value::Null));
+            self.commands = Some(Arc::new(commands.map_err(|error| format!("{node}: {error}"))?));
         }
         let before = self.belief.layout().generation;
         let failing = view.failing.clone();
@@ -256,8 +271,9 @@ impl Keeper {
         if self.belief.layout().generation != before {
             self.publish(false);
         }
+        let said = if is_believed { Ok(()) } else { Err(format!("{node}: it knows less than others")) };
         self.open.insert(node, conversation);
-        is_believed
+        said
     }
 
     /// Has the pools follow, and shows what is known.
@@ -278,12 +294,13 @@ impl Keeper {
             let node = match before.node_at(address).filter(|node| node.is_first == is_anchor) {
                 Some(node) => Arc::clone(node),
                 None => match self.enter(address, is_anchor) {
-                    Some(node) => Arc::new(node),
-                    None => return,
+                    Ok(node) => Arc::new(node),
+                    Err(error) => return self.cannot(format!("{address}: no pool for it: {error}")),
                 },
             };
             nodes.push(node);
         }
+        self.problem = None;
         self.tell(&before, &layout);
         self.published.send_replace(Arc::new(Map { layout, commands, nodes, problem: None }));
         self.leave();
@@ -342,23 +359,16 @@ impl Keeper {
         }
     }
 
-    fn enter(&self, address: &Address, is_anchor: bool) -> Option<Node> {
+    fn enter(&self, address: &Address, is_anchor: bool) -> Result<Node, NoPool> {
         let at = self.reached(address);
         let key = if is_anchor { Key::default() } else { Key::node(at.host.as_str(), at.port) };
-        match self.pools.find(&key) {
-            Ok(access) => {
-                if !is_anchor {
-                    self.control(&key, |control| control.hold(None));
-                }
-                let mut node = Node::new(address.clone(), access, self.runtimes);
-                node.is_first = is_anchor;
-                Some(node)
-            }
-            Err(error) => {
-                tracing::error!(node = %address, %error, "no pool for a node of the cluster");
-                None
-            }
+        let access = self.pools.find(&key)?;
+        if !is_anchor {
+            self.control(&key, |control| control.hold(None));
         }
+        let mut node = Node::new(address.clone(), access, self.runtimes);
+        node.is_first = is_anchor;
+        Ok(node)
     }
 
     fn control(&self, key: &Key, act: impl Fn(&pool::Control)) {

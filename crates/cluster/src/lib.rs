@@ -11,6 +11,7 @@ mod keeper;
 mod lend;
 mod map;
 mod news;
+mod pace;
 mod round;
 
 pub use cluster::{Cluster, ClusterSettings};

@@ -21,7 +21,7 @@ pub struct Map {
     pub(crate) commands: Arc<Commands>,
     /// Of each shard of the layout its primary.
     pub(crate) nodes: Vec<Arc<Node>>,
-    /// Why nothing is known yet, or what is wrong.
+    /// Why nothing is known yet.
     pub(crate) problem: Option<Arc<str>>,
 }
 

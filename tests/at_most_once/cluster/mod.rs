@@ -4,4 +4,5 @@
 mod failover;
 mod moving;
 pub(crate) mod nodes;
+mod scripted;
 mod words;

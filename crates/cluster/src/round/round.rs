@@ -254,8 +254,8 @@ impl Round<'_> {
     /// Pieces without a reply: they are sent again if they certainly were not executed, or change nothing.
     pub(super) fn fail(&mut self, left: &[usize], failure: &JobError, text: Text<'_>) {
         let again = match failure {
+            // What was sent and changes nothing has been sent a second time by its caller.
             JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Reached::No, .. } => true,
-            JobError::ConnectionLost { sent: Reached::Maybe, .. } => self.read_only,
             _ => false,
         };
         if matches!(failure, JobError::UpstreamDown(_) | JobError::ConnectionLost { .. }) {

@@ -244,7 +244,7 @@ pub(crate) fn fault_within(request: &Request<'_>, commands: &Commands, slot: &mu
 
 /// Whether an argument of one of these requests is in this slot.
 pub(crate) fn has_slot(requests: &[u8], slot: u16) -> bool {
-    let (mut decoder, mut at) = (RequestDecoder::new(RequestLimits::default()), 0);
+    let (mut decoder, mut at) = (RequestDecoder::new(RequestLimits::accepted()), 0);
     while let Some(length) = next(&mut decoder, &requests[at..]) {
         if decoder.request(&requests[at..]).args().any(|arg| route::slot(arg) == slot) {
             return true;

@@ -1,0 +1,145 @@
+//! A cluster of nodes that answer by a script: what real nodes say only in moments that cannot be waited for.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::nodes::key_of;
+use crate::support::{Gateway, Peer, Redis, Upstream, wait};
+
+/// How requests begin that are not the gateway's own.
+const OF_CLIENTS: [&str; 4] = ["ASKING", "GET ", "INCR ", "MSETNX "];
+
+/// What a node answers to a request: nothing, if it ends the connection instead. It is told which node it is, and the
+/// ports of all.
+type Script = dyn Fn(usize, &[u16], &str) -> Option<String> + Send + Sync;
+
+/// Nodes that have a half of the slots each, if there are two, and what they were asked, in order, each with its node.
+struct Scripted {
+    nodes: Vec<Upstream>,
+    asked: Arc<Mutex<Vec<(usize, String)>>>,
+    looks: Arc<AtomicUsize>,
+}
+
+impl Scripted {
+    fn start(count: usize, script: impl Fn(usize, &[u16], &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        let (ports, script): (Arc<OnceLock<Vec<u16>>>, Arc<Script>) = (Arc::default(), Arc::new(script));
+        let (asked, looks) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicUsize>::default());
+        let start = |node: usize| {
+            let (ports, script, asked, looks) =
+                (Arc::clone(&ports), Arc::clone(&script), Arc::clone(&asked), Arc::clone(&looks));
+            Upstream::start(move |peer: &mut Peer| {
+                while let Some(request) = peer.next() {
+                    let ports = ports.wait();
+                    let said = match request.as_str() {
+                        "CLUSTER SLOTS" => Some(slots(ports)),
+                        "CLUSTER NODES" => {
+                            looks.fetch_add(1, Ordering::SeqCst);
+                            Some(members(ports))
+                        }
+                        "COMMAND" => Some(commands()),
+                        _ if OF_CLIENTS.iter().any(|word| request.starts_with(word)) => {
+                            asked.lock().unwrap_or_else(PoisonError::into_inner).push((node, request.clone()));
+                            script(node, ports, &request)
+                        }
+                        _ => Some("-ERR unknown command\r\n".to_owned()),
+                    };
+                    let Some(said) = said else { return };
+                    peer.reply(&said);
+                }
+            })
+        };
+        let nodes: Vec<Upstream> = (0..count).map(start).collect();
+        let port = |node: &Upstream| node.url().rsplit(':').next().and_then(|port| port.parse().ok());
+        ports.set(nodes.iter().filter_map(port).collect()).expect("nobody else does");
+        Self { nodes, asked, looks }
+    }
+
+    fn gateway(&self, keys: &str) -> Gateway {
+        let url = self.nodes[0].url().replace("redis://", "redis-cluster://");
+        Gateway::builder().config(&format!("[upstream]\nurl = \"{url}\"\n{keys}")).allow_lost_upstream().start()
+    }
+
+    fn asked(&self) -> Vec<(usize, String)> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// The slots from the first node's on, in as many parts as there are nodes.
+fn slots(ports: &[u16]) -> String {
+    let size = 16_384 / ports.len();
+    let range = |(at, port): (usize, &u16)| {
+        format!("*3\r\n:{}\r\n:{}\r\n*2\r\n{}:{port}\r\n", at * size, (at + 1) * size - 1, bulk("127.0.0.1"))
+    };
+    format!("*{}\r\n{}", ports.len(), ports.iter().enumerate().map(range).collect::<String>())
+}
+
+fn members(ports: &[u16]) -> String {
+    let line =
+        |(at, port): (usize, &u16)| format!("{at} 127.0.0.1:{port}@1{port},, master - 0 0 {} connected\n", at + 1);
+    bulk(&ports.iter().enumerate().map(line).collect::<String>())
+}
+
+/// Of each the name, the arity, and the first key, the last one and the step, as before Redis 7.
+fn commands() -> String {
+    let described = [("get", 2, 1, 1), ("incr", 2, 1, 1), ("msetnx", -3, -1, 2)].map(|(name, arity, last, step)| {
+        format!("*6\r\n{}:{arity}\r\n*1\r\n+fast\r\n:1\r\n:{last}\r\n:{step}\r\n", bulk(name))
+    });
+    format!("*{}\r\n{}", described.len(), described.concat())
+}
+
+#[test]
+fn who_waits_for_a_cluster_that_is_not_found_is_told_why() {
+    let redis = Redis::start(&[]);
+    let config = format!(
+        "[upstream]\nurl = \"redis-cluster://{}\"\nfailover_wait_ms = 200\nconnect_timeout_ms = 2000",
+        redis.address()
+    );
+    let gateway = Gateway::builder().config(&config).allow("cluster cannot be followed").start();
+    wait("the reason to be known", || gateway.logs().find("cluster cannot be followed"));
+    let reply = gateway.client().line("GET k");
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    let reason = format!("{}: the node says: ERR This instance has cluster support disabled", redis.address());
+    assert!(reply.starts_with("-ERR respool: no primary within failover_wait_ms (200 ms): "), "{reply}");
+    assert!(reply.contains(&reason), "{reply}");
+    // It is looked for again and again, and said once.
+    assert_eq!(gateway.logs().count("cluster cannot be followed"), 1);
+}
+
+#[test]
+fn a_read_that_ends_its_connection_is_sent_twice_and_no_more() {
+    let nodes = Scripted::start(1, |_, _, request| request.starts_with("INCR").then(|| ":1\r\n".to_owned()));
+    let gateway = nodes.gateway("failover_wait_ms = 2000");
+    let (mut client, key) = (gateway.client(), key_of(5));
+    client.expect(&format!("INCR {key}"), ":1\r\n");
+    let reply = client.line(&format!("GET {key}"));
+    assert!(reply.starts_with(b"-ERR respool: connection to the upstream lost"), "{}", String::from_utf8_lossy(&reply));
+    let gets = nodes.asked().iter().filter(|(_, request)| request.starts_with("GET")).count();
+    assert_eq!(gets, 2);
+    client.expect(&format!("INCR {key}"), ":1\r\n");
+}
+
+#[test]
+fn words_of_unknown_nodes_do_not_have_the_cluster_looked_at_without_pause() {
+    let nodes = Scripted::start(1, |_, _, request| {
+        Some(if request.starts_with("INCR") { ":1\r\n" } else { "-MOVED 5 127.0.0.1:1\r\n" }.to_owned())
+    });
+    let gateway = nodes.gateway("failover_wait_ms = 2000\n[cluster]\nrefresh_ms = 60000");
+    let (mut client, key) = (gateway.client(), key_of(5));
+    client.expect(&format!("INCR {key}"), ":1\r\n");
+    let (before, began) = (nodes.looks.load(Ordering::SeqCst), Instant::now());
+    let reply = client.line(&format!("GET {key}"));
+    assert!(reply.starts_with(b"-ERR respool: "), "{}", String::from_utf8_lossy(&reply));
+    let (looks, took) = (nodes.looks.load(Ordering::SeqCst) - before, began.elapsed());
+    // One in 100 ms, and one at the beginning.
+    let most = usize::try_from(took.as_millis() / 100).expect("few") + 2;
+    assert!(took >= Duration::from_secs(1) && (1..=most).contains(&looks), "{looks} in {took:?}");
+}
