@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     load::{more_load, under_load},
-    service::Service,
+    service::{Sentinel, Service},
 };
 use crate::support::{DEADLINE, Gateway, Machine, Redis, wait};
 
@@ -48,6 +48,32 @@ fn a_failover_that_is_given_up_lets_requests_go_on() {
     client.expect("SET k 2", "+OK\r\n");
     assert!(gateway.logs().find("requests go on").is_some());
     assert_eq!(gateway.logs().count("primary is another"), 1, "it stayed where it was");
+}
+
+#[test]
+fn a_failover_that_the_primary_is_asked_for_loses_nothing_and_costs_no_error() {
+    let mut service = Service::start(&[]);
+    let gateway =
+        Gateway::builder().upstream(&service.url()).allow("sentinel does not answer").allow("not ready").start();
+    let told = under_load(&gateway, |rounds| {
+        more_load(rounds, 20);
+        // They would take the former primary, which says that it is a replica, for dead.
+        service.sentinels.iter_mut().for_each(Sentinel::kill9);
+        for (from, to) in [(0, 1), (1, 0)] {
+            let before = gateway.logs().count("primary is another");
+            let to = service.nodes[to].address().port();
+            service.direct(from).expect(&format!("FAILOVER TO 127.0.0.1 {to}"), "+OK\r\n");
+            wait("another primary", || (gateway.logs().count("primary is another") > before).then_some(()));
+            more_load(rounds, 50);
+            wait("the former primary to follow", || {
+                let role = service.direct(from).line("ROLE");
+                role.windows(9).any(|word| word == b"connected").then_some(())
+            });
+        }
+    });
+    told.assert_no_error();
+    told.assert_counted_once();
+    assert_eq!(told.lost(&mut service.direct(0)).len(), 0, "acknowledged writes are lost");
 }
 
 #[test]

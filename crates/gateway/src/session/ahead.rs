@@ -132,10 +132,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 stop,
                 followed: None,
             };
-            let result = caller.execute_meanwhile(burst, further_job, |cx, out| ahead.poll(cx, &out)).await;
+            let mut result = caller.execute_meanwhile(burst, further_job, |cx, out| ahead.poll(cx, &out)).await;
             further = ahead.followed;
             if let Some(span) = span {
                 spans::done(&span, caller.spent(), result.as_ref().err());
+            }
+            // What has followed would be passed.
+            if further.is_none() && self.may_be_refused() {
+                result = Box::pin(self.ask_again(result)).await;
             }
             let spent = self.caller.spent();
             self.answered(due, spent, result.err());

@@ -47,11 +47,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return true;
         }
         if self.prepare().await {
-            let result = if spans::are_wanted() {
+            let mut result = if spans::are_wanted() {
                 Box::pin(self.execute_here()).await
             } else {
                 self.caller.execute(&mut self.burst).await
             };
+            if self.may_be_refused() {
+                result = Box::pin(self.ask_again(result)).await;
+            }
             let spent = self.caller.spent();
             self.answered(due, spent, result.err());
             self.flush().await;

@@ -10,6 +10,7 @@ mod local;
 mod logins;
 pub(crate) mod opener;
 mod reads;
+mod refused;
 mod request;
 mod rules;
 pub(crate) mod session;

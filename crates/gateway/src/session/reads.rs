@@ -41,7 +41,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.burst = Burst::default();
                 return;
             }
-            Choice::Primary => self.execute_here().await,
+            Choice::Primary => {
+                let result = self.execute_here().await;
+                if self.may_be_refused() { self.ask_again(result).await } else { result }
+            }
             Choice::Replica(access) => {
                 let patience = (work == Some(Work::Little)).then_some(settings.lag_max);
                 self.execute_at_replica(access, patience).await

@@ -255,7 +255,7 @@ impl Caller {
     }
 
     /// How long a job may wait for a primary.
-    pub(super) fn failover_wait(&self) -> Duration {
+    pub fn failover_wait(&self) -> Duration {
         let settings = self.shared.settings.borrow();
         settings.failover_wait.min(settings.queue_timeout)
     }
