@@ -23,16 +23,17 @@ SHOWN_MAX = 600
 
 
 class Side:
-    """One of the two ways to a Redis, with a control connection straight to that Redis."""
+    """One of the two ways to a Redis, with control connections straight to all nodes of that Redis."""
 
-    def __init__(self, name, url, upstream):
+    def __init__(self, name, url, upstreams):
         self.name, self.url = name, url
-        self.control = Wire(upstream)
+        self.controls = [Wire(upstream) for upstream in upstreams]
         self.wires = {}
 
     def clean(self):
-        self.control.send(encode("FLUSHALL"), encode("SCRIPT", "FLUSH"), encode("FUNCTION", "FLUSH"))
-        self.control.frames(3)
+        for control in self.controls:
+            control.send(encode("FLUSHALL"), encode("SCRIPT", "FLUSH"), encode("FUNCTION", "FLUSH"))
+            control.frames(3)
 
     def wire(self, client):
         if client not in self.wires:
@@ -110,12 +111,14 @@ def can_fail(sides):
     """Whether a difference on purpose is found: one side holds other data."""
     steps = [
         Step("A", [encode("HELLO", 3)], {"A": 1}),
-        Step("A", [encode("EVAL", "return redis.call('GET', 'secret')", 0)], {"A": 1}),
+        Step("A", [encode("GET", "secret")], {"A": 1}),
     ]
     for side in sides:
         side.clean = lambda: None
-    sides[1].control.send(encode("SET", "secret", "other"))
-    sides[1].control.frames(1)
+    for control in sides[1].controls:
+        # Of a cluster one has it.
+        control.send(encode("SET", "secret", "other"))
+        control.frames(1)
     try:
         return play(sides, steps) is not None
     finally:
@@ -128,7 +131,7 @@ def compare(sides, options, replay):
     wanted = [options.sequence] if options.sequence is not None else range(options.sequences)
     same = different = 0
     for number in wanted:
-        steps = Sequence(options.seed, number, options.classes == "all").steps
+        steps = Sequence(options.seed, number, options.classes == "all", options.cluster).steps
         found = play(sides, steps)
         if found is None:
             same += 1
@@ -148,6 +151,7 @@ def arguments():
     parser.add_argument("--sequence", type=int, help="play only this one, to see a difference again")
     parser.add_argument("--classes", choices=["base", "all"], default="all", help="base: no session state")
     parser.add_argument("--against", choices=["respool", "redis"], default="respool")
+    parser.add_argument("--cluster", action="store_true", help="a cluster behind the gateway, beside a single Redis")
     parser.add_argument("--direct", help="URL of a Redis, with --through and --upstream")
     parser.add_argument("--through", help="URL of the gateway")
     parser.add_argument("--upstream", help="URL of the Redis behind it")
@@ -162,19 +166,24 @@ def main():
     started = []
     try:
         if options.direct:
-            urls = options.direct, options.through, options.upstream
+            urls = options.direct, options.through, [options.upstream]
+        elif options.cluster:
+            started += [processes.Redis(), processes.Cluster()]
+            started.append(processes.Respool(started[1].url))
+            urls = started[0].url, started[2].url, started[1].urls
         else:
             started += [processes.Redis(), processes.Redis()]
-            urls = started[0].url, started[1].url, started[1].url
+            urls = started[0].url, started[1].url, [started[1].url]
             if options.against == "respool":
                 started.append(processes.Respool(started[1].url))
                 urls = urls[0], started[2].url, urls[2]
-        sides = [Side("redis", urls[0], urls[0]), Side(options.against, urls[1], urls[2])]
+        sides = [Side("redis", urls[0], [urls[0]]), Side(options.against, urls[1], urls[2])]
         if not can_fail(sides):
             print("a difference made on purpose was not found")
             return 1
         began = time.monotonic()
-        replay = f"differential.py --seed {options.seed} --classes {options.classes}"
+        cluster = " --cluster" if options.cluster else ""
+        replay = f"differential.py --seed {options.seed} --classes {options.classes}{cluster}"
         same, different = compare(sides, options, replay)
         print(f"seed {options.seed}, classes {options.classes}, {time.monotonic() - began:.1f} s")
         print(f"{same} passed, {different} failed")

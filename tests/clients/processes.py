@@ -1,7 +1,7 @@
 """The processes of a run: real Redis and respool, each on a port of its own.
 
 Owns starting them, waiting until they say that they listen, and ending them by
-their process id. Used by suites.py and differential.py; runs no test itself.
+their process id. A cluster is three of them. Used by suites.py and differential.py; runs no test itself.
 """
 
 import json
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -113,6 +114,46 @@ class Redis:
     def end(self):
         self.process.end()
         self.directory.cleanup()
+
+
+class Cluster:
+    """Primaries that have a third of the slots each."""
+
+    NODES, SLOTS = 3, 16384
+
+    def __init__(self):
+        self.nodes = []
+        try:
+            for number in range(self.NODES):
+                bus = free_port()
+                self.nodes.append(Redis("--cluster-enabled", "yes", "--cluster-port", str(bus)))
+                ends = number * self.SLOTS // self.NODES, (number + 1) * self.SLOTS // self.NODES - 1
+                self._ask(number, "CLUSTER", "ADDSLOTSRANGE", *map(str, ends))
+                self._ask(number, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+                if number:
+                    self._ask(0, "CLUSTER", "MEET", "127.0.0.1", str(self.nodes[number].port), str(bus))
+            self._wait()
+        except StartError:
+            self.end()
+            raise
+        self.url = "redis-cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        self.urls = [node.url for node in self.nodes]
+
+    def _ask(self, number, *command):
+        port = str(self.nodes[number].port)
+        return subprocess.run([program("redis-cli"), "-p", port, *command], capture_output=True, text=True, check=True).stdout
+
+    def _wait(self):
+        wanted = ("cluster_state:ok", f"cluster_slots_ok:{self.SLOTS}", f"cluster_known_nodes:{self.NODES}")
+        until = time.monotonic() + START_SECONDS
+        while not all(word in self._ask(number, "CLUSTER", "INFO") for number in range(self.NODES) for word in wanted):
+            if time.monotonic() > until:
+                raise StartError("the nodes do not become a cluster")
+            time.sleep(0.05)
+
+    def end(self):
+        for node in self.nodes:
+            node.end()
 
 
 def respool_binary():

@@ -19,6 +19,7 @@ from tls.authority import Authority
 
 SUITE_SECONDS = 420
 SEQUENCES = 3000
+CLUSTER_SEQUENCES = 1000
 # The same sequences every time, so that a failure is that of the change at hand; `differential.py` by itself
 # plays others whenever it is run.
 SEED = 1
@@ -99,13 +100,10 @@ def node_suite(url, classes, report, subject, folder="node", **environment):
     return from_report(report, good)
 
 
-def differential(direct, through, upstream, classes):
+def differential(sequences, classes, *where):
+    """`where`: the URLs, or what is to be started."""
     done = subprocess.run(
-        [
-            sys.executable, "differential.py", "--seed", str(SEED), "--sequences", str(SEQUENCES),
-            "--classes", classes,
-            "--direct", direct, "--through", through, "--upstream", upstream,
-        ],
+        [sys.executable, "differential.py", "--seed", str(SEED), "--sequences", str(sequences), "--classes", classes, *where],
         cwd=processes.HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         timeout=SUITE_SECONDS, check=False,
     )
@@ -192,7 +190,10 @@ def suites(count, classes, direct, upstream, gateway):
     good = console_suite()
     count.add("the web console in a browser", int(good), int(not good))
     print("=== random sequences, respool against Redis", flush=True)
-    count.add("random sequences", *differential(direct.url, gateway.url, upstream.url, classes))
+    urls = "--direct", direct.url, "--through", gateway.url, "--upstream", upstream.url
+    count.add("random sequences", *differential(SEQUENCES, classes, *urls))
+    print("=== random sequences, a cluster behind respool against Redis", flush=True)
+    count.add("random sequences, cluster", *differential(CLUSTER_SEQUENCES, classes, "--cluster"))
     stale = left_behind(upstream.url)
     print(*stale, sep="\n", end="\n" if stale else "")
     count.add("nothing is left at the upstream", int(not stale), int(bool(stale)))

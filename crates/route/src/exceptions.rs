@@ -43,12 +43,14 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
         // No tips, and of one node only it would be half done: users, and what is counted, kept or written of all.
         b"acl|setuser" | b"acl|load" | b"acl|save" => EVERYWHERE,
         b"acl|deluser" => Reach::Everywhere(Merge::Max),
+        // No tips; with one node left out it would be half a pause.
+        b"client|pause" | b"client|unpause" => EVERYWHERE,
         b"config|resetstat" | b"config|rewrite" | b"bgsave" | b"bgrewriteaof" | b"save" => EVERYWHERE,
         // No tips; sharded channels are where their slots are.
         b"pubsub|shardchannels" => Reach::Everywhere(Merge::Concat),
         b"pubsub|shardnumsub" => Reach::Everywhere(Merge::Counts),
         // Clients see one Redis.
-        b"cluster" => Reach::Nowhere,
+        b"cluster" | b"asking" | b"readonly" | b"readwrite" => Reach::Nowhere,
         other if other.starts_with(b"cluster|") => Reach::Nowhere,
         _ => return None,
     })

@@ -8,6 +8,7 @@ in the same order. Used by differential.py; sends nothing itself.
 import random
 from dataclasses import dataclass, field
 
+from diff.cluster import differs, tagged
 from diff.commands import BINARY, Commands
 from wire import encode
 
@@ -44,10 +45,12 @@ class Client:
 class Sequence:
     """Sequence number `number` under `seed`: the same steps every time."""
 
-    def __init__(self, seed, number, stateful):
+    def __init__(self, seed, number, stateful, cluster=False):
         self.rng = random.Random(f"respool {seed} {number}")
         self.commands = Commands(self.rng)
         self.stateful = stateful
+        # In a cluster the keys of every other sequence are in one slot, so that they may be used together.
+        self.cluster, self.together = cluster, number % 2 == 0
         self.fresh = 0
         self.tag = f"{number}"
         self.steps = []
@@ -62,9 +65,12 @@ class Sequence:
     def send(self, client, requests, due=None, split=True):
         """One step. `requests` are bytes; `due` is per client, one reply per request if not said."""
         due = {client.name: len(requests)} if due is None else due
-        data = b"".join(requests)
+        data = self.placed(b"".join(requests))
         pieces = self.cut(data) if split else [data]
         self.steps.append(Step(client.name, pieces, due))
+
+    def placed(self, data):
+        return tagged(data) if self.cluster and self.together else data
 
     def cut(self, data):
         """The same bytes in pieces that end at random places."""
@@ -82,6 +88,8 @@ class Sequence:
             # Issue 2 takes a transaction that one read brings whole.
             large = any(isinstance(arg, bytes) and len(arg) > 1000 for arg in args)
             session = str(args[0]).upper() in NOT_IN_A_BASE_BLOCK
+            if self.cluster and differs(args, client.multi or inside, self.together):
+                continue
             if self.stateful or not (small and large or inside and session):
                 return self.note(client, args)
 
@@ -89,7 +97,7 @@ class Sequence:
         name = str(args[0]).upper() if isinstance(args[0], str) else ""
         if len(args) == 1 and name in ("MULTI", "EXEC", "DISCARD"):
             client.multi = name == "MULTI"
-        request = self.commands.request(args)
+        request = encode(*args) if self.cluster else self.commands.request(args)
         if self.rng.random() < 0.01:
             request = self.rng.choice(IGNORED) + request
         return request
@@ -103,9 +111,11 @@ class Sequence:
 
     def one(self):
         client = self.clients["A" if self.rng.random() < 0.75 else "B"]
-        kinds = [self.single] * 4 + [self.pipeline] * 3 + [self.block] * 2
+        kinds = [self.single] * 4 + [self.pipeline] * 3
+        if not self.cluster or self.together:
+            kinds += [self.block] * 2
+            kinds += [self.transaction] * 4 if self.stateful else []
         if self.stateful:
-            kinds += [self.transaction] * 4
             idle = not any(client.multi for client in self.clients.values())
             kinds += [self.mode] * 3 if idle else []
         self.rng.choice(kinds)(client)
@@ -157,10 +167,12 @@ class Sequence:
     def mode(self, client):
         """Something that changes what the connection is for a while."""
         other = self.clients["B" if client.name == "A" else "A"]
-        self.rng.choice([
-            self.served, self.served, self.subscriber, self.subscriber_3, self.sharded,
-            self.silence, self.skip, self.tracking, self.broadcast, self.reset,
-        ])(client, other)
+        kinds = [self.subscriber, self.subscriber_3, self.sharded, self.skip]
+        if not self.cluster or self.together:
+            kinds += [self.served, self.served, self.silence]
+        if not self.cluster:
+            kinds += [self.tracking, self.broadcast, self.reset]
+        self.rng.choice(kinds)(client, other)
 
     def served(self, client, other):
         """A blocked client that the other one serves."""
@@ -186,7 +198,9 @@ class Sequence:
         })
 
     def draw_quiet(self):
-        return encode(*self.rng.choice([("PING",), ("GET", "s1"), ("STRLEN", "s2"), ("NOSUCH", "a")]))
+        # Of a cluster a subscriber is refused what nobody knows like any other request.
+        last = ("NOSUCH", "a") if not self.cluster else ("STRLEN", "s1")
+        return encode(*self.rng.choice([("PING",), ("GET", "s1"), ("STRLEN", "s2"), last]))
 
     def subscriber(self, client, other):
         """RESP2's restricted mode."""
@@ -203,6 +217,10 @@ class Sequence:
 
     def listen(self, client, other, *meanwhile):
         one, two, rng = self.key(), self.key(), self.rng
+        if self.cluster:
+            meanwhile = [args for args in meanwhile if args[0] != "SELECT"]
+            # What a client watches binds it to a node, and PUBLISH counts the subscribers of one.
+            self.send(client, [encode("UNWATCH")])
         self.send(client, [encode("SUBSCRIBE", one, two)], due={client.name: 2})
         both = {other.name: 1, client.name: 1}
         self.send(other, [encode("PUBLISH", one, BINARY)], due=both)
@@ -232,7 +250,8 @@ class Sequence:
         quiet = [self.draw_quiet() for _ in range(self.rng.randint(0, 4))]
         quiet += self.rng.choice([
             [], [encode("MULTI"), encode("INCR", "n1"), encode("EXEC")], [encode("BLPOP", "none", 0.01)],
-            [encode("WATCH", "s1")], [encode("HELLO", 3)], [encode("SELECT", 1)], [encode("MULTI"), encode("DISCARD")],
+            [encode("WATCH", "s1")], [encode("HELLO", 3)], [encode("SELECT", 0 if self.cluster else 1)],
+            [encode("MULTI"), encode("DISCARD")],
         ])
         requests = [encode("CLIENT", "REPLY", "OFF"), *quiet, encode("SET", "s1", "silent")]
         if self.rng.random() < 0.5:
@@ -285,5 +304,6 @@ class Sequence:
             # What came before is answered, what comes after QUIT is not.
             pieces = [b"".join([*(self.draw_quiet() for _ in range(3)), *pieces])]
             pieces[0] += self.draw_quiet() if last == "QUIT" else b""
+        pieces = [self.placed(piece) for piece in pieces]
         self.steps.append(Step(client.name, pieces, {}, end="dropped" if last == "drop" else "closed"))
         client.multi = False

@@ -1,14 +1,13 @@
 //! The replies to one unit, made of those to its pieces.
 
-use resp::{write_bulk, write_error};
+use resp::write_error;
 use route::{Cursor, ScanReply, merge, pick_key, replies};
 use topology::Layout;
 
-use crate::round::unit::{Making, Unit};
-
-/// What `INFO` of a node says of its cluster, and what that of a single Redis says.
-const WORDS: [(&str, &str); 2] =
-    [("redis_mode:cluster\r\n", "redis_mode:standalone\r\n"), ("cluster_enabled:1\r\n", "cluster_enabled:0\r\n")];
+use crate::{
+    round::unit::{Making, Unit},
+    standalone::info,
+};
 
 /// Appends the replies to a unit, of whose pieces these are the `answers`. `random` is any number.
 pub(super) fn write(unit: &Unit, answers: &[&[u8]], layout: &Layout, random: u64, out: &mut Vec<u8>) {
@@ -31,7 +30,7 @@ pub(super) fn write(unit: &Unit, answers: &[&[u8]], layout: &Layout, random: u64
         }
         Making::Scan(slot) => scanned(*slot, first, layout, out),
         Making::RandomKey => random_key(answers, random, out),
-        Making::Info => informed(first, out),
+        Making::Info => info(first, out),
         Making::Refused(text) => write_error(out, text),
     }
 }
@@ -63,22 +62,4 @@ fn random_key(answers: &[&[u8]], random: u64, out: &mut Vec<u8>) {
     }
     let none = keys.first().map_or(&b"$-1\r\n"[..], |(key, _)| key);
     out.extend_from_slice(pick_key(&keys, random).unwrap_or(none));
-}
-
-/// Text in which the node does not belong to a cluster.
-fn informed(reply: &[u8], out: &mut Vec<u8>) {
-    let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let text =
-        reply.get(head..).and_then(|text| text.strip_suffix(b"\r\n")).and_then(|text| std::str::from_utf8(text).ok());
-    let Some(text) = text.filter(|text| WORDS.iter().any(|(word, _)| text.contains(word))) else {
-        return out.extend_from_slice(reply);
-    };
-    let text = WORDS.iter().fold(text.to_owned(), |text, (word, other)| text.replace(word, other));
-    match reply.first() {
-        Some(b'=') => {
-            let verbatim = text.strip_prefix("txt:").unwrap_or(&text);
-            resp::write_text(out, resp::Protocol::Resp3, verbatim);
-        }
-        _ => write_bulk(out, text.as_bytes()),
-    }
 }

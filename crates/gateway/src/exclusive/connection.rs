@@ -104,6 +104,20 @@ impl ExclusiveConnection {
         }
     }
 
+    /// Whether a subscriber that speaks RESP2 is refused a request of `class` here: a node of a cluster looks for the
+    /// request's key first, and would send it elsewhere.
+    pub(crate) fn restricts(&self, class: Class, protocol: Protocol) -> bool {
+        let is_of_others = match class {
+            Class::Plain { .. } | Class::Multi | Class::Exec => true,
+            Class::Exclusive(reason) => reason != Reason::PubSub,
+            Class::Local(_) | Class::Refused(_) | Class::Attack => false,
+        };
+        let lending = self.lending.as_ref().filter(|lending| is_of_others && lending.node().is_some());
+        lending.is_some_and(|lending| {
+            lending.is_subscribed() && protocol == Protocol::Resp2 && !lending.is_in_transaction()
+        })
+    }
+
     /// A client's request as it goes there.
     pub(crate) fn request(&self, class: Class, request: &Request<'_>, registry: &Registry) -> ExclusiveRequest {
         ExclusiveRequest::new(class, request, self.lending.as_deref(), registry)

@@ -75,24 +75,17 @@ pub(crate) struct Exchange<'x, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has one request executed, on a connection that is borrowed for it if need be; false to close the session.
     pub(crate) async fn run(&mut self, mut request: ExclusiveRequest) -> bool {
-        if self.cluster.is_some()
-            && let Some(text) = errors::not_of_a_cluster(request.reason)
-        {
-            return self.refuse_in_cluster(text).await;
+        if let Some(cluster) = self.cluster {
+            return Box::pin(self.run_in(cluster, request)).await;
         }
         if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
             return true;
         }
-        match self.cluster {
-            None => {
-                let go_on = self.run_here(&mut request).await;
-                if go_on {
-                    self.exclusive.end_if_over();
-                }
-                go_on
-            }
-            Some(cluster) => Box::pin(self.run_in(cluster, request)).await,
+        let go_on = self.run_here(&mut request).await;
+        if go_on {
+            self.exclusive.end_if_over();
         }
+        go_on
     }
 
     /// Has it executed on the connection that the session borrows.
@@ -159,6 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         write_request(&mut requests, &["SUBSCRIBE"]);
         let request = ExclusiveRequest::simple(requests, 1);
         let go_on = self.exchange(&request, &mut ReplyHead::default()).await;
+        if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.node().is_some()) {
+            // Wherever it goes on.
+            lending.at_node.note(request.first());
+        }
         if go_on && !self.state.is_muted() {
             write_error(self.link.output(), text);
         }

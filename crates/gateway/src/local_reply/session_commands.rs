@@ -53,8 +53,8 @@ pub(crate) fn answer(
             write_simple(out, "OK");
         }
         Local::Unsubscribe if requester.settings.embedded => unsubscribe(request, protocol, out),
-        Local::NoCluster if requester.settings.embedded => {
-            write_error(out, "ERR This instance has cluster support disabled");
+        Local::NoCluster if requester.settings.embedded || requester.settings.in_cluster => {
+            write_error(out, cluster::NO_CLUSTER);
         }
         Local::Unsubscribe | Local::NoCluster => return ask(request),
         Local::Info => return NextStep::Info(info::upstreams_part(request)),
@@ -246,6 +246,7 @@ pub(crate) fn greet(hello: Hello, facts: &Facts, requester: &mut Requester<'_>, 
         requester.state.name = name.into();
     }
     match facts.hello(protocol, requester.state.id) {
+        Some(reply) if requester.settings.in_cluster => cluster::standalone_hello(&reply, out),
         Some(reply) => out.extend_from_slice(&reply),
         None => plain_hello(requester.state.id, out),
     }

@@ -110,7 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.link.fail(&failure, 1, &self.settings.upstream);
                 return true;
             }
-            upstreams = answer.burst.replies;
+            match self.settings.in_cluster {
+                true => cluster::standalone_info(&answer.burst.replies, &mut upstreams),
+                false => upstreams = answer.burst.replies,
+            }
         }
         info::answer(&upstreams, needs.protocol, &self.operator, published, self.link.output()).await;
         true

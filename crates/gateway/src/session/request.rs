@@ -98,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             () if subscribes && !in_transaction => Part::Subscriptions,
             () if self.subscriptions.restrict(protocol) && !rules::may_subscriber(class) => Part::Restricted,
             () if self.subscriptions.restrict(protocol) => Part::Gateway,
+            () if self.exclusive.restricts(class, protocol) => Part::Restricted,
             () if in_transaction && (subscribes || rules::aborts_a_transaction(class, &self.settings)) => {
                 Part::NotInTransaction
             }

@@ -29,7 +29,7 @@ use crate::{
         link::Link,
         state::{ClientState, Replies, Transaction},
     },
-    command::errors,
+    command::{class::Class, errors},
     config::{live_settings::LiveSettings, operator::Operator},
     exclusive::{connection::ExclusiveConnection, exchange::Exchange, tracking::invalidation},
     observe::{counts::Fault, presence::Presence, registry::Asked, sharing::account::Member, turned_away::Kind},
@@ -200,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.state.transaction == Transaction::Aborted
             || self.state.select_failed.is_some()
             || (self.cluster.is_some() && self.exclusive.is_in_transaction())
+            || self.exclusive.restricts(Class::Multi, self.state.needs.protocol)
             || self.state.replies == Replies::SkipNext
     }
 

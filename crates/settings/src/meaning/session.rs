@@ -54,6 +54,8 @@ pub struct SessionSettings {
     pub upstream: String,
     /// It is the one in this process.
     pub embedded: bool,
+    /// It is a cluster, which clients see as one Redis.
+    pub in_cluster: bool,
     /// Connected clients.
     pub clients_max: usize,
     /// What one request may be.
@@ -143,6 +145,7 @@ pub(crate) fn session_settings(
     Ok(SessionSettings {
         upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
         embedded,
+        in_cluster: config.upstream.url.contains("-cluster://"),
         clients_max: count("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,

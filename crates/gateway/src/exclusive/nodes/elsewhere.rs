@@ -24,8 +24,21 @@ use crate::{
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    /// Has one request executed by the node of the cluster that has its key; false to close the session.
+    /// Has one request executed by the node of the cluster that has its key, or by all; false to close the session.
     pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
+        if let Some(text) = errors::not_of_a_cluster(request.reason) {
+            return self.refuse_in_cluster(text).await;
+        }
+        if let Some(how) = self.is_for_all(cluster, &request) {
+            return self.run_everywhere(cluster, &request, how).await;
+        }
+        if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
+            return true;
+        }
+        self.run_at_its_node(cluster, request).await
+    }
+
+    async fn run_at_its_node(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
         let (began, mut pause) = (Instant::now(), PAUSE.0);
         if let Some(refusal) = self.settle_place(cluster, &request).await {
             return match refusal {
@@ -77,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// Answers what cannot be had of a cluster.
-    pub(in crate::exclusive) async fn refuse_in_cluster(&mut self, text: &str) -> bool {
+    async fn refuse_in_cluster(&mut self, text: &str) -> bool {
         if self.exclusive.is_in_transaction() {
             return self.abort_transaction(text).await;
         }

@@ -1,5 +1,7 @@
 //! Exchanges with a cluster, whose nodes have a part of the keys each: at which node the connection is (`at_node`), and
-//! how a request or a transaction gets to the node that has its keys (`elsewhere`). Called by `exchange`.
+//! how a request or a transaction gets to the node that has its keys (`elsewhere`), or to all (`everywhere`). Called by
+//! `exchange`.
 
 pub(super) mod at_node;
 mod elsewhere;
+mod everywhere;

@@ -1,0 +1,68 @@
+//! What a node says of itself, in the words of a Redis that stands alone: to clients the cluster is one.
+
+use resp::{Protocol, write_bulk, write_text};
+
+/// What a Redis without a cluster answers to commands about one.
+pub const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+
+/// What `INFO` of a node says of its cluster, and what that of a single Redis says.
+const WORDS: [(&str, &str); 2] =
+    [("redis_mode:cluster\r\n", "redis_mode:standalone\r\n"), ("cluster_enabled:1\r\n", "cluster_enabled:0\r\n")];
+
+/// The same in the reply to `HELLO`, as bulk strings.
+const MODE: (&[u8], &[u8]) = (b"$4\r\nmode\r\n$7\r\ncluster\r\n", b"$4\r\nmode\r\n$10\r\nstandalone\r\n");
+
+/// Appends the reply to `INFO`.
+pub fn info(reply: &[u8], out: &mut Vec<u8>) {
+    let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let text =
+        reply.get(head..).and_then(|text| text.strip_suffix(b"\r\n")).and_then(|text| std::str::from_utf8(text).ok());
+    let Some(text) = text.filter(|text| WORDS.iter().any(|(word, _)| text.contains(word))) else {
+        return out.extend_from_slice(reply);
+    };
+    let text = WORDS.iter().fold(text.to_owned(), |text, (word, other)| text.replace(word, other));
+    match reply.first() {
+        Some(b'=') => {
+            let verbatim = text.strip_prefix("txt:").unwrap_or(&text);
+            write_text(out, Protocol::Resp3, verbatim);
+        }
+        _ => write_bulk(out, text.as_bytes()),
+    }
+}
+
+/// Appends the reply to `HELLO`.
+pub fn hello(reply: &[u8], out: &mut Vec<u8>) {
+    match reply.windows(MODE.0.len()).position(|part| part == MODE.0) {
+        Some(at) => {
+            [&reply[..at], MODE.1, &reply[at + MODE.0.len()..]].iter().for_each(|part| out.extend_from_slice(part))
+        }
+        None => out.extend_from_slice(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_words_about_the_cluster_are_others() {
+        let told = |how: fn(&[u8], &mut Vec<u8>), reply: &str| {
+            let mut out = Vec::new();
+            how(reply.as_bytes(), &mut out);
+            String::from_utf8(out).expect("text")
+        };
+        let text = "# Server\r\nredis_mode:cluster\r\n# Cluster\r\ncluster_enabled:1\r\n";
+        let single = "# Server\r\nredis_mode:standalone\r\n# Cluster\r\ncluster_enabled:0\r\n";
+        let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+        let verbatim = |text: &str| format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
+        assert_eq!(told(info, &bulk(text)), bulk(single));
+        assert_eq!(told(info, &verbatim(text)), verbatim(single));
+        for other in ["-ERR x\r\n", "$3\r\na\rb\r\n", "$-1\r\n"] {
+            assert_eq!((told(info, other), told(hello, other)), (other.to_owned(), other.to_owned()));
+        }
+        let hello_of =
+            |mode: &str| format!("*6\r\n{}:3\r\n{}{}{}", bulk("proto"), bulk("mode"), bulk(mode), bulk("role"));
+        assert_eq!(told(hello, &hello_of("cluster")), hello_of("standalone"));
+        assert_eq!(told(hello, &hello_of("standalone")), hello_of("standalone"));
+    }
+}
