@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use pool::{Access, Caller};
+use pool::{Access, Caller, Key};
 use route::Commands;
 use topology::{Address, Layout};
 
@@ -26,6 +26,11 @@ pub struct Map {
 }
 
 impl Map {
+    /// Why nothing is known yet, if so.
+    pub fn problem(&self) -> Option<&Arc<str>> {
+        self.problem.as_ref()
+    }
+
     /// Which node has which slot.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -56,6 +61,8 @@ pub struct Node {
     pub(crate) address: Address,
     /// Its pool is the first one of the directory.
     pub(crate) is_first: bool,
+    /// The name of its pool.
+    key: Key,
     access: Access,
     /// For each runtime callers that nobody uses now: a session has some only while it needs them.
     callers: Vec<Mutex<Vec<Caller>>>,
@@ -68,8 +75,14 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    pub(crate) fn new(address: Address, access: Access, runtimes: usize) -> Self {
-        Self { address, is_first: false, access, callers: (0..runtimes).map(|_| Mutex::default()).collect() }
+    pub(crate) fn new(address: Address, key: Key, access: Access, runtimes: usize) -> Self {
+        let is_first = key == Key::default();
+        Self { address, is_first, key, access, callers: (0..runtimes).map(|_| Mutex::default()).collect() }
+    }
+
+    /// The name of its pool in the directory.
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// Where it is.

@@ -158,6 +158,7 @@ impl Nodes {
             format!("failover_wait_ms = {wait_ms}\n[pool]\nqueue_timeout_ms = 40000\nreply_timeout_ms = 40000");
         Gateway::builder()
             .config(&format!("[upstream]\nurl = \"{}\"\n{patience}\n{more}", self.url()))
+            .metrics()
             .allow_lost_upstream()
             .start()
     }

@@ -3,11 +3,12 @@
 
 use std::{
     fmt::Display,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use ::topology::Topology;
+use cluster::Cluster;
 use pool::JobError;
 use tokio::sync::watch;
 
@@ -33,6 +34,8 @@ pub(crate) struct Published {
     pub(crate) turned_away: TurnedAway,
     /// What is known of the nodes, if somebody follows them.
     pub(crate) topology: watch::Sender<Option<Arc<Topology>>>,
+    /// The cluster, if the upstream is one.
+    pub(crate) cluster: OnceLock<Cluster>,
     /// Replicas that may have reads.
     pub(crate) readers: Readers,
     /// Users and what they have.
@@ -53,6 +56,7 @@ impl Default for Published {
             slow_log: SlowLog::default(),
             turned_away: TurnedAway::default(),
             topology: watch::Sender::default(),
+            cluster: OnceLock::new(),
             readers: Readers::default(),
             accounts: Accounts::default(),
             input: Arc::default(),

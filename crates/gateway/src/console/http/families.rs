@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Error, fs};
 
+use cluster::Cluster;
 use pool::{ClassTotals, Login, Totals, Upstream, WorkerState};
 use prometheus_client::{
     collector::Collector,
@@ -25,6 +26,7 @@ use crate::{
             process::Process,
             source::Source,
         },
+        topology,
         views::{Clients, reason_column},
     },
     observe::sharing::account::UserFigures,
@@ -275,6 +277,9 @@ fn pools(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
 
 /// What is known of the nodes, where their primary is followed.
 fn nodes(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    if let Some(cluster) = source.published.cluster.get() {
+        return shards(cluster, source, page);
+    }
     let Some(topology) = source.published.topology.borrow().clone() else { return Ok(()) };
     page.gauge("topology_generation", "Primaries that there were since the start", as_f64(topology.generation))?;
     let waits = u64::from(topology.awaited.is_some());
@@ -289,6 +294,20 @@ fn nodes(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     page.nodes("replica_linked", "1 while the replica follows the primary", linked)?;
     let lags = topology.replicas.iter().filter_map(|replica| Some((replica.address.to_string(), replica.behind?)));
     page.nodes("replica_lag_bytes", "Bytes of the replication stream that the replica lacks", lags)
+}
+
+/// What is known of the shards of a cluster.
+fn shards(cluster: &Cluster, source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
+    let (map, shards) = (cluster.map(), topology::shards(cluster, &source.operator));
+    let generation = as_f64(map.layout().generation);
+    page.gauge("topology_generation", "Primaries, or slots of a cluster, that there were since the start", generation)?;
+    let uncovered = as_f64(map.layout().uncovered() as u64);
+    page.gauge("cluster_slots_uncovered", "Slots of the cluster that no node has", uncovered)?;
+    let up =
+        shards.iter().map(|shard| (shard.primary.to_string(), u64::from(matches!(shard.upstream, Upstream::Up(_)))));
+    page.nodes("primary_up", "1 while the primary says that it is one", up)?;
+    let slots = shards.iter().map(|shard| (shard.primary.to_string(), shard.slots as u64));
+    page.nodes("cluster_slots", "Slots of the cluster that the primary has", slots)
 }
 
 fn is_up(upstream: &Upstream) -> bool {

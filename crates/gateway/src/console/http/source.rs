@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pool::Upstream;
 
-use crate::{config::operator::Operator, observe::published::Published};
+use crate::{config::operator::Operator, console::topology, observe::published::Published};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -22,6 +22,9 @@ impl Source {
     pub(super) fn unready(&self) -> Option<String> {
         if self.published.registry.is_draining() {
             return Some("draining".to_owned());
+        }
+        if let Some(cluster) = self.published.cluster.get() {
+            return topology::unready(cluster, &self.operator);
         }
         let topology = self.published.topology.borrow().clone();
         if let Some(awaited) = topology.and_then(|topology| topology.awaited.clone()) {

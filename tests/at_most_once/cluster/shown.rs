@@ -1,0 +1,93 @@
+//! What is seen of a cluster: one Redis by clients, each shard by operators.
+
+use serde_json::Value;
+
+use super::nodes::{Nodes, key_of, text};
+use crate::support::{Gateway, Metrics, get, requests, wait};
+
+/// The rows of `/status`, whose nodes `RESPOOL TOPOLOGY` names too.
+fn rows(gateway: &Gateway) -> Vec<Value> {
+    let status: Value = serde_json::from_str(&get(gateway.metrics_address(), "/status").1).expect("JSON");
+    let rows = status["topology"].as_array().expect("rows").clone();
+    let console = String::from_utf8_lossy(&gateway.client().line("RESPOOL TOPOLOGY")).into_owned();
+    for row in &rows {
+        assert!(console.contains(row["node"].as_str().expect("an address")), "{row} in {console}");
+    }
+    rows
+}
+
+#[test]
+fn operators_see_each_shard() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let address = gateway.metrics_address();
+    wait("readiness", || (get(address, "/readyz").0 == 200).then_some(()));
+    wait("the replicas to be shown", || (rows(&gateway).len() == 6).then_some(()));
+    let found = rows(&gateway);
+    let of = |role: &str| found.iter().filter(|row| row["role"] == role).cloned().collect::<Vec<_>>();
+    let (primaries, replicas) = (of("primary"), of("replica"));
+    assert_eq!((primaries.len(), replicas.len()), (3, 3), "{found:?}");
+    for (place, row) in primaries.iter().enumerate() {
+        assert_eq!((&row["node"], &row["state"]), (&nodes.0[place].address().to_string().into(), &"up".into()));
+        assert_eq!(row["shard"], place + 1);
+        assert!(replicas.iter().any(|replica| replica["shard"] == row["shard"]));
+    }
+    let slots: u64 = primaries.iter().map(|row| row["slots"].as_u64().expect("a number")).sum();
+    assert_eq!(slots, 16_384);
+    let metrics = Metrics::read(address);
+    assert_eq!(metrics.value("respool_cluster_slots_uncovered"), 0.0);
+    assert_eq!(metrics.by("respool_cluster_slots", "node").values().sum::<f64>(), 16_384.0);
+    assert_eq!(metrics.by("respool_primary_up", "node").values().sum::<f64>(), 3.0);
+
+    // One shard without its primary, and the gateway is not ready, and says which.
+    let lost = nodes.0[1].address().to_string();
+    nodes.0[1].kill9();
+    wait("unreadiness", || {
+        let (code, why) = get(address, "/readyz");
+        (code == 503 && why.contains(&lost) && why.contains("of the cluster is")).then_some(())
+    });
+    wait("readiness with its replica", || (get(address, "/readyz").0 == 200).then_some(()));
+    assert!(rows(&gateway).iter().all(|row| row["role"] == "replica" || row["node"] != lost.as_str()));
+    nodes.0[1].restart();
+}
+
+#[test]
+fn clients_see_one_redis() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    let no_cluster = "-ERR This instance has cluster support disabled\r\n";
+    for line in ["CLUSTER INFO", "CLUSTER SLOTS", "READONLY", "READWRITE", "ASKING"] {
+        client.expect(line, no_cluster);
+    }
+    client.expect("MULTI", "+OK\r\n");
+    client.expect("READONLY", no_cluster);
+    client.expect("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    // So it is where a transaction goes on at the node of its first key.
+    let set = format!("SET {} v", key_of(7_000));
+    client.send_raw(&requests(&["MULTI", "PING"]));
+    assert_eq!(client.read_replies(2)[1], b"+QUEUED\r\n");
+    client.expect("CLUSTER INFO", no_cluster);
+    client.expect(&set, "+QUEUED\r\n");
+    client.expect("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    client.expect(&format!("EXISTS {}", key_of(7_000)), ":0\r\n");
+    for hello in ["HELLO", "HELLO 3", "HELLO 2"] {
+        let said = String::from_utf8_lossy(&client.line(hello)).into_owned();
+        assert!(said.contains("$4\r\nmode\r\n$10\r\nstandalone\r\n"), "{said}");
+    }
+    for info in ["INFO", "INFO everything", "INFO respool server cluster"] {
+        let said = String::from_utf8_lossy(&client.line(info)).into_owned();
+        assert!(said.contains("redis_mode:standalone\r\n") && said.contains("cluster_enabled:0\r\n"), "{said}");
+    }
+    // A subscriber is refused a key of another node in the words for any key.
+    let refused = "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+                   context\r\n";
+    client.expect("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    for slot in [5, 7_000, 12_000] {
+        client.expect(&format!("GET {}", key_of(slot)), refused);
+    }
+    client.expect("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    client.expect("RESET", "+RESET\r\n");
+    client.expect(&set, "+OK\r\n");
+    assert_eq!(text(&client.line(&format!("GET {}", key_of(7_000)))), "v");
+}
