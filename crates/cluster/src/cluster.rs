@@ -13,6 +13,7 @@ use crate::{
     keeper::Keeper,
     map::{Map, Node},
     news::{News, Word},
+    scripts::Scripts,
 };
 
 /// How a cluster is found and followed.
@@ -24,6 +25,8 @@ pub struct ClusterSettings {
     pub refresh: Duration,
     /// For the address that a node announces, the one at which it is reached from here, where that is another.
     pub reached_at: BTreeMap<Address, Address>,
+    /// Bytes of the texts of scripts that are kept, to be loaded at nodes that do not know them.
+    pub scripts_bytes_max: usize,
 }
 
 impl ClusterSettings {
@@ -44,6 +47,7 @@ struct Inner {
     runtimes: usize,
     map: watch::Receiver<Arc<Map>>,
     news: Arc<News>,
+    scripts: Scripts,
     keeper: JoinHandle<()>,
 }
 
@@ -63,7 +67,8 @@ impl Cluster {
             }
         };
         let keeper = tokio::spawn(keep_running(start));
-        Self(Arc::new(Inner { settings, pools, runtimes, map, news, keeper }))
+        let scripts = Scripts::new(settings.scripts_bytes_max);
+        Self(Arc::new(Inner { settings, pools, runtimes, map, news, scripts, keeper }))
     }
 
     /// What is known of the cluster now.
@@ -79,6 +84,11 @@ impl Cluster {
     /// Something speaks against what is known: it is looked at again, soon.
     pub fn doubt(&self) {
         self.0.news.doubt();
+    }
+
+    /// The scripts that clients have loaded.
+    pub(crate) fn scripts(&self) -> &Scripts {
+        &self.0.scripts
     }
 
     pub(crate) fn pools(&self) -> &Pools {
@@ -99,8 +109,9 @@ impl Cluster {
             return None;
         }
         let at = self.0.settings.reached(address);
-        let access = self.0.pools.find(&Key::node(at.host.as_str(), at.port)).ok()?;
-        Some(Arc::new(Node::new(address.clone(), access, self.0.runtimes)))
+        let key = Key::node(at.host.as_str(), at.port);
+        let access = self.0.pools.find(&key).ok()?;
+        Some(Arc::new(Node::new(address.clone(), key, access, self.0.runtimes)))
     }
 }
 

@@ -366,7 +366,7 @@ impl Keeper {
         if !is_anchor {
             self.control(&key, |control| control.hold(None));
         }
-        let mut node = Node::new(address.clone(), access, self.runtimes);
+        let mut node = Node::new(address.clone(), key, access, self.runtimes);
         node.is_first = is_anchor;
         Ok(node)
     }

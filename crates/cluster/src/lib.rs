@@ -7,14 +7,19 @@
 
 mod asking;
 mod cluster;
+mod everywhere;
 mod keeper;
 mod lend;
 mod map;
 mod news;
 mod pace;
 mod round;
+mod scripts;
+mod standalone;
 
 pub use cluster::{Cluster, ClusterSettings};
 pub use lend::Borrowed;
 pub use map::{Map, Node};
 pub use round::round::Executed;
+pub use route::Merge;
+pub use standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};

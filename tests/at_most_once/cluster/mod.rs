@@ -1,8 +1,11 @@
 //! The promise about a cluster: a plain client uses it as one Redis. Whatever its slots and primaries do meanwhile, no
 //! client sees a word of it, nothing is executed twice, and what could not be executed is an error and never data.
 
+mod everywhere;
 mod failover;
 mod moving;
 pub(crate) mod nodes;
 mod scripted;
+mod scripts;
+mod shown;
 mod words;

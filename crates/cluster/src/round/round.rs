@@ -2,7 +2,11 @@
 //! elsewhere or later, until all are done or have waited as long as they may. What may have been executed is never sent
 //! a second time, unless it changes nothing.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use pool::{Burst, Caller, JobError, Needs, Sent as Reached, Settings, Share, Spent};
 use resp::write_error;
@@ -15,7 +19,7 @@ use crate::{
     round::{
         answer,
         state::{Batch, Missing, State, Way},
-        unit::{Making, Order, Piece, Target, Unit, Units},
+        unit::{Making, Order, Piece, Target, Taught, Unit, Units},
         verdict::{DOWN, Verdict},
     },
 };
@@ -51,6 +55,8 @@ pub(super) struct Round<'r> {
     pub(super) is_plain: bool,
     pub(super) states: Vec<State>,
     pub(super) hops: Vec<u32>,
+    /// Texts of scripts that pieces are sent behind.
+    pub(super) loads: HashMap<usize, Arc<[u8]>>,
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) share: Option<Share>,
     pub(super) failed: Vec<(JobError, u32)>,
@@ -82,6 +88,7 @@ impl Cluster {
             is_plain: units.are_plain(),
             states: vec![State::Due; units.pieces.len()],
             hops: vec![0; units.pieces.len()],
+            loads: HashMap::new(),
             buffers: Vec::new(),
             share: burst.room.take(),
             failed: Vec::new(),
@@ -243,6 +250,10 @@ impl Round<'_> {
                 (to, false)
             }
             Verdict::Ask(to) => (to, true),
+            Verdict::Load(text) => {
+                self.loads.insert(piece, text);
+                return State::Due;
+            }
         };
         self.hops[piece] += 1;
         if self.hops[piece] > HOPS_MAX {
@@ -336,7 +347,16 @@ impl Round<'_> {
         });
         let (answers, random): (Vec<&[u8]>, u64) = (answers.collect(), fastrand::u64(..));
         for unit in units {
+            let at = out.len();
             answer::write(unit, &answers[unit.pieces.clone()], &self.map.layout, random, out);
+            match &unit.scripts {
+                Some(Taught::Loaded(text)) => {
+                    let digest = out[at..].strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));
+                    self.cluster.scripts().learn(digest.unwrap_or_default(), text);
+                }
+                Some(Taught::Flushed) if out[at..].starts_with(b"+") => self.cluster.scripts().forget(),
+                Some(Taught::Flushed) | None => {}
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Batches on their way: their requests are put together, sent all at once, and their replies taken apart.
 
+use std::sync::Arc;
+
 use pool::{Caller, JobError};
 use resp::write_request;
 use topology::Address;
@@ -10,10 +12,13 @@ use crate::{
         round::{Round, Text},
         state::{Batch, State, Way},
         together::{Running, all},
-        unit::{Piece, Sent, Target, has_slot},
+        unit::{Piece, Sent, Target, has_slot, script_of},
         verdict::{Verdict, verdict},
     },
 };
+
+/// Word for word what a node says to `EVALSHA` whose script it does not know.
+const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
 impl Round<'_> {
     /// Puts the requests of a batch together.
@@ -21,7 +26,8 @@ impl Round<'_> {
         let burst = &mut batch.burst;
         (burst.needs, burst.read_only) = (self.needs, self.read_only);
         let asks = batch.pieces.iter().any(|(_, asking)| *asking);
-        if is_only && self.is_plain && !asks && batch.pieces.len() == self.pieces.len() {
+        let is_bare = !asks && self.loads.is_empty();
+        if is_only && self.is_plain && is_bare && batch.pieces.len() == self.pieces.len() {
             burst.requests = std::mem::take(&mut self.requests);
         }
         let is_whole = !burst.requests.is_empty();
@@ -29,6 +35,10 @@ impl Round<'_> {
             let piece = &self.pieces[*at];
             burst.replies_due += piece.due + u32::from(*asking);
             burst.transaction |= piece.is_transaction;
+            if let Some(text) = self.loads.get(at) {
+                burst.replies_due += 1;
+                write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]);
+            }
             if *asking {
                 write_request(&mut burst.requests, &["ASKING"]);
             }
@@ -79,6 +89,15 @@ impl Round<'_> {
         }
     }
 
+    /// The text of the script that a piece wants, if a client has loaded it.
+    fn text_of_script(&self, piece: usize) -> Option<Arc<[u8]>> {
+        let digest = match &self.pieces[piece].sent {
+            Sent::Client(range) => script_of(&self.requests[range.clone()]),
+            Sent::Own(bytes) => script_of(bytes),
+        };
+        self.cluster.scripts().text(&digest?)
+    }
+
     /// Whether a key of a piece may be in this slot. Of a command that is not known, each argument may be a key.
     fn has_slot(&self, piece: usize, slot: u16) -> bool {
         let Piece { target, sent, .. } = &self.pieces[piece];
@@ -98,7 +117,7 @@ impl Round<'_> {
             (None, _) => {}
         }
         let (buffer, bytes) = (self.buffers.len(), burst.replies);
-        if let (None, 0, [(piece, false)]) = (&failure, burst.errors, &pieces[..]) {
+        if let (None, 0, [(piece, false)], true) = (&failure, burst.errors, &pieces[..], self.loads.is_empty()) {
             self.states[*piece] = State::Done(buffer, 0, bytes.len());
             self.buffers.push(bytes);
             return;
@@ -114,9 +133,10 @@ impl Round<'_> {
                 let is_whole = (0..count).all(|_| replies.next().map(|reply| end += reply.len()).is_some());
                 (is_whole, end)
             };
-            for (piece, asking) in pieces {
-                let Piece { due, is_transaction, .. } = self.pieces[piece];
-                let (has_asked, begin) = skip(u32::from(asking));
+            for (piece, asking) in pieces.iter().copied() {
+                let Piece { due, is_transaction, target, .. } = self.pieces[piece];
+                let loads = u32::from(self.loads.contains_key(&piece));
+                let (has_asked, begin) = skip(loads + u32::from(asking));
                 let (is_whole, end) = skip(due);
                 if !has_asked || !is_whole {
                     left.push(piece);
@@ -124,6 +144,12 @@ impl Round<'_> {
                 }
                 let said = match burst.errors {
                     0 => Verdict::Done,
+                    _ if loads == 0 && bytes[begin..end] == *NO_SCRIPT => {
+                        // What was executed behind it must not be overtaken.
+                        let is_last = |other: &(usize, bool)| other.0 <= piece || self.pieces[other.0].target != target;
+                        let text = pieces.iter().all(is_last).then(|| self.text_of_script(piece)).flatten();
+                        text.map_or(Verdict::Done, Verdict::Load)
+                    }
                     _ => verdict(&bytes[begin..end], is_transaction, &from, |slot| self.has_slot(piece, slot)),
                 };
                 done.push((piece, said, (buffer, begin, end)));

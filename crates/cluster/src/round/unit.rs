@@ -6,10 +6,7 @@ use std::{ops::Range, sync::Arc};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use route::{Commands, Cursor, Merge, Plan, Route};
 
-use crate::map::Map;
-
-/// Redis's own, where there is no cluster.
-const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+use crate::{map::Map, standalone::NO_CLUSTER};
 
 /// Redis's own.
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -91,6 +88,28 @@ pub(super) enum Making {
 pub(super) struct Unit {
     pub(super) making: Making,
     pub(super) pieces: Range<usize>,
+    /// What its reply says of the scripts that nodes know.
+    pub(super) scripts: Option<Taught>,
+}
+
+/// What is known of scripts once a request has been executed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taught {
+    /// All nodes know this one.
+    Loaded(Vec<u8>),
+    /// None is known any more.
+    Flushed,
+}
+
+impl Taught {
+    fn of(request: &Request<'_>) -> Option<Self> {
+        let is_named = |name: &[u8]| request.arg(1).is_some_and(|second| second.eq_ignore_ascii_case(name));
+        match request.arg(2) {
+            _ if !is(request, "SCRIPT") => None,
+            Some(text) if is_named(b"LOAD") => Some(Self::Loaded(text.to_vec())),
+            _ => is_named(b"FLUSH").then_some(Self::Flushed),
+        }
+    }
 }
 
 /// All of a burst.
@@ -136,7 +155,7 @@ impl Units {
     fn unit(&mut self, making: Making, pieces: impl IntoIterator<Item = Piece>) {
         let (from, unit) = (self.pieces.len(), self.units.len());
         self.pieces.extend(pieces.into_iter().map(|piece| Piece { unit, ..piece }));
-        self.units.push(Unit { making, pieces: from..self.pieces.len() });
+        self.units.push(Unit { making, pieces: from..self.pieces.len(), scripts: None });
     }
 
     fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map) {
@@ -170,6 +189,9 @@ impl Units {
             Route::Everywhere(how) => {
                 let pieces = shards(map).map(|slot| Piece { order: Order::Alone, ..plain(Target::Slot(slot)) });
                 self.unit(Making::Merged(how, Vec::new()), pieces.collect::<Vec<_>>());
+                if let Some(unit) = self.units.last_mut() {
+                    unit.scripts = Taught::of(request);
+                }
             }
             Route::Scan => match Cursor::read(request) {
                 Some(cursor) => {
@@ -240,6 +262,15 @@ pub(crate) fn fault_within(request: &Request<'_>, commands: &Commands, slot: &mu
         }
         Route::Nowhere => Some(NO_CLUSTER.to_owned()),
     }
+}
+
+/// Which script a request wants to be executed that it does not bring along.
+pub(super) fn script_of(request: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = RequestDecoder::new(RequestLimits::default());
+    next(&mut decoder, request)?;
+    let request = decoder.request(request);
+    let is_one = is(&request, "EVALSHA") || is(&request, "EVALSHA_RO");
+    request.arg(1).filter(|_| is_one).map(<[u8]>::to_vec)
 }
 
 /// Whether an argument of one of these requests is in this slot.

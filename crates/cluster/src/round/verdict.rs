@@ -1,5 +1,7 @@
 //! What the replies to a piece mean: it has been executed, or not, and then where it is to be sent.
 
+use std::sync::Arc;
+
 use route::replies;
 use topology::{Address, Redirection};
 
@@ -15,6 +17,8 @@ pub(super) enum Verdict {
     Moved(u16, Address),
     /// It is to be asked for at another node, this time.
     Ask(Address),
+    /// It is to be sent again behind the text of its script, which its node does not know.
+    Load(Arc<[u8]>),
     /// It is to be sent again, a little later: a slot is on its way, or no node has it.
     Later(&'static str),
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
     let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
-    let cluster = start_cluster(&settings, &pools, threads.runtimes().len());
+    let cluster = start_cluster(&settings, &pools, &published, threads.runtimes().len());
     let caller = |thread| pools.caller_on(thread).expect("pools that have just begun are not drained");
     let callers: Vec<Caller> = (0..threads.runtimes().len()).map(caller).collect();
     let shared_pubsub = directory
@@ -119,9 +119,11 @@ fn warn(settings: &GatewaySettings) {
 }
 
 /// Looks for the cluster, if the upstream is one.
-fn start_cluster(settings: &GatewaySettings, pools: &Pools, runtimes: usize) -> Option<Cluster> {
-    let settings::ClusterSettings { seeds, refresh, reached_at } = settings.cluster.clone()?;
-    Some(Cluster::start(ClusterSettings { seeds, refresh, reached_at }, pools.clone(), runtimes))
+fn start_cluster(settings: &GatewaySettings, pools: &Pools, published: &Published, runtimes: usize) -> Option<Cluster> {
+    let settings::ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max } = settings.cluster.clone()?;
+    let settings = ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max };
+    let cluster = Cluster::start(settings, pools.clone(), runtimes);
+    Some(published.cluster.get_or_init(|| cluster).clone())
 }
 
 /// The sockets that were passed or, where none was, those of the configuration.

@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 /// From where on nothing was executed that changes anything, because a replica refused it; nothing where a write that was
 /// refused is followed by one that was not, since they would change places.
 fn refused_tail(requests: &[u8], replies: &[u8]) -> Option<Tail> {
-    let (mut decoder, mut scanner) = (RequestDecoder::new(RequestLimits::default()), ReplyScanner::new(usize::MAX));
+    let (mut decoder, mut scanner) = (RequestDecoder::new(RequestLimits::accepted()), ReplyScanner::new(usize::MAX));
     let mut at = Tail { requests: 0, replies: 0, done: 0 };
     let mut tail = None;
     // Where the transaction at hand begins, and whether a command in it was refused.

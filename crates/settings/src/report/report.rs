@@ -40,6 +40,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
     };
     let names = clients.saturating_mul(settings.session.name_bytes_max).saturating_mul(4);
     let backlog = settings.shared_pubsub.map_or(0, |pubsub| pubsub.backlog_bytes_max);
+    let scripts = settings.cluster.as_ref().map_or(0, |cluster| cluster.scripts_bytes_max);
     let pools = descriptors::pools(settings);
     let rows = [
         ("clients_max, idle", clients * IDLE_CLIENT_BYTES),
@@ -54,6 +55,7 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
         ("one request and one reply, as far as they pass half of a bound", beyond_halves(settings)),
         ("pubsub.backlog_bytes_max, messages not read yet", backlog),
+        ("cluster.scripts_bytes_max, texts of scripts", scripts),
         ("slowlog.entries_max, a full log", settings.session.slow_log.entries_max.saturating_mul(SLOW_ENTRY_BYTES)),
         ("workers, buffers", descriptors::workers(settings).saturating_mul(WORKER_BYTES)),
     ];

@@ -2,7 +2,10 @@
 
 use crate::{
     Secret,
-    typed::{section::section, units::Millis},
+    typed::{
+        section::section,
+        units::{ByteCount, Millis},
+    },
 };
 
 section! {
@@ -30,5 +33,9 @@ section! {
         /// names that are not known here: `announced=reached`, each `host:port`. A node that is not named is reached
         /// where it says. Needs a restart.
         reached_at: Vec<String> = Vec::new() => AtStart,
+        /// Bytes of the texts that `SCRIPT LOAD` has brought. A node that does not know one of these scripts, because it
+        /// has just become a primary, is told its text. Further texts take the place of the oldest. 0: none is kept, and
+        /// `EVALSHA` answers `NOSCRIPT` then. Needs a restart.
+        scripts_bytes_max: ByteCount = ByteCount(4 * 1024 * 1024) => AtStart,
     }
 }

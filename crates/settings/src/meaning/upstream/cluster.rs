@@ -8,7 +8,7 @@ use topology::Address;
 use crate::{
     Config, ConfigError,
     meaning::{
-        ranges::{millis, value},
+        ranges::{bytes, millis, value},
         upstream::{sentinels::Parts, tls},
     },
 };
@@ -29,6 +29,8 @@ pub struct ClusterSettings {
     pub refresh: Duration,
     /// For the address that a node announces, the one at which it is reached from here, where that is another.
     pub reached_at: BTreeMap<Address, Address>,
+    /// Bytes of the texts of loaded scripts that are kept.
+    pub scripts_bytes_max: usize,
 }
 
 /// The cluster and the login that `upstream.url` means, if it names nodes of one.
@@ -38,6 +40,7 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<Option<(ClusterSetting
         Ok(reached_at) => reached_at,
         Err(problem) => return value("cluster.reached_at", problem),
     };
+    let scripts_bytes_max = bytes("cluster.scripts_bytes_max", config.cluster.scripts_bytes_max, 0)?;
     let url = config.upstream.url.as_str();
     let (rest, is_tls) = match (url.strip_prefix(SCHEME), url.strip_prefix(TLS_SCHEME)) {
         (Some(rest), _) => (rest, false),
@@ -54,7 +57,7 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<Option<(ClusterSetting
         .with_login(parts.user, parts.password.map(Into::into));
     let mut endpoint = tls::secure(if is_tls { endpoint.by_tls() } else { endpoint }, &config.upstream.tls)?;
     endpoint.db = parts.db;
-    Ok(Some((ClusterSettings { seeds: parts.hosts, refresh, reached_at }, endpoint)))
+    Ok(Some((ClusterSettings { seeds: parts.hosts, refresh, reached_at, scripts_bytes_max }, endpoint)))
 }
 
 fn reached_at(entries: &[String]) -> Result<BTreeMap<Address, Address>, String> {

@@ -1,0 +1,45 @@
+//! Scripts that clients have loaded are known to whatever becomes a primary.
+
+use super::nodes::{Nodes, key_of};
+use crate::support::{Client, requests};
+
+const SCRIPT: &str = "return redis.call('incrby', KEYS[1], ARGV[1])";
+
+fn load(client: &mut Client, text: &str) -> String {
+    let said = client.call(&["SCRIPT", "LOAD", text]);
+    String::from_utf8_lossy(&said).lines().nth(1).expect("a digest").to_owned()
+}
+
+#[test]
+fn a_node_that_has_become_a_primary_is_told_the_scripts() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, key) = (gateway.client(), key_of(5));
+    let digest = load(&mut client, SCRIPT);
+    client.expect(&format!("EVALSHA {digest} 1 {key} 1"), ":1\r\n");
+    nodes.fail_over(3);
+    // With something before it, and elsewhere.
+    let run = format!("EVALSHA {} 1 {key} 2", digest.to_ascii_uppercase());
+    client.send_raw(&requests(&[&format!("INCR {key}"), &format!("SET {} v", key_of(7_000)), &run]));
+    let replies = client.read_replies(3);
+    assert_eq!(String::from_utf8_lossy(&replies.concat()), ":2\r\n+OK\r\n:4\r\n");
+    // The node knows it now.
+    assert_eq!(nodes.0[3].client().line(&format!("SCRIPT EXISTS {digest}")), b"*1\r\n:1\r\n");
+
+    // What stands behind it is executed in its order or not at all: then the client hears what Redis says.
+    nodes.0[3].client().expect("SCRIPT FLUSH", "+OK\r\n");
+    client.send_raw(&requests(&[&run, &format!("INCR {key}")]));
+    let replies = client.read_replies(2);
+    assert_eq!(replies[0], b"-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    assert_eq!(replies[1], b":5\r\n");
+    client.expect(&run, ":7\r\n");
+
+    // A script that says so itself has run once.
+    let other = load(&mut client, "redis.call('incr', KEYS[1]) return redis.error_reply('NOSCRIPT x')");
+    assert!(client.line(&format!("EVALSHA {other} 1 {key}")).starts_with(b"-NOSCRIPT"));
+    client.expect(&format!("GET {key}"), "$1\r\n8\r\n");
+
+    client.expect("SCRIPT FLUSH", "+OK\r\n");
+    client.expect(&run, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    client.expect(&format!("EVALSHA {} 1 {key}", "0".repeat(40)), "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+}
