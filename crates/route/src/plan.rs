@@ -20,7 +20,8 @@ pub struct Part {
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The parts; together they have every key once, those of one part in the order of the request.
+    /// The parts; together they have every key once, those of one part in the order of the request. Where the last key
+    /// lacks what belongs to it, that is the only part.
     pub parts: Vec<Part>,
     /// For each key of each part in turn its place among the keys of the request.
     order: Vec<u32>,
@@ -41,6 +42,11 @@ impl Plan {
         for (place, at) in found.indices().enumerate() {
             keys.push((slot(request.arg(at)?), u32::try_from(place).ok()?));
         }
+        let end = (found.first + keys.len() * found.step).min(request.len());
+        if end < found.first + keys.len() * found.step {
+            // What belongs to the last key is missing: a node has the words for that, and nothing is to be executed.
+            keys.drain(..keys.len() - 1);
+        }
         keys.sort_unstable();
         let mut parts: Vec<Part> = Vec::new();
         for (at, (slot, _)) in keys.iter().enumerate() {
@@ -49,9 +55,7 @@ impl Plan {
                 _ => parts.push(Part { slot: *slot, keys: at..at + 1 }),
             }
         }
-        let count = keys.len();
         let order = keys.into_iter().map(|(_, place)| place).collect();
-        let end = (found.first + count * found.step).min(request.len());
         Some(Self { parts, order, first: found.first, step: found.step, end })
     }
 

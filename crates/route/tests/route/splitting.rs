@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use resp::{write_array, write_bulk, write_integer, write_null, write_simple};
+use resp::{write_array, write_bulk, write_error, write_integer, write_null, write_simple};
 use route::{Merge, Plan, Reach, merge, replies, slot};
 
 use crate::told::{commands, requests, with};
@@ -24,6 +24,7 @@ fn execute(store: &mut Store, args: &[Vec<u8>]) -> Vec<u8> {
                 }
             }
         }
+        b"MSET" if keys.len() % 2 == 1 => write_error(&mut out, "ERR wrong number of arguments for 'mset' command"),
         b"MSET" => {
             keys.chunks(2).for_each(|pair| drop(store.insert(pair[0].clone(), pair[1].clone())));
             write_simple(&mut out, "OK");
@@ -52,9 +53,12 @@ fn request() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let name = prop::sample::select(vec!["MGET", "DEL", "exists"]);
     let plain = (name, keys).prop_map(|(name, keys)| [vec![name.as_bytes().to_vec()], keys].concat());
     let pairs = prop::collection::vec((key(), prop::collection::vec(any::<u8>(), 0..5)), 1..12);
-    let mset = pairs.prop_map(|pairs| {
+    // Now and then the last value is missing, and nothing is to be set.
+    let mset = (pairs, 0..4_u8).prop_map(|(pairs, lacks)| {
         let flat = pairs.into_iter().flat_map(|(key, value)| [key, value]);
-        [b"MSET".to_vec()].into_iter().chain(flat).collect()
+        let mut args: Vec<Vec<u8>> = [b"MSET".to_vec()].into_iter().chain(flat).collect();
+        args.truncate(args.len() - usize::from(lacks == 0 && args.len() > 3));
+        args
     });
     prop_oneof![plain, mset]
 }
