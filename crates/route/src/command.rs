@@ -47,6 +47,8 @@ pub struct Command {
     pub(crate) arity: i64,
     pub(crate) keys: Keys,
     pub(crate) reach: Reach,
+    /// It changes nothing.
+    pub(crate) only_reads: bool,
     /// It is told apart by its second argument.
     pub(crate) has_subcommands: bool,
 }
@@ -55,6 +57,11 @@ impl Command {
     /// How far it reaches.
     pub fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// Whether it changes nothing, so that it may be sent twice.
+    pub fn only_reads(&self) -> bool {
+        self.only_reads
     }
 
     /// Where the keys of a request stand among its arguments, in the order in which Redis names them; none if its
@@ -78,7 +85,7 @@ impl Command {
     }
 
     /// Where a request goes that is one of this command. Allocates nothing.
-    pub(crate) fn route(&self, request: &Request<'_>) -> Route<'_> {
+    pub fn route(&self, request: &Request<'_>) -> Route<'_> {
         if !self.takes(request.len()) {
             return Route::Anywhere;
         }

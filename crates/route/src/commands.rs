@@ -106,7 +106,8 @@ impl Commands {
         let tips: Vec<&[u8]> = parts.get(7).map_or(&[][..], items).iter().filter_map(Value::as_bytes).collect();
         let keys = exceptions::keys(&name, whole).unwrap_or(Keys::Specs(specs.into()));
         let reach = exceptions::reach(&name).unwrap_or_else(|| reach(&tips, &keys));
-        let command = Command { arity, keys, reach, has_subcommands: !subcommands.is_empty() };
+        let only_reads = parts.get(2).map_or(&[][..], items).iter().any(|flag| flag.as_bytes() == Some(b"readonly"));
+        let command = Command { arity, keys, reach, only_reads, has_subcommands: !subcommands.is_empty() };
         self.by_name.insert(name.into(), command);
         Some(())
     }

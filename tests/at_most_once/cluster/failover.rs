@@ -7,20 +7,22 @@ use std::{
 };
 
 use super::nodes::{Nodes, key_of};
-use crate::support::{Client, Gateway, wait};
+use crate::support::{Client, Gateway, Metrics, requests, wait};
 
 /// Slots whose keys are counted up, two of each shard.
-const COUNTED: [u16; 6] = [5, 1_000, 6_000, 7_000, 12_000, 16_000];
+pub(super) const COUNTED: [u16; 6] = [5, 1_000, 6_000, 7_000, 12_000, 16_000];
 
-/// What a client that counts has seen.
+/// What a client that counts has seen. Nothing counts twice, whatever happens.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     /// The last number that it was told.
     last: i64,
     /// Errors since then: each may have counted.
     unsure: i64,
-    errors: Vec<String>,
-    told: u32,
+    pub(super) errors: Vec<String>,
+    pub(super) told: u32,
+    /// Numbers that it was told and that were not there the next time.
+    pub(super) lost: i64,
 }
 
 /// Counts up a key of `slot` until `over`. Each reply is the one before plus one, and one more at most for each error.
@@ -31,8 +33,8 @@ fn count(mut client: Client, slot: u16, over: &AtomicBool) -> Seen {
         match reply.strip_prefix(b":").map(String::from_utf8_lossy) {
             Some(number) => {
                 let number: i64 = number.trim_end().parse().expect("a number");
-                let expected = seen.last + 1..=seen.last + 1 + seen.unsure;
-                assert!(expected.contains(&number), "{number} after {seen:?}");
+                assert!(number <= seen.last + 1 + seen.unsure, "{number} after {seen:?}");
+                seen.lost += (seen.last + 1 - number).max(0);
                 (seen.last, seen.unsure) = (number, 0);
                 seen.told += 1;
             }
@@ -57,7 +59,7 @@ impl Drop for Ends<'_> {
 }
 
 /// Counters in all shards while `meanwhile` runs, and a moment before and after.
-fn under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<Seen> {
+pub(super) fn under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<Seen> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let counting: Vec<_> = COUNTED
@@ -76,7 +78,7 @@ fn under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<Seen> {
 }
 
 /// All counters go on.
-fn goes_on(gateway: &Gateway) {
+pub(super) fn goes_on(gateway: &Gateway) {
     for slot in COUNTED {
         let number = || {
             let reply = gateway.client().line(&format!("GETRANGE {} 0 -1", key_of(slot)));
@@ -87,7 +89,7 @@ fn goes_on(gateway: &Gateway) {
     }
 }
 
-fn served(gateway: &Gateway, slot: u16) {
+pub(super) fn served(gateway: &Gateway, slot: u16) {
     wait("the slot to be served", || {
         let reply = gateway.client().line(&format!("EXISTS {}", key_of(slot)));
         (!reply.starts_with(b"-")).then_some(())
@@ -106,7 +108,7 @@ fn a_failover_by_order_costs_no_client_an_error() {
         }
     });
     let errors: Vec<_> = seen.iter().flat_map(|seen| &seen.errors).collect();
-    assert!(errors.is_empty() && seen.iter().all(|seen| seen.told > 10), "{errors:?}");
+    assert!(errors.is_empty() && seen.iter().all(|seen| seen.told > 10 && seen.lost == 0), "{seen:?}");
 }
 
 #[test]
@@ -135,6 +137,7 @@ fn a_primary_that_is_killed_is_followed_to_its_replica_and_nothing_counts_twice(
     // What was on its way when the node died; what came later waited.
     let errors: usize = seen.iter().map(|seen| seen.errors.len()).sum();
     assert!(errors <= 4, "{errors}: {seen:?}");
+    assert!(seen.iter().all(|seen| seen.lost == 0), "{seen:?}");
     killed.borrow_mut().0[0].restart();
 }
 
@@ -181,4 +184,41 @@ fn a_failed_part_is_an_error_and_never_data() {
         assert!(reply.starts_with(b"-ERR respool: "), "{line}: {}", String::from_utf8_lossy(&reply));
     }
     client.expect(&format!("GET {alive}"), "$1\r\n2\r\n");
+}
+
+#[test]
+fn reads_that_a_lost_node_had_are_asked_again_unless_a_write_stands_behind_them() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (read, written, other) = (key_of(12_000), key_of(12_001), key_of(5));
+    let mut client = gateway.client();
+    client.expect(&format!("MSET {read} 1 {written} 1"), "+OK\r\n");
+    wait("the replica to have it", || {
+        let mut replica = nodes.0[5].client();
+        replica.expect("READONLY", "+OK\r\n");
+        let mut has = |key| replica.line(&format!("GET {key}")) == b"$1\r\n1\r\n";
+        (has(&read) && has(&written)).then_some(())
+    });
+    nodes.0[2].freeze();
+    let lines = [
+        format!("GET {read}"),
+        format!("SET {other} v"),
+        format!("GET {written}"),
+        format!("INCR {written}"),
+        format!("GET {written}"),
+    ];
+    client.send_raw(&requests(&lines.each_ref().map(String::as_str)));
+    let in_flight = format!("respool_pool_in_flight{{node=\"{}\",login=\"\"}}", nodes.0[2].address());
+    wait("all to be sent", || {
+        let in_flight = Metrics::read(gateway.metrics_address()).value(&in_flight);
+        (in_flight >= 4.0).then_some(())
+    });
+    nodes.0[2].kill9();
+    let replies = client.read_replies(5);
+    let shown: Vec<_> = replies.iter().map(|reply| String::from_utf8_lossy(reply).into_owned()).collect();
+    assert_eq!((shown[0].as_str(), shown[1].as_str()), ("$1\r\n1\r\n", "+OK\r\n"));
+    // It might have seen what was written behind it.
+    assert!(shown[2].starts_with("-ERR respool: ") && shown[3].starts_with("-ERR respool: "), "{shown:?}");
+    assert_eq!(shown[4], "$1\r\n1\r\n", "what stands behind the write sees what there is");
+    nodes.0[2].restart();
 }

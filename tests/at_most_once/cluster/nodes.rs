@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::{Client, Gateway, Process, free_port, within};
 
 /// How many of each.
-const SHARDS: usize = 3;
+pub const SHARDS: usize = 3;
 /// How long a node is silent before the others take it for dead.
 const NODE_TIMEOUT_MS: u64 = 1_000;
 /// Nodes meet in their own time.
@@ -33,7 +33,7 @@ pub struct Nodes(pub Vec<Node>);
 
 impl Node {
     /// Starts one and waits until it answers. Another process may take one of its ports first; then it gets others.
-    fn start() -> Self {
+    pub fn start() -> Self {
         let mut attempts = 0;
         within(READY, "a node to start", || {
             let directory = tempfile::tempdir().expect("a temporary directory");
@@ -125,16 +125,52 @@ impl Nodes {
             assert_eq!(node.client().line(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")), b"+OK\r\n");
             assert_eq!(node.client().line(&format!("CLUSTER SET-CONFIG-EPOCH {}", shard + 1)), b"+OK\r\n");
         }
-        for node in &all[1..] {
-            let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", node.port, node.bus);
-            assert_eq!(all[0].client().line(&meet), b"+OK\r\n");
-        }
+        all[1..].iter().for_each(|node| nodes.meet(node));
         for (shard, replica) in all.iter().skip(SHARDS).enumerate() {
             let follow = format!("CLUSTER REPLICATE {}", all[shard].id());
             within(READY, "a replica to know its primary", || (replica.try_line(&follow)? == b"+OK\r\n").then_some(()));
         }
         nodes.wait_until_ready();
         nodes
+    }
+
+    /// Has the first node get to know this one.
+    fn meet(&self, node: &Node) {
+        let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", node.port, node.bus);
+        assert_eq!(self.0[0].client().line(&meet), b"+OK\r\n");
+    }
+
+    /// A further primary without slots, whom all know.
+    pub fn join(&self) -> Node {
+        let node = Node::start();
+        // Otherwise it becomes a replica when it has given its last slot away.
+        assert_eq!(node.client().line("CONFIG SET cluster-allow-replica-migration no"), b"+OK\r\n");
+        self.meet(&node);
+        let knows = |node: &Node| {
+            let said = node.try_line("CLUSTER INFO").unwrap_or_default();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            ["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:7"]
+                .iter()
+                .all(|word| said.contains(word))
+        };
+        within(READY, "all to know it", || self.0.iter().chain([&node]).all(knows).then_some(()));
+        node
+    }
+
+    /// Has all forget it.
+    pub fn part(&self, mut node: Node) {
+        let forget = format!("CLUSTER FORGET {}", node.id());
+        // Whoever hears of it from others meanwhile forgets it again.
+        within(READY, "all to forget it", || {
+            self.0.iter().for_each(|other| drop(other.try_line(&forget)));
+            let knows = |other: &Node| {
+                other
+                    .try_line("CLUSTER INFO")
+                    .is_some_and(|said| String::from_utf8_lossy(&said).contains("cluster_known_nodes:7"))
+            };
+            (!self.0.iter().any(knows)).then_some(())
+        });
+        node.kill9();
     }
 
     pub fn wait_until_ready(&self) {

@@ -112,8 +112,7 @@ fn logins_that_are_refused_or_missing_are_told_with_who_it_was() {
     client.read_replies(10);
     gateway.terminate();
     gateway.wait_end(crate::support::DEADLINE);
-    let told = lines(&gateway, "requests for the console refused");
-    assert_eq!(told.iter().map(|line| count(line)).sum::<u64>(), 1010);
+    assert_told(&gateway, "requests for the console refused", 1010, since);
 }
 
 #[test]

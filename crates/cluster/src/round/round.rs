@@ -55,6 +55,8 @@ pub(super) struct Round<'r> {
     pub(super) is_plain: bool,
     pub(super) states: Vec<State>,
     pub(super) hops: Vec<u32>,
+    /// Pieces that were sent again although they may have been executed.
+    pub(super) repeated: Vec<bool>,
     /// Texts of scripts that pieces are sent behind.
     pub(super) loads: HashMap<usize, Arc<[u8]>>,
     pub(super) buffers: Vec<Vec<u8>>,
@@ -87,6 +89,7 @@ impl Cluster {
             pieces: &units.pieces,
             is_plain: units.are_plain(),
             states: vec![State::Due; units.pieces.len()],
+            repeated: vec![false; units.pieces.len()],
             hops: vec![0; units.pieces.len()],
             loads: HashMap::new(),
             buffers: Vec::new(),
@@ -264,20 +267,27 @@ impl Round<'_> {
 
     /// Pieces without a reply: they are sent again if they certainly were not executed, or change nothing.
     pub(super) fn fail(&mut self, left: &[usize], failure: &JobError, text: Text<'_>) {
-        let again = match failure {
-            // What was sent and changes nothing has been sent a second time by its caller.
-            JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Reached::No, .. } => true,
-            _ => false,
+        let (was_not_sent, is_lost) = match failure {
+            JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Reached::No, .. } => (true, true),
+            JobError::ConnectionLost { sent: Reached::Maybe, .. } => (false, true),
+            _ => (false, false),
         };
-        if matches!(failure, JobError::UpstreamDown(_) | JobError::ConnectionLost { .. }) {
+        if is_lost {
             self.cluster.doubt();
         }
-        let again = again && !self.settings.failover_wait.is_zero();
-        for piece in left {
-            if again {
-                self.states[*piece] = State::Waits(failure.to_string().into(), self.limit());
+        let may_wait = is_lost && !self.settings.failover_wait.is_zero();
+        // A read would see what was written behind it, if that was executed.
+        let mut written = HashSet::new();
+        for place in left.iter().rev() {
+            let Piece { target, only_reads, .. } = self.pieces[*place];
+            // Where all of a burst reads, its caller has sent it a second time.
+            let is_harmless = only_reads && !self.read_only && !self.repeated[*place] && !written.contains(&target);
+            if may_wait && (was_not_sent || is_harmless) {
+                self.repeated[*place] |= !was_not_sent;
+                self.states[*place] = State::Waits(failure.to_string().into(), self.limit());
             } else {
-                self.end(*piece, failure, text);
+                written.insert(target);
+                self.end(*place, failure, text);
             }
         }
     }

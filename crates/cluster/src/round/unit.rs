@@ -1,10 +1,10 @@
 //! The requests of a burst, read: each is a unit with one or several replies, and for each there are pieces, each of
 //! which goes to one node.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
-use route::{Commands, Cursor, Merge, Plan, Route};
+use route::{Command, Commands, Cursor, Merge, Plan, Route};
 
 use crate::{map::Map, standalone::NO_CLUSTER};
 
@@ -41,6 +41,8 @@ pub(super) struct Piece {
     pub(super) due: u32,
     /// It is a transaction, which is executed as a whole or not at all.
     pub(super) is_transaction: bool,
+    /// It changes nothing.
+    pub(super) only_reads: bool,
     /// What it waits for of the same burst.
     pub(super) order: Order,
     /// The place of its unit.
@@ -60,7 +62,7 @@ pub(super) enum Order {
 
 impl Piece {
     fn new(target: Target, sent: Sent) -> Self {
-        Self { target, sent, due: 1, is_transaction: false, order: Order::Free, unit: 0 }
+        Self { target, sent, due: 1, is_transaction: false, only_reads: false, order: Order::Free, unit: 0 }
     }
 }
 
@@ -159,10 +161,11 @@ impl Units {
     }
 
     fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map) {
-        let commands: &Arc<Commands> = &map.commands;
-        let plain = |target| Piece::new(target, Sent::Client(at.clone()));
+        let command = map.commands.find(request);
+        let only_reads = command.is_some_and(Command::only_reads);
+        let plain = |target| Piece { only_reads, ..Piece::new(target, Sent::Client(at.clone())) };
         let own = |target, sent| Piece { sent: Sent::Own(sent), ..plain(target) };
-        match commands.route(request) {
+        match command.map_or(Route::Anywhere, |command| command.route(request)) {
             Route::Slot(slot) => self.unit(Making::AsTheyAre, [plain(Target::Slot(slot))]),
             Route::Anywhere => {
                 let making = if is(request, "INFO") { Making::Info } else { Making::AsTheyAre };

@@ -227,6 +227,21 @@ fn known_requests_go_where_they_belong() {
 }
 
 #[test]
+fn what_only_reads_is_known_by_what_redis_says() {
+    let only_reads = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        with(&args, |request| commands().find(request).expect("known").only_reads())
+    };
+    for line in ["GET a", "MGET a b", "SCAN 0", "XRANGE s - +", "OBJECT ENCODING a", "EVAL_RO x 0"] {
+        assert!(only_reads(line), "{line}");
+    }
+    for line in ["SET a b", "GETDEL a", "SORT a", "EVAL x 0", "XREADGROUP GROUP g c STREAMS s >", "PUBLISH c m", "EXEC"]
+    {
+        assert!(!only_reads(line), "{line}");
+    }
+}
+
+#[test]
 fn nothing_that_cannot_be_put_together_goes_to_several_shards() {
     let commands = commands();
     for name in commands.names() {
