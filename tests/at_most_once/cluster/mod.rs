@@ -3,9 +3,11 @@
 
 mod everywhere;
 mod failover;
+mod members;
 mod moving;
 pub(crate) mod nodes;
 mod scripted;
 mod scripts;
 mod shown;
+mod trial;
 mod words;

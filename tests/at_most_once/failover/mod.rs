@@ -9,4 +9,4 @@ mod measure;
 mod planned;
 mod service;
 mod shown;
-mod trial;
+pub(super) mod trial;

@@ -138,9 +138,8 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-#[test]
-#[ignore = "takes as long as it is told to, by ./tests/run soak"]
-fn soak_of_failovers() {
+/// Trials of a minute each, a seed after another, for as long as the environment says.
+pub(in crate::at_most_once) fn soak(trial: impl Fn(u64, Duration)) {
     let mut left = Duration::from_secs(number("RESPOOL_SOAK_SECONDS").unwrap_or(60));
     for seed in number("RESPOOL_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32)).. {
         trial(seed, left.min(LONG));
@@ -149,4 +148,10 @@ fn soak_of_failovers() {
             break;
         }
     }
+}
+
+#[test]
+#[ignore = "takes as long as it is told to, by ./tests/run soak"]
+fn soak_of_failovers() {
+    soak(trial);
 }
