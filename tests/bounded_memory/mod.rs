@@ -6,3 +6,4 @@ mod input_room;
 mod limits;
 mod overload;
 mod own_answers;
+mod sum;

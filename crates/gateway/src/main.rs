@@ -35,6 +35,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    // Pages of 2 MiB are resident whole as soon as a byte of them is used: several times what the bounds allow. Where
+    // the system knows none, there are none to turn off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let mut args = match Args::read(env!("RESPOOL_VERSION")) {
         Ok(args) => args,
         Err(error) => {

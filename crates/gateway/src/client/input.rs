@@ -116,7 +116,16 @@ impl Input {
     }
 
     fn kept_elsewhere(&self) -> usize {
-        self.hold.as_ref().map_or(0, |hold| hold.kept_elsewhere)
+        self.hold.as_ref().map_or(0, |hold| hold.kept_elsewhere + hold.gathered)
+    }
+
+    /// Counts what has been gathered, beyond what is free, until there is another look at it: its place in the queue may
+    /// be long in coming.
+    fn note_gathered(&mut self, burst: &Burst, presence: &Presence) {
+        let gathered = burst.requests.len().saturating_sub(READ_BYTES);
+        if gathered > 0 || self.hold.is_some() {
+            self.hold(presence).gathered = gathered;
+        }
     }
 
     /// A request has been begun and is not complete.
@@ -143,6 +152,7 @@ impl Input {
         let is_large = self.missing as usize > READ_BYTES && self.pending.len() >= READ_BYTES;
         // As much again as is there, so that a length alone reserves nothing.
         let room = if is_large { self.pending.len().min(self.missing as usize) } else { READ_BYTES };
+        self.note_gathered(burst, sender.presence);
         let mut claim = self.claim(room, bounds.unfinished, sender);
         if claim == Claim::Waits {
             // Once more, now that it is woken, so that nothing is missed that was given back meanwhile.
@@ -159,6 +169,7 @@ impl Input {
         } else {
             self.poll_read_small(stream, cx, burst, bounds, sender.presence)
         };
+        self.note_gathered(burst, sender.presence);
         self.settle(bounds.unfinished, sender);
         read
     }
@@ -261,8 +272,15 @@ impl Input {
     /// Gathers from what is kept, without reading.
     pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>, sender: Sender<'_>) -> Stop {
         let stop = self.take_complete(burst, bounds);
+        self.note_gathered(burst, sender.presence);
         self.settle(bounds.unfinished, sender);
         stop
+    }
+
+    /// Whether there is room to read more into a burst that could go as it is.
+    pub(crate) fn may_gather_on(&mut self, burst: &Burst, bounds: Bounds<'_>, presence: &Presence) -> bool {
+        self.note_gathered(burst, presence);
+        burst.requests.len() < READ_BYTES || self.claim_spare(READ_BYTES, bounds.unfinished, presence)
     }
 
     fn take_complete(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
@@ -302,7 +320,6 @@ impl Input {
             self.pending = BytesMut::new();
             self.spent = 0;
             self.decoder.shrink();
-            self.hold.take_if(|hold| hold.kept_elsewhere == 0);
         } else if self.spent as usize >= self.pending.len().max(READ_BYTES) {
             // The memory of a large request does not stay for the beginning of a small one.
             self.pending = BytesMut::from(&self.pending[..]);

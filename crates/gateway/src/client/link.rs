@@ -202,6 +202,11 @@ impl<S> Link<S> {
         self.input.gather(burst, bounds, sender)
     }
 
+    /// Whether there is room to read more into a burst that could go as it is.
+    pub(crate) fn may_gather_on(&mut self, burst: &Burst, bounds: Bounds<'_>) -> bool {
+        self.input.may_gather_on(burst, bounds, &self.presence)
+    }
+
     /// Hands the request at which gathering stopped to `read`, which may reply to it, and takes it off the input.
     /// `None` if there is none. One that `holds_login` is wiped then.
     pub(crate) fn take_request<T>(

@@ -43,16 +43,7 @@ struct Ahead<'s, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
-        if !self.link.is_full() {
-            let from = self.link.unwritten();
-            self.writes |= out.poll_replies(cx, self.link.output()) > 0;
-            if self.state.is_muted() {
-                self.link.output().truncate(from);
-            }
-        }
-        if self.writes {
-            self.writes = self.link.poll_write(cx).is_pending();
-        }
+        self.pass_on(cx, out);
         if self.followed.is_some() || !out.may_pass() {
             return;
         }
@@ -61,6 +52,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
             let span = spans::job(self.state.id, self.gathered);
             self.gathered.needs = self.state.needs;
             self.followed = out.follow(self.gathered).map(|further| (further, span));
+        }
+    }
+
+    /// Writes the replies that have come. No more are taken while the client takes none.
+    fn pass_on(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
+        loop {
+            if self.writes {
+                self.writes = self.link.poll_write(cx).is_pending();
+            }
+            let from = self.link.unwritten();
+            if self.writes || self.link.is_full() || out.poll_replies(cx, self.link.output()) == 0 {
+                return;
+            }
+            self.writes = true;
+            if self.state.is_muted() {
+                self.link.output().truncate(from);
+            }
         }
     }
 
@@ -81,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
         if *self.stop == Stop::Full {
             *self.stop = self.link.gather(self.gathered, bounds);
         }
-        while *self.stop == Stop::Incomplete {
+        while *self.stop == Stop::Incomplete && self.link.may_gather_on(self.gathered, bounds) {
             match self.link.poll_requests(cx, self.gathered, bounds) {
                 Poll::Ready(read) => *self.stop = read.unwrap_or(Stop::End),
                 Poll::Pending => break,

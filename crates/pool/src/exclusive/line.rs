@@ -222,6 +222,10 @@ impl Line {
                     if let Some(kind) = progress.complete {
                         out.extend_from_slice(&self.input.split_to(self.scanned));
                         self.scanned = 0;
+                        if self.input.is_empty() {
+                            // The memory of a large reply does not stay with the connection.
+                            self.input = BytesMut::new();
+                        }
                         return Poll::Ready(Ok(kind));
                     }
                 }

@@ -31,13 +31,16 @@ pub(crate) fn workers(settings: &GatewaySettings) -> usize {
     pool.workers.saturating_add(of_others)
 }
 
-/// Connections to the upstream that there may be. Each pool lends some, but those for reads, and all of them no more than
-/// clients can use.
-fn upstream(settings: &GatewaySettings) -> usize {
+/// Exclusive connections. Each pool lends some, but those for reads, and all of them no more than clients can use.
+pub(crate) fn exclusive(settings: &GatewaySettings) -> usize {
     let (pool, session) = (&settings.pool, &settings.session);
     let lenders = if session.reads.is_some() { 1 } else { pools(settings) };
-    let lent = pool.exclusive_max.saturating_mul(lenders);
-    workers(settings).saturating_add(lent.min(session.clients_max.max(pool.exclusive_max)))
+    pool.exclusive_max.saturating_mul(lenders).min(session.clients_max.max(pool.exclusive_max))
+}
+
+/// Connections to the upstream that there may be.
+fn upstream(settings: &GatewaySettings) -> usize {
+    workers(settings).saturating_add(exclusive(settings))
 }
 
 /// What to say if they do not suffice.

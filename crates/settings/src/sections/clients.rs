@@ -41,8 +41,8 @@ section! {
         /// Without them a program that writes everything before it reads would lock up. Nothing is read ahead of a
         /// client that still has to log in.
         backlog_bytes_max: ByteCount = ByteCount(16_777_216),
-        /// Bytes held for requests that have not arrived completely, for all clients together. The first 64 KiB of each
-        /// client are not counted. Each argument costs up to 16 bytes besides its own. If a client needs more than there is,
+        /// Bytes held for requests that have not arrived completely, or have no place in the queue yet, for all clients
+        /// together. Of each client the first 64 KiB of either are not counted. Each argument costs up to 16 bytes besides its own. If a client needs more than there is,
         /// the client that holds the most gets an error and is closed: first among those that have not logged in, then of
         /// the user, and of its host, that holds the most. One client at a time may hold more than half, and counts as half.
         /// A second one waits for it, up to `pool.queue_timeout_ms`. What is read ahead takes half of it at most.

@@ -52,6 +52,9 @@ pub(crate) struct Hold {
     /// Of these, what is not with the client's input.
     // Open: the input keeps it here, because few clients have any.
     pub(crate) kept_elsewhere: usize,
+    /// Of these, what has been gathered and is to go into the queue.
+    // Open: likewise.
+    pub(crate) gathered: usize,
 }
 
 /// A wait for room.
@@ -118,7 +121,14 @@ impl State {
 impl Hold {
     /// A client that may hold some of `memory`, and holds nothing yet.
     pub(crate) fn new(memory: &Arc<InputMemory>, entry: &Arc<Entry>) -> Self {
-        Self { memory: Arc::clone(memory), entry: Arc::clone(entry), wait: None, bytes: 0, kept_elsewhere: 0 }
+        Self {
+            memory: Arc::clone(memory),
+            entry: Arc::clone(entry),
+            wait: None,
+            bytes: 0,
+            kept_elsewhere: 0,
+            gathered: 0,
+        }
     }
 
     /// Until when the client waits for room, if it does and nobody waits longer than `patience`: once for one that
