@@ -81,6 +81,32 @@ impl Value {
             _ => None,
         }
     }
+
+    /// Text of any kind, but not an error.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Error(_) => None,
+            other => std::str::from_utf8(other.as_bytes()?).ok(),
+        }
+    }
+
+    /// A number, also where it is written as text.
+    pub fn as_integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            other => other.as_text()?.parse().ok(),
+        }
+    }
+
+    /// The value of the field `name`, in a map or a flat list of names and values.
+    pub fn field(&self, name: &str) -> Option<&Self> {
+        let is = |key: &Self| key.as_text() == Some(name);
+        match self {
+            Self::Map(pairs) => pairs.iter().find(|(key, _)| is(key)).map(|(_, value)| value),
+            Self::Array(items) => items.chunks_exact(2).find(|pair| is(&pair[0])).map(|pair| &pair[1]),
+            _ => None,
+        }
+    }
 }
 
 /// What the beginning of a string or an aggregate says of its length.

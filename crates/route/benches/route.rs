@@ -43,7 +43,7 @@ fn main() {
         };
         row(line, find);
         if let Route::Split(command, _) = commands.route(&request) {
-            row("  its plan", || drop(black_box(Plan::of(command, black_box(&request), false))));
+            row("  its plan", || drop(black_box(Plan::of(command, black_box(&request)))));
         }
     }
     row("the slot of key:000000012345", || {

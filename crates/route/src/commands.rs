@@ -52,16 +52,6 @@ impl Commands {
         Ok(commands)
     }
 
-    /// How many there are, each subcommand counted.
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
     /// Names of all, in no order.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.by_name.keys().map(AsRef::as_ref)
@@ -92,7 +82,7 @@ impl Commands {
     fn add(&mut self, item: &Value) -> Option<()> {
         let Value::Array(parts) = item else { return None };
         let name = parts.first()?.as_bytes()?.to_ascii_lowercase();
-        let arity = integer(parts.get(1)?)?;
+        let arity = parts.get(1)?.as_integer()?;
         let subcommands = parts.get(9).map_or(&[][..], items);
         subcommands.iter().try_for_each(|subcommand| self.add(subcommand))?;
         let (specs, whole) = match parts.get(8).map_or(&[][..], items) {
@@ -120,20 +110,13 @@ fn items(value: &Value) -> &[Value] {
     }
 }
 
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Integer(number) => Some(*number),
-        _ => None,
-    }
-}
-
 fn count(value: &Value) -> Option<usize> {
-    integer(value)?.try_into().ok()
+    value.as_integer()?.try_into().ok()
 }
 
 /// The first key, the last one and the step between them: all that there was before Redis 7.
 fn legacy(parts: &[Value]) -> Option<Vec<Spec>> {
-    let (first, last, step) = (count(parts.get(3)?)?, integer(parts.get(4)?)?, integer(parts.get(5)?)?);
+    let (first, last, step) = (count(parts.get(3)?)?, parts.get(4)?.as_integer()?, parts.get(5)?.as_integer()?);
     if first == 0 {
         return Some(Vec::new());
     }
@@ -142,40 +125,30 @@ fn legacy(parts: &[Value]) -> Option<Vec<Spec>> {
     Some(vec![Spec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 } }])
 }
 
-/// The value of a field, in a map or a flat list of names and values.
-fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
-    let is = |key: &Value| key.as_bytes() == Some(name.as_bytes());
-    match value {
-        Value::Map(pairs) => pairs.iter().find(|(key, _)| is(key)).map(|(_, value)| value),
-        Value::Array(items) => items.chunks_exact(2).find(|pair| is(&pair[0])).map(|pair| &pair[1]),
-        _ => None,
-    }
-}
-
 /// `None` for one that does not say where the keys are, or not where all of them are.
 fn spec(value: &Value) -> Option<Spec> {
-    let flags = field(value, "flags").map_or(&[][..], items);
+    let flags = value.field("flags").map_or(&[][..], items);
     if flags.iter().any(|flag| flag.as_bytes() == Some(b"incomplete")) {
         return None;
     }
-    let (begin, find) = (field(value, "begin_search")?, field(value, "find_keys")?);
-    let kind = |part: &Value| Some((field(part, "type")?.as_bytes()?.to_vec(), field(part, "spec")?.clone()));
+    let (begin, find) = (value.field("begin_search")?, value.field("find_keys")?);
+    let kind = |part: &Value| Some((part.field("type")?.as_bytes()?.to_vec(), part.field("spec")?.clone()));
     let ((begin, at), (find, how)) = (kind(begin)?, kind(find)?);
     let begin = match &begin[..] {
-        b"index" => Begin::Index(count(field(&at, "index")?)?),
-        b"keyword" => Begin::Keyword(field(&at, "keyword")?.as_bytes()?.into(), integer(field(&at, "startfrom")?)?),
+        b"index" => Begin::Index(count(at.field("index")?)?),
+        b"keyword" => Begin::Keyword(at.field("keyword")?.as_bytes()?.into(), at.field("startfrom")?.as_integer()?),
         _ => return None,
     };
     let find = match &find[..] {
         b"range" => Find::Range {
-            last: integer(field(&how, "lastkey")?)?,
-            step: count(field(&how, "keystep")?)?,
-            limit: count(field(&how, "limit")?)?,
+            last: how.field("lastkey")?.as_integer()?,
+            step: count(how.field("keystep")?)?,
+            limit: count(how.field("limit")?)?,
         },
         b"keynum" => Find::Count {
-            at: count(field(&how, "keynumidx")?)?,
-            first: count(field(&how, "firstkey")?)?,
-            step: count(field(&how, "keystep")?)?,
+            at: count(how.field("keynumidx")?)?,
+            first: count(how.field("firstkey")?)?,
+            step: count(how.field("keystep")?)?,
         },
         _ => return None,
     };

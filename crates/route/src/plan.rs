@@ -31,9 +31,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Splits a request of this command by slot; `None` if it is not one to be split. With `singly` each key is a part
-    /// of its own: while a slot moves, keys of it may be on two nodes.
-    pub fn of(command: &Command, request: &Request<'_>, singly: bool) -> Option<Self> {
+    /// Splits a request of this command by slot; `None` if it is not one to be split.
+    pub fn of(command: &Command, request: &Request<'_>) -> Option<Self> {
         let Keys::Specs(specs) = &command.keys else { return None };
         let [spec] = &specs[..] else { return None };
         let (Begin::Index(_), Find::Range { .. }) = (&spec.begin, spec.find) else { return None };
@@ -51,7 +50,7 @@ impl Plan {
         let mut parts: Vec<Part> = Vec::new();
         for (at, (slot, _)) in keys.iter().enumerate() {
             match parts.last_mut() {
-                Some(part) if part.slot == *slot && !singly => part.keys.end = at + 1,
+                Some(part) if part.slot == *slot => part.keys.end = at + 1,
                 _ => parts.push(Part { slot: *slot, keys: at..at + 1 }),
             }
         }

@@ -24,7 +24,6 @@
 mod address;
 mod cluster;
 mod policy;
-mod reading;
 mod role;
 mod sentinel;
 mod topology;

@@ -4,10 +4,7 @@
 use resp::Value;
 use thiserror::Error;
 
-use crate::{
-    Address,
-    reading::{integer, text},
-};
+use crate::Address;
 
 /// Replicas that are read of one reply; further ones are left out.
 const REPLICAS_MAX: usize = 64;
@@ -60,20 +57,20 @@ impl Role {
     }
 
     fn of(items: &[Value]) -> Option<Self> {
-        match text(items.first()?)? {
+        match items.first()?.as_text()? {
             "master" => {
                 let Value::Array(connected) = items.get(2)? else { return None };
                 let replicas = connected.iter().take(REPLICAS_MAX).map(|replica| {
                     let Value::Array(parts) = replica else { return None };
-                    Some((address(parts.first()?, parts.get(1)?)?, integer(parts.get(2)?)?.try_into().ok()?))
+                    Some((address(parts.first()?, parts.get(1)?)?, parts.get(2)?.as_integer()?.try_into().ok()?))
                 });
-                let offset = integer(items.get(1)?)?.try_into().ok()?;
+                let offset = items.get(1)?.as_integer()?.try_into().ok()?;
                 Some(Self::Primary { offset, replicas: replicas.collect::<Option<_>>()? })
             }
             "slave" => Some(Self::Replica {
                 primary: address(items.get(1)?, items.get(2)?)?,
-                linked: text(items.get(3)?)? == "connected",
-                offset: integer(items.get(4)?)?.try_into().ok(),
+                linked: items.get(3)?.as_text()? == "connected",
+                offset: items.get(4)?.as_integer()?.try_into().ok(),
             }),
             "sentinel" => Some(Self::Sentinel),
             _ => None,
@@ -96,7 +93,7 @@ impl Role {
 }
 
 fn address(host: &Value, port: &Value) -> Option<Address> {
-    Some(Address::new(text(host)?, integer(port)?.try_into().ok()?))
+    Some(Address::new(host.as_text()?, port.as_integer()?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Piece {
 /// How the replies of a unit are made of those to its pieces.
 #[derive(Debug)]
 pub(super) enum Making {
-    /// They are those of its one piece.
+    /// They are those of its one piece, which is what the client has sent.
     AsTheyAre,
     /// The same, but for some of them; by their number.
     Replaced(Vec<(u32, String)>),
@@ -151,7 +151,6 @@ impl Units {
     /// Whether all of it goes out just as the client has sent it, piece by piece.
     pub(super) fn are_plain(&self) -> bool {
         self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre))
-            && self.pieces.iter().all(|piece| matches!(piece.sent, Sent::Client(_)))
     }
 
     fn unit(&mut self, making: Making, pieces: impl IntoIterator<Item = Piece>) {
@@ -177,7 +176,7 @@ impl Units {
                     }],
                 );
             }
-            Route::Split(command, how) => match Plan::of(command, request, false) {
+            Route::Split(command, how) => match Plan::of(command, request) {
                 Some(plan) => {
                     let piece = |part: &route::Part| {
                         let mut bytes = Vec::new();

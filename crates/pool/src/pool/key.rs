@@ -71,9 +71,7 @@ impl Login {
             Self::Nobody | Self::User { name: None, .. } => Some(DEFAULT_USER),
         }
     }
-}
 
-impl Login {
     /// The same place, where connections are made with this login.
     pub(super) fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
         match self {

@@ -121,12 +121,12 @@ impl Facts {
 
     /// Takes in a reply to `HELLO 2`; the id of the connection.
     pub(crate) fn take_hello2(&mut self, reply: &[u8]) -> Option<i64> {
-        let id = match field(reply, b"id") {
+        let id = match field(reply, "id") {
             Some(Value::Integer(id)) => Some(id),
             _ => None,
         };
         self.hello2 = Some(with_id(reply, 0).unwrap_or_else(|| reply.to_vec()));
-        self.role = field(reply, b"role").and_then(|role| Role::from_words(role.as_bytes()?));
+        self.role = field(reply, "role").and_then(|role| Role::from_words(role.as_bytes()?));
         id
     }
 
@@ -137,13 +137,13 @@ impl Facts {
 
     /// The upstream's version as it writes it, such as `7.0.15`.
     pub fn version(&self) -> Option<String> {
-        let version = field(self.hello2.as_ref()?, b"version")?;
+        let version = field(self.hello2.as_ref()?, "version")?;
         Some(String::from_utf8_lossy(version.as_bytes()?).into_owned())
     }
 
     /// Whether it is a Valkey that says so.
     pub fn is_valkey(&self) -> bool {
-        let server = self.hello2.as_ref().and_then(|hello| field(hello, b"server"));
+        let server = self.hello2.as_ref().and_then(|hello| field(hello, "server"));
         server.is_some_and(|server| server.as_bytes() == Some(b"valkey"))
     }
 
@@ -211,9 +211,8 @@ fn with_id(reply: &[u8], id: u64) -> Option<Vec<u8>> {
 }
 
 /// A field of a reply to `HELLO 2`.
-fn field(reply: &[u8], name: &[u8]) -> Option<Value> {
-    let Ok((Value::Array(items), _)) = Value::decode(&reply.to_vec().into()) else { return None };
-    items.chunks_exact(2).find_map(|pair| (pair[0].as_bytes() == Some(name)).then(|| pair[1].clone()))
+fn field(reply: &[u8], name: &str) -> Option<Value> {
+    Value::decode(&reply.to_vec().into()).ok()?.0.field(name).cloned()
 }
 
 #[cfg(test)]

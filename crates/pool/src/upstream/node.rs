@@ -219,9 +219,7 @@ impl Node {
         let Arrived { stream, facts, id, db } = arrived;
         let endpoint = settings.endpoint.clone();
         if self.is_guest {
-            let facts = self.facts();
-            self.go_by_limits(&facts);
-            return Ok(Dialled { stream, endpoint, facts, id, db });
+            return Ok(Dialled { stream, endpoint, facts: self.facts(), id, db });
         }
         if !endpoint.leads_where(&self.settings.borrow().endpoint) {
             // The pool has another upstream by now, of which this says nothing.

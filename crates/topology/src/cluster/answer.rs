@@ -7,7 +7,6 @@ use thiserror::Error;
 use crate::{
     Address,
     cluster::layout::{Layout, Shard},
-    reading::{integer, text},
 };
 
 /// The answer is none that a node of a cluster gives.
@@ -45,7 +44,7 @@ impl View {
         }
         let Value::Array(ranges) = slots else { return Err(ClusterError::Malformed) };
         let ranges: Option<Vec<_>> = ranges.iter().map(|range| shard(range, asked)).collect();
-        let table = text(nodes).ok_or(ClusterError::Malformed)?;
+        let table = nodes.as_text().ok_or(ClusterError::Malformed)?;
         let members: Vec<Member> = table.lines().filter_map(|line| member(line, asked)).collect();
         let epoch = members.iter().map(|member| member.epoch).max().unwrap_or(0);
         let failing = members.iter().filter(|member| member.is_failing).flat_map(|member| member.addresses.clone());
@@ -58,7 +57,7 @@ impl View {
 /// One range of slots with the nodes that have it, the primary first.
 fn shard(range: &Value, asked: &Address) -> Option<(Shard, Vec<(u16, u16)>)> {
     let Value::Array(parts) = range else { return None };
-    let slot = |at: usize| u16::try_from(integer(parts.get(at)?)?).ok();
+    let slot = |at: usize| u16::try_from(parts.get(at)?.as_integer()?).ok();
     let ends = (slot(0)?, slot(1)?);
     let mut nodes = parts.get(2..)?.iter().map(|node| {
         let Value::Array(parts) = node else { return None };
@@ -72,9 +71,9 @@ fn shard(range: &Value, asked: &Address) -> Option<(Shard, Vec<(u16, u16)>)> {
 fn address(host: &Value, port: &Value, asked: &Address) -> Option<Address> {
     let host = match host {
         Value::Null => "",
-        named => text(named)?,
+        named => named.as_text()?,
     };
-    let port = integer(port)?.try_into().ok()?;
+    let port = port.as_integer()?.try_into().ok()?;
     Some(Address::new(if matches!(host, "" | "?") { &asked.host } else { host }, port))
 }
 

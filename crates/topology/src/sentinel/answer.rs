@@ -3,10 +3,7 @@
 use resp::Value;
 use thiserror::Error;
 
-use crate::{
-    Address,
-    reading::{field, integer, text},
-};
+use crate::Address;
 
 /// Nodes or sentinels that are read of one answer; further ones are left out.
 const INSTANCES_MAX: usize = 64;
@@ -45,9 +42,9 @@ impl Named {
         let read = || {
             let Value::Array(parts) = current else { return None };
             let [host, port] = &parts[..] else { return None };
-            let primary = Address::new(text(host)?, integer(port)?.try_into().ok()?);
-            let in_progress = text(field(table, "flags")?)?.split(',').any(|flag| flag == "failover_in_progress");
-            let epoch = integer(field(table, "config-epoch")?)?.try_into().ok()?;
+            let primary = Address::new(host.as_text()?, port.as_integer()?.try_into().ok()?);
+            let in_progress = table.field("flags")?.as_text()?.split(',').any(|flag| flag == "failover_in_progress");
+            let epoch = table.field("config-epoch")?.as_integer()?.try_into().ok()?;
             let failing_over = in_progress && address(table)? == primary;
             Some(Self { primary, epoch, failing_over })
         };
@@ -80,8 +77,8 @@ pub fn read_replicas(reply: &Value) -> Result<Vec<Address>, AnswerError> {
 /// # Errors
 /// It is an error reply, or nothing that a sentinel answers.
 pub fn read_peers(reply: &Value) -> Result<Vec<Peer>, AnswerError> {
-    let peer = |instance| {
-        let id = field(instance, "runid").and_then(text).unwrap_or_default().to_owned();
+    let peer = |instance: &Value| {
+        let id = instance.field("runid").and_then(Value::as_text).unwrap_or_default().to_owned();
         Some(Peer { address: address(instance)?, id })
     };
     Ok(instances(reply)?.iter().filter_map(peer).collect())
@@ -101,7 +98,7 @@ fn not_refused(reply: &Value) -> Result<(), AnswerError> {
 }
 
 fn address(instance: &Value) -> Option<Address> {
-    Some(Address::new(text(field(instance, "ip")?)?, integer(field(instance, "port")?)?.try_into().ok()?))
+    Some(Address::new(instance.field("ip")?.as_text()?, instance.field("port")?.as_integer()?.try_into().ok()?))
 }
 
 #[cfg(test)]
