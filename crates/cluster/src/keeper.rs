@@ -178,6 +178,7 @@ impl Keeper {
     async fn look(&mut self) {
         self.leave();
         self.notice_losses();
+        self.belief.looks();
         let in_trouble = !self.missing.is_empty();
         let limit = self.pools.first().settings().connect_timeout;
         let deadline = Instant::now() + if in_trouble { limit.min(TROUBLED) } else { limit };

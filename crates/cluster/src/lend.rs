@@ -107,9 +107,13 @@ impl Cluster {
     /// As [`Caller::call`].
     pub async fn call_at(&self, node: &Address, caller: &mut Caller, burst: Burst) -> Answer {
         let map = self.map();
-        match self.node(&map, node).filter(|node| !node.is_first) {
+        match self.node(&map, node) {
+            Some(node) if node.is_first => caller.call(burst).await,
             Some(node) => node.caller(caller.runtime()).call(burst).await,
-            None => caller.call(burst).await,
+            None => {
+                let reason = format!("there is no way to {node}, which has left the cluster");
+                Answer { burst, failure: Some(JobError::UpstreamDown(reason.into())) }
+            }
         }
     }
 

@@ -30,6 +30,15 @@ pub enum JobError {
         /// What was waited for.
         reason: Arc<str>,
     },
+    /// No node of a cluster executed the job for as long as it may wait: they sent it from one to another, or told it to
+    /// come later. Made by programs that follow a cluster; the pool itself does not. Try later.
+    #[error("no node of the cluster took the request within {} ms: {reason}", .waited.as_millis())]
+    Unplaced {
+        /// How long it waited.
+        waited: Duration,
+        /// What was said last.
+        reason: Arc<str>,
+    },
     /// The job was sent and not answered in time. Its late replies are thrown away.
     #[error("reply_timeout_ms exceeded: no reply within {} ms, the request may have been executed", .0.as_millis())]
     ReplyTimeout(Duration),
@@ -94,10 +103,11 @@ fn executed(sent: Sent) -> &'static str {
 
 impl JobError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 14] = [
+    pub(crate) const KINDS: [&str; 15] = [
         "queue_timeout",
         "pause_timeout",
         "failover_timeout",
+        "unplaced",
         "reply_timeout",
         "upstream_down",
         "connection_lost",
@@ -117,6 +127,7 @@ impl JobError {
             Self::QueueTimeout(_) => "queue_timeout",
             Self::PauseTimeout(_) => "pause_timeout",
             Self::FailoverTimeout { .. } => "failover_timeout",
+            Self::Unplaced { .. } => "unplaced",
             Self::ReplyTimeout(_) => "reply_timeout",
             Self::UpstreamDown(_) => "upstream_down",
             Self::ConnectionLost { .. } => "connection_lost",
@@ -137,6 +148,7 @@ impl JobError {
             Self::QueueTimeout(_)
             | Self::PauseTimeout(_)
             | Self::FailoverTimeout { .. }
+            | Self::Unplaced { .. }
             | Self::UpstreamDown(_)
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::nodes::key_of;
-use crate::support::{Gateway, Peer, Redis, Upstream, wait};
+use crate::support::{Gateway, Peer, Redis, Upstream, requests, wait};
 
 /// How requests begin that are not the gateway's own.
 const OF_CLIENTS: [&str; 4] = ["ASKING", "GET ", "INCR ", "MSETNX "];
@@ -137,9 +137,59 @@ fn words_of_unknown_nodes_do_not_have_the_cluster_looked_at_without_pause() {
     client.expect(&format!("INCR {key}"), ":1\r\n");
     let (before, began) = (nodes.looks.load(Ordering::SeqCst), Instant::now());
     let reply = client.line(&format!("GET {key}"));
-    assert!(reply.starts_with(b"-ERR respool: "), "{}", String::from_utf8_lossy(&reply));
+    let said = "-ERR respool: no node of the cluster took the request within 2000 ms: 127.0.0.1:1 is not known";
+    assert!(reply.starts_with(said.as_bytes()), "{}", String::from_utf8_lossy(&reply));
     let (looks, took) = (nodes.looks.load(Ordering::SeqCst) - before, began.elapsed());
     // One in 100 ms, and one at the beginning.
     let most = usize::try_from(took.as_millis() / 100).expect("few") + 2;
     assert!(took >= Duration::from_secs(1) && (1..=most).contains(&looks), "{looks} in {took:?}");
+}
+
+/// As Redis says it.
+const TRY_AGAIN: &str = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+
+#[test]
+fn the_error_of_a_request_that_has_waited_names_what_it_has_waited_for() {
+    let nodes = Scripted::start(3, |_, _, _| Some(TRY_AGAIN.to_owned()));
+    let gateway = nodes.gateway("failover_wait_ms = 0\n[pool]\nqueue_timeout_ms = 1500");
+    let (mut client, key) = (gateway.client(), key_of(5));
+    let begins = |reply: Vec<u8>, text: &str| {
+        let reply = String::from_utf8_lossy(&reply).into_owned();
+        assert!(reply.starts_with(&format!("-ERR respool: {text}")), "{reply}");
+    };
+    begins(
+        client.line(&format!("MSETNX {{{key}}}1 1 {{{key}}}2 2")),
+        "no node of the cluster took the request within 1500 ms: its keys are on two nodes",
+    );
+    // The last slot is nobody's, and there is no wait for a primary.
+    let began = Instant::now();
+    begins(
+        client.line(&format!("GET {}", key_of(16_383))),
+        "no primary within failover_wait_ms (0 ms): no node has slot 16383",
+    );
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_request_that_is_sent_elsewhere_waits_for_one_before_it_with_its_slot() {
+    let tries = AtomicUsize::new(0);
+    let nodes = Scripted::start(2, move |node, ports, request| {
+        Some(match (node, request.split(' ').next()) {
+            (0, Some("MSETNX")) if tries.fetch_add(1, Ordering::SeqCst) < 3 => TRY_AGAIN.to_owned(),
+            (0, Some("MSETNX")) => ":1\r\n".to_owned(),
+            (0, Some("GET")) => format!("-ASK 5 127.0.0.1:{}\r\n", ports[1]),
+            (1, Some("ASKING")) => "+OK\r\n".to_owned(),
+            (1, Some("GET")) => bulk("1"),
+            other => panic!("{other:?}"),
+        })
+    });
+    let gateway = nodes.gateway("");
+    let (mut client, key) = (gateway.client(), key_of(5));
+    let lines = [format!("MSETNX {{{key}}}1 1 {{{key}}}2 2"), format!("GET {{{key}}}1")];
+    client.send_raw(&requests(&[&lines[0], &lines[1]]));
+    assert_eq!(client.read_replies(2), [&b":1\r\n"[..], b"$1\r\n1\r\n"]);
+    let asked = nodes.asked();
+    let set = asked.iter().rposition(|(_, request)| *request == lines[0]);
+    let got = asked.iter().position(|(node, request)| *node == 1 && *request == lines[1]);
+    assert!(set.is_some() && set < got, "{asked:?}");
 }

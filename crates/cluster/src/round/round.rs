@@ -18,8 +18,8 @@ use crate::{
     map::Map,
     round::{
         answer,
-        state::{Batch, Missing, State, Way},
-        unit::{Making, Order, Piece, Target, Taught, Unit, Units},
+        state::{Batch, Missing, Patience, State, Way},
+        unit::{Order, Piece, Target, Taught, Unit, Units},
         verdict::{DOWN, Verdict},
     },
 };
@@ -162,6 +162,9 @@ impl Round<'_> {
     fn batches(&mut self) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
         let mut held = HashSet::new();
+        // Where pieces of a slot go to several nodes, the later ones wait for those before them.
+        let is_apart = self.states.iter().any(|state| matches!(state, State::To(..)));
+        let mut places = HashMap::new();
         // Of what is not done and stands before the piece that is looked at: the last unit, whether that is alone, and
         // whether anything of it goes to a slot.
         let (mut last, mut is_alone, mut has_slots) = (None, false, false);
@@ -188,7 +191,12 @@ impl Round<'_> {
                 held.insert(target);
                 continue;
             };
-            match batches.iter_mut().find(|batch| batch.way.is(&way)) {
+            let place = batches.iter().position(|batch| batch.way.is(&way)).unwrap_or(batches.len());
+            if is_apart && *places.entry(target).or_insert(place) != place {
+                held.insert(target);
+                continue;
+            }
+            match batches.get_mut(place) {
                 Some(batch) => batch.pieces.push((at, asking)),
                 None => batches.push(Batch { way, pieces: vec![(at, asking)], burst: Burst::default() }),
             }
@@ -198,24 +206,25 @@ impl Round<'_> {
 
     /// Where a piece goes now; `None` if it has to wait.
     fn way(&mut self, at: usize) -> Option<(Way, bool)> {
-        let (reason, named): (Arc<str>, _) = match (&self.states[at], self.pieces[at].target) {
+        let settings = &*self.settings;
+        let (patience, named) = match (&self.states[at], self.pieces[at].target) {
             (State::Done(..) | State::Stuck(..), _) => return None,
             (State::To(address, asking), _) => match self.cluster.node(&self.map, address) {
                 Some(node) => return Some((Way::to(&node), *asking)),
-                None => (
-                    format!("{address} is not known to belong to the cluster").into(),
-                    Some((address.clone(), *asking)),
-                ),
+                None => {
+                    let reason = format!("{address} is not known to belong to the cluster");
+                    let most = UNKNOWN.max(settings.failover_wait);
+                    (Patience::for_place(settings, most, reason), Some((address.clone(), *asking)))
+                }
             },
             (State::Due | State::Waits(..), Target::Anchor) => return Some((Way::Anchor, false)),
             (State::Due | State::Waits(..), Target::Slot(slot)) => match self.map.node_of(slot) {
                 Some(node) => return Some((Way::to(node), false)),
-                None => (format!("no node has slot {slot}").into(), None),
+                None => (Patience::for_primary(settings, format!("no node has slot {slot}")), None),
             },
         };
         self.cluster.doubt();
-        let patience = self.settings.queue_timeout.min(UNKNOWN.max(self.settings.failover_wait));
-        self.states[at] = State::Stuck(reason, patience, Missing { named, owner: self.owner(at) });
+        self.states[at] = State::Stuck(patience, Missing { named, owner: self.owner(at) });
         None
     }
 
@@ -229,7 +238,7 @@ impl Round<'_> {
 
     /// Where a piece goes that was stuck, now that there is another map.
     fn unstick(&self, piece: usize) -> Option<State> {
-        let State::Stuck(_, _, Missing { named, owner }) = &self.states[piece] else { return None };
+        let State::Stuck(_, Missing { named, owner }) = &self.states[piece] else { return None };
         match named {
             Some((node, asking)) if self.cluster.node(&self.map, node).is_some() => {
                 Some(State::To(node.clone(), *asking))
@@ -240,13 +249,17 @@ impl Round<'_> {
 
     /// What becomes of a piece whose replies are at `answer`.
     pub(super) fn follow(&mut self, piece: usize, said: Verdict, answer: (usize, usize, usize)) -> State {
-        let patience = self.settings.queue_timeout;
+        let settings = &*self.settings;
+        let for_place = |reason: String| State::Waits(Patience::for_place(settings, settings.queue_timeout, reason));
         let (to, asking) = match said {
             Verdict::Done => return State::Done(answer.0, answer.1, answer.2),
             Verdict::Later(why) => {
                 self.cluster.doubt();
-                let patience = if why == DOWN { self.settings.failover_wait.min(patience) } else { patience };
-                return State::Waits(why.into(), patience);
+                return if why == DOWN {
+                    State::Waits(Patience::for_primary(settings, why))
+                } else {
+                    for_place(why.into())
+                };
             }
             Verdict::Moved(slot, to) => {
                 self.cluster.heard(slot, &to);
@@ -260,7 +273,7 @@ impl Round<'_> {
         };
         self.hops[piece] += 1;
         if self.hops[piece] > HOPS_MAX {
-            return State::Waits(format!("it was sent from node to node, last to {to}").into(), patience);
+            return for_place(format!("it was sent from node to node, last to {to}"));
         }
         State::To(to, asking)
     }
@@ -284,7 +297,7 @@ impl Round<'_> {
             let is_harmless = only_reads && !self.read_only && !self.repeated[*place] && !written.contains(&target);
             if may_wait && (was_not_sent || is_harmless) {
                 self.repeated[*place] |= !was_not_sent;
-                self.states[*place] = State::Waits(failure.to_string().into(), self.limit());
+                self.states[*place] = State::Waits(Patience::for_primary(&self.settings, failure.to_string()));
             } else {
                 written.insert(target);
                 self.end(*place, failure, text);
@@ -304,19 +317,14 @@ impl Round<'_> {
         }
     }
 
-    /// How long a piece may wait for a primary.
-    fn limit(&self) -> Duration {
-        self.settings.failover_wait.min(self.settings.queue_timeout)
-    }
-
     /// What has waited as long as it may gets an error.
     fn give_up(&mut self, text: Text<'_>) {
         let elapsed = self.started.elapsed();
         for piece in 0..self.pieces.len() {
-            if let State::Waits(reason, waited) | State::Stuck(reason, waited, _) = &self.states[piece]
-                && elapsed >= *waited
+            if let State::Waits(patience) | State::Stuck(patience, _) = &self.states[piece]
+                && elapsed >= patience.limit
             {
-                let failure = JobError::FailoverTimeout { waited: *waited, reason: Arc::clone(reason) };
+                let failure = patience.failure.clone();
                 self.end(piece, &failure, text);
             }
         }
@@ -344,10 +352,11 @@ impl Round<'_> {
     /// Makes the replies of the burst.
     fn answer(&mut self, units: &[Unit], out: &mut Vec<u8>) {
         out.clear();
-        let is_one = units.len() == 1 && matches!(units[0].making, Making::AsTheyAre);
-        if let (true, [State::Done(buffer, 0, end)]) = (is_one || self.is_plain, &self.states[..])
+        if let (true, [State::Done(buffer, 0, end), rest @ ..]) = (self.is_plain, &self.states[..])
             && *end == self.buffers[*buffer].len()
+            && rest.iter().all(|state| matches!(state, State::Done(of, ..) if of == buffer))
         {
+            // They came from one node, in one piece and in order.
             *out = std::mem::take(&mut self.buffers[*buffer]);
             return;
         }

@@ -117,8 +117,13 @@ impl Round<'_> {
             (None, _) => {}
         }
         let (buffer, bytes) = (self.buffers.len(), burst.replies);
-        if let (None, 0, [(piece, false)], true) = (&failure, burst.errors, &pieces[..], self.loads.is_empty()) {
-            self.states[*piece] = State::Done(buffer, 0, bytes.len());
+        let is_all = pieces.len() == 1 || (self.is_plain && pieces.len() == self.pieces.len());
+        let is_bare = self.loads.is_empty() && pieces.iter().all(|(_, asking)| !asking);
+        if is_all && is_bare && failure.is_none() && burst.errors == 0 {
+            // Of one piece, or of all in their order: which reply is whose need not be known, and the first has them all.
+            let end = bytes.len();
+            pieces.iter().for_each(|(piece, _)| self.states[*piece] = State::Done(buffer, end, end));
+            self.states[pieces[0].0] = State::Done(buffer, 0, end);
             self.buffers.push(bytes);
             return;
         }

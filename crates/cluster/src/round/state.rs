@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pool::Burst;
+use pool::{Burst, JobError, Settings};
 use topology::Address;
 
 use crate::map::Node;
@@ -14,10 +14,10 @@ pub(super) enum State {
     Due,
     /// To be sent to this node, behind `ASKING` or not.
     To(Address, bool),
-    /// To be sent again after a moment, until so long after the beginning of the round; why.
-    Waits(Arc<str>, Duration),
-    /// To be sent again once more is known, until so long after the beginning of the round; why.
-    Stuck(Arc<str>, Duration, Missing),
+    /// To be sent again after a moment.
+    Waits(Patience),
+    /// To be sent again once more is known.
+    Stuck(Patience, Missing),
     /// Where the replies to it are: in this buffer, from here to there.
     Done(usize, usize, usize),
 }
@@ -29,6 +29,27 @@ pub(super) struct Missing {
     pub(super) named: Option<(Address, bool)>,
     /// Who has its slot, if anybody: that one has nothing else to say.
     pub(super) owner: Option<Address>,
+}
+
+/// How long a piece waits, from the beginning of the round, and the error that it gets then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Patience {
+    pub(super) limit: Duration,
+    pub(super) failure: JobError,
+}
+
+impl Patience {
+    /// As long as it may wait for a primary.
+    pub(super) fn for_primary(settings: &Settings, reason: impl Into<Arc<str>>) -> Self {
+        let waited = settings.failover_wait.min(settings.queue_timeout);
+        Self { limit: waited, failure: JobError::FailoverTimeout { waited, reason: reason.into() } }
+    }
+
+    /// As long as this, for a node that takes it.
+    pub(super) fn for_place(settings: &Settings, most: Duration, reason: impl Into<Arc<str>>) -> Self {
+        let waited = most.min(settings.queue_timeout);
+        Self { limit: waited, failure: JobError::Unplaced { waited, reason: reason.into() } }
+    }
 }
 
 /// Where a piece goes now.

@@ -22,6 +22,7 @@ pub(crate) fn job(error: &JobError, upstream: &str) -> String {
         | JobError::QueueTimeout(_)
         | JobError::PauseTimeout(_)
         | JobError::FailoverTimeout { .. }
+        | JobError::Unplaced { .. }
         | JobError::ReplyTimeout(_)
         | JobError::RepliesTooLarge(_)
         | JobError::ReplyTooDeep(_)

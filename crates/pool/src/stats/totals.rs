@@ -188,11 +188,12 @@ impl Stats {
         tally.replied(done);
         tally.failed(due.saturating_sub(done));
         match failure {
-            JobError::QueueTimeout(waited) => tally.waited_in_vain(*waited),
+            JobError::QueueTimeout(waited)
+            | JobError::FailoverTimeout { waited, .. }
+            | JobError::Unplaced { waited, .. } => tally.waited_in_vain(*waited),
             JobError::ReplyTimeout(limit) => {
                 tally.took(Moment::now().since(started).saturating_sub(micros(*limit)), micros(*limit));
             }
-            JobError::FailoverTimeout { waited, .. } => tally.waited_in_vain(*waited),
             JobError::PauseTimeout(_)
             | JobError::UpstreamDown(_)
             | JobError::ConnectionLost { .. }

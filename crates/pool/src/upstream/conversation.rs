@@ -19,8 +19,8 @@ use crate::{
 /// Aggregates inside aggregates in one reply.
 const DEPTH_MAX: usize = 16;
 
-/// The largest reply that is read, in bytes.
-const REPLY_BYTES_MAX: usize = 1 << 20;
+/// The largest reply that is read, in bytes: `CLUSTER SLOTS` of a cluster in which each slot is a range of its own.
+const REPLY_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 4 * 1024;
@@ -43,7 +43,7 @@ pub enum ConversationError {
     /// What came is no reply.
     #[error("not a Redis: {0}")]
     Malformed(#[from] ValueError),
-    /// A reply is larger than 1 MiB.
+    /// A reply is larger than 16 MiB.
     #[error("a reply of more than {REPLY_BYTES_MAX} bytes")]
     TooLarge,
 }
@@ -145,5 +145,37 @@ impl Conversation {
         }
         self.input.extend_from_slice(buffer.filled());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn what_a_node_says_of_a_large_cluster_is_read_to_its_end() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let endpoint: Endpoint = format!("redis://{}", listener.local_addr().expect("bound")).parse().expect("a URL");
+        let slots = 16_384;
+        let answers = async {
+            let (mut stream, _) = listener.accept().await.expect("it connects");
+            let range = "*3\r\n:0\r\n:0\r\n*4\r\n$15\r\n255.255.255.255\r\n:65535\r\n$40\r\n".to_owned()
+                + &"0".repeat(40)
+                + "\r\n*2\r\n$8\r\nhostname\r\n$11\r\nnode.domain\r\n";
+            let said = format!("+OK\r\n*{slots}\r\n{}", range.repeat(slots));
+            stream.write_all(said.as_bytes()).await.expect("it reads");
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        };
+        let asks = async {
+            let mut conversation = Conversation::open(&endpoint, "name", LIMIT).await.expect("it answers");
+            let replies = conversation.ask(&[&["CLUSTER", "SLOTS"]], LIMIT).await.expect("it answers");
+            let [Value::Array(ranges)] = &replies[..] else { panic!("one array") };
+            assert_eq!(ranges.len(), slots);
+        };
+        tokio::join!(answers, asks);
     }
 }

@@ -8,8 +8,9 @@ use crate::{
     cluster::{answer::View, layout::Layout},
 };
 
-/// So many views in a row that seem to be old are no longer taken for old: the cluster was made anew.
-const OLD_VIEWS_MAX: u32 = 3;
+/// After so many looks in a row at which all views seem to be old they are no longer taken for old: the cluster was made
+/// anew.
+const OLD_LOOKS_MAX: u32 = 3;
 
 /// When something was heard. Rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -23,7 +24,9 @@ pub struct Belief {
     now: Heard,
     /// Slots of which a node has said that another one has them, since the last view was asked for.
     moved: BTreeMap<u16, (Address, Heard)>,
-    old_views: u32,
+    old_looks: u32,
+    /// The look at hand is counted among them.
+    is_counted: bool,
 }
 
 impl Belief {
@@ -37,9 +40,9 @@ impl Belief {
         &self.layout
     }
 
-    /// The highest configuration epoch of a view that was believed.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// Nodes are about to be asked for their views, one or several.
+    pub fn looks(&mut self) {
+        self.is_counted = false;
     }
 
     /// A node is about to be asked for its view: what is heard from now on is newer.
@@ -50,11 +53,11 @@ impl Belief {
     /// The answer to that has come. False if it is older than what is known, and not believed.
     pub fn views(&mut self, asked: Heard, view: View) -> bool {
         let View { mut layout, epoch, failing: _ } = view;
-        if epoch < self.epoch && self.old_views < OLD_VIEWS_MAX {
-            self.old_views += 1;
+        if epoch < self.epoch && (self.is_counted || self.old_looks < OLD_LOOKS_MAX) {
+            self.old_looks += u32::from(!std::mem::replace(&mut self.is_counted, true));
             return false;
         }
-        self.old_views = 0;
+        self.old_looks = 0;
         self.epoch = epoch;
         self.moved.retain(|_, (_, heard)| *heard > asked);
         for (slot, (to, _)) in &self.moved {
