@@ -1,6 +1,7 @@
 //! The promise about a cluster: a plain client uses it as one Redis. Whatever its slots and primaries do meanwhile, no
 //! client sees a word of it, nothing is executed twice, and what could not be executed is an error and never data.
 
+mod bound;
 mod everywhere;
 mod failover;
 mod members;

@@ -1,7 +1,7 @@
 //! Slots move from node to node while clients use their keys.
 
 use super::nodes::{Nodes, key_of};
-use crate::support::{Client, requests};
+use crate::support::{Client, Gateway, requests};
 
 /// A slot of the first node.
 const SLOT: u16 = 77;
@@ -109,17 +109,29 @@ fn a_transaction_that_waits_for_its_slot_is_executed_once_where_that_has_come() 
     watching.expect(&format!("WATCH {{{tag}}}n"), "+OK\r\n");
     stepwise.expect("MULTI", "+OK\r\n");
     stepwise.expect("PING", "+QUEUED\r\n");
+    // They are whole but for their end, one of them where no further connection is lent.
+    let alone = Gateway::builder().upstream(&nodes.url()).config("[pool]\nexclusive_max = 1\nqueue_timeout_ms = 40000");
+    let alone = alone.allow_lost_upstream().start();
+    let mut begun = [gateway.client(), alone.client()];
+    for client in &mut begun {
+        client.expect("MULTI", "+OK\r\n");
+        client.expect(&format!("EXISTS {{{tag}}}n"), "+QUEUED\r\n");
+    }
     let incr = format!("INCR {{{tag}}}n");
     nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| match step {
         "a key moved" => {
             whole.send_raw(&requests(&["MULTI", &incr, &incr, "EXEC"]));
             stepwise.send_raw(&requests(&[&incr]));
+            begun.iter_mut().for_each(|client| client.send_raw(&requests(&["EXEC", "ECHO on"])));
         }
         "given" => {
             let replies = whole.read_replies(4);
             assert_eq!(replies[3], b"*2\r\n:6\r\n:7\r\n", "{replies:?}");
             assert_eq!(stepwise.read_reply(), b"+QUEUED\r\n");
             stepwise.expect("EXEC", "*2\r\n+PONG\r\n:8\r\n");
+            for client in &mut begun {
+                assert_eq!(client.read_replies(2).concat(), b"*1\r\n:1\r\n$2\r\non\r\n");
+            }
             // What it watches has gone from its node: it has to look again.
             watching.send_raw(&requests(&["MULTI"]));
             assert_eq!(watching.read_reply(), b"+OK\r\n");

@@ -64,7 +64,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// A connection in the state that `needs` says, or in any: of a cluster, one of the node that has the request's key.
     async fn borrow_one(&self, request: &ExclusiveRequest, needs: Option<Needs>) -> Result<Borrowed, JobError> {
         match (self.cluster, needs) {
-            (Some(cluster), needs) => Box::pin(cluster.lend(self.caller, cluster.slot(request.first()), needs)).await,
+            (Some(cluster), needs) => {
+                Box::pin(cluster.lend(self.caller, cluster.slot(request.own_request()), needs)).await
+            }
             (None, Some(needs)) => self.caller.lend(needs).await.map(Borrowed::from),
             (None, None) => self.caller.lend_as_is().await.map(Borrowed::from),
         }

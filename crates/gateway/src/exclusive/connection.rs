@@ -77,6 +77,11 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor())
     }
 
+    /// Whether anything is subscribed on it.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_subscribed())
+    }
+
     /// Channels, patterns and sharded channels that are subscribed on it.
     pub(crate) fn subscriptions(&self) -> [usize; 3] {
         self.lending.as_ref().map_or([0; 3], |lending| lending.subscriptions())

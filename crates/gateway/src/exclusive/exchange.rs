@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let go_on = self.exchange(&request, &mut ReplyHead::default()).await;
         if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.node().is_some()) {
             // Wherever it goes on.
-            lending.at_node.note(request.first());
+            lending.at_node.note(request.own_request());
         }
         if go_on && !self.state.is_muted() {
             write_error(self.link.output(), text);
@@ -275,7 +275,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let length = head.len().min(out.len() - at);
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
-        if self.cluster.is_some_and(|cluster| lending.at_node.is_sent_elsewhere(&out[at..], request.first(), cluster)) {
+        let own = request.own_request();
+        if self.cluster.is_some_and(|cluster| lending.at_node.is_sent_elsewhere(&out[at..], own, cluster)) {
             out.truncate(at);
             return Ok(());
         }
@@ -301,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let tally = self.link.published().counts.exclusive(lending.reason());
             tally.took(micros(request.waited), micros(reply_timeout));
         }
-        self.link.fail(&failure, missing, &self.settings.upstream);
+        self.fail_replies(missing, &failure);
         Broken::closing(missing)
     }
 

@@ -106,14 +106,22 @@ impl Lending {
         self.at_node.node.as_ref()
     }
 
-    /// Gives the connection back and goes on, with the transaction at hand, on another one. That is in no transaction yet.
-    pub(super) fn transplant(self, Borrowed { lent, node }: Borrowed) -> Self {
+    /// What was sent of the transaction and how many requests that are, if it can be begun anew on another connection.
+    pub(super) fn log(&self) -> Option<(Vec<u8>, u32)> {
+        self.at_node.log().filter(|_| !self.is_subscribed())
+    }
+
+    /// Gives the connection back. What it returns goes on with the transaction at hand on another connection, which is in
+    /// no transaction yet.
+    pub(super) fn uproot(self) -> impl FnOnce(Borrowed) -> Self {
         let Self { lent: former, place, mut at_node, queued, reason, marked, .. } = self;
         if !marked {
             former.give_back();
         }
-        at_node.node = node;
-        Self { at_node, queued, ..Self::new(lent.into(), place, reason) }
+        move |Borrowed { lent, node }| {
+            at_node.node = node;
+            Self { at_node, queued, ..Self::new(lent.into(), place, reason) }
+        }
     }
 
     /// The transaction has been begun there.

@@ -154,7 +154,7 @@ impl ExclusiveRequest {
     }
 
     /// The client's own request, behind what is sent before it.
-    pub(super) fn first(&self) -> &[u8] {
+    pub(super) fn own_request(&self) -> &[u8] {
         &self.requests[self.own_from..]
     }
 

@@ -295,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll_pushes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.link.unwritten();
         self.subscriptions.take_messages(cx, &mut self.link, self.state.needs.protocol)?;
-        let is_subscribed = self.subscriptions.exist() || self.exclusive.subscriptions() != [0; 3];
+        let is_subscribed = self.subscriptions.exist() || self.exclusive.is_subscribed();
         invalidation::deliver(cx, &mut self.link, self.state.needs.protocol, is_subscribed);
         if self.link.unwritten() > before {
             return Poll::Ready(Ok(()));

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use crate::{
+    client::state::Transaction,
     command::errors,
     exclusive::{
         change::Change,
@@ -43,21 +44,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(refusal) = self.settle_place(cluster, &request).await {
             return match refusal {
                 Ok(text) => self.abort_transaction(&text).await,
-                Err(failure) => self.give_up(&failure).await,
+                Err(failure) => self.give_up(&request, &failure),
             };
         }
         loop {
-            let Some(lending) = &self.exclusive.lending else { return false };
+            let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
-            let go_on = self.run_here(&mut request).await;
+            // What was sent again was not executed either: the request would meet a transaction that is aborted.
+            let is_stuck = lending.at_node.take_elsewhere();
+            let go_on = is_stuck || self.run_here(&mut request).await;
             let Some(lending) = self.exclusive.lending.as_mut() else {
                 // It was given back, as nothing needs it; or it was lost.
                 return go_on;
             };
             let is_in_transaction = lending.is_in_transaction();
-            if !lending.at_node.take_elsewhere() {
+            if !is_stuck && !lending.at_node.take_elsewhere() {
                 match (was_in_transaction, is_in_transaction) {
-                    (_, true) => lending.at_node.note(request.first()),
+                    (_, true) => lending.at_node.note(request.own_request()),
                     (true, false) => lending.at_node.forget(),
                     (false, false) => {}
                 }
@@ -67,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 return go_on;
             }
             let may_wait = go_on && began.elapsed() < cluster.patience();
-            let log = lending.at_node.log();
+            let log = lending.log();
             let again = match (was_in_transaction, is_watching) {
                 (true, false) if may_wait => log,
                 (false, _) if may_wait && !lending.is_needed() => Some((Vec::new(), 0)),
@@ -75,7 +78,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             };
             let Some((log, count)) = again else {
                 self.say_elsewhere(&request, was_in_transaction, is_watching);
-                self.exclusive.end_if_over();
                 return go_on;
             };
             sleep(pause).await;
@@ -84,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Ok(true) => {}
                 // The client has been told.
                 Ok(false) => return true,
-                Err(failure) => return self.give_up(&failure).await,
+                Err(failure) => return self.give_up(&request, &failure),
             }
         }
     }
@@ -109,14 +111,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ) -> Option<Result<String, JobError>> {
         let lending = self.exclusive.lending.as_mut()?;
         if !lending.is_in_transaction() {
-            lending.at_node.slot = lending.at_node.slot.or_else(|| cluster.slot(request.first()));
+            lending.at_node.slot = lending.at_node.slot.or_else(|| cluster.slot(request.own_request()));
             return None;
         }
         if request.change == Change::EndMulti {
             return None;
         }
         let (before, mut slot) = (lending.at_node.slot, lending.at_node.slot);
-        if let Some(text) = cluster.fault_in_transaction(request.first(), &mut slot) {
+        if let Some(text) = cluster.fault_in_transaction(request.own_request(), &mut slot) {
             return Some(Ok(text));
         }
         lending.at_node.slot = slot;
@@ -124,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if cluster.is_at(first, lending.node()) {
             return None;
         }
-        match lending.at_node.log() {
+        match lending.log() {
             Some((log, count)) => self.transplant(cluster, first, &log, count).await.err().map(Err),
             None => Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned())),
         }
@@ -148,11 +150,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         self.transplant(cluster, slot.unwrap_or_default(), &log, count).await.map(|()| true)
     }
 
-    /// Begins the transaction at hand anew on a connection of the node that has `slot`: nothing of it was executed.
+    /// Begins the transaction at hand anew on a connection of the node that has `slot`: nothing of it was executed. The
+    /// former one is given back first, as there may be no other.
     async fn transplant(&mut self, cluster: &Cluster, slot: u16, log: &[u8], count: u32) -> Result<(), JobError> {
-        let borrowed = cluster.lend(self.caller, Some(slot), Some(self.state.needs)).await?;
         let Some(former) = self.exclusive.lending.take() else { return Err(JobError::Closed) };
-        self.exclusive.lending = Some(Box::new(former.transplant(borrowed)));
+        let go_on_with = former.uproot();
+        let borrowed = cluster.lend(self.caller, Some(slot), Some(self.state.needs)).await?;
+        self.exclusive.lending = Some(Box::new(go_on_with(borrowed)));
         let replay = ExclusiveRequest::unasked(log.to_vec(), count);
         let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
         match self.exclusive.lending.as_mut() {
@@ -164,19 +168,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
     }
 
-    /// The request at hand could not be executed, and its transaction will not be.
-    async fn give_up(&mut self, failure: &JobError) -> bool {
-        if self.exclusive.is_in_transaction() {
-            let text = errors::job(failure, &self.settings.upstream);
-            return self.abort_transaction(&text).await;
+    /// The request at hand could not be executed, as its transaction could not be begun anew.
+    fn give_up(&mut self, request: &ExclusiveRequest, failure: &JobError) -> bool {
+        self.abandon(request);
+        if matches!(failure, JobError::Closed) {
+            // A connection that was lost has been told of.
+            return false;
         }
+        self.fail_replies(1, failure);
+        true
+    }
+
+    /// The transaction of `request` will not be executed. What it has left is refused up to its end, since nobody knows
+    /// what of it the upstream has.
+    fn abandon(&mut self, request: &ExclusiveRequest) {
         self.exclusive.end();
-        // A connection that was lost has been told of.
-        !matches!(failure, JobError::Closed)
+        if request.change != Change::EndMulti {
+            self.state.transaction = Transaction::Aborted;
+        }
     }
 
     /// Tells the client that what it has asked for belongs to another node than that to which it is bound.
     fn say_elsewhere(&mut self, request: &ExclusiveRequest, in_transaction: bool, is_watching: bool) {
+        if in_transaction && !self.exclusive.is_subscribed() {
+            self.abandon(request);
+        } else {
+            self.exclusive.end_if_over();
+        }
         if self.state.is_muted() {
             return;
         }

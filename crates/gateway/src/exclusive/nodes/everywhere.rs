@@ -13,7 +13,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// How the replies of all primaries to this request become one, if it goes to all.
     pub(super) fn is_for_all(&self, cluster: &Cluster, request: &ExclusiveRequest) -> Option<Merge> {
         let may_be = request.reason == Reason::Other && !self.exclusive.is_in_transaction();
-        may_be.then(|| cluster.merged(request.first())).flatten()
+        may_be.then(|| cluster.merged(request.own_request())).flatten()
     }
 
     /// Has it executed by all; false to close the session.
@@ -21,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let published = self.link.published().clone();
         let under_way = UnderWay::begin(published.counts.exclusive(request.reason), request.counted);
         let answered = match self.place().await {
-            Ok(_place) => cluster.ask_all(self.caller, request.first(), how, request.teaches).await,
+            Ok(_place) => cluster.ask_all(self.caller, request.own_request(), how, request.teaches).await,
             Err(failure) => Err(failure),
         };
         under_way.end(if answered.is_ok() { 0 } else { request.counted });
