@@ -153,3 +153,20 @@ fn names_that_a_client_is_subscribed_to_are_counted_and_bounded() {
         assert!(hoarder.call(&["SUBSCRIBE", &long]).ends_with(b":1\r\n"));
     }
 }
+
+#[test]
+fn names_that_are_refused_are_so_in_silence_where_a_client_wants_no_replies() {
+    let redis = Redis::start(&[]);
+    for mode in ["dedicated", "shared"] {
+        let config = format!("[clients]\nrequest_bytes_max = 1000\n[pubsub]\nmode = \"{mode}\"");
+        let gateway = Gateway::builder().upstream(&redis.url()).config(&config).start();
+        let mut client = gateway.client();
+        let (one, other) = ("x".repeat(600), "y".repeat(600));
+        client.line("HELLO 3");
+        assert!(client.call(&["SUBSCRIBE", &one]).ends_with(b":1\r\n"));
+        assert!(client.call(&["SUBSCRIBE", &other]).starts_with(b"-ERR respool: "), "{mode}");
+        let other = format!("SUBSCRIBE {other}");
+        client.send_raw(&requests(&["CLIENT REPLY OFF", &other, "CLIENT REPLY ON", "ECHO on"]));
+        assert_eq!(client.read_replies(2).concat(), b"+OK\r\n$2\r\non\r\n", "{mode}");
+    }
+}

@@ -150,6 +150,21 @@ fn what_is_refused_leaves_no_half_of_a_transaction() {
 }
 
 #[test]
+fn requests_that_have_a_connection_of_their_own_count_too() {
+    let redis = Redis::start(&["--client-query-buffer-limit", "1mb"]);
+    let gateway = gateway(&redis, "[users.app]\nrequests_per_second = 1");
+    let (mut admin, mut app) = (logged_in(&gateway, "root"), logged_in(&gateway, "app"));
+    // The upstream has said by now what it bears.
+    admin.expect("PING", "+PONG\r\n");
+    app.send_raw(&request(&["SET", "k", &"x".repeat(600 << 10)]).repeat(8));
+    let replies = app.read_replies(8);
+    let served = replies.iter().filter(|reply| *reply == b"+OK\r\n").count();
+    let refused = replies.iter().filter(|reply| reply.starts_with(b"-ERR respool: requests_per_second")).count();
+    assert!(served >= 1 && refused >= 1 && served + refused == 8, "{served} and {refused}");
+    assert_eq!(figure(&mut admin, "app", "requests"), served as u64);
+}
+
+#[test]
 fn a_user_may_be_denied_commands_that_others_may_send() {
     let redis = Redis::start(&[]);
     let limits = "[commands]\ndeny = [\"FLUSHALL\"]\n[users.app]\ndeny = [\"keys\", \"config|set\"]";

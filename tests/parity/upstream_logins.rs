@@ -1,9 +1,9 @@
 //! Logins that the upstream decides: each user gets byte for byte what it gets of Redis directly, with exactly its
 //! rights, in every state of a connection; and what changes there holds here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Redis, assert_same, pass, requests, wait};
+use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, assert_same, pass, requests, wait};
 
 const MODE: &str = "[auth]\nmode = \"upstream\"\nfailure_delay_ms = 1\nfailures_max = 100\ncache_ms = 200";
 
@@ -95,6 +95,11 @@ fn a_user_with_narrow_rights_gets_what_redis_says() {
                 "SET app:3 x",
                 "GET app:3",
                 "EXEC",
+                "MULTI",
+                "CLIENT LIST",
+                "SET app:3 y",
+                "EXEC",
+                "GET app:3",
                 "WATCH other",
                 "WATCH app:1",
                 "MULTI",
@@ -246,4 +251,68 @@ fn there_are_no_more_logins_than_there_may_be_and_what_they_use_is_bounded() {
     assert!((20..=24).contains(&connections), "{connections} connections");
     drop(clients);
     wait("an unused login to make room", || (gateway.client().line("AUTH u20 pw") == b"+OK\r\n").then_some(()));
+}
+
+#[test]
+fn what_a_user_has_no_right_to_is_as_silent_as_with_redis() {
+    let redis = redis("off");
+    ops(&redis).expect("ACL SETUSER quiet on >quiet ~* &* +@all -client|list", "+OK\r\n");
+    let gateway = gateway(&redis, "");
+    let lines = [
+        "AUTH quiet quiet",
+        "CLIENT REPLY OFF",
+        "CLIENT LIST",
+        "MULTI",
+        "CLIENT LIST",
+        "SET app:1 x",
+        "EXEC",
+        "CLIENT REPLY ON",
+        "CLIENT REPLY SKIP",
+        "CLIENT LIST",
+        "GET app:1",
+    ];
+    let replies = [gateway.client(), redis.client()].map(|mut client| {
+        client.send_raw(&requests(&lines));
+        client.read_replies(3).concat()
+    });
+    assert_eq!(String::from_utf8_lossy(&replies[1]), "+OK\r\n+OK\r\n$3\r\none\r\n");
+    assert_same(&replies[0], &replies[1], "what is silent");
+}
+
+#[test]
+fn what_one_user_was_told_is_not_told_to_another() {
+    let redis = redis("off");
+    let gateway = gateway(&redis, "");
+    for user in ["wide", "narrow", "wide"] {
+        let (mut through, mut direct) = (gateway.client(), redis.client());
+        compare(&mut through, &mut direct, &[&format!("AUTH {user} {user}"), "CLIENT NOSUCH x", "CLIENT CACHING YES"]);
+    }
+}
+
+#[test]
+fn clients_are_closed_by_the_name_of_their_user() {
+    let redis = redis("off");
+    let gateway = gateway(&redis, "");
+    let (mut narrow, mut wide) = (logged_in(&gateway, "narrow"), logged_in(&gateway, "wide"));
+    wide.expect("CLIENT KILL USER narrow", ":1\r\n");
+    narrow.expect_closed();
+    wide.expect("CLIENT KILL USER narrow", ":0\r\n");
+}
+
+#[test]
+fn who_cannot_be_asked_about_is_told_so_in_time_however_many_there_are() {
+    let redis = redis("off");
+    let relay = Relay::start(redis.address());
+    let builder = Gateway::builder().upstream(&relay.url().replace("redis://", "redis://ops:ops@"));
+    let gateway = builder.config(MODE).config("[upstream]\nconnect_timeout_ms = 500").allow_lost_upstream().start();
+    logged_in(&gateway, "wide").expect("GET other", "$3\r\ntwo\r\n");
+    let mut clients: Vec<Client> = (0..320).map(|_| gateway.client()).collect();
+    relay.weather(|weather| weather.blackhole = true);
+    let began = Instant::now();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&["AUTH", "narrow", &format!("guess {number}")]);
+    }
+    clients.iter_mut().for_each(|client| assert_own_error(&client.read_reply()));
+    // One after the other, as many at a time as are asked, they would wait for ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

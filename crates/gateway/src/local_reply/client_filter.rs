@@ -77,7 +77,7 @@ impl ClientFilter {
                 b"laddr" if facts.may_be_since(6, 2) => filter.local = text(),
                 b"user" => {
                     let user = String::from_utf8_lossy(value).into_owned();
-                    if user != DEFAULT_USER && !users.has(&user) {
+                    if user != DEFAULT_USER && !users.elsewhere && !users.has(&user) {
                         return Err(format!("ERR No such user '{user}'"));
                     }
                     filter.user = Some(user);

@@ -139,17 +139,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let name = self.state.member().map_or(DEFAULT_USER, |member| member.name());
         published.turned_away.note_many(Kind::UserRequests, due, address, name);
         let text = errors::user_requests_full(name, self.state.limits(&self.settings), wait);
-        if !self.state.is_muted() {
-            self.link.write_errors(due, &text);
-        }
-        self.burst = Burst::default();
+        self.refuse_all(due, &text);
     }
 
     /// Replies wait for their clients to read them, and there is no room for more.
     fn refuse_burst(&mut self, due: u32) {
         self.caller.count_refused(&self.burst);
         self.link.published().fault(Fault::RepliesFull, self.link.entry().address(), "");
-        self.link.write_errors(due, &errors::replies_full(self.settings.replies_bytes_max));
+        self.refuse_all(due, &errors::replies_full(self.settings.replies_bytes_max));
+    }
+
+    /// Answers the gathered burst, of which `due` replies were wanted, with errors.
+    pub(super) fn refuse_all(&mut self, due: u32, text: &str) {
+        if !self.state.is_muted() {
+            self.link.write_errors(due, text);
+        }
         self.burst = Burst::default();
     }
 }

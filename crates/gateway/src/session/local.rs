@@ -85,14 +85,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers a request as the upstream does, which is asked once.
     pub(super) async fn ask(&mut self, request: Vec<u8>, due: usize, published: &Published) -> bool {
         let (generation, protocol) = (self.caller.facts().generation(), self.state.needs.protocol);
-        if let Some(answer) = published.remembered.answer(generation, protocol, &request) {
+        // What one user is told need not hold for another.
+        let remembered = (!self.settings.users.elsewhere).then_some(&published.remembered);
+        if let Some(answer) = remembered.and_then(|remembered| remembered.answer(generation, protocol, &request)) {
             self.link.output().extend_from_slice(&answer);
             return true;
         }
         match self.exchange().ask(&request, due).await {
             Ok(answer) => {
                 self.link.output().extend_from_slice(&answer);
-                published.remembered.learn(generation, protocol, request, &answer);
+                if let Some(remembered) = remembered {
+                    remembered.learn(generation, protocol, request, &answer);
+                }
             }
             Err(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
         }

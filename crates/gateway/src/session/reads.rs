@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use pool::{Access, Burst, JobError};
-use resp::{ReplyKind, ReplyScanner};
 use settings::ReadSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -37,8 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let result = match choice {
             Choice::Nobody => {
                 self.caller.count_refused(&self.burst);
-                self.link.write_errors(due, &errors::no_replica(settings.lag_max));
-                self.burst = Burst::default();
+                self.refuse_all(due, &errors::no_replica(settings.lag_max));
                 return;
             }
             Choice::Primary => {
@@ -92,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let is_back = self.burst.replies_due > 0;
         let again = match &result {
             // It may have been answered by one that has been restarted, and holds nothing yet.
-            Ok(()) => has_errors(&self.burst) || access.connected_at() != connected_at,
+            Ok(()) => self.burst.errors > 0 || access.connected_at() != connected_at,
             Err(JobError::UpstreamDown(_) | JobError::ConnectionLost { .. } | JobError::StateRefused(_)) => is_back,
             Err(_) => false,
         };
@@ -100,25 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return result;
         }
         self.burst.replies.clear();
-        self.burst.replies_done = 0;
+        (self.burst.replies_done, self.burst.errors) = (0, 0);
         self.execute_here().await
     }
-}
-
-/// Whether any reply is an error.
-fn has_errors(burst: &Burst) -> bool {
-    let is_error = |reply: &[u8]| matches!(reply.first(), Some(b'-' | b'!'));
-    if burst.replies_due == 1 {
-        return is_error(&burst.replies);
-    }
-    let (mut scanner, mut rest) = (ReplyScanner::new(usize::MAX), burst.replies.as_slice());
-    while !rest.is_empty() {
-        match scanner.scan(rest) {
-            Ok(progress) if progress.complete == Some(ReplyKind::Error) => return true,
-            Ok(progress) if progress.complete.is_some() => rest = &rest[progress.consumed..],
-            // They have been scanned before, whole.
-            Ok(_) | Err(_) => return false,
-        }
-    }
-    false
 }

@@ -70,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let part = self.part_for(class);
         let Some(way) = self.read(class, part, &published) else { return false };
+        let is_local = matches!(way, Way::Local(_));
         let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
         let fails = class == Class::Attack || matches!(way, Way::AbortTransaction(_));
         let mut go_on = self.go(way, &published).await;
@@ -80,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         go_on &= self.hold_back().await;
         if before != Replies::On {
-            self.keep_muted(class, part, before, from);
+            self.keep_muted(class, is_local, before, from);
         }
         self.publish();
         if rules::looks_at_all_clients(class) {
@@ -113,8 +114,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Self { link, state, settings, exclusive, caller, .. } = self;
         let taken = link.take_request(rules::holds_login(class), |request, entry, out| {
             let mut requester = Requester { state, entry, published, settings, caller, executing: None };
-            if let Some(way) = refuse_at_once(class, request, &mut requester, out) {
+            if let Some(way) = demand_login(class, request, &requester, out) {
                 return way;
+            }
+            let in_transaction = exclusive.is_in_transaction();
+            if let Some(refusal) = requester.state.refusal.take() {
+                return refuse(refusal.into(), in_transaction, out);
             }
             note_refusal(class, request, &requester);
             let was_aborted = requester.state.transaction == Transaction::Aborted;
@@ -124,15 +129,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return if forgets { Way::Unwatch } else { Way::Local(NextStep::Answered) };
             }
             if let Some(text) = rules::fault_of_names(class, request, kept, settings) {
-                if exclusive.is_in_transaction() {
-                    return Way::AbortTransaction(text);
-                }
-                write_error(out, &text);
-                return Way::Local(NextStep::Answered);
+                return refuse(text, in_transaction, out);
             }
+            let part = match part {
+                // The upstream may close the connection of one that is so large.
+                Part::Gateway if rules::is_to_be_alone(class, request, caller) => Part::Exclusive,
+                part => part,
+            };
             if matches!(part, Part::Subscriptions | Part::Exclusive)
                 && rules::is_counted(class)
-                && let Err(wait) = requester.state.charge(1, settings, exclusive.is_in_transaction())
+                && let Err(wait) = requester.state.charge(1, settings, in_transaction)
             {
                 rules::refuse_for_now(request, wait, &mut requester, out);
                 return Way::Local(NextStep::Answered);
@@ -148,7 +154,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Part::NotInTransaction => Way::AbortTransaction(rules::why_not_in_transaction(class)),
                 Part::Exclusive => {
-                    let in_transaction = exclusive.is_in_transaction();
                     if in_transaction && rules::changes_many_subscriptions(class, request) {
                         return Way::AbortTransaction(errors::SUBSCRIBE_MANY_IN_MULTI.to_owned());
                     }
@@ -164,14 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                     Way::Exclusive(exclusive.request(class, request, &published.registry))
                 }
-                Part::Gateway
-                    if class == Class::Local(Local::Reset) && request.len() > 1 && exclusive.is_in_transaction() =>
-                {
+                Part::Gateway if class == Class::Local(Local::Reset) && request.len() > 1 && in_transaction => {
                     Way::AbortTransaction(errors::wrong_arity("reset"))
-                }
-                // The upstream may close the connection of one that is so large.
-                Part::Gateway if rules::is_to_be_alone(class, request, caller) => {
-                    Way::Exclusive(exclusive.request(class, request, &published.registry))
                 }
                 Part::Gateway => answer(class, request, &mut requester, out),
             }
@@ -225,9 +224,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes back the reply to a request of a client that wanted none `before`. Confirmations are pushes, which `CLIENT
     /// REPLY` does not silence, and an exchange leaves out what is to be left out.
-    fn keep_muted(&mut self, class: Class, part: Part, before: Replies, from: usize) {
-        let confirms = class == Class::Local(Local::Unsubscribe);
-        let silenced = matches!(part, Part::Gateway | Part::Restricted) && !confirms;
+    fn keep_muted(&mut self, class: Class, is_local: bool, before: Replies, from: usize) {
+        let silenced = is_local && class != Class::Local(Local::Unsubscribe);
         // As in Redis, RESET forgets that replies are off, and is left out itself where it is the one to be skipped.
         let skipped = class == Class::Local(Local::Reset) && before == Replies::SkipNext;
         if silenced && (self.state.is_muted() || skipped) {
@@ -288,13 +286,8 @@ fn note_refusal(class: Class, request: &Request<'_>, requester: &Requester<'_>) 
     }
 }
 
-/// Answers a request that nobody may send before logging in, or that its user has no right to.
-fn refuse_at_once(
-    class: Class,
-    request: &Request<'_>,
-    requester: &mut Requester<'_>,
-    out: &mut Vec<u8>,
-) -> Option<Way> {
+/// Answers a request that nobody may send before logging in.
+fn demand_login(class: Class, request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) -> Option<Way> {
     if !requester.state.authenticated && !rules::may_precede_login(class) {
         let is_attack = class == Class::Attack;
         let kind = if is_attack { rules::attack(request) } else { Kind::NoLogin };
@@ -302,9 +295,16 @@ fn refuse_at_once(
         write_error(out, if class == Class::Exec { errors::EXEC_NO_LOGIN } else { errors::NO_LOGIN });
         return Some(Way::Local(if is_attack { NextStep::Close } else { NextStep::Answered }));
     }
-    let refusal = requester.state.refusal.take()?;
-    write_error(out, &*refusal);
-    Some(Way::Local(NextStep::Answered))
+    None
+}
+
+/// Answers a request that its client may not make as things stand.
+fn refuse(text: String, in_transaction: bool, out: &mut Vec<u8>) -> Way {
+    if in_transaction {
+        return Way::AbortTransaction(text);
+    }
+    write_error(out, &text);
+    Way::Local(NextStep::Answered)
 }
 
 /// Answers a request that no other part of the session serves, or says where it goes.

@@ -160,9 +160,7 @@ pub(super) fn refuse_for_now(request: &Request<'_>, wait: Duration, requester: &
     note_refusal(request, state);
     let name = state.member().map_or(DEFAULT_USER, |member| member.name());
     published.turned_away.note(Kind::UserRequests, entry.address(), name);
-    if !state.is_muted() {
-        write_error(out, &errors::user_requests_full(name, state.limits(settings), wait));
-    }
+    write_error(out, &errors::user_requests_full(name, state.limits(settings), wait));
 }
 
 /// Answers a request that may not run, because it relies on one that was refused; false if it may.

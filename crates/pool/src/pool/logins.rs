@@ -13,7 +13,7 @@ use std::{
 use thiserror::Error;
 use tokio::{
     sync::{Mutex as Turn, Semaphore},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -73,7 +73,8 @@ impl Logins {
         Self(Arc::new(Desk { pools, asking: Semaphore::new(ASKED_MAX), turns, nobody }))
     }
 
-    /// The way into the pool of a login, which the upstream has let in within `fresh` or lets in now.
+    /// The way into the pool of a login, which the upstream has let in within `fresh` or lets in now. Waits at most
+    /// `connect_timeout` until it can be asked, and as long again for its answer.
     ///
     /// # Errors
     /// See [`LoginFailure`].
@@ -86,13 +87,24 @@ impl Logins {
         }
         let turn = Arc::clone(lock(&self.0.turns).entry(login.clone()).or_default());
         let _left = Left { desk: &self.0, login };
-        let _turn = turn.lock().await;
-        // Whoever had the turn before may have proven it.
-        if let Some(known) = self.known(login, fresh) {
-            return known;
-        }
-        // It is never closed.
-        let _asking = self.0.asking.acquire().await;
+        let waits = async {
+            let turn = turn.lock().await;
+            match self.known(login, fresh) {
+                // Whoever had the turn before has proven it.
+                Some(known) => Err(known),
+                // It is never closed.
+                None => Ok((turn, self.0.asking.acquire().await)),
+            }
+        };
+        let limit = self.0.pools.first().settings().connect_timeout;
+        let waited = timeout(limit, waits).await.map_err(|_| {
+            let reason = format!("others are being asked, and were not done within {} ms", limit.as_millis());
+            LoginFailure::Unasked(reason.into())
+        })?;
+        let _asking = match waited {
+            Ok(asking) => asking,
+            Err(known) => return known,
+        };
         let asked = self.ask(login).await;
         if *login == Login::Nobody
             && let Ok(()) | Err(LoginFailure::Refused(_)) = &asked
