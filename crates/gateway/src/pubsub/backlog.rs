@@ -62,8 +62,8 @@ mod tests {
         let mut backlog = Backlog::new(10_000);
         let kept: Vec<_> = (1..=30).map(|number| backlog.keep(number, &name(), &[b'>'; 1000])).collect();
         assert!(backlog.budget.used() <= 10_000);
-        let readable: Vec<_> =
-            kept.iter().filter(|message| message.is_there()).map(|message| message.number()).collect();
+        let readable: Vec<u64> =
+            (1..=30).zip(&kept).filter(|(_, message)| message.is_there()).map(|(number, _)| number).collect();
         assert!(readable.is_sorted() && readable.len() < 30, "{readable:?}");
         assert_eq!(readable.last(), Some(&30));
         assert!(readable.len() >= 8, "{readable:?}");

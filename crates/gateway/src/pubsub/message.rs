@@ -2,6 +2,7 @@
 //! it came, in either protocol. Used by all of the room.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -94,14 +95,10 @@ impl Message {
         Self { number, name, body: Mutex::new(Some(Body { bytes: message.into(), _share: share })) }
     }
 
-    /// Its place in the order of all that came.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// What a session that gets it is subscribed to.
-    pub(crate) fn name(&self) -> &Name {
-        &self.name
+    /// Whether it is for a client that is subscribed to these names, each with the number of the last message before that:
+    /// what came before a subscription, or is left after its end, is none of the client's.
+    pub(crate) fn is_for(&self, names: &BTreeMap<Name, u64>) -> bool {
+        names.get(&self.name).is_some_and(|last| *last < self.number)
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Body>> {

@@ -2,13 +2,13 @@
 //! subscribed to, `subscriber` takes it. Holds no message for itself: those of all sessions are bounded by `backlog`.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     observe::{registry::Entry, sharing::party::Party},
-    pubsub::message::Message,
+    pubsub::message::{Message, Name},
 };
 
 /// Room for messages that is kept while there are none.
@@ -80,10 +80,11 @@ impl Queue {
         self.lock().ended = true;
     }
 
-    /// Whether messages have been missed, as [`pop`](Self::pop) will say.
-    pub(super) fn is_overrun(&self) -> bool {
+    /// Whether a client with these subscriptions has missed messages. The oldest ones are those that had to go.
+    pub(super) fn is_overrun(&self, names: &BTreeMap<Name, u64>) -> bool {
         let contents = self.lock();
-        contents.missed > 0 || contents.messages.front().is_some_and(|message| !message.is_there())
+        let mut gone = contents.messages.iter().take_while(|message| !message.is_there());
+        contents.missed > 0 || gone.any(|message| message.is_for(names))
     }
 
     /// The next message, if there is one.

@@ -131,7 +131,7 @@ impl Subscriber {
 
     /// Whether messages have been missed, as `deliver` will say. Takes none.
     pub(crate) fn is_overrun(&self) -> bool {
-        self.queue.is_overrun()
+        self.queue.is_overrun(&self.names)
     }
 
     /// Appends the messages that are there to `out`, until that has `bytes_max`; it is to be called again then.
@@ -139,9 +139,7 @@ impl Subscriber {
         while out.len() < bytes_max
             && let Some(message) = self.queue.pop()?
         {
-            // What came before a subscription, or has ended since, is none of the client's.
-            let is_wanted = self.names.get(message.name()).is_some_and(|last| *last < message.number());
-            if is_wanted && !message.write(out, protocol) {
+            if message.is_for(&self.names) && !message.write(out, protocol) {
                 return Err(Missed::Gone);
             }
         }
@@ -312,11 +310,13 @@ mod tests {
     fn only_who_has_not_read_what_had_to_go_is_told_so() {
         let desk = Desk::new();
         let (mut slow, mut quick) = (desk.subscribed(&["a", "b"]), desk.subscribed(&["a", "b"]));
+        let mut left = desk.subscribed(&["a", "b"]);
         desk.publish("a", &"x".repeat(200));
         delivered(&mut quick).expect("all of it");
         assert!(!slow.is_overrun());
+        left.unsubscribe(Kind::Channel, vec![channel("a")], Protocol::Resp2, &mut Vec::new());
         desk.publish("b", &"y".repeat(300));
-        assert!(slow.is_overrun() && !quick.is_overrun());
+        assert!(slow.is_overrun() && !quick.is_overrun() && !left.is_overrun());
         assert_eq!(delivered(&mut slow), Err(Missed::Gone));
         assert_eq!(delivered(&mut quick).map(|text| text.len()), Ok(301));
         let mut late = desk.subscribed(&["a"]);

@@ -16,7 +16,14 @@ use crate::observe::sharing::party::Party;
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
-    parties: Mutex<HashMap<Party, Arc<Holding>>>,
+    parties: Mutex<HashMap<Party, Members>>,
+}
+
+/// What one party has, and how many look at that.
+#[derive(Debug, Default)]
+struct Members {
+    count: usize,
+    holding: Arc<Holding>,
 }
 
 /// What one party has.
@@ -28,16 +35,20 @@ struct Holding {
     freed: Notify,
 }
 
-/// One of what a party has, until it is dropped.
+/// One of a party that has or wants some. With the last one that is forgotten.
 #[derive(Debug)]
-pub(crate) struct Place {
+struct Member {
     shares: Arc<Shares>,
     party: Party,
     holding: Arc<Holding>,
 }
 
+/// One of what a party has, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Member);
+
 impl Shares {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Party, Arc<Holding>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Party, Members>> {
         self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,26 +57,21 @@ impl Shares {
     /// # Cancel safety
     /// Dropping the future gives up the place in line. The caller sets the deadline.
     pub(crate) async fn take(self: &Arc<Self>, party: Party, max: usize) -> Place {
-        // Whoever waits has a place that does not count yet, so that nobody forgets the party meanwhile.
-        let holding = Arc::clone(self.lock().entry(party.clone()).or_default());
-        let waiting = Waiting { shares: self, party: &party, holding: &holding };
-        let line = holding.line.lock().await;
+        let member = self.join(party);
+        let line = member.holding.line.lock().await;
         let below = |held: usize| (held < max).then_some(held + 1);
-        while holding.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_err() {
-            holding.freed.notified().await;
+        while member.holding.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_err() {
+            member.holding.freed.notified().await;
         }
         drop(line);
-        drop(waiting);
-        Place { shares: Arc::clone(self), party, holding }
+        Place(member)
     }
 
-    /// Forgets a party that has nothing and waits for nothing but what `holding` is of.
-    fn forget(&self, party: &Party, holding: &Arc<Holding>) {
+    fn join(self: &Arc<Self>, party: Party) -> Member {
         let mut parties = self.lock();
-        // One is the map's, one that of whoever asks.
-        if holding.held.load(Ordering::Acquire) == 0 && Arc::strong_count(holding) <= 2 {
-            parties.remove(party);
-        }
+        let members = parties.entry(party.clone()).or_default();
+        members.count += 1;
+        Member { shares: Arc::clone(self), party, holding: Arc::clone(&members.holding) }
     }
 
     /// How many parties have or want some.
@@ -75,24 +81,22 @@ impl Shares {
     }
 }
 
-/// Someone who waits.
-struct Waiting<'w> {
-    shares: &'w Shares,
-    party: &'w Party,
-    holding: &'w Arc<Holding>,
-}
-
-impl Drop for Waiting<'_> {
+impl Drop for Member {
     fn drop(&mut self) {
-        self.shares.forget(self.party, self.holding);
+        let mut parties = self.shares.lock();
+        if let Some(members) = parties.get_mut(&self.party) {
+            members.count -= 1;
+            if members.count == 0 {
+                parties.remove(&self.party);
+            }
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.holding.held.fetch_sub(1, Ordering::AcqRel);
-        self.holding.freed.notify_one();
-        self.shares.forget(&self.party, &self.holding);
+        self.0.holding.held.fetch_sub(1, Ordering::AcqRel);
+        self.0.holding.freed.notify_one();
     }
 }
 
@@ -101,7 +105,9 @@ mod tests {
     use std::{
         net::SocketAddr,
         pin::{Pin, pin},
+        sync::Barrier,
         task::{Context, Poll, Waker},
+        thread,
     };
 
     use super::*;
@@ -138,6 +144,26 @@ mod tests {
         drop(now(second.as_mut()).expect("there is one free again"));
         drop((second, two));
         assert_eq!(shares.len(), 0);
+    }
+
+    #[test]
+    fn a_party_is_forgotten_whatever_gives_back_its_last_places_at_once() {
+        let shares = Arc::<Shares>::default();
+        let both = Barrier::new(2);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        let place = now(pin!(shares.take(party(1), 2))).expect("there are two");
+                        both.wait();
+                        drop(place);
+                        both.wait();
+                        assert_eq!(shares.len(), 0);
+                        both.wait();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
