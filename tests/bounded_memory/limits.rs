@@ -86,6 +86,9 @@ fn unfinished_requests_beyond_the_bound_are_refused_and_finished_ones_are_not() 
     assert!(gateway.process().rss_bytes() < 64 << 20);
     drop(clients);
     let mut client = gateway.client();
+    wait("the others to have gone", || {
+        (String::from_utf8_lossy(&client.line("CLIENT LIST")).matches("id=").count() == 1).then_some(())
+    });
     client.send_raw(&beginning);
     client.send_raw(&vec![b'y'; 500_000]);
     client.send_raw(b"\r\n");

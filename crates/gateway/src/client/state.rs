@@ -80,7 +80,7 @@ pub(crate) struct ClientState {
     limits_at: u32,
     pub(crate) failed_logins: FailedLogins,
     pub(crate) replies: Replies,
-    /// `CLIENT NO-EVICT`, which only `CLIENT INFO` shows.
+    /// Whether its next transaction may run.
     pub(crate) transaction: Transaction,
     /// When a request of it last ended that may have changed something, where reads go elsewhere than writes.
     pub(crate) wrote: Option<Instant>,

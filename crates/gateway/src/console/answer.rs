@@ -75,7 +75,7 @@ impl Console<'_> {
             Ask::Users => write_rows(out, protocol, &views::users(operator, published)),
             Ask::ConfigGet(pattern) => self.config_get(&pattern, out),
             Ask::ConfigSet(key, value) => {
-                let user = client.details().user;
+                let user = client.user();
                 write_outcome(out, protocol, operator.set(&key, &value, user.as_deref()));
             }
             Ask::SlowLogGet(count) => {

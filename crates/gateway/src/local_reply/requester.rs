@@ -40,9 +40,7 @@ impl Requester<'_> {
             None => !self.settings.users.are_required() && self.entry.address().is_local(),
         }
     }
-}
 
-impl Requester<'_> {
     /// The client has proved to be `user`.
     ///
     /// # Errors
@@ -52,13 +50,15 @@ impl Requester<'_> {
             return Ok(());
         }
         match self.published.accounts.enter(user, &self.settings.of_users) {
-            Ok(member) => self.state.join(member, true, self.settings),
+            Ok(member) => {
+                self.state.join(member, true, self.settings);
+                Ok(())
+            }
             Err(max) => {
                 self.published.turned_away.note(Kind::UserClients, self.entry.address(), user);
-                return Err(errors::user_clients_full(user, max));
+                Err(errors::user_clients_full(user, max))
             }
         }
-        Ok(())
     }
 }
 

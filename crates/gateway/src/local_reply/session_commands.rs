@@ -35,8 +35,7 @@ pub(crate) fn answer(
         Local::Reset => write_error(out, &errors::wrong_arity("reset")),
         Local::Select => return select(request, out),
         Local::Hello => return hello(request, requester, out),
-        Local::Auth if requester.settings.users.elsewhere => return auth_elsewhere(request, out),
-        Local::Auth => auth(request, requester, out),
+        Local::Auth => return auth(request, requester, out),
         Local::Ping if len > 2 => write_error(out, &errors::wrong_arity("ping")),
         Local::Ping => match request.arg(1) {
             None => write_simple(out, "PONG"),
@@ -112,44 +111,36 @@ fn select(request: &Request<'_>, out: &mut Vec<u8>) -> NextStep {
     NextStep::Answered
 }
 
-fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
+fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) -> NextStep {
     let users = &requester.settings.users;
-    let (name, password) = match request.len() {
-        2 if !users.are_required() => {
+    match credentials(request) {
+        Err(text) => write_error(out, &text),
+        Ok((name, password)) if users.elsewhere => return NextStep::LogIn(login(name, password)),
+        Ok((None, _)) if !users.are_required() => {
             let text = "ERR AUTH <password> called without any password configured for the default user. \
                         Are you sure your configuration is correct?";
-            return write_error(out, text);
+            write_error(out, text);
         }
-        2 => (None, request.arg(1)),
-        3 => (request.arg(1), request.arg(2)),
-        1 => return write_error(out, &errors::wrong_arity("auth")),
-        _ => return write_error(out, "ERR syntax error"),
-    };
-    if users.admit(name, password.unwrap_or_default()) {
-        match users.logged_in_as(name).map(|user| requester.log_in(&user)) {
-            None | Some(Ok(())) => write_simple(out, "OK"),
-            Some(Err(text)) => write_error(out, &text),
+        Ok((name, password)) if users.admit(name, password) => {
+            match users.logged_in_as(name).map(|user| requester.log_in(&user)) {
+                None | Some(Ok(())) => write_simple(out, "OK"),
+                Some(Err(text)) => write_error(out, &text),
+            }
         }
-    } else {
-        write_error(out, login_failed(requester, name.unwrap_or(DEFAULT_USER.as_bytes())));
+        Ok((name, _)) => write_error(out, login_failed(requester, name.unwrap_or(DEFAULT_USER.as_bytes()))),
     }
+    NextStep::Answered
 }
 
-/// Reads a login that the upstream decides.
-fn auth_elsewhere(request: &Request<'_>, out: &mut Vec<u8>) -> NextStep {
+/// The name, if there is one, and the password of an `AUTH`.
+fn credentials<'r>(request: &Request<'r>) -> Result<(Option<&'r [u8]>, &'r [u8]), String> {
     let (name, password) = match request.len() {
         2 => (None, request.arg(1)),
         3 => (request.arg(1), request.arg(2)),
-        1 => {
-            write_error(out, &errors::wrong_arity("auth"));
-            return NextStep::Answered;
-        }
-        _ => {
-            write_error(out, "ERR syntax error");
-            return NextStep::Answered;
-        }
+        1 => return Err(errors::wrong_arity("auth")),
+        _ => return Err("ERR syntax error".to_owned()),
     };
-    NextStep::LogIn(login(name, password.unwrap_or_default()))
+    Ok((name, password.unwrap_or_default()))
 }
 
 fn login(name: Option<&[u8]>, password: &[u8]) -> Login {
@@ -191,13 +182,14 @@ pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -
     let (mut at, mut is_login) = (2, false);
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
-            if requester.settings.users.elsewhere {
-                hello.login = Some(login(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()));
-            } else if !requester.settings.users.admit(request.arg(at + 1), request.arg(at + 2).unwrap_or_default()) {
-                return Err(NoHello::Login(request.arg(at + 1).unwrap_or_default()));
-            }
-            if !requester.settings.users.elsewhere {
-                hello.user = requester.settings.users.logged_in_as(request.arg(at + 1));
+            let users = &requester.settings.users;
+            let (name, password) = (request.arg(at + 1), request.arg(at + 2).unwrap_or_default());
+            if users.elsewhere {
+                hello.login = Some(login(name, password));
+            } else if users.admit(name, password) {
+                hello.user = users.logged_in_as(name);
+            } else {
+                return Err(NoHello::Login(name.unwrap_or_default()));
             }
             is_login = true;
             at += 3;

@@ -259,7 +259,7 @@ impl Registry {
     pub(crate) fn wake_all(&self, keep: impl Fn(&str) -> bool) -> usize {
         let mut closed = 0;
         for session in self.all() {
-            if session.details().user.is_none_or(|user| keep(&user)) {
+            if session.user().is_none_or(|user| keep(&user)) {
                 session.wake();
             } else {
                 session.ask(Asked::Kill);

@@ -82,7 +82,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
         let settings: &SessionSettings = self.settings;
         let bounds = Bounds {
             lent: matches!(self.state.transaction, Transaction::Unwatched(_)),
-            singly: false,
             alone: out.alone_from(),
             ..Bounds::new(settings, self.state.limits(settings), self.window.requests(settings.batch_max))
         };
@@ -112,13 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         loop {
             let (due, span, further_job) = match further.take() {
                 Some((job, span)) => (job.replies_due(), span, Some(job)),
-                None if !self.prepare().await => {
-                    if gathered.replies_due == 0 {
-                        return;
-                    }
-                    std::mem::swap(&mut self.burst, &mut gathered);
-                    continue;
-                }
+                None if !self.prepare().await => return,
                 None => (self.burst.replies_due, spans::job(self.state.id, &self.burst), None),
             };
             if !std::mem::take(&mut is_counted) {

@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut burst = Burst { replies_due: 1, ..Burst::default() };
         let words: Vec<&str> = ["ACL", "DRYRUN", user].into_iter().chain(request.iter().copied()).collect();
         write_request(&mut burst.requests, &words);
-        let asked = match self.operator.pools().caller_on(0) {
+        let asked = match self.operator.pools().caller_on(self.caller.runtime()) {
             Some(mut caller) => caller.call(burst).await,
             None => return Some(errors::refused("the gateway is ending")),
         };

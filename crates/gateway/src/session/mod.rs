@@ -1,7 +1,9 @@
 //! One client's connection to the gateway. Owns a session's parts (the client's wire and state, the caller of the
 //! pool, the exclusive connection, the subscriptions) and the way of each request through them: `session` gathers
-//! requests, `burst` has them executed, `ahead` does so for a client that pipelines, `request` serves the one that does not go with a burst. Made by `listener`
-//! with an `opener`. Uses every room below; no room below knows it.
+//! requests, `burst` has them executed (for a client that pipelines `ahead`, where replicas have reads `reads`), `request`
+//! serves the one that does not go with a burst: by what it may be (`rules`), with more than the client's state (`local`),
+//! as the user that the upstream lets in (`logins`). Made by `listener` with an `opener`. Uses every room below; no room
+//! below knows it.
 
 mod ahead;
 mod burst;

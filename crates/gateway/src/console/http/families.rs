@@ -254,25 +254,25 @@ fn connections(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
 /// What each pool is at. Counts begin anew with a pool that does. Pools of users are in the sums alone, since there may
 /// be thousands.
 fn pools(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
-    let mut all = source.operator.pools().all();
-    all.retain(|pool| pool.key.login == Login::Configured);
+    let all = source.operator.pools().all().into_iter().filter(|pool| pool.key.login == Login::Configured);
+    let all: Vec<_> = all.map(|pool| (pool.control.status(), pool)).collect();
     let up = ("pool_up", "1 while a worker of the pool is connected", MetricType::Gauge);
-    page.pools(up, &all, |pool| gauge(u64::from(is_up(&pool.control.status().upstream))))?;
+    page.pools(up, &all, |(status, _)| gauge(u64::from(is_up(&status.upstream))))?;
     let ready = ("pool_ready", "1 while its node is what it should be", MetricType::Gauge);
-    page.pools(ready, &all, |pool| gauge(u64::from(matches!(pool.control.status().upstream, Upstream::Up(_)))))?;
+    page.pools(ready, &all, |(status, _)| gauge(u64::from(matches!(status.upstream, Upstream::Up(_)))))?;
     let queued = ("pool_queue_jobs", "Jobs in its queue", MetricType::Gauge);
-    page.pools(queued, &all, |pool| gauge(pool.control.status().queued_jobs as u64))?;
+    page.pools(queued, &all, |(status, _)| gauge(status.queued_jobs as u64))?;
     let in_flight =
         ("pool_in_flight", "Requests that its workers have sent and that are not answered", MetricType::Gauge);
-    page.pools(in_flight, &all, |pool| {
+    page.pools(in_flight, &all, |(_, pool)| {
         gauge(pool.control.workers().iter().map(|worker| worker.in_flight as u64).sum::<u64>())
     })?;
     let requests = ("pool_requests", "Requests of clients on its shared connections", MetricType::Counter);
-    page.pools(requests, &all, |pool| ConstCounter::new(pool.control.totals().together().requests))?;
+    page.pools(requests, &all, |(_, pool)| ConstCounter::new(pool.control.totals().together().requests))?;
     let opened = ("pool_connections_opened", "Connections that its workers opened", MetricType::Counter);
-    page.pools(opened, &all, |pool| ConstCounter::new(pool.control.status().opened))?;
+    page.pools(opened, &all, |(status, _)| ConstCounter::new(status.opened))?;
     let lost = ("pool_connections_lost", "Connections of its workers that broke", MetricType::Counter);
-    page.pools(lost, &all, |pool| ConstCounter::new(pool.control.status().lost))
+    page.pools(lost, &all, |(status, _)| ConstCounter::new(status.lost))
 }
 
 /// What is known of the nodes, where their primary is followed.

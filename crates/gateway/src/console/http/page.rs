@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 
-use pool::{Distribution, Listed};
+use pool::{Distribution, Listed, Status};
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
@@ -50,14 +50,15 @@ impl Page<'_, '_> {
     pub(super) fn pools<M: EncodeMetric>(
         &mut self,
         (name, help, kind): (&str, &str, MetricType),
-        pools: &[Listed],
-        metric: impl Fn(&Listed) -> M,
+        pools: &[(Status, Listed)],
+        metric: impl Fn(&(Status, Listed)) -> M,
     ) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for pool in pools {
+        for listed in pools {
+            let (_, pool) = listed;
             let (node, login) = (pool.control.settings().endpoint.to_string(), pool.key.login.name());
             let labels = [("node", node.as_str()), ("login", login.unwrap_or_default())];
-            metric(pool).encode(family.encode_family(&labels)?)?;
+            metric(listed).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
