@@ -148,7 +148,7 @@ impl ClientState {
         settings.of_users.at(self.limits_at as usize)
     }
 
-    /// Counts requests for the upstream; see [`Account::charge`](crate::observe::sharing::account::Account::charge).
+    /// Counts requests for the upstream; see [`Member::charge`].
     ///
     /// # Errors
     /// Its user has sent too many; holds when there may be more.

@@ -2,10 +2,11 @@
 //! user, each as a member.
 
 use std::{
+    collections::HashMap,
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -18,16 +19,30 @@ use crate::observe::counts::Count;
 #[derive(Debug)]
 pub(crate) struct Account {
     name: Arc<str>,
-    clients: AtomicUsize,
+    clients: Mutex<Clients>,
     bucket: Mutex<Bucket>,
-    /// Requests that went on to the upstream.
-    requests: Count,
     /// Requests beyond `requests_per_second`.
     requests_refused: Count,
     /// Requests whose commands are denied.
     requests_denied: Count,
     /// Clients beyond `clients_max`.
     clients_refused: Count,
+}
+
+/// The clients that there are, and what those have sent that are gone.
+#[derive(Debug, Default)]
+struct Clients {
+    /// By their places in memory.
+    there: HashMap<usize, Arc<Place>>,
+    past_requests: u64,
+}
+
+/// Of one client.
+#[derive(Debug)]
+struct Place {
+    account: Arc<Account>,
+    /// Requests that went on to the upstream. Its session alone adds to it, so that sessions do not wait for each other.
+    requests: AtomicU64,
 }
 
 /// What is known of a user, or of several together.
@@ -58,9 +73,8 @@ impl Account {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
-            clients: AtomicUsize::new(0),
+            clients: Mutex::default(),
             bucket: Mutex::default(),
-            requests: Count::default(),
             requests_refused: Count::default(),
             requests_denied: Count::default(),
             clients_refused: Count::default(),
@@ -72,13 +86,17 @@ impl Account {
         &self.name
     }
 
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn is_unused(&self) -> bool {
-        self.clients.load(Ordering::Acquire) == 0
+        self.clients().there.is_empty()
     }
 
     /// One client more. To be called by one task at a time.
     pub(super) fn enter(self: &Arc<Self>, max: Option<usize>) -> Result<Member, usize> {
-        if let Some(max) = max.filter(|max| self.clients.load(Ordering::Acquire) >= *max) {
+        if let Some(max) = max.filter(|max| self.clients().there.len() >= *max) {
             self.clients_refused.add_one();
             return Err(max);
         }
@@ -87,12 +105,46 @@ impl Account {
 
     /// The same without a bound.
     pub(super) fn join(self: &Arc<Self>) -> Member {
-        self.clients.fetch_add(1, Ordering::AcqRel);
-        Member(Arc::clone(self))
+        let place = Arc::new(Place { account: Arc::clone(self), requests: AtomicU64::new(0) });
+        let member = Member(place);
+        self.clients().there.insert(member.key(), Arc::clone(&member.0));
+        member
+    }
+
+    /// Counts a request whose command is denied.
+    pub(crate) fn denied(&self) {
+        self.requests_denied.add_one();
+    }
+
+    /// What is known.
+    pub(crate) fn figures(&self) -> UserFigures {
+        let (clients, requests) = {
+            let clients = self.clients();
+            let there = clients.there.values().map(|place| place.requests.load(Ordering::Relaxed));
+            (clients.there.len(), clients.past_requests + there.sum::<u64>())
+        };
+        UserFigures {
+            clients,
+            requests,
+            requests_refused: self.requests_refused.get(),
+            requests_denied: self.requests_denied.get(),
+            clients_refused: self.clients_refused.get(),
+        }
+    }
+}
+
+/// A client that counts as one of a user's, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Member(Arc<Place>);
+
+impl Member {
+    fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// Counts requests that go on to the upstream, unless there are too many of them. Those that are `due` go on
-    /// whatever the bound is, and the next ones wait for them.
+    /// whatever the bound is, and the next ones wait for them. Where there is no bound, nothing is touched that other
+    /// clients have in common.
     ///
     /// # Errors
     /// There are too many; holds when there may be more.
@@ -106,41 +158,24 @@ impl Account {
                 return Err(wait);
             }
         }
-        self.requests.add(requests as usize);
+        let own = &self.0.requests;
+        own.store(own.load(Ordering::Relaxed) + u64::from(requests), Ordering::Relaxed);
         Ok(())
     }
-
-    /// Counts a request whose command is denied.
-    pub(crate) fn denied(&self) {
-        self.requests_denied.add_one();
-    }
-
-    /// What is known.
-    pub(crate) fn figures(&self) -> UserFigures {
-        UserFigures {
-            clients: self.clients.load(Ordering::Acquire),
-            requests: self.requests.get(),
-            requests_refused: self.requests_refused.get(),
-            requests_denied: self.requests_denied.get(),
-            clients_refused: self.clients_refused.get(),
-        }
-    }
 }
-
-/// A client that counts as one of a user's, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Member(Arc<Account>);
 
 impl Deref for Member {
     type Target = Account;
 
     fn deref(&self) -> &Account {
-        &self.0
+        &self.0.account
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::AcqRel);
+        let mut clients = self.clients();
+        clients.there.remove(&self.key());
+        clients.past_requests += self.0.requests.load(Ordering::Relaxed);
     }
 }
