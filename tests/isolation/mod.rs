@@ -10,5 +10,5 @@ mod shares;
 mod siege;
 mod unblocking;
 mod upstream_limits;
-mod user_limits;
+mod users;
 mod waiting;

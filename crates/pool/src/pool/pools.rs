@@ -174,10 +174,8 @@ impl Pools {
         }
         let settings = self.first().settings();
         members.make_room(settings.pools_max)?;
-        let mut in_common = self.0.in_common.clone();
-        if key.login != Login::Configured {
-            in_common.facts = Some(self.first().facts_to_share());
-        }
+        let facts = (key.login != Login::Configured).then(|| self.first().facts_to_share());
+        let in_common = self.0.in_common.of_further(facts);
         let pool = Pool::start_among(&self.0.home, &self.0.runtimes, key.settings(&settings), in_common);
         if self.first().status().paused {
             pool.control().pause();

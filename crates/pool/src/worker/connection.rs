@@ -22,6 +22,7 @@ use crate::{
     bounds::{
         budget::Budget,
         reply_memory::{Room, Wait},
+        turns::Part,
     },
     error::{JobError, Sent},
     queue::job::Job,
@@ -97,7 +98,10 @@ pub(crate) struct Connection {
     wait: Wait,
     /// What has been read and not been distributed, in `read_buffer`.
     unread: Range<usize>,
-    pub(crate) pipeline_depth: usize,
+    pipeline_depth: usize,
+    /// Of that, what there may be in flight as long as nothing further is submitted.
+    depth: usize,
+    part: Arc<Part>,
     writes: Arc<Writes>,
     traffic: Arc<Traffic>,
 }
@@ -109,7 +113,7 @@ impl Connection {
         settings: &Settings,
         reply_bytes: &Arc<Budget>,
         lifetime_chance: f64,
-        (writes, traffic): (Arc<Writes>, Arc<Traffic>),
+        (writes, traffic, part): (Arc<Writes>, Arc<Traffic>, Arc<Part>),
     ) -> Self {
         let now = Instant::now();
         let Dialled { stream, endpoint, facts, db, .. } = dialled;
@@ -135,6 +139,8 @@ impl Connection {
             unread: 0..0,
             endpoint,
             pipeline_depth: settings.pipeline_depth,
+            depth: settings.pipeline_depth,
+            part,
             writes,
             traffic,
         };
@@ -161,11 +167,12 @@ impl Connection {
         // What ends the connection ends all that is in flight on it: that is one job then.
         let alone = facts.limits.end_connections(settings.queue_bytes_max);
         self.pipeline_depth = if alone { 1 } else { settings.pipeline_depth };
+        self.depth = self.pipeline_depth;
     }
 
     /// Whether a further job may be given to it.
     pub(crate) fn has_room(&self) -> bool {
-        !self.leaving && self.in_flight() < self.pipeline_depth && !self.in_flight.is_bulky(&self.scanner)
+        !self.leaving && self.in_flight() < self.depth && !self.in_flight.is_bulky(&self.scanner)
     }
 
     /// Replies due.
@@ -209,6 +216,7 @@ impl Connection {
             return job.fail(JobError::StateRefused("NOPROTO the upstream does not speak RESP3".into()));
         }
         self.touch(now);
+        self.depth = self.part.depth(self.pipeline_depth, now);
         self.preparation.submit(job, &mut self.in_flight);
     }
 

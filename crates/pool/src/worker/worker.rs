@@ -177,8 +177,8 @@ impl Worker {
         Stats::count(&self.branch().stats.opened);
         tracing::debug!(worker = self.index + 1, upstream = %dialled.endpoint, "connected");
         let (replies, writes) = (&self.shared.reply_bytes, Arc::clone(&self.branch().stats.writes));
-        let counted = (writes, Arc::clone(&self.shared.traffic));
-        Connection::new(dialled, &self.shared.settings(), replies, fastrand::f64(), counted)
+        let common = (writes, Arc::clone(&self.shared.traffic), Arc::clone(&self.shared.part));
+        Connection::new(dialled, &self.shared.settings(), replies, fastrand::f64(), common)
     }
 
     /// Fails jobs as they come while the upstream is down. Returns when the queue is closed then.
