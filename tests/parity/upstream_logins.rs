@@ -100,6 +100,10 @@ fn a_user_with_narrow_rights_gets_what_redis_says() {
                 "SET app:3 y",
                 "EXEC",
                 "GET app:3",
+                "MULTI",
+                "GET app:3",
+                "CLIENT KILL ID 1",
+                "EXEC",
                 "WATCH other",
                 "WATCH app:1",
                 "MULTI",
@@ -154,6 +158,13 @@ fn who_does_not_log_in_is_the_default_user_if_that_needs_no_password() {
     client.expect("ACL WHOAMI", "$7\r\ndefault\r\n");
     let (mut through, mut direct) = (gateway.client(), redis.client());
     compare(&mut through, &mut direct, &["GET app:1", "GET other", "SET app:1 x", "CLIENT LIST", "AUTH any"]);
+    // Also in the version that it asks for first, and before what is wrong.
+    for (first, then) in [("HELLO 3", "GET other"), ("HELLO 3 AUTH wide wide x", "GET other")] {
+        let (mut through, mut direct) = (gateway.client(), redis.client());
+        let replies = [&mut through, &mut direct].map(|client| client.line(first)[0]);
+        assert_eq!(replies[0], replies[1], "{first}");
+        compare(&mut through, &mut direct, &[then, "ACL WHOAMI"]);
+    }
     ops(&redis).expect("ACL SETUSER default off", "+OK\r\n");
     wait("the upstream to be asked again", || {
         let closed = gateway.client().line("GET app:1") == b"-NOAUTH Authentication required.\r\n";

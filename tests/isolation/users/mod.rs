@@ -1,4 +1,5 @@
-//! Users beside each other: what bounds one of them, and that none takes the turns of another.
+//! Users beside each other: what bounds one of them, and that none takes the turns of another or gets what is another's.
 
 mod limits;
+mod mapped;
 mod turns;

@@ -145,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             // No other request leaves a placeholder.
             NextStep::Answered
             | NextStep::LogIn(_)
+            | NextStep::Enter(_)
             | NextStep::Select(_)
             | NextStep::Reset
             | NextStep::Console(_)

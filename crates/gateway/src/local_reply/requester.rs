@@ -73,6 +73,8 @@ pub(crate) enum NextStep {
     Select(u32),
     /// Ask the upstream whether this login is right, and answer `AUTH`.
     LogIn(Login),
+    /// The password of this user was right: go by its connections, and answer `AUTH`.
+    Enter(String),
     /// Answer `HELLO`, with what the upstream says of itself.
     Hello(Hello),
     /// Take back all state.
@@ -111,6 +113,8 @@ pub(crate) struct Hello {
     pub(crate) user: Option<String>,
     /// The same where the upstream has still to be asked.
     pub(crate) login: Option<Login>,
+    /// What is wrong with what stands behind the `AUTH`, which holds all the same.
+    pub(crate) fault: Option<String>,
 }
 
 /// Why a `HELLO` is none to be put in force.

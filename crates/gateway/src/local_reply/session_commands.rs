@@ -121,12 +121,13 @@ fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>)
                         Are you sure your configuration is correct?";
             write_error(out, text);
         }
-        Ok((name, password)) if users.admit(name, password) => {
-            match users.logged_in_as(name).map(|user| requester.log_in(&user)) {
+        Ok((name, password)) if users.admit(name, password) => match users.logged_in_as(name) {
+            Some(user) if users.are_known_upstream() => return NextStep::Enter(user),
+            user => match user.map(|user| requester.log_in(&user)) {
                 None | Some(Ok(())) => write_simple(out, "OK"),
                 Some(Err(text)) => write_error(out, &text),
-            }
-        }
+            },
+        },
         Ok((name, _)) => write_error(out, login_failed(requester, name.unwrap_or(DEFAULT_USER.as_bytes()))),
     }
     NextStep::Answered
@@ -143,6 +144,7 @@ fn credentials<'r>(request: &Request<'r>) -> Result<(Option<&'r [u8]>, &'r [u8])
     Ok((name, password.unwrap_or_default()))
 }
 
+/// One that the upstream decides.
 fn login(name: Option<&[u8]>, password: &[u8]) -> Login {
     let name = name.map(|name| String::from_utf8_lossy(name).into());
     Login::User { name, password: Password::new(password.to_vec()) }
@@ -170,7 +172,7 @@ fn hello(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>
 /// Reads a `HELLO`; has no effect, not even that of a wrong password.
 pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -> Result<Hello, NoHello<'r>> {
     let fail = |text: &str| Err(NoHello::Malformed(text.to_owned()));
-    let mut hello = Hello { protocol: None, name: None, user: None, login: None };
+    let mut hello = Hello { protocol: None, name: None, user: None, login: None, fault: None };
     if let Some(version) = request.arg(1) {
         hello.protocol = match parse_integer(version) {
             Some(2) => Some(Protocol::Resp2),
@@ -180,9 +182,9 @@ pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -
         };
     }
     let (mut at, mut is_login) = (2, false);
+    let users = &requester.settings.users;
     while let Some(option) = request.arg(at) {
-        if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
-            let users = &requester.settings.users;
+        let fault = if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
             let (name, password) = (request.arg(at + 1), request.arg(at + 2).unwrap_or_default());
             if users.elsewhere {
                 hello.login = Some(login(name, password));
@@ -193,18 +195,24 @@ pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -
             }
             is_login = true;
             at += 3;
+            None
         } else if option.eq_ignore_ascii_case(b"SETNAME") && request.len() > at + 1 {
             let name = request.arg(at + 1).unwrap_or_default();
-            if let Some(fault) = client_commands::fault_of_name(name, requester.settings) {
-                return fail(&fault);
-            }
             hello.name = Some(name.to_vec());
             at += 2;
+            client_commands::fault_of_name(name, requester.settings)
         } else {
-            return fail(&format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
+            Some(format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)))
+        };
+        if fault.is_some() && is_login && users.are_known_upstream() {
+            return Ok(Hello { fault, ..hello });
+        }
+        if let Some(fault) = fault {
+            return fail(&fault);
         }
     }
-    if requester.state.authenticated || is_login { Ok(hello) } else { fail(errors::HELLO_WITHOUT_LOGIN) }
+    let may_be_nobody = requester.state.authenticated || users.elsewhere;
+    if may_be_nobody || is_login { Ok(hello) } else { fail(errors::HELLO_WITHOUT_LOGIN) }
 }
 
 /// Where nothing is subscribed, every name is confirmed with a count of none.

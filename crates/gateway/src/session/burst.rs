@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Box::pin(self.execute_in(&cluster)).await;
             return true;
         }
-        if let Some(reads) = self.settings.reads {
+        if let Some(reads) = self.state.limits(&self.settings).reads {
             Box::pin(self.execute_by(reads)).await;
             return true;
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool::{Burst, JobError, Login};
+use pool::{Burst, JobError};
 use resp::{Protocol, write_error, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    command::errors,
     local_reply::{
         about_clients::AboutClients,
         info,
@@ -43,9 +44,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Answers an `AUTH` that the upstream decides.
-    pub(super) async fn auth(&mut self, login: Login) -> bool {
-        match self.log_in(&login).await {
+    /// Answers an `AUTH` that came to this.
+    pub(super) fn answer_auth(&mut self, entered: Result<(), String>) -> bool {
+        match entered {
             Ok(()) => write_simple(self.link.output(), "OK"),
             Err(text) => write_error(self.link.output(), &text),
         }
@@ -54,9 +55,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Answers `HELLO` as the upstream answered it, with the client's own id.
     pub(super) async fn hello(&mut self, mut hello: Hello, published: &Published) -> bool {
-        if let Some(login) = hello.login.take()
-            && let Err(text) = Box::pin(self.log_in(&login)).await
-        {
+        let is_known = self.settings.users.are_known_upstream();
+        let entered = match (hello.login.take(), &hello.user) {
+            (Some(login), _) => Box::pin(self.log_in(&login)).await,
+            (None, Some(user)) if is_known => self.enter(user),
+            (None, Some(_)) => Ok(()),
+            (None, None) if self.state.authenticated || Box::pin(self.stays_nobody()).await => Ok(()),
+            (None, None) => Err(errors::HELLO_WITHOUT_LOGIN.to_owned()),
+        };
+        if let Some(text) = entered.err().or(hello.fault.take()) {
             write_error(self.link.output(), &text);
             return true;
         }
@@ -150,7 +157,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.subscriptions.end();
         let authenticated = !self.settings.users.are_required();
         self.state.reset(self.settings.db, authenticated);
-        self.leave_login();
+        if self.settings.users.are_known_upstream() && !self.look_up_login() {
+            return false;
+        }
         self.demand_login(Instant::now());
         self.link.entry().renamed(b"");
         write_simple(self.link.output(), "RESET");

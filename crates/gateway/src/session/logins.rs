@@ -1,13 +1,14 @@
-//! Logins that the upstream decides: whose connections a session uses, and what its user may ask the gateway itself.
-//! Called by `request` and `local`, where the configuration leaves logins to the upstream.
+//! As whom a session's requests run at the upstream, where that differs between users: whose connections it uses and,
+//! where the upstream decides about logins, what its user may ask the gateway itself. Called by the session's other files.
 
-use pool::{Burst, Key, Login, LoginFailure};
+use pool::{Access, Burst, Key, Login, LoginFailure};
 use resp::write_request;
-use settings::DEFAULT_USER;
+use settings::{DEFAULT_USER, SessionSettings};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     command::{class::Class, errors},
+    config::operator::Operator,
     local_reply::requester::Requester,
     session::{rules, session::Session},
 };
@@ -21,7 +22,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let entered = self.operator.logins().enter(login, self.settings.login_fresh).await;
         let name = login.name().unwrap_or(DEFAULT_USER);
-        let mut access = entered.map_err(|failure| self.login_failed(name, &failure))?;
+        let access = entered.map_err(|failure| self.login_failed(name, &failure))?;
+        self.become_user(name, access)
+    }
+
+    /// Has the session send what follows with the login of `user`, which the client has proved to be. Otherwise it stays
+    /// who it was, and this is the error reply.
+    pub(super) fn enter(&mut self, user: &str) -> Result<(), String> {
+        if self.exclusive.is_lent() {
+            return Err(errors::LOGIN_WHILE_LENT.to_owned());
+        }
+        let access = access_of(user, &self.operator, &self.settings)?;
+        self.become_user(user, access)
+    }
+
+    fn become_user(&mut self, name: &str, mut access: Access) -> Result<(), String> {
         let Self { state, link, settings, caller, .. } = self;
         let (entry, published) = (link.entry(), link.published());
         let mut requester = Requester { state, entry, published, settings, caller, executing: None };
@@ -47,13 +62,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// The client is nobody any more.
-    pub(super) fn leave_login(&mut self) {
-        if self.settings.users.elsewhere
-            && let Ok(mut first) = self.operator.pools().find(&Key::default())
-        {
-            first.exchange(&mut self.caller);
+    /// The client is nobody any more, or the user that everybody is; or its user has another login now. False if that is not
+    /// to be had.
+    pub(super) fn look_up_login(&mut self) -> bool {
+        let user = self.state.member().map_or("", |member| member.name());
+        if self.settings.users.elsewhere && self.state.authenticated && !self.settings.users.may_be_proven(user) {
+            // It has one that nobody here knows.
+            return true;
         }
+        let found = access_of(user, &self.operator, &self.settings);
+        found.map(|mut access| access.exchange(&mut self.caller)).is_ok()
     }
 
     /// Finds out, before a request of this class, as whom it runs if nobody has logged in, and whether that user has the
@@ -111,4 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             None => Some(errors::refused("the upstream cannot be asked whether this user may do that")),
         }
     }
+}
+
+/// The way into the pool with the login of `user`, or an error reply.
+pub(super) fn access_of(user: &str, operator: &Operator, settings: &SessionSettings) -> Result<Access, String> {
+    let found = operator.pools().find(&Key::login(settings.users.login_of(user)));
+    found.map_err(|reason| errors::login_unasked(&reason, &settings.upstream))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cluster::Cluster;
-use pool::Caller;
+use pool::{Access, Caller};
 use settings::{DEFAULT_USER, SessionSettings};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +21,7 @@ use crate::{
         turned_away::{Kind, TurnedAway},
     },
     pubsub::{directory::Directory, subscriptions::Subscriptions},
-    session::session::Session,
+    session::{logins::access_of, session::Session},
 };
 
 /// Both ends of a client's connection.
@@ -50,6 +50,8 @@ pub(crate) struct Identity {
     member: Member,
     /// It has proved to be that user.
     is_named: bool,
+    /// The way to the upstream as that user, if it is known there.
+    access: Option<Access>,
 }
 
 impl Opener {
@@ -91,8 +93,10 @@ impl Opener {
             None => DEFAULT_USER,
             Some(user) => user,
         };
+        let is_known = settings.users.are_known_upstream();
+        let access = is_known.then(|| access_of(name, &self.operator, &settings)).transpose()?;
         match self.published.accounts.enter(name, &settings.of_users) {
-            Ok(member) => Ok(Some(Identity { member, is_named: user.is_some() })),
+            Ok(member) => Ok(Some(Identity { member, is_named: user.is_some(), access })),
             Err(max) => {
                 self.published.turned_away.note(Kind::UserClients, address, name);
                 Err(errors::user_clients_full(name, max))
@@ -120,7 +124,10 @@ impl Opener {
         let operator = Arc::clone(&self.operator);
         let upstream = (caller, self.cluster.clone());
         let mut session = Session::new(stream, bytes_waiting, presence, upstream, operator, subscriptions);
-        if let Some(Identity { member, is_named }) = identity {
+        if let Some(Identity { member, is_named, access }) = identity {
+            if let Some(mut access) = access {
+                access.exchange(&mut session.caller);
+            }
             session.join(member, is_named);
         }
         session

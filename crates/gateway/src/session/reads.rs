@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Something may have been written: what its client reads from now on is to show it.
     pub(super) fn note_write(&mut self) {
-        if self.settings.reads.is_some() {
+        if self.state.limits(&self.settings).reads.is_some() {
             self.state.wrote = Some(Instant::now());
         }
     }

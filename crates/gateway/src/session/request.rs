@@ -185,7 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Way::Local(NextStep::Answered) => true,
             Way::Local(NextStep::Close) => false,
             Way::Local(NextStep::Select(db)) => self.select(db).await,
-            Way::Local(NextStep::LogIn(login)) => Box::pin(self.auth(login)).await,
+            Way::Local(NextStep::LogIn(login)) => {
+                let entered = Box::pin(self.log_in(&login)).await;
+                self.answer_auth(entered)
+            }
+            Way::Local(NextStep::Enter(user)) => {
+                let entered = self.enter(&user);
+                self.answer_auth(entered)
+            }
             Way::Local(NextStep::Hello(hello)) => self.hello(hello, published).await,
             Way::Local(NextStep::Reset) => self.reset(),
             Way::Local(NextStep::Console(ask)) => {

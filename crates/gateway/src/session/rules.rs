@@ -40,8 +40,8 @@ pub(super) fn changes_many_subscriptions(class: Class, request: &Request<'_>) ->
 
 /// Whether a request that the gateway does not pass on would leave a gap in a transaction, which is aborted instead.
 pub(super) fn aborts_a_transaction(class: Class, settings: &SessionSettings) -> bool {
-    let is_elsewhere = settings.users.elsewhere && holds_login(class);
-    is_elsewhere || matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
+    let changes_connection = settings.users.are_known_upstream() && holds_login(class);
+    changes_connection || matches!(class, Class::Refused(_) | Class::Local(Local::Respool))
 }
 
 /// What a request that the gateway answers would be at the upstream, which is asked whether the client's user has the

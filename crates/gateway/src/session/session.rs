@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush().await;
         }
         let asked = self.link.entry().asked();
-        if asked.ends() || self.link.is_login_over() || self.caller.is_turned_away() {
+        if asked.ends() || self.link.is_login_over() || self.is_turned_away() {
             return Ok(if asked == Asked::MakeRoom { Stop::OutOfMemory } else { Stop::End });
         }
         if self.has_come
@@ -314,8 +314,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.link.entry().update(|details| details.user = None);
         }
         self.state.look_up_limits(&self.settings);
+        // Whether it is another login than before, it is the one to go by.
+        let stays =
+            stays && (!self.settings.users.are_known_upstream() && !self.caller.is_guest() || self.look_up_login());
         self.admit();
         stays
+    }
+
+    /// The upstream does not take the client's user any more, of which it decides.
+    fn is_turned_away(&self) -> bool {
+        self.caller.is_turned_away() && self.settings.users.elsewhere
     }
 
     /// Bytes of memory for what is kept of requests that have been answered.

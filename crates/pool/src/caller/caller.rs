@@ -110,6 +110,11 @@ impl Caller {
         self.shared.node.is_turned_away()
     }
 
+    /// Whether it leads to a pool of a further login.
+    pub fn is_guest(&self) -> bool {
+        self.shared.settings.borrow().endpoint.guest
+    }
+
     /// How far this caller's jobs come.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)

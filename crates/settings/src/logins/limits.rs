@@ -5,6 +5,8 @@ use std::{
     num::NonZeroU32,
 };
 
+use crate::meaning::upstream::reads::ReadSettings;
+
 /// What one user may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserLimits {
@@ -12,6 +14,8 @@ pub struct UserLimits {
     pub clients_max: Option<usize>,
     /// Requests a second to the upstream, of all its clients together, if there is a bound.
     pub requests_per_second: Option<NonZeroU32>,
+    /// Where its reads go, if not all to the primary.
+    pub reads: Option<ReadSettings>,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case; those that nobody may send are among them.
     pub denied: HashSet<Vec<u8>>,
 }

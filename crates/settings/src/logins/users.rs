@@ -1,6 +1,9 @@
 //! Who may log in. Passwords are kept as SHA-256 digests, as in Redis's ACL files, and compared in
 //! constant time.
 
+use std::collections::BTreeMap;
+
+use pool::Login;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -53,6 +56,8 @@ pub struct Users {
     pub list: Vec<User>,
     /// The upstream decides who may log in, and knows them.
     pub elsewhere: bool,
+    /// The logins at the upstream of those who have one of their own.
+    pub upstream: BTreeMap<String, Login>,
 }
 
 impl Users {
@@ -90,6 +95,21 @@ impl Users {
     pub fn logged_in_as(&self, name: Option<&[u8]>) -> Option<String> {
         let name = name.map_or(DEFAULT_USER.into(), String::from_utf8_lossy);
         self.are_required().then(|| name.into_owned())
+    }
+
+    /// With which login what `name` sends runs at the upstream.
+    pub fn login_of(&self, name: &str) -> Login {
+        self.upstream.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether it makes a difference to the upstream who has logged in.
+    pub fn are_known_upstream(&self) -> bool {
+        self.elsewhere || !self.upstream.is_empty()
+    }
+
+    /// Whether what is no password can prove a client to be this user.
+    pub fn may_be_proven(&self, name: &str) -> bool {
+        if self.elsewhere { self.upstream.contains_key(name) } else { self.has(name) }
     }
 
     /// Whether there is a user of this name.
@@ -144,7 +164,7 @@ mod tests {
         let digest = Digest32::parse("f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7").unwrap();
         let users = Users {
             list: vec![User { name: "app".into(), digest }, User { name: "default".into(), digest }],
-            elsewhere: false,
+            ..Users::default()
         };
         assert!(users.admit(Some(b"app"), b"hunter2"));
         assert!(users.admit(None, b"hunter2"));
@@ -173,7 +193,7 @@ mod tests {
             let password = vec![b'x'; bytes];
             let users = Users {
                 list: vec![User { name: "app".into(), digest: Digest32(Sha256::digest(&password).into()) }],
-                elsewhere: false,
+                ..Users::default()
             };
             assert_eq!(users.admit(Some(b"app"), &password), admitted, "{bytes} bytes");
         }

@@ -1,8 +1,8 @@
 //! What the configuration means for the pool: where the upstream is, how to log in there, and all bounds.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use pool::{Endpoint, LoginWorkers, Role, Settings};
+use pool::{Endpoint, Login, Role, Settings};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -10,14 +10,13 @@ use crate::{
     meaning::{
         ranges::{bytes, count, millis, millis_or_zero, one_of, value, within},
         secret_file,
-        session::{ALL_OTHERS, is_upstreams},
         upstream::{
             cluster::{ClusterSettings, cluster_settings},
+            logins::{login_workers, logins, pools_max},
             sentinels::{SentinelSettings, sentinel_settings},
             tls,
         },
     },
-    sections::auth::User,
 };
 
 /// The URL of the upstream in this process.
@@ -35,17 +34,16 @@ const DEPTH_MAX: usize = 64 * 1024;
 /// More connections to one upstream are a mistake: a few keep it busy.
 const WORKERS_MAX: usize = 1_024;
 
-/// More connections of one user are a mistake: there are as many again for each other one.
-const LOGIN_WORKERS_MAX: usize = 64;
-
 /// Each has workers of its own: more is a mistake.
-const POOLS_MAX: usize = 10_000;
+pub(crate) const POOLS_MAX: usize = 10_000;
 
 /// What the pool goes by, and what is not for the pool to know.
 pub(crate) struct PoolSettings {
     pub(crate) settings: Settings,
     /// The upstream is the one in this process.
     pub(crate) embedded: bool,
+    /// Of users who have one of their own there.
+    pub(crate) logins: BTreeMap<String, Login>,
     /// As in the gateway's settings.
     pub(crate) foreign: BTreeMap<String, [u8; 32]>,
     /// How the primary is followed, where sentinels look after the upstream.
@@ -100,30 +98,15 @@ fn role(name: &str) -> Result<Option<Role>, ConfigError> {
     Ok(roles[one_of("upstream.role", name, ["primary", "replica", "any"])?])
 }
 
-/// Pools for logins that the upstream decides.
-/// The pools that there may be: of nodes, or the gateway's own and one for each login.
-fn pools_max(config: &Config) -> Result<usize, ConfigError> {
-    let nodes = within("pool.pools_max", config.pool.pools_max, 1, POOLS_MAX)?;
-    let logins = within("auth.logins_max", config.auth.logins_max, 1, POOLS_MAX)?;
-    Ok(if is_upstreams(config)? { logins + 1 } else { nodes })
-}
-
-fn login_workers(config: &Config) -> Result<LoginWorkers, ConfigError> {
-    let workers = |(name, user): (&String, &User)| {
-        let workers = within(&format!("users.{name}.workers"), user.workers, 1, LOGIN_WORKERS_MAX)?;
-        Ok((name.clone(), workers))
-    };
-    let named: BTreeMap<String, usize> = config.users.iter().map(workers).collect::<Result<_, ConfigError>>()?;
-    Ok(LoginWorkers { others: named.get(ALL_OTHERS).copied().unwrap_or(1), named: Arc::new(named) })
-}
-
 /// What the configuration means for the pool.
 pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError> {
     let embedded = config.upstream.url == EMBEDDED;
     let mut foreign = BTreeMap::new();
-    let (endpoint, Followed { sentinel, cluster }) = endpoint(config, &mut |key, content| {
+    let mut note = |key: &str, content: &[u8]| {
         foreign.insert(key.to_owned(), Sha256::digest(content).into());
-    })?;
+    };
+    let (endpoint, Followed { sentinel, cluster }) = endpoint(config, &mut note)?;
+    let logins = logins(config, &mut note)?;
     // Said even where it does not count.
     let failover_wait = millis_or_zero("upstream.failover_wait_ms", config.upstream.failover_wait_ms, 1)?;
     let (pool, upstream) = (&config.pool, &config.upstream);
@@ -162,5 +145,5 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {
         return value("pool.workers", format!("the embedded upstream takes {EMBEDDED_WORKERS_MAX} at most"));
     }
-    Ok(PoolSettings { settings, embedded, foreign, sentinel, cluster })
+    Ok(PoolSettings { settings, embedded, logins, foreign, sentinel, cluster })
 }

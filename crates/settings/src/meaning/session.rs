@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use pool::Settings;
+use pool::{Login, Settings};
 use resp::RequestLimits;
 use tls::ServerTls;
 
@@ -21,8 +21,11 @@ use crate::{
     meaning::{
         client_tls::{client_tls, names_users},
         denied::{denied, listed},
-        ranges::{bytes, count, micros, millis, millis_or_zero, one_of, value, within},
-        upstream::reads::{ReadSettings, read_settings},
+        ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
+        upstream::{
+            logins::{has_login, is_upstreams},
+            reads::{ReadSettings, read_settings, reads_of},
+        },
     },
     sections::clients::Clients,
     typed::units::Seconds,
@@ -135,6 +138,7 @@ pub(crate) fn session_settings(
     config: &Config,
     pool: &Settings,
     embedded: bool,
+    logins: BTreeMap<String, Login>,
 ) -> Result<SessionSettings, ConfigError> {
     let (clients, auth) = (&config.clients, &config.auth);
     let idle_timeout = millis_or_zero("clients.idle_timeout_ms", clients.idle_timeout_ms, CLIENT_MILLIS_MIN)?;
@@ -174,7 +178,7 @@ pub(crate) fn session_settings(
         handshakes_max: count("clients.handshakes_max", clients.handshakes_max)?,
         db: pool.endpoint.db,
         reads: read_settings(config)?,
-        users: Users { elsewhere: is_upstreams(config)?, ..users("auth.users", &auth.users)? },
+        users: Users { elsewhere: is_upstreams(config)?, upstream: logins, ..users("auth.users", &auth.users)? },
         login_fresh: millis_or_zero("auth.cache_ms", auth.cache_ms, 1)?,
         peers: peers(config)?,
         admins: admins(config)?,
@@ -239,7 +243,7 @@ pub(crate) fn users(key: &str, listed: &BTreeMap<String, String>) -> Result<User
         };
         users.push(User { name: name.clone(), digest });
     }
-    Ok(Users { list: users, elsewhere: false })
+    Ok(Users { list: users, ..Users::default() })
 }
 
 fn peers(config: &Config) -> Result<Peers, ConfigError> {
@@ -247,35 +251,18 @@ fn peers(config: &Config) -> Result<Peers, ConfigError> {
         Ok(peers) => peers,
         Err(problem) => return value("auth.peers", problem),
     };
-    let unknown = peers.users().find(|name| !config.auth.users.contains_key(*name));
-    match unknown.map(|name| format!("\"{name}\" is not in auth.users")) {
-        Some(problem) => value("auth.peers", problem),
+    let is_upstreams = is_upstreams(config)?;
+    let unknown = peers.users().find(|name| match is_upstreams {
+        true => !config.users.get(*name).is_some_and(has_login),
+        false => !config.auth.users.contains_key(*name),
+    });
+    match unknown {
+        Some(name) if is_upstreams => value(
+            "auth.peers",
+            format!("\"{name}\" has no users.{name}.upstream_password_file to log in with upstream"),
+        ),
+        Some(name) => value("auth.peers", format!("\"{name}\" is not in auth.users")),
         None => Ok(peers),
-    }
-}
-
-/// Whether the upstream decides about logins. What it cannot decide about is refused.
-pub(crate) fn is_upstreams(config: &Config) -> Result<bool, ConfigError> {
-    let auth = &config.auth;
-    if one_of("auth.mode", &auth.mode, ["gateway", "upstream"])? == 0 {
-        return Ok(false);
-    }
-    let no_users = "names users of the gateway, and auth.mode leaves users to the upstream";
-    match () {
-        () if !auth.users.is_empty() => value("auth.users", no_users),
-        () if !auth.peers.is_empty() => value("auth.peers", no_users),
-        () if names_users(config)? => value("tls.user_from_certificate", no_users),
-        () if config.upstream.url == "embedded" => value("auth.mode", "the embedded upstream has no users"),
-        () if config.upstream.url.contains("-cluster://") => {
-            value("auth.mode", "\"upstream\" is not to be had with a cluster; name users in auth.users")
-        }
-        () if config.upstream.reads != "primary" => {
-            value("upstream.reads", "with auth.mode = \"upstream\", all reads go to the primary")
-        }
-        () if config.pubsub.mode == "shared" => {
-            value("pubsub.mode", "\"shared\" is one subscriber for all, who has no user's rights; take \"dedicated\"")
-        }
-        () => Ok(true),
     }
 }
 
@@ -284,7 +271,8 @@ pub(crate) const ALL_OTHERS: &str = "*";
 
 fn limits(config: &Config) -> Result<Limits, ConfigError> {
     let denied_to_all = denied(&config.commands)?;
-    let mut others = UserLimits { denied: denied_to_all.clone(), ..UserLimits::default() };
+    let reads = reads_of(config, "upstream.reads", &config.upstream.reads)?;
+    let mut others = UserLimits { denied: denied_to_all.clone(), reads, ..UserLimits::default() };
     let mut named = Vec::new();
     for (name, user) in &config.users {
         let key = |key: &str| format!("users.{name}.{key}");
@@ -292,6 +280,7 @@ fn limits(config: &Config) -> Result<Limits, ConfigError> {
         let limits = UserLimits {
             clients_max: Some(user.clients_max).filter(|max| *max > 0),
             requests_per_second: u32::try_from(rate).ok().and_then(NonZeroU32::new),
+            reads: reads_of(config, &key("reads"), &user.reads)?.filter(|_| !has_login(user)),
             denied: denied_to_all.union(&listed(&key("deny"), &user.deny, &config.commands)?).cloned().collect(),
         };
         match name.as_str() {

@@ -95,8 +95,8 @@ impl GatewaySettings {
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
         let threads = within("runtime.threads", config.runtime.threads, 1, THREADS_MAX)?;
-        let PoolSettings { settings: pool, embedded, mut foreign, sentinel, cluster } = pool_settings(config)?;
-        let session = session_settings(config, &pool, embedded)?;
+        let PoolSettings { settings: pool, embedded, logins, mut foreign, sentinel, cluster } = pool_settings(config)?;
+        let session = session_settings(config, &pool, embedded, logins)?;
         if let Some(tls) = &session.tls {
             foreign.insert("tls".to_owned(), Sha256::digest(tls.sum().to_le_bytes()).into());
         }

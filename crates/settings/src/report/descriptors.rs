@@ -18,17 +18,15 @@ pub fn needed(settings: &GatewaySettings) -> usize {
 pub(crate) fn pools(settings: &GatewaySettings) -> usize {
     let session = &settings.session;
     let has_many = session.reads.is_some() || settings.cluster.is_some() || session.users.elsewhere;
-    if has_many { settings.pool.pools_max } else { 1 }
+    if has_many { settings.pool.pools_max } else { 1 + session.users.upstream.len() }
 }
 
 /// Workers of all pools. Those of logins have their own number.
 pub(crate) fn workers(settings: &GatewaySettings) -> usize {
-    let (pool, others) = (&settings.pool, pools(settings) - 1);
-    let of_others = match settings.session.users.elsewhere {
-        true => pool.login_workers.of_at_most(others),
-        false => pool.workers.saturating_mul(others),
-    };
-    pool.workers.saturating_add(of_others)
+    let (pool, users) = (&settings.pool, &settings.session.users);
+    let all = pools(settings);
+    let logins = if users.elsewhere { all - 1 } else { users.upstream.len() };
+    pool.workers.saturating_mul(all - logins).saturating_add(pool.login_workers.of_at_most(logins))
 }
 
 /// Exclusive connections. Each pool lends some, but those for reads, and all of them no more than clients can use.

@@ -41,9 +41,16 @@ section! {
 section! {
     /// `[users.NAME]`
     User {
-        /// Connections of its pool, where the upstream decides about logins (`auth.mode`). A connection for requests that need
-        /// one of their own is opened beside them, and closed when it is not used. At most 64.
+        /// Connections of its pool, where it has one: the upstream decides about logins (`auth.mode`), or it has an
+        /// `upstream_password_file`. A connection for requests that need one of their own is opened beside them, and closed
+        /// when it is not used. At most 64.
         workers: usize = 1,
+        /// The user of the upstream as which its requests run, with `upstream_password_file`. Empty: the one of the same name.
+        upstream_user: String = String::new(),
+        /// A file with the password of that user: its first line. Its requests then run on connections that are logged in as
+        /// that user, with exactly its rights. Where the upstream decides about logins, it lets in those whom their
+        /// certificate or their socket proves to be this user. Empty: the gateway's own user at the upstream.
+        upstream_password_file: String = String::new(),
         /// Clients of this user at the same time. A further one gets an error at its login and has not logged in.
         /// 0: no bound but `clients.clients_max`.
         clients_max: usize = 0,
@@ -51,6 +58,9 @@ section! {
         /// request beyond gets an error that says how long to wait. One that belongs to a transaction which has begun is
         /// counted and not refused. 0: no bound.
         requests_per_second: usize = 0,
+        /// Where its reads go, as `upstream.reads` says it. Empty: where those of all go. With `upstream_password_file` they go
+        /// to the primary.
+        reads: String = String::new(),
         /// Commands that this user may not send, besides those of `commands.deny` and written in the same way.
         deny: Vec<String> = Vec::new(),
     }

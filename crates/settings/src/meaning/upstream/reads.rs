@@ -59,15 +59,24 @@ impl ReadSettings {
     }
 }
 
-/// What `config` says of reads.
+/// What `config` says of reads, for those who have nodes looked after: whether anybody's may go elsewhere.
 pub(crate) fn read_settings(config: &Config) -> Result<Option<ReadSettings>, ConfigError> {
+    let all = reads_of(config, "upstream.reads", "")?;
+    let of_users =
+        config.users.iter().map(|(name, user)| reads_of(config, &format!("users.{name}.reads"), &user.reads));
+    of_users.into_iter().try_fold(all, |found, reads| Ok(found.or(reads?)))
+}
+
+/// What holds for the reads of a user with this `word` under `key`; where it is empty, what holds for all.
+pub(crate) fn reads_of(config: &Config, key: &str, word: &str) -> Result<Option<ReadSettings>, ConfigError> {
     let upstream = &config.upstream;
     // Said even where it does not count.
     let own_writes = millis_or_zero("upstream.read_own_writes_ms", upstream.read_own_writes_ms, 1)?;
     let lag_max = millis("upstream.replica_lag_max_ms", upstream.replica_lag_max_ms, 50)?;
     let kinds = [None, Some(Reads::PreferReplica), Some(Reads::Replica), Some(Reads::Nearest)];
     let words = ["primary", "prefer_replica", "replica", "nearest"];
-    let reads = kinds[one_of("upstream.reads", &upstream.reads, words)?];
+    let reads = if word.is_empty() { &upstream.reads } else { word };
+    let reads = kinds[one_of(key, reads, words)?];
     Ok(reads.map(|reads| ReadSettings { reads, own_writes, lag_max }))
 }
 
