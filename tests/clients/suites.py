@@ -194,6 +194,8 @@ def suites(count, classes, direct, upstream, gateway):
     count.add("random sequences", *differential(SEQUENCES, classes, *urls))
     print("=== random sequences, a cluster behind respool against Redis", flush=True)
     count.add("random sequences, cluster", *differential(CLUSTER_SEQUENCES, classes, "--cluster"))
+    print("=== random sequences of an ACL user, respool against Redis", flush=True)
+    count.add("random sequences of an ACL user", *differential(SEQUENCES // 3, classes, "--rights"))
     stale = left_behind(upstream.url)
     print(*stale, sep="\n", end="\n" if stale else "")
     count.add("nothing is left at the upstream", int(not stale), int(bool(stale)))

@@ -1,5 +1,7 @@
 //! Users beside each other: what bounds one of them, and that none takes the turns of another or gets what is another's.
 
+mod actor;
 mod limits;
 mod mapped;
+mod together;
 mod turns;
