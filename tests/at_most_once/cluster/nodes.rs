@@ -92,7 +92,7 @@ impl Node {
             })
         };
         says("CLUSTER INFO", &["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:6"])
-            && (self.is_primary() || says("INFO replication", &["master_link_status:up"]))
+            && says("INFO replication", &[if self.is_primary() { "state=online" } else { "master_link_status:up" }])
     }
 }
 
@@ -174,7 +174,9 @@ impl Nodes {
     }
 
     pub fn wait_until_ready(&self) {
-        within(READY, "the cluster to be whole", || self.0.iter().all(Node::is_ready).then_some(()));
+        // One that was a primary and does not know yet that it is none would be counted too.
+        let is_whole = || self.0.iter().all(Node::is_ready) && self.0.iter().filter(|node| node.is_primary()).count() == 3;
+        within(READY, "the cluster to be whole", || is_whole().then_some(()));
     }
 
     /// As the gateway is told of them.

@@ -120,8 +120,8 @@ fn a_borrower_in_another_database_waits_for_no_round_trip_more() {
     // Each way takes 250 ms from now on, so that one round trip more would take a second.
     relay.weather(|weather| weather.delay = Duration::from_millis(250));
     for _ in 0..3 {
-        transaction(Duration::from_millis(980));
         // What cleans the connection is answered meanwhile. One that is idle for a second would be asked first.
         pass(Duration::from_millis(800));
+        transaction(Duration::from_millis(980));
     }
 }
