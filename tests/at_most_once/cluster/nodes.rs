@@ -175,7 +175,8 @@ impl Nodes {
 
     pub fn wait_until_ready(&self) {
         // One that was a primary and does not know yet that it is none would be counted too.
-        let is_whole = || self.0.iter().all(Node::is_ready) && self.0.iter().filter(|node| node.is_primary()).count() == 3;
+        let is_whole =
+            || self.0.iter().all(Node::is_ready) && self.0.iter().filter(|node| node.is_primary()).count() == 3;
         within(READY, "the cluster to be whole", || is_whole().then_some(()));
     }
 

@@ -81,6 +81,11 @@ impl Layout {
         u16::try_from(at).ok()
     }
 
+    /// How many slots a shard has.
+    pub fn slots(&self, shard: usize) -> usize {
+        self.owners.iter().filter(|owner| usize::from(**owner) == shard).count()
+    }
+
     /// Slots that no shard has.
     pub fn uncovered(&self) -> usize {
         self.owners.iter().filter(|owner| **owner == NONE).count()
