@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use crate::{
     bounds::{
         budget::Budget,
-        share::Share,
         turns::{Part, Turns},
     },
     error::JobError,
@@ -50,8 +49,6 @@ pub(crate) struct Shared {
     pub(crate) queued_bytes: Arc<Budget>,
     /// Bytes of replies, from when they come until their callers let them go.
     pub(crate) reply_bytes: Arc<Budget>,
-    /// Of a further login, of which none takes more than half: the same, of this pool alone.
-    own_queued_bytes: Option<Arc<Budget>>,
     /// This pool among those that take turns at the upstream.
     pub(crate) part: Arc<Part>,
     pub(crate) exclusives: Arc<Exclusives>,
@@ -63,12 +60,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
         let InCommon { queued_bytes, reply_bytes, traffic, turns, facts } = in_common;
-        let own_queued_bytes = settings.borrow().endpoint.guest.then(Arc::default);
         let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default()));
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,
-            own_queued_bytes,
             part: Arc::new(Part::new(turns)),
             node,
             settings,
@@ -81,25 +76,6 @@ impl Shared {
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
-    }
-
-    /// Room for the bytes of a job under `max`, if there is some now.
-    pub(crate) fn try_room(&self, bytes: usize, max: usize) -> Option<Share> {
-        let own = match &self.own_queued_bytes {
-            Some(own) => Some(own.try_take(bytes, max / 2)?),
-            None => None,
-        };
-        Some(self.queued_bytes.try_take(bytes, max)?.with(own))
-    }
-
-    /// The same as soon as there is some: whoever waits behind others of its pool keeps no other pool waiting.
-    /// Cancel-safe; the caller sets the deadline.
-    pub(crate) async fn room(&self, bytes: usize, max: usize) -> Share {
-        let own = match &self.own_queued_bytes {
-            Some(own) => Some(own.take(bytes, max / 2).await),
-            None => None,
-        };
-        self.queued_bytes.take(bytes, max).await.with(own)
     }
 
     /// Fails all jobs in the queue, because no worker is connected.

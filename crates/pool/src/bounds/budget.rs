@@ -48,7 +48,7 @@ impl Budget {
 
     fn share(self: &Arc<Self>, grant: Grant) -> Share {
         self.shares.fetch_add(1, Ordering::Relaxed);
-        Share { budget: Arc::clone(self), grant, own: None }
+        Share { budget: Arc::clone(self), grant }
     }
 
     /// Adds `bytes` if they fit under `max`, or if nothing but `own` is held.

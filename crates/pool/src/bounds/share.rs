@@ -9,8 +9,6 @@ use crate::bounds::budget::Budget;
 pub struct Share {
     pub(super) budget: Arc<Budget>,
     pub(super) grant: Grant,
-    /// Of a bound within that one, where its pool has one.
-    pub(super) own: Option<Box<Share>>,
 }
 
 /// Bytes that a budget has granted.
@@ -84,12 +82,6 @@ impl Share {
             self.grant.large = None;
         }
         self.budget.tell();
-    }
-
-    /// Keeps a share of another budget as long as this one.
-    pub(crate) fn with(mut self, own: Option<Self>) -> Self {
-        self.own = own.map(Box::new);
-        self
     }
 
     /// Makes one of two shares of the same budget.

@@ -78,11 +78,11 @@ impl Caller {
         limits: &Limits,
     ) -> Result<oneshot::Receiver<Answer>, JobError> {
         let deadline = || *started + limits.queue_timeout;
-        let bytes = burst.requests.len();
-        let share = match self.shared.try_room(bytes, limits.queue_bytes_max) {
+        let (budget, bytes) = (&self.shared.queued_bytes, burst.requests.len());
+        let share = match budget.try_take(bytes, limits.queue_bytes_max) {
             Some(share) => share,
             // Boxed, like the other wait below: rare, and large.
-            None => match Box::pin(timeout_at(deadline(), self.shared.room(bytes, limits.queue_bytes_max))).await {
+            None => match Box::pin(timeout_at(deadline(), budget.take(bytes, limits.queue_bytes_max))).await {
                 Ok(share) => share,
                 Err(_) => return Err(JobError::QueueTimeout(limits.queue_timeout)),
             },

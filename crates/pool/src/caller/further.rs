@@ -51,7 +51,7 @@ impl Out<'_> {
             return None;
         }
         let bytes = burst.requests.len();
-        let share = self.shared.try_room(bytes, limits.queue_bytes_max)?;
+        let share = self.shared.queued_bytes.try_take(bytes, limits.queue_bytes_max)?;
         let counted = (burst.class(), burst.replies_due, burst.needs);
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket::new());
