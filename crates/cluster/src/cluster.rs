@@ -95,6 +95,12 @@ impl Cluster {
         &self.0.pools
     }
 
+    /// Whether the first pool leads to this node now.
+    pub(crate) fn is_seated_at(&self, node: &Address) -> bool {
+        let at = self.0.settings.reached(node);
+        self.pools().first().settings().endpoint.host_and_port() == Some((at.host.as_str(), at.port))
+    }
+
     /// A node has said that the one at `to` has this slot.
     pub(crate) fn heard(&self, slot: u16, to: &Address) {
         self.0.news.tell(Word { slot, to: to.clone() });

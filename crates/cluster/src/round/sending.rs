@@ -128,9 +128,11 @@ impl Round<'_> {
             return;
         }
         let from = match &way {
-            Way::Node(node) => node.address.clone(),
-            Way::Anchor => self.map.anchor().cloned().unwrap_or_else(|| Address::new("", 0)),
+            Way::Node(node) => Some(node.address.clone()),
+            // The first pool may have gone elsewhere meanwhile, with what was not sent yet.
+            Way::Anchor => self.map.anchor().filter(|anchor| self.cluster.is_seated_at(anchor)).cloned(),
         };
+        let from = from.unwrap_or_else(|| Address::new("", 0));
         let (mut end, mut left, mut done) = (0, Vec::new(), Vec::with_capacity(pieces.len()));
         {
             let mut replies = route::replies(&bytes);
