@@ -239,6 +239,15 @@ impl Nodes {
         assert_eq!(source.line(&format!("CLUSTER SETSLOT {slot} NODE {}", to.id())), b"+OK\r\n");
         meanwhile("given");
     }
+
+    /// Waits until all know who has the slot: a replica that takes over before it knows takes the slot back.
+    pub fn wait_until_known(&self, slot: u16, owner: &Node) {
+        let (exists, moved) = (format!("EXISTS {}", key_of(slot)), format!("-MOVED {slot} {}\r\n", owner.address()));
+        let knows = |node: &Node| node.try_line(&exists).is_some_and(|said| said == moved.as_bytes());
+        within(READY, "all to know who has the slot", || {
+            self.0.iter().filter(|node| node.port != owner.port).all(knows).then_some(())
+        });
+    }
 }
 
 /// A key of this slot, the same every time.

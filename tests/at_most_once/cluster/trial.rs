@@ -59,6 +59,7 @@ impl Trial {
                     let to = (self.owners[at] + self.rng.usize(1..SHARDS)) % SHARDS;
                     let (from, target) = (self.primary(self.owners[at]), self.primary(to));
                     self.nodes.move_slot(slot, &self.nodes.0[from], &self.nodes.0[target], |_| {});
+                    self.nodes.wait_until_known(slot, &self.nodes.0[target]);
                     self.owners[at] = to;
                 }
             }
@@ -79,6 +80,7 @@ impl Trial {
                 let owner = self.primary(self.owners[at]);
                 self.nodes.move_slot(COUNTED[at], &self.nodes.0[owner], &further, |_| {});
                 self.nodes.move_slot(COUNTED[at], &further, &self.nodes.0[owner], |_| {});
+                self.nodes.wait_until_known(COUNTED[at], &self.nodes.0[owner]);
                 self.nodes.part(further);
             }
         }
