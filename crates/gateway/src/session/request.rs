@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let entered = self.enter(&user);
                 self.answer_auth(entered)
             }
-            Way::Local(NextStep::Hello(hello)) => self.hello(hello, published).await,
+            Way::Local(NextStep::Hello(hello)) => Box::pin(self.hello(hello, published)).await,
             Way::Local(NextStep::Reset) => self.reset(),
             Way::Local(NextStep::Console(ask)) => {
                 let console = Console {
