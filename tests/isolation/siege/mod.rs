@@ -94,7 +94,7 @@ fn besieged() -> (Redis, Gateway) {
     direct.expect("RPUSH messages message one two", ":3\r\n");
     let mib = 1 << 20;
     let config = format!(
-        "[pool]\nreplies_bytes_max = {}\n[clients]\ninput_bytes_max = {}\nrequest_bytes_max = {}\n[auth]\nlogin_timeout_ms = 2000\n\
+        "[upstream]\nconnect_timeout_ms = 10000\n[pool]\nreplies_bytes_max = {}\n[clients]\ninput_bytes_max = {}\nrequest_bytes_max = {}\n[auth]\nlogin_timeout_ms = 2000\n\
          failure_delay_ms = 10\n{}",
         64 * mib,
         64 * mib,

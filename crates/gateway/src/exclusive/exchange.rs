@@ -15,6 +15,7 @@ use resp::{Protocol, write_error, write_request};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::coop::consume_budget,
     time::Instant,
 };
 
@@ -222,6 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         while self.exclusive.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
             match self.next_event(deadline, request.waits(), blocks).await {
                 Event::Message(at, kind) => {
+                    // Others have their turns, however many replies one request has.
+                    consume_budget().await;
                     let unblocked = request.waits() && !blocks;
                     self.take_message(at, kind, request, unblocked, &mut swallow, head).await?;
                 }
