@@ -308,15 +308,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.settings.refresh();
         let stays = self.state.user().is_none_or(|user| self.settings.users.keep(user));
         if !self.settings.users.are_required() {
-            let accounts = &self.link.published().accounts;
-            let member = accounts.keep(DEFAULT_USER, &self.settings.of_users);
+            let member = self.link.published().accounts.keep(DEFAULT_USER, &self.settings.of_users);
             self.state.join(member, false, &self.settings);
             self.link.entry().update(|details| details.user = None);
         }
         self.state.look_up_limits(&self.settings);
         // Whether it is another login than before, it is the one to go by.
-        let stays =
-            stays && (!self.settings.users.are_known_upstream() && !self.caller.is_guest() || self.look_up_login());
+        let has_login = self.settings.users.are_known_upstream() || self.caller.is_guest();
+        let stays = stays && (!has_login || self.look_up_login());
         self.admit();
         stays
     }
