@@ -110,6 +110,15 @@ impl Cluster {
         Executed { failed: round.failed, spent: spent(started) }
     }
 
+    /// Waits until there is a map, as long as a request may wait for a primary.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub async fn found(&self) -> Result<(), JobError> {
+        let settings = self.pools().first().settings();
+        self.known(&settings, Instant::now()).await.map(drop)
+    }
+
     /// The map, once there is one.
     pub(crate) async fn known(&self, settings: &Settings, started: Instant) -> Result<Arc<Map>, JobError> {
         let map = self.map();

@@ -30,6 +30,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(text) = errors::not_of_a_cluster(request.reason) {
             return self.refuse_in_cluster(text).await;
         }
+        // Before that nobody knows which requests are about all.
+        if let Err(failure) = cluster.found().await {
+            self.fail_replies(request.counted, &failure);
+            return true;
+        }
         if let Some(how) = self.is_for_all(cluster, &request) {
             return self.run_everywhere(cluster, &request, how).await;
         }
