@@ -16,7 +16,7 @@ use crate::support::{Client, Gateway, Process, free_port, within};
 /// How many of each.
 pub const SHARDS: usize = 3;
 /// How long a node is silent before the others take it for dead.
-const NODE_TIMEOUT_MS: u64 = 1_000;
+pub const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nodes meet in their own time.
 pub const READY: Duration = Duration::from_secs(60);
 
@@ -103,7 +103,7 @@ pub fn text(reply: &[u8]) -> String {
 
 fn spawn(port: u16, bus: u16, directory: &TempDir) -> Process {
     let log = fs::File::create(directory.path().join("log")).expect("a log file");
-    let (port, bus, timeout) = (port.to_string(), bus.to_string(), NODE_TIMEOUT_MS.to_string());
+    let (port, bus, timeout) = (port.to_string(), bus.to_string(), NODE_TIMEOUT.as_millis().to_string());
     let mut command = Command::new("redis-server");
     command
         .args(["--port", &port, "--cluster-port", &bus, "--cluster-enabled", "yes", "--save", ""])

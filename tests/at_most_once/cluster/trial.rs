@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     failover::{COUNTED, goes_on, under_load},
-    nodes::{Nodes, SHARDS},
+    nodes::{NODE_TIMEOUT, Nodes, SHARDS},
 };
 use crate::{
     at_most_once::failover::trial::soak,
@@ -85,6 +85,9 @@ impl Trial {
             }
         }
         self.nodes.wait_until_ready();
+        // A node that is demoted and elected again within this time counts the votes of before, as Redis does, and takes
+        // over with an epoch that the others have left behind.
+        pass(2 * NODE_TIMEOUT);
     }
 }
 
