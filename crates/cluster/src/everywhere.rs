@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 impl Cluster {
     /// How the replies of all primaries become one, where the first of these requests is about all.
     pub fn merged(&self, requests: &[u8]) -> Option<Merge> {
-        let mut decoder = RequestDecoder::new(RequestLimits::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
         match self.map().commands.route(&decoder.request(requests)) {
             Route::Everywhere(how) => Some(how),

@@ -367,9 +367,7 @@ impl Keeper {
         if !is_anchor {
             self.control(&key, |control| control.hold(None));
         }
-        let mut node = Node::new(address.clone(), key, access, self.runtimes);
-        node.is_first = is_anchor;
-        Ok(node)
+        Ok(Node::new(address.clone(), key, access, self.runtimes))
     }
 
     fn control(&self, key: &Key, act: impl Fn(&pool::Control)) {

@@ -55,8 +55,8 @@ pub(super) struct Round<'r> {
     pub(super) is_plain: bool,
     pub(super) states: Vec<State>,
     pub(super) hops: Vec<u32>,
-    /// Pieces that were sent again although they may have been executed.
-    pub(super) repeated: Vec<bool>,
+    /// Places of the pieces that were sent again although they may have been executed.
+    pub(super) repeated: Vec<usize>,
     /// Texts of scripts that pieces are sent behind.
     pub(super) loads: HashMap<usize, Arc<[u8]>>,
     pub(super) buffers: Vec<Vec<u8>>,
@@ -89,7 +89,7 @@ impl Cluster {
             pieces: &units.pieces,
             is_plain: units.are_plain(),
             states: vec![State::Due; units.pieces.len()],
-            repeated: vec![false; units.pieces.len()],
+            repeated: Vec::new(),
             hops: vec![0; units.pieces.len()],
             loads: HashMap::new(),
             buffers: Vec::new(),
@@ -303,9 +303,10 @@ impl Round<'_> {
         for place in left.iter().rev() {
             let Piece { target, only_reads, .. } = self.pieces[*place];
             // Where all of a burst reads, its caller has sent it a second time.
-            let is_harmless = only_reads && !self.read_only && !self.repeated[*place] && !written.contains(&target);
+            let is_new = !self.read_only && !self.repeated.contains(place);
+            let is_harmless = only_reads && is_new && !written.contains(&target);
             if may_wait && (was_not_sent || is_harmless) {
-                self.repeated[*place] |= !was_not_sent;
+                self.repeated.extend((!was_not_sent).then_some(*place));
                 self.states[*place] = State::Waits(Patience::for_primary(&self.settings, failure.to_string()));
             } else {
                 written.insert(target);

@@ -221,11 +221,11 @@ impl Line {
                     self.scanned += progress.consumed;
                     if let Some(kind) = progress.complete {
                         out.extend_from_slice(&self.input.split_to(self.scanned));
-                        self.scanned = 0;
-                        if self.input.is_empty() {
+                        if self.scanned > READ_BYTES {
                             // The memory of a large reply does not stay with the connection.
-                            self.input = BytesMut::new();
+                            self.input = BytesMut::from(&self.input[..]);
                         }
+                        self.scanned = 0;
                         return Poll::Ready(Ok(kind));
                     }
                 }
