@@ -23,6 +23,7 @@ use crate::{
         denied::{denied, listed},
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
         upstream::{
+            hosts::Hosts,
             logins::{has_login, is_upstreams},
             reads::{ReadSettings, read_settings, reads_of},
         },
@@ -149,7 +150,7 @@ pub(crate) fn session_settings(
     Ok(SessionSettings {
         upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
         embedded,
-        in_cluster: config.upstream.url.contains("-cluster://"),
+        in_cluster: Hosts::of(&config.upstream.url) == Some(Hosts::Nodes),
         clients_max: count("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,

@@ -14,7 +14,7 @@ use crate::{
         ranges::{one_of, value, within},
         secret_file,
         session::ALL_OTHERS,
-        upstream::reads::read_settings,
+        upstream::{hosts::Hosts, reads::read_settings},
     },
     sections::auth::User,
 };
@@ -53,7 +53,9 @@ fn refuse_where_logins_are_not_told_apart(key: &str, config: &Config) -> Result<
     let url = &config.upstream.url;
     match () {
         () if url == "embedded" => value(key, "the embedded upstream has no users"),
-        () if url.contains("-cluster://") => value(key, "is not to be had with a cluster; name users in auth.users"),
+        () if Hosts::of(url) == Some(Hosts::Nodes) => {
+            value(key, "is not to be had with a cluster; name users in auth.users")
+        }
         () if config.pubsub.mode == "shared" => {
             value("pubsub.mode", "\"shared\" is one subscriber for all, who has no user's rights; take \"dedicated\"")
         }

@@ -7,7 +7,10 @@ use topology::Address;
 
 use crate::{
     Config, ConfigError,
-    meaning::ranges::{millis, millis_or_zero, one_of, value},
+    meaning::{
+        ranges::{millis, millis_or_zero, one_of, value},
+        upstream::hosts::Hosts,
+    },
 };
 
 /// The port where a replica's address names none.
@@ -82,8 +85,9 @@ pub(crate) fn reads_of(config: &Config, key: &str, word: &str) -> Result<Option<
 
 /// The node and its replicas, where reads need not go to it and no sentinel names the nodes.
 pub(crate) fn single_settings(config: &Config, endpoint: &Endpoint) -> Result<Option<SingleSettings>, ConfigError> {
-    let (upstream, follows) = (&config.upstream, config.upstream.url.contains("-sentinel://"));
-    let is_cluster = upstream.url.contains("-cluster://");
+    let upstream = &config.upstream;
+    let hosts = Hosts::of(&upstream.url);
+    let (follows, is_cluster) = (hosts == Some(Hosts::Sentinels), hosts == Some(Hosts::Nodes));
     let listed = upstream.replicas.iter().map(|text| Address::with_default_port(text, PORT));
     let replicas = match listed.collect::<Result<Vec<_>, _>>() {
         Ok(replicas) => replicas,

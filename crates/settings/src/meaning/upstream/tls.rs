@@ -14,10 +14,9 @@ use crate::{
 pub(crate) fn secure(mut endpoint: Endpoint, tls: &UpstreamTls) -> Result<Endpoint, ConfigError> {
     let files = files(tls)?;
     if !endpoint.is_tls() {
-        return match set_key(&files) {
-            Some(key) => value(key, "is set, but upstream.url does not begin with rediss:// or rediss-sentinel://"),
-            None => Ok(endpoint),
-        };
+        let problem =
+            "is set, but upstream.url begins with none of rediss://, rediss-sentinel:// and rediss-cluster://";
+        return set_key(&files).map_or(Ok(endpoint), |key| value(key, problem));
     }
     match ClientTls::new(&files) {
         Ok(tls) => endpoint.secure(&tls),
