@@ -1,14 +1,18 @@
 //! Requests to all primaries that overtake what others wait for, each on a connection that is lent for that: to end a
 //! script, to pause, to change a setting.
 
-use std::{future::poll_fn, io};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use pool::{Caller, JobError, Lent, Sent};
 use resp::{Decoded, RequestDecoder, RequestLimits};
 use route::{Merge, Route, merge};
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::Cluster;
+use crate::{
+    cluster::Cluster,
+    map::Node,
+    together::{Running, all},
+};
 
 impl Cluster {
     /// How the replies of all primaries become one, where the first of these requests is about all.
@@ -23,61 +27,83 @@ impl Cluster {
         }
     }
 
-    /// Has all primaries execute one request, and makes one reply of theirs. `teaches`: what a primary says of itself may
-    /// be another afterwards. `caller` is one of the first pool.
+    /// Has all primaries execute one request at the same time, and makes one reply of theirs.
     ///
     /// # Errors
     /// One of the primaries has not answered, and its answer counts.
-    pub async fn ask_all(
-        &self,
-        caller: &Caller,
-        request: &[u8],
-        how: Merge,
-        teaches: bool,
-    ) -> Result<Vec<u8>, JobError> {
+    ///
+    /// # Cancel safety
+    /// What was sent may be executed all the same.
+    pub async fn ask_all(&self, asked: Asked<'_>) -> Result<Vec<u8>, JobError> {
         let settings = self.pools().first().settings();
         let map = self.known(&settings, Instant::now()).await?;
+        let calls = map.nodes.iter().map(|node| Running::new(asked.of(node, settings.reply_timeout)));
         let (mut answers, mut failure) = (Vec::with_capacity(map.nodes.len()), None);
-        for node in &map.nodes {
-            let of_node = (!node.is_first).then(|| node.caller(caller.runtime()));
-            let lender: &Caller = of_node.as_deref().unwrap_or(caller);
-            let answered = match lender.lend_as_is().await {
-                Ok(mut lent) => match timeout(settings.reply_timeout, answer(&mut lent, request)).await {
-                    Ok(Ok(reply)) => {
-                        if teaches {
-                            lent.learn_again().await;
-                        }
-                        lent.give_back();
-                        Ok(reply)
-                    }
-                    Ok(Err(error)) => {
-                        Err(JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe })
-                    }
-                    Err(_) => Err(JobError::ReplyTimeout(settings.reply_timeout)),
-                },
-                Err(failure) => Err(failure),
-            };
+        for answered in all(calls.collect()).await {
             match answered {
                 Ok(reply) => answers.push(reply),
                 Err(failed) => failure = Some(failed),
             }
         }
         let parts: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
-        let is_enough = how == Merge::OneSucceeded && parts.iter().any(|part| !part.starts_with(b"-"));
+        let is_enough = asked.how == Merge::OneSucceeded && parts.iter().any(|part| !part.starts_with(b"-"));
         if let Some(failure) = failure.filter(|_| !is_enough) {
             return Err(failure);
         }
         let mut merged = Vec::new();
-        if let Err(mismatch) = merge(how, &parts, &[], &mut merged) {
+        if let Err(mismatch) = merge(asked.how, &parts, &[], &mut merged) {
             resp::write_error(&mut merged, &format!("ERR respool: {mismatch}"));
         }
         Ok(merged)
     }
 }
 
-async fn answer(lent: &mut Lent, request: &[u8]) -> io::Result<Vec<u8>> {
+/// What all primaries are asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// One of the first pool.
+    pub caller: &'a Caller,
+    /// Requests, with a reply each.
+    pub requests: &'a [u8],
+    /// How many replies come before the one that counts.
+    pub swallow: u32,
+    /// How the replies become one.
+    pub how: Merge,
+    /// How long a primary may take before it is to answer; `None` is for ever.
+    pub blocks_for: Option<Duration>,
+    /// What a primary says of itself may be another afterwards.
+    pub teaches: bool,
+}
+
+impl Asked<'_> {
+    async fn of(self, node: &Arc<Node>, reply_timeout: Duration) -> Result<Vec<u8>, JobError> {
+        let of_node = (!node.is_first).then(|| node.caller(self.caller.runtime()));
+        let lender: &Caller = of_node.as_deref().unwrap_or(self.caller);
+        let mut lent = lender.lend_as_is().await?;
+        let answered = match self.blocks_for {
+            Some(blocks_for) => timeout(blocks_for + reply_timeout, answer(&mut lent, self)).await,
+            None => Ok(answer(&mut lent, self).await),
+        };
+        match answered {
+            Ok(Ok(reply)) => {
+                if self.teaches {
+                    lent.learn_again().await;
+                }
+                lent.give_back();
+                Ok(reply)
+            }
+            Ok(Err(error)) => Err(JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe }),
+            Err(_) => Err(JobError::ReplyTimeout(reply_timeout)),
+        }
+    }
+}
+
+async fn answer(lent: &mut Lent, asked: Asked<'_>) -> io::Result<Vec<u8>> {
     let mut reply = Vec::new();
-    lent.send(request).await?;
-    poll_fn(|cx| lent.poll_message(cx, &mut reply)).await?;
+    lent.send(asked.requests).await?;
+    for _ in 0..=asked.swallow {
+        reply.clear();
+        poll_fn(|cx| lent.poll_message(cx, &mut reply)).await?;
+    }
     Ok(reply)
 }

@@ -10,7 +10,7 @@ use topology::{Address, Redirection};
 
 use crate::{
     cluster::Cluster,
-    round::{fault_within, has_slot},
+    round::{fault_within, has_slot, is_info},
 };
 
 /// How long a node that is not there is not asked again.
@@ -41,6 +41,18 @@ impl Cluster {
             Route::Slot(slot) => Some(slot),
             Route::Split(command, _) => command.keys(&request).first().and_then(|at| request.arg(*at)).map(route::slot),
             Route::Anywhere | Route::Everywhere(_) | Route::Scan | Route::RandomKey | Route::Nowhere => None,
+        }
+    }
+
+    /// Whether the first of these requests is one that a node alone can answer, in its own words.
+    pub fn is_of_one_node(&self, requests: &[u8]) -> bool {
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+        let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return true };
+        let request = decoder.request(requests);
+        match self.map().commands.route(&request) {
+            Route::Slot(_) | Route::Split(..) => true,
+            Route::Anywhere => !is_info(&request),
+            Route::Everywhere(_) | Route::Scan | Route::RandomKey | Route::Nowhere => false,
         }
     }
 
@@ -98,7 +110,7 @@ impl Cluster {
     pub fn fault_in_transaction(&self, requests: &[u8], slot: &mut Option<u16>) -> Option<String> {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
-        fault_within(&decoder.request(requests), &self.map().commands, slot)
+        fault_within(&decoder.request(requests), &self.map(), slot)
     }
 
     /// Executes a burst at this node, as it is.

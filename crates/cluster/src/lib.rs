@@ -16,8 +16,10 @@ mod pace;
 mod round;
 mod scripts;
 mod standalone;
+mod together;
 
 pub use cluster::{Cluster, ClusterSettings};
+pub use everywhere::Asked;
 pub use lend::Borrowed;
 pub use map::{Map, Node};
 pub use round::round::Executed;

@@ -41,6 +41,11 @@ impl Map {
         &self.nodes
     }
 
+    /// Whether one primary has all keys, as one Redis has.
+    pub fn is_one_shard(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
     /// The primary that has this slot.
     pub(crate) fn node_of(&self, slot: u16) -> Option<&Arc<Node>> {
         self.nodes.get(self.layout.shard_of(slot)?)

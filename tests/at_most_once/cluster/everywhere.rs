@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::nodes::{Nodes, key_of, text};
-use crate::support::wait;
+use crate::support::{requests, wait};
 
 #[test]
 fn what_overtakes_reaches_every_primary() {
@@ -40,4 +40,82 @@ fn what_overtakes_reaches_every_primary() {
         assert_eq!(writer.read_reply(), b"+OK\r\n");
         assert_eq!(text(&client.line(&format!("GET {key}"))), "v");
     }
+}
+
+#[test]
+fn replicas_are_waited_for_at_every_primary() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    let mut set_all = |value: &str| {
+        for slot in [5, 7_000, 12_000] {
+            client.expect(&format!("SET {} {value}", key_of(slot)), "+OK\r\n");
+        }
+        client.line("WAIT 1 500")
+    };
+    wait("all replicas to follow", || (set_all("1") == b":1\r\n").then_some(()));
+    // The shard that has fewest counts.
+    nodes.0[4].freeze();
+    assert_eq!(set_all("2"), b":0\r\n");
+    // A client that goes away waits at no primary any more.
+    let mut gone = gateway.client();
+    gone.send(&["WAIT", "1", "0"]);
+    let waiting = |node: usize| {
+        let said = nodes.0[node].client().line("INFO clients");
+        String::from_utf8_lossy(&said).contains("blocked_clients:1\r\n")
+    };
+    wait("the wait to begin", || waiting(1).then_some(()));
+    drop(gone);
+    wait("the wait to end", || (!waiting(1)).then_some(()));
+    let mut patient = gateway.client();
+    patient.send(&["WAIT", "1", "0"]);
+    wait("another wait to begin", || waiting(1).then_some(()));
+    nodes.0[4].thaw();
+    assert_eq!(patient.read_reply(), b":1\r\n");
+    for wrong in ["WAIT x 1", "WAIT 1 -1", "WAIT 1"] {
+        assert_eq!(patient.line(wrong), nodes.0[0].client().line(wrong), "{wrong}");
+    }
+    // In a transaction it is of the node of that, and does not wait.
+    patient.expect("MULTI", "+OK\r\n");
+    patient.expect("WAIT 5 0", "+QUEUED\r\n");
+    assert!(patient.line("EXEC").starts_with(b"*1\r\n:"));
+}
+
+#[test]
+fn a_cluster_of_one_primary_has_what_one_redis_has() {
+    let nodes = Nodes::alone();
+    let gateway = nodes.gateway();
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    client.expect("SET first 1", "+OK\r\n");
+    client.send_raw(&requests(&["MULTI", "DBSIZE", "CONFIG RESETSTAT", "WAIT 0 0", "EXEC"]));
+    assert_eq!(client.read_replies(5)[4], b"*3\r\n:1\r\n+OK\r\n:0\r\n");
+    // What a client has read is told to be invalid, whichever slot it is of, and what no node answers alone is answered.
+    client.line("HELLO 3");
+    client.expect("CLIENT TRACKING ON", "+OK\r\n");
+    client.send_raw(&requests(&["GET first", "DBSIZE", "GET second", "CLUSTER INFO", "GET third"]));
+    let no_cluster = b"-ERR This instance has cluster support disabled\r\n";
+    assert_eq!(client.read_replies(5), [&b"$1\r\n1\r\n"[..], b":1\r\n", b"_\r\n", no_cluster, b"_\r\n"]);
+    let info = String::from_utf8_lossy(&client.line("INFO cluster")).into_owned();
+    assert!(info.contains("cluster_enabled:0\r\n"), "{info}");
+    for key in ["second", "third"] {
+        other.expect(&format!("SET {key} 1"), "+OK\r\n");
+        let told = format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
+        assert_eq!(String::from_utf8_lossy(&client.read_reply()), told);
+    }
+    let mut scanned = Vec::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let said = client.line(&format!("SCAN {cursor} COUNT 1"));
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let lines: Vec<&str> = said.lines().collect();
+        scanned.extend(lines[4..].iter().skip(1).step_by(2).map(|key| (*key).to_owned()));
+        cursor = lines[2].to_owned();
+        if cursor == "0" {
+            break;
+        }
+    }
+    scanned.sort();
+    assert_eq!(scanned, ["first", "second", "third"]);
+    client.expect("CLIENT TRACKING OFF", "+OK\r\n");
+    client.expect("GET second", "$1\r\n1\r\n");
 }

@@ -134,6 +134,15 @@ impl Nodes {
         nodes
     }
 
+    /// One primary that has all slots, and no replica.
+    pub fn alone() -> Self {
+        let node = Node::start();
+        assert_eq!(node.client().line("CLUSTER ADDSLOTSRANGE 0 16383"), b"+OK\r\n");
+        let is_up = || String::from_utf8_lossy(&node.client().line("CLUSTER INFO")).contains("cluster_state:ok");
+        within(READY, "the node to have all slots", || is_up().then_some(()));
+        Self(vec![node])
+    }
+
     /// Has the first node get to know this one.
     fn meet(&self, node: &Node) {
         let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", node.port, node.bus);

@@ -6,8 +6,7 @@ mod answer;
 pub(crate) mod round;
 mod sending;
 mod state;
-mod together;
 mod unit;
 mod verdict;
 
-pub(crate) use unit::{fault_within, has_slot};
+pub(crate) use unit::{fault_within, has_slot, is_info};

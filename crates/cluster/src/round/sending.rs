@@ -11,10 +11,10 @@ use crate::{
     round::{
         round::{Round, Text},
         state::{Batch, State, Way},
-        together::{Running, all},
         unit::{Piece, Sent, Target, has_slot, script_of},
         verdict::{Verdict, verdict},
     },
+    together::{Running, all},
 };
 
 /// Word for word what a node says to `EVALSHA` whose script it does not know.
@@ -80,12 +80,11 @@ impl Round<'_> {
                 Some(caller) => &mut **caller,
                 None => own.take().expect("there is one batch at most for the first pool"),
             };
-            running.push(Running::Runs(Box::pin(caller.execute(&mut batch.burst))));
+            running.push(Running::new(caller.execute(&mut batch.burst)));
         }
-        let results = all(&mut running).await;
-        drop(running);
-        for (batch, failure) in batches.into_iter().zip(results) {
-            self.take(batch, failure, text);
+        let results = all(running).await;
+        for (batch, result) in batches.into_iter().zip(results) {
+            self.take(batch, result.err(), text);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
-use route::{Command, Commands, Cursor, Merge, Plan, Route};
+use route::{Command, Cursor, Merge, Plan, Route};
 
 use crate::{map::Map, standalone::NO_CLUSTER};
 
@@ -132,7 +132,7 @@ impl Units {
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
             if has_transaction && is(&request, "MULTI") {
-                at += units.transaction(requests, at, &map.commands);
+                at += units.transaction(requests, at, map);
                 continue;
             }
             units.request(&request, at..at + length, map);
@@ -167,7 +167,7 @@ impl Units {
         match command.map_or(Route::Anywhere, |command| command.route(request)) {
             Route::Slot(slot) => self.unit(Making::AsTheyAre, [plain(Target::Slot(slot))]),
             Route::Anywhere => {
-                let making = if is(request, "INFO") { Making::Info } else { Making::AsTheyAre };
+                let making = if is_info(request) { Making::Info } else { Making::AsTheyAre };
                 self.unit(
                     making,
                     [Piece {
@@ -221,13 +221,13 @@ impl Units {
     }
 
     /// Reads a transaction that begins at `from`; how many bytes it has.
-    fn transaction(&mut self, requests: &[u8], from: usize, commands: &Commands) -> usize {
+    fn transaction(&mut self, requests: &[u8], from: usize, map: &Map) -> usize {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let (mut at, mut due, mut slot, mut refused) = (from, 0, None, Vec::new());
         let mut bytes = Vec::new();
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
-            let fault = fault_within(&request, commands, &mut slot);
+            let fault = fault_within(&request, map, &mut slot);
             match fault {
                 Some(text) => {
                     refused.push((due, text));
@@ -252,12 +252,13 @@ impl Units {
 }
 
 /// Why a request cannot be part of a transaction whose keys are in `slot`, which is that of the first one.
-pub(crate) fn fault_within(request: &Request<'_>, commands: &Commands, slot: &mut Option<u16>) -> Option<String> {
-    match commands.route(request) {
+pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u16>) -> Option<String> {
+    match map.commands.route(request) {
         Route::Slot(other) => (*slot.get_or_insert(other) != other).then(|| CROSS_SLOT.to_owned()),
         // The node that it goes to says that its keys are in several slots.
         Route::Split(..) => Some(CROSS_SLOT.to_owned()),
         Route::Anywhere => None,
+        Route::Everywhere(_) | Route::RandomKey if map.is_one_shard() => None,
         Route::Everywhere(_) | Route::Scan | Route::RandomKey => {
             let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
             Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))
@@ -298,6 +299,11 @@ fn next(decoder: &mut RequestDecoder, bytes: &[u8]) -> Option<usize> {
         // What sessions gather are whole requests and nothing else.
         Ok(Decoded::Nothing { .. } | Decoded::Incomplete { .. }) | Err(_) => None,
     }
+}
+
+/// Whether it asks a node about itself, whose words about its cluster are not for clients.
+pub(crate) fn is_info(request: &Request<'_>) -> bool {
+    is(request, "INFO")
 }
 
 fn is(request: &Request<'_>, name: &str) -> bool {

@@ -193,15 +193,22 @@ pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because
 /// For a `MULTI` that follows a refused `WATCH`.
 pub(crate) const AFTER_REFUSED_WATCH: &str = "ERR respool: not executed, because a WATCH before it was refused";
 
-/// Why a request of a kind that needs an exclusive connection cannot be had of a cluster, if so.
-pub(crate) fn not_of_a_cluster(reason: Reason) -> Option<&'static str> {
+/// Why a request of a kind that needs an exclusive connection cannot be had of a cluster with several shards, if so.
+pub(crate) fn not_of_several_shards(reason: Reason) -> Option<&'static str> {
     match reason {
-        Reason::Tracking => Some("ERR respool: CLIENT TRACKING is of one node and cannot be had of a cluster"),
-        Reason::NoTouch => Some("ERR respool: CLIENT NO-TOUCH is of one connection and cannot be had of a cluster"),
-        Reason::Wait => Some("ERR respool: WAIT is about one connection and cannot be had of a cluster"),
-        Reason::Transaction | Reason::Watch | Reason::Blocking | Reason::PubSub | Reason::Monitor | Reason::Other => {
-            None
+        Reason::Tracking => {
+            Some("ERR respool: CLIENT TRACKING is of one node and cannot be had of a cluster with several shards")
         }
+        Reason::NoTouch => {
+            Some("ERR respool: CLIENT NO-TOUCH is of one connection and cannot be had of a cluster with several shards")
+        }
+        Reason::Transaction
+        | Reason::Watch
+        | Reason::Blocking
+        | Reason::Wait
+        | Reason::PubSub
+        | Reason::Monitor
+        | Reason::Other => None,
     }
 }
 

@@ -39,6 +39,11 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
     }
 
+    /// Whether a client of a cluster has each of its requests looked at by itself: a node may send it elsewhere.
+    pub(crate) fn is_at_one_node(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction() || lending.binds_reads())
+    }
+
     /// How many requests its transaction holds, if one has been begun.
     pub(crate) fn queued(&self) -> Option<usize> {
         let lending = self.lending.as_ref().filter(|lending| lending.is_in_transaction())?;
@@ -101,9 +106,9 @@ impl ExclusiveConnection {
                     || lending.is_restricted(protocol)
                     || matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch | Local::Unsubscribe)
             }
-            // Of a cluster it leads to one node, which has not all keys.
+            // Of a cluster it leads to one node, which may not have all keys.
             (Some(lending), Class::Plain { .. }) if lending.node().is_some() => {
-                lending.is_in_transaction() || lending.is_restricted(protocol)
+                lending.is_in_transaction() || lending.is_restricted(protocol) || lending.binds_reads()
             }
             (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
         }

@@ -185,6 +185,11 @@ impl Lending {
         self.monitor
     }
 
+    /// Whether what a client reads depends on its being read there.
+    pub(crate) fn binds_reads(&self) -> bool {
+        self.tracking || self.no_touch
+    }
+
     /// Counts as `CLIENT LIST` says them: channels, patterns, sharded channels.
     pub(crate) fn subscriptions(&self) -> [usize; 3] {
         [self.channels.len(), self.patterns.len(), self.shards.len()]

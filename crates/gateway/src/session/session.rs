@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.subscriptions.restrict(self.state.needs.protocol)
             || self.state.transaction == Transaction::Aborted
             || self.state.select_failed.is_some()
-            || (self.cluster.is_some() && self.exclusive.is_in_transaction())
+            || (self.cluster.is_some() && self.exclusive.is_at_one_node())
             || self.exclusive.restricts(Class::Multi, self.state.needs.protocol)
             || self.state.replies == Replies::SkipNext
     }

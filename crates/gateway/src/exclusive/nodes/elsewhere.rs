@@ -27,13 +27,17 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has one request executed by the node of the cluster that has its key, or by all; false to close the session.
     pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
-        if let Some(text) = errors::not_of_a_cluster(request.reason) {
-            return self.refuse_in_cluster(text).await;
-        }
         // Before that nobody knows which requests are about all.
         if let Err(failure) = cluster.found().await {
             self.fail_replies(request.counted, &failure);
             return true;
+        }
+        let refused = errors::not_of_several_shards(request.reason);
+        if let Some(text) = refused.filter(|_| !cluster.map().is_one_shard()) {
+            return self.refuse_in_cluster(text).await;
+        }
+        if self.is_of_others(cluster, &request) {
+            return self.run_as_others(cluster, &request).await;
         }
         if let Some(how) = self.is_for_all(cluster, &request) {
             return self.run_everywhere(cluster, &request, how).await;

@@ -1,19 +1,32 @@
-//! Requests that every primary of a cluster has to execute, and that overtake what others wait for. Called by `exchange`.
+//! Requests that every primary of a cluster has to execute, each on a connection of its own: those that overtake what
+//! others wait for, and those that wait for replicas. Called by `elsewhere`.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
 
 use cluster::{Cluster, Merge};
-use pool::UnderWay;
+use pool::{Burst, JobError, UnderWay};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    command::class::Reason,
+    command::{class::Reason, errors},
     exclusive::{exchange::Exchange, request::ExclusiveRequest},
+    observe::{counts::Fault, registry::Asked},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// How the replies of all primaries to this request become one, if it goes to all.
     pub(super) fn is_for_all(&self, cluster: &Cluster, request: &ExclusiveRequest) -> Option<Merge> {
-        let may_be = request.reason == Reason::Other && !self.exclusive.is_in_transaction();
-        may_be.then(|| cluster.merged(request.own_request())).flatten()
+        match request.reason {
+            _ if self.exclusive.is_in_transaction() => None,
+            // Each primary counts replicas of its own.
+            Reason::Wait => Some(Merge::Min),
+            Reason::Other => cluster.merged(request.own_request()),
+            _ => None,
+        }
     }
 
     /// Has it executed by all; false to close the session.
@@ -21,17 +34,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let published = self.link.published().clone();
         let under_way = UnderWay::begin(published.counts.exclusive(request.reason), request.counted);
         let answered = match self.place().await {
-            Ok(_place) => cluster.ask_all(self.caller, request.own_request(), how, request.teaches).await,
-            Err(failure) => Err(failure),
+            Ok(_place) => self.ask_all(cluster, request, how).await,
+            Err(failure) => Some(Err(failure)),
         };
-        under_way.end(if answered.is_ok() { 0 } else { request.counted });
+        under_way.end(if matches!(answered, Some(Ok(_))) { 0 } else { request.counted });
         if request.teaches {
             published.remembered.forget();
         }
         match answered {
-            Ok(reply) if !self.state.is_muted() => self.link.output().extend_from_slice(&reply),
-            Ok(_) => {}
-            Err(failure) => self.fail_replies(request.counted, &failure),
+            Some(Ok(reply)) if !self.state.is_muted() => self.link.output().extend_from_slice(&reply),
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => self.fail_replies(request.counted, &failure),
+            None => {
+                published.counts.fault(Fault::ClientGone);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks all primaries; `None` if the session is to end before they have answered.
+    async fn ask_all(
+        &mut self,
+        cluster: &Cluster,
+        request: &ExclusiveRequest,
+        how: Merge,
+    ) -> Option<Result<Vec<u8>, JobError>> {
+        let Self { caller, link, settings, .. } = self;
+        let asked = cluster::Asked {
+            caller,
+            requests: &request.requests,
+            swallow: request.swallow,
+            how,
+            blocks_for: request.blocks_for,
+            teaches: request.teaches,
+        };
+        let mut answered = pin!(cluster.ask_all(asked));
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = answered.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            let asked = link.poll_asked(cx);
+            // What only waits changes nothing, and is given up with the connections on which it does.
+            let is_over = request.waits() && (link.poll_gone(cx, settings).is_ready() || asked == Asked::Drain);
+            if asked.ends() || is_over { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Whether a request of a client that borrows a connection is none for the node to which that leads.
+    pub(super) fn is_of_others(&self, cluster: &Cluster, request: &ExclusiveRequest) -> bool {
+        let is_plain = request.reason == Reason::Other && !request.overtakes && self.exclusive.is_lent();
+        is_plain && !self.exclusive.is_in_transaction() && !cluster.is_of_one_node(request.own_request())
+    }
+
+    /// Has it executed as one of a client that borrows none.
+    pub(super) async fn run_as_others(&mut self, cluster: &Cluster, request: &ExclusiveRequest) -> bool {
+        let (needs, requests) = (self.state.needs, request.own_request().to_vec());
+        let mut burst = Burst { requests, replies_due: request.counted, needs, ..Burst::default() };
+        let upstream = &self.settings.upstream;
+        let executed = cluster.execute(self.caller, &mut burst, &|failure| errors::job(failure, upstream)).await;
+        for (failure, failed) in &executed.failed {
+            self.link.published().failed(failure, *failed, self.link.entry().address());
+        }
+        if !self.state.is_muted() {
+            self.link.output().extend_from_slice(&burst.replies);
         }
         true
     }
