@@ -288,11 +288,10 @@ impl Connection {
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
         let written = self.in_flight.poll_write(&mut self.stream, cx, (&self.writes, &self.traffic));
-        let read = self.poll_read(cx)?;
-        if let Poll::Ready(Err(error)) = written {
-            return Poll::Ready(Err(error.into()));
+        match (written, self.poll_read(cx)?) {
+            (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error.into())),
+            (_, read) => read.map(Ok),
         }
-        read.map(Ok)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Lost> {

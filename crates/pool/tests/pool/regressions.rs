@@ -1,11 +1,17 @@
 //! One test for each bug that was found, which it names; it fails where the bug is back.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use pool::{Endpoint, JobError, Pool, Sent, Settings, Stage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
@@ -284,4 +290,52 @@ async fn a_connection_closed_while_idle_takes_no_job_along() {
             return;
         }
     }
+}
+
+/// One request, its arguments.
+fn request(upstream: &mut impl BufRead) -> Vec<String> {
+    let mut line = || {
+        let mut line = String::new();
+        upstream.read_line(&mut line).expect("the pool keeps the connection");
+        line.trim_end().to_owned()
+    };
+    let args = line()[1..].parse().expect("an array");
+    (0..args).map(|_| (line(), line()).1).collect()
+}
+
+/// Bug: the upstream had died before many jobs were written, and only the runtime had not looked yet: all who had just had
+/// replies were told that their next request might have been executed.
+#[tokio::test]
+async fn nothing_is_written_to_an_upstream_that_has_ended() {
+    const JOBS: usize = 40;
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let pool = Pool::start(settings(Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port())));
+    let ((end, is_to_end), (ends, has_ended)) = (mpsc::channel(), mpsc::channel());
+    let upstream = thread::spawn(move || {
+        for (name, times) in [("GET", 1), ("INCR", JOBS)] {
+            let mut stream = BufReader::new(listener.accept().unwrap().0);
+            for _ in 0..times {
+                while request(&mut stream)[0] != name {
+                    stream.get_mut().write_all(UNKNOWN).unwrap();
+                }
+                stream.get_mut().write_all(b":1\r\n").unwrap();
+            }
+            is_to_end.recv().unwrap();
+            drop(stream);
+            ends.send(()).unwrap();
+        }
+    });
+    assert_eq!(replies(pool.caller().call(burst(&["GET", "a"])).await), ":1\r\n");
+    end.send(()).unwrap();
+    // Nothing else runs on this thread meanwhile.
+    has_ended.recv().unwrap();
+    let mut calls = JoinSet::new();
+    for mut caller in (0..JOBS).map(|_| pool.caller()) {
+        calls.spawn(async move { caller.call(burst(&["INCR", "a"])).await });
+    }
+    for answer in calls.join_all().await {
+        assert_eq!(replies(answer), ":1\r\n");
+    }
+    end.send(()).unwrap();
+    upstream.join().unwrap();
 }
