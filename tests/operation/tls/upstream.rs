@@ -150,7 +150,7 @@ fn files_are_checked_before_anything_starts() {
         ("rediss://h", mixed, "does not go with the certificate in"),
         ("rediss://h", format!("cert_file = \"{}\"", text(&one.cert)), "cert_file and key_file go together"),
         ("rediss://h", "verify = \"some\"".to_owned(), "upstream.tls.verify: \"some\" is none of"),
-        ("redis://h", format!("ca_file = \"{}\"", text(&authority.file())), "does not begin with rediss://"),
+        ("redis://h", format!("ca_file = \"{}\"", text(&authority.file())), "begins with none of rediss://"),
     ] {
         let output = check(&format!("[upstream]\nurl = \"{url}\"\n[upstream.tls]\n{tls}"));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
