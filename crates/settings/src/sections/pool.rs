@@ -14,7 +14,7 @@ section! {
         workers: usize = 4,
         /// Requests that a worker sends before it has their replies. A larger number makes larger batches. A slow
         /// reply then delays more other requests. While users with logins of their own at the upstream are at work together,
-        /// each connection sends an eighth of it; make it larger for an upstream that is far away.
+        /// each connection sends a sixteenth of it; make it larger for an upstream that is far away.
         pipeline_depth: usize = 1_024,
         /// Jobs that may wait for a worker. A job is the requests that one client sent together; a client has one
         /// job at a time. A full queue costs about 200 bytes for each job, besides its requests. Needs a restart.
