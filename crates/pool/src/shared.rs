@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     bounds::{
@@ -27,6 +27,8 @@ pub(crate) struct InCommon {
     pub(crate) reply_bytes: Arc<Budget>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) turns: Arc<Turns>,
+    /// Rings when the upstream turns a further login away.
+    pub(crate) turned_away: Arc<Notify>,
     /// What the first pool knows of the upstream, for those that are not to ask.
     pub(crate) facts: Option<watch::Sender<Arc<Facts>>>,
 }
@@ -59,8 +61,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
-        let InCommon { queued_bytes, reply_bytes, traffic, turns, facts } = in_common;
-        let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default()));
+        let InCommon { queued_bytes, reply_bytes, traffic, turns, turned_away, facts } = in_common;
+        let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default(), turned_away));
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,

@@ -38,6 +38,13 @@ pub enum RequestError {
     TooLarge(usize),
 }
 
+impl RequestError {
+    /// Whether it is one only before the client has logged in.
+    pub fn is_of_strangers(&self) -> bool {
+        matches!(self, Self::UnauthenticatedMultibulkLength | Self::UnauthenticatedBulkLength)
+    }
+}
+
 /// A reply that cannot be framed. The connection it came on is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ReplyError {

@@ -87,7 +87,11 @@ pub(super) fn gather(
             break (0, Stop::Full);
         }
         match decoder.decode(&bytes[used..]) {
-            Err(error) => break (0, Stop::Malformed(error)),
+            Err(error) => {
+                // Whoever logs in may have it looked at anew.
+                *decoder = decoder.restarted();
+                break (0, Stop::Malformed(error));
+            }
             Ok(Decoded::Incomplete { missing }) => break (missing, Stop::Incomplete),
             Ok(Decoded::Nothing { len }) => used += len,
             Ok(Decoded::Request { len }) => {

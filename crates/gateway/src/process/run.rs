@@ -79,7 +79,7 @@ pub(crate) async fn run(
     systemd::ready(&format!("listening on {listen}"));
     let reason = tokio::select! {
         reason = obey(&mut signals, watch.as_ref(), &operator) => reason,
-        () = look_after_sessions(operator.follow(), &published) => unreachable!("it never ends"),
+        () = look_after_sessions(&operator, &published) => unreachable!("it never ends"),
         () = listener.accept() => unreachable!("accepting ends only when it is dropped"),
         () = systemd::keep_alive() => unreachable!("it never ends"),
     };
@@ -168,9 +168,10 @@ async fn obey(signals: &mut Signals, watch: Option<&FileWatch>, operator: &Opera
 }
 
 /// Wakes sessions, and tells what they could not serve. Never returns.
-async fn look_after_sessions(settings: LiveSettings, published: &Published) {
+async fn look_after_sessions(operator: &Operator, published: &Published) {
     tokio::select! {
-        () = wake_sessions(settings, published) => {}
+        () = wake_sessions(operator.follow(), published) => {}
+        () = close_turned_away(operator.pools(), published) => {}
         () = published.turned_away.tell() => {}
     }
 }
@@ -185,6 +186,14 @@ async fn wake_sessions(mut settings: LiveSettings, published: &Published) {
         if closed > 0 {
             tracing::info!(closed, "clients closed, because their user was removed");
         }
+    }
+}
+
+/// Has those sessions end whose user the upstream does not let in any more, if they wait for their clients. Never returns.
+async fn close_turned_away(pools: &Pools, published: &Published) {
+    loop {
+        pools.turned_away().await;
+        published.registry.wake_all(|_| true);
     }
 }
 

@@ -88,7 +88,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Whether a client may stay that has not logged in, and whose time for that is over.
+    /// Whether a client may stay that has not logged in, and whose time for that is over or whose request is larger than
+    /// one before that. Whom the upstream takes without a login need not log in here either.
     pub(super) async fn stays_nobody(&mut self) -> bool {
         if self.settings.users.elsewhere {
             self.enter_as_nobody().await;

@@ -163,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Stop::Incomplete | Stop::Full => true,
                 // Boxed, so that the rare paths do not make every session's task larger.
                 Stop::Other(class) => Box::pin(self.serve_request(class)).await,
+                Stop::Malformed(error) if error.is_of_strangers() && Box::pin(self.stays_nobody()).await => true,
                 Stop::Malformed(error) => self.refuse(Fault::Protocol, &errors::request(&error)),
                 Stop::OutOfMemory => {
                     let text = errors::input_full(self.settings.input_bytes_max);
@@ -174,7 +175,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     published.turned_away.note(Kind::TlsToPlain, self.link.entry().address(), "");
                     false
                 }
-                // Whom the upstream takes without a login need not log in here either.
                 Stop::End if self.link.is_login_over() => Box::pin(self.stays_nobody()).await,
                 Stop::End => false,
             };
@@ -268,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             return Poll::Ready(Ok(Stop::End));
         }
-        if self.settings.is_outdated() {
+        if self.settings.is_outdated() || self.is_turned_away() {
             return Poll::Ready(Ok(Stop::Incomplete));
         }
         let room = self.link.waits_for_room_until(self.settings.queue_timeout);

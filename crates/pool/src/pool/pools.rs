@@ -39,9 +39,8 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(10);
 ///
 /// # Who owns it, who waits
 /// The directory owns the pools, and a task that looks for unused ones. Whoever holds an [`Access`], a [`Caller`] or a
-/// lent connection uses a pool. Nobody waits here: finding a pool takes a lock for a moment and starts its workers;
-/// the first job waits for a connection as it does in any pool. With no further pool the task sleeps, and no job looks
-/// anything up: a [`Caller`] knows its pool.
+/// lent connection uses a pool. Finding one takes a lock for a moment and starts its workers; the first job waits for a
+/// connection as in any pool. With no further pool the task sleeps. No job looks anything up: a [`Caller`] knows its pool.
 ///
 /// # What is of all, and what of each
 /// Of all together: `queue_bytes_max`, `replies_bytes_max` and what is [counted](Pools::totals), also of pools that have
@@ -52,8 +51,7 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// - *reload* ([`reconfigure`](Pools::reconfigure)), [`pause`](Pools::pause), [`resume`](Pools::resume) and
 ///   [`reconnect`](Pools::reconnect) reach all pools, each with its own node and login.
 /// - *failover* ([`go`](Pools::go), [`hold`](Pools::hold)) reaches those [at the upstream](crate::At::Upstream), with every
-///   login. A pool at a [named node](crate::At::Node) stays there, and fails at once while that is down: whoever chose the
-///   node chooses another.
+///   login. A pool at a [named node](crate::At::Node) stays there, and fails at once while that is down.
 /// - *drain* ends all together within one time; none is found afterwards.
 #[derive(Debug, Clone)]
 pub struct Pools(Arc<Directory>);
@@ -191,6 +189,7 @@ impl Pools {
     /// The way into a pool whose login the upstream has let in now.
     pub(super) fn find_proven(&self, key: &Key) -> Result<Access, NoPool> {
         let access = self.find(key)?;
+        access.shared.node.is_let_in();
         if let Some(member) = self.lock().others.get_mut(key) {
             member.proven = Some(Instant::now());
         }
@@ -207,6 +206,11 @@ impl Pools {
             member.unused_since = None;
             access
         })
+    }
+
+    /// Waits until some [`Caller::is_turned_away`], for one that waits. Cancel-safe.
+    pub async fn turned_away(&self) {
+        self.0.in_common.turned_away.notified().await;
     }
 
     /// All pools that are not being ended, the first one first.
@@ -369,9 +373,8 @@ impl Members {
 
     /// Remembers what those have counted that are over, and forgets them.
     fn bury(&mut self) {
-        let (over, ending) = std::mem::take(&mut self.ending).into_iter().partition(Pool::is_over);
-        self.ending = ending;
-        let over: Vec<Pool> = over;
+        let over: Vec<Pool>;
+        (over, self.ending) = std::mem::take(&mut self.ending).into_iter().partition(Pool::is_over);
         for pool in over {
             let control = pool.control();
             let (totals, status) = (control.totals(), control.status());

@@ -225,6 +225,11 @@ impl Health {
         });
     }
 
+    /// What kept connections from being made is over: jobs wait for the next one.
+    pub(crate) fn hopes(&self) {
+        self.change(|known| known.failure = None);
+    }
+
     /// Whether it is what it should be: `None`, or why it is not.
     pub(crate) fn judge(&self, unfit: Option<String>) {
         self.change(|known| known.unfit = unfit.map(Arc::from));

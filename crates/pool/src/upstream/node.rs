@@ -43,6 +43,8 @@ pub(crate) struct Node {
     is_guest: bool,
     /// The last login was refused.
     turned_away: AtomicBool,
+    /// Rings then.
+    turned_away_now: Arc<Notify>,
     /// `CONFIG GET` does not say what role it has.
     tells_by_hello: AtomicBool,
     pace: Pace,
@@ -71,12 +73,17 @@ pub(crate) struct Dialled {
 
 impl Node {
     /// `facts` are those of another pool at the same upstream, where the login is that of a guest.
-    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, facts: watch::Sender<Arc<Facts>>) -> Self {
+    pub(crate) fn new(
+        settings: watch::Receiver<Arc<Settings>>,
+        facts: watch::Sender<Arc<Facts>>,
+        turned_away_now: Arc<Notify>,
+    ) -> Self {
         let is_guest = settings.borrow().endpoint.guest;
         Self {
             settings,
             is_guest,
             turned_away: AtomicBool::new(false),
+            turned_away_now,
             health: Health::new(is_guest),
             checks: Checks::default(),
             databases: Databases::default(),
@@ -123,6 +130,14 @@ impl Node {
     /// Whether it was a guest's login that was refused, when it was last tried: one load.
     pub(crate) fn is_turned_away(&self) -> bool {
         self.turned_away.load(Ordering::Acquire)
+    }
+
+    /// The upstream has let in a guest, whom it may have turned away before.
+    pub(crate) fn is_let_in(&self) {
+        if self.turned_away.swap(false, Ordering::AcqRel) {
+            self.forget_failures();
+            self.health.hopes();
+        }
     }
 
     /// Follows what is known.
@@ -204,7 +219,10 @@ impl Node {
         let endpoint = &settings.endpoint;
         let arrived = login(endpoint, name, known, settings.connect_timeout).await;
         let learned = arrived.and_then(|arrived| self.learn(settings, arrived));
-        self.turned_away.store(self.is_guest && is_turned_away(&learned), Ordering::Release);
+        let is_turned_away = self.is_guest && is_turned_away(&learned);
+        if is_turned_away != self.turned_away.swap(is_turned_away, Ordering::AcqRel) && is_turned_away {
+            self.turned_away_now.notify_one();
+        }
         match &learned {
             Ok(_) => self.pace.succeeded(),
             // It says nothing of the upstream that there is by now.
