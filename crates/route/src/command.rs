@@ -78,6 +78,16 @@ impl Command {
         found
     }
 
+    /// Whether a request names different keys. Allocates nothing.
+    pub fn has_several_keys(&self, request: &Request<'_>) -> bool {
+        let mut first = None;
+        let other = self.keys.find(request, |at| {
+            let key = request.arg(at)?;
+            (*first.get_or_insert(key) != key).then_some(())
+        });
+        other.is_ok_and(|other| other.is_some())
+    }
+
     /// Whether a request may have so many arguments, the name included.
     pub fn takes(&self, count: usize) -> bool {
         let count = i64::try_from(count).unwrap_or(i64::MAX);

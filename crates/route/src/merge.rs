@@ -11,7 +11,7 @@ use crate::replies::{integer, is_error, items, replies};
 pub enum Merge {
     /// The first, if none is an error.
     AllSucceeded,
-    /// The first that is no error.
+    /// The first that is no error; else the first that is more than `NOTBUSY`.
     OneSucceeded,
     /// 1 where all say 1, for each item where they are arrays.
     And,
@@ -71,7 +71,12 @@ impl Merge {
 pub fn merge(how: Merge, parts: &[&[u8]], order: &[u32], out: &mut Vec<u8>) -> Result<(), Mismatch> {
     let (first, rest) = parts.split_first().ok_or(Mismatch)?;
     let chosen = match how {
-        Merge::OneSucceeded => Some(parts.iter().find(|part| !is_error(part)).unwrap_or(first)),
+        Merge::OneSucceeded => {
+            let told = |part: &&&[u8]| !is_error(part);
+            // Who has nothing to do says less than who refuses to do it.
+            let refused = |part: &&&[u8]| !part.starts_with(b"-NOTBUSY");
+            Some(parts.iter().find(told).or_else(|| parts.iter().find(refused)).unwrap_or(first))
+        }
         _ => parts.iter().find(|part| is_error(part)),
     };
     if let Some(chosen) = chosen {

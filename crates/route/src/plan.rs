@@ -30,6 +30,13 @@ pub struct Plan {
     end: usize,
 }
 
+impl Part {
+    /// Whether it has more than one key.
+    pub fn has_several_keys(&self) -> bool {
+        self.keys.len() > 1
+    }
+}
+
 impl Plan {
     /// Splits a request of this command by slot; `None` if it is not one to be split.
     pub fn of(command: &Command, request: &Request<'_>) -> Option<Self> {

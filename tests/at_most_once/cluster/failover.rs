@@ -182,6 +182,8 @@ fn a_failed_part_is_an_error_and_never_data() {
     ] {
         let reply = client.line(&line);
         assert!(reply.starts_with(b"-ERR respool: "), "{line}: {}", String::from_utf8_lossy(&reply));
+        let says_so = reply.ends_with(b" (a part of the command was executed at other shards)\r\n");
+        assert_eq!(says_so, line.starts_with("MSET"), "{line}");
     }
     client.expect(&format!("GET {alive}"), "$1\r\n2\r\n");
 }

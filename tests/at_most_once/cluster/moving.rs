@@ -145,6 +145,60 @@ fn a_transaction_that_waits_for_its_slot_is_executed_once_where_that_has_come() 
     client.expect(&format!("GET {{{tag}}}n"), "$1\r\n8\r\n");
 }
 
+/// What several keys of a slot are asked for waits while they are on two nodes, and so does what stands behind it.
+#[test]
+fn nothing_passes_a_request_that_waits_for_its_slot() {
+    // What is sent, what is read then, and the replies to all; the keys 1 and 2 are not on the same node.
+    let cases: [(&[&str], &str, &str); 6] = [
+        (&["DEL 1 2", "SET 2 new"], "GET 2", ":2\r\n+OK\r\n$3\r\nnew\r\n"),
+        (&["MGET 1 2", "SET 2 new", "GET 2"], "GET 2", "*2\r\n$1\r\n7\r\n$1\r\n7\r\n+OK\r\n$3\r\nnew\r\n$3\r\nnew\r\n"),
+        (&["MSET 1 9 none 9", "SET 1 10"], "MGET none 1", "+OK\r\n+OK\r\n*2\r\n$1\r\n9\r\n$2\r\n10\r\n"),
+        (&["RENAME 1 2", "INCR 1"], "GET 2", "+OK\r\n:1\r\n$1\r\n7\r\n"),
+        (
+            &["MULTI", "DEL 1", "DEL 2", "EXEC", "INCR 2"],
+            "GET 2",
+            "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:1\r\n:1\r\n$1\r\n1\r\n",
+        ),
+        (&["MULTI", "INCR 1", "EXEC", "INCR 1"], "GET 1", "+OK\r\n+QUEUED\r\n*1\r\n:8\r\n:9\r\n$1\r\n9\r\n"),
+    ];
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let tag = key_of(SLOT);
+    let named = |case: usize, line: &str| {
+        let word = |word: &str| match word {
+            "1" | "2" | "none" => format!("{{{tag}}}{case}-{word}"),
+            other => other.to_owned(),
+        };
+        line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    };
+    let mut clients: Vec<Client> = cases.iter().map(|_| gateway.client()).collect();
+    for key in ["1", "2"] {
+        for (case, client) in clients.iter_mut().enumerate() {
+            client.expect(&named(case, &format!("SET {key} 7")), "+OK\r\n");
+            // From now on it sends many requests at a time.
+            client.send_raw(&requests(&["PING"; 64]));
+            assert_eq!(client.read_replies(64).len(), 64);
+        }
+    }
+    let mut moved = 0;
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| {
+        moved += usize::from(step == "a key moved");
+        if step != "a key moved" || moved != cases.len() {
+            return;
+        }
+        for (case, (client, (lines, ..))) in clients.iter_mut().zip(&cases).enumerate() {
+            let lines: Vec<String> = lines.iter().map(|line| named(case, line)).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            client.send_raw(&requests(&lines));
+        }
+    });
+    for (case, (client, (lines, read, expected))) in clients.iter_mut().zip(&cases).enumerate() {
+        client.send_raw(&requests(&[&named(case, read)]));
+        let replies = client.read_replies(lines.len() + 1).concat();
+        assert_eq!(String::from_utf8_lossy(&replies), *expected, "{lines:?}");
+    }
+}
+
 #[test]
 fn who_waits_in_a_list_waits_on_where_its_slot_goes() {
     let nodes = Nodes::start();

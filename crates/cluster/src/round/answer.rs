@@ -9,8 +9,12 @@ use crate::{
     standalone::info,
 };
 
-/// Appends the replies to a unit, of whose pieces these are the `answers`. `random` is any number.
-pub(super) fn write(unit: &Unit, answers: &[&[u8]], layout: &Layout, random: u64, out: &mut Vec<u8>) {
+/// Said of what failed in part and is not taken back.
+const IN_PART: &[u8] = b" (a part of the command was executed at other shards)\r\n";
+
+/// Appends the replies to a unit, of whose pieces, which may change something or only read, these are the `answers`.
+/// `random` is any number.
+pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &Layout, random: u64, out: &mut Vec<u8>) {
     let first = answers.first().copied().unwrap_or_default();
     match &unit.making {
         Making::AsTheyAre => out.extend_from_slice(first),
@@ -24,8 +28,14 @@ pub(super) fn write(unit: &Unit, answers: &[&[u8]], layout: &Layout, random: u64
             }
         }
         Making::Merged(how, order) => {
+            let at = out.len();
             if let Err(mismatch) = merge(*how, answers, order, out) {
                 write_error(out, &format!("ERR respool: {mismatch}"));
+            }
+            let failed = |reply: &[u8]| reply.starts_with(b"-");
+            if !only_reads && failed(&out[at..]) && answers.iter().any(|answer| !failed(answer)) {
+                out.truncate(out.len() - b"\r\n".len());
+                out.extend_from_slice(IN_PART);
             }
         }
         Making::Scan(slot) => scanned(*slot, first, layout, out),

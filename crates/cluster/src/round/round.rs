@@ -167,10 +167,11 @@ impl Round<'_> {
         }
     }
 
-    /// What can be sent now, for each node. A piece waits for those before it that have its slot.
+    /// What can be sent now, for each node. A piece waits for those before it that have its slot: for their replies where
+    /// they may be refused for a while, unless both of them only read; otherwise they go ahead of it.
     fn batches(&mut self) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
-        let mut held = HashSet::new();
+        let (mut held, mut held_for_writes) = (HashSet::new(), HashSet::new());
         // Where pieces of a slot go to several nodes, the later ones wait for those before them.
         let is_apart = self.states.iter().any(|state| matches!(state, State::To(..)));
         let mut places = HashMap::new();
@@ -178,7 +179,7 @@ impl Round<'_> {
         // whether anything of it goes to a slot.
         let (mut last, mut is_alone, mut has_slots) = (None, false, false);
         for at in 0..self.pieces.len() {
-            let Piece { target, order, unit, .. } = self.pieces[at];
+            let Piece { target, order, unit, only_reads, may_wait, .. } = self.pieces[at];
             if matches!(self.states[at], State::Done(..)) {
                 continue;
             }
@@ -193,7 +194,8 @@ impl Round<'_> {
             }
             (last, is_alone) = (Some(unit), order == Order::Alone);
             has_slots |= matches!(target, Target::Slot(_));
-            if held.contains(&target) {
+            if held.contains(&target) || (!only_reads && held_for_writes.contains(&target)) {
+                held.insert(target);
                 continue;
             }
             let Some((way, asking)) = self.way(at) else {
@@ -204,6 +206,10 @@ impl Round<'_> {
             if is_apart && *places.entry(target).or_insert(place) != place {
                 held.insert(target);
                 continue;
+            }
+            if may_wait {
+                let held = if only_reads { &mut held_for_writes } else { &mut held };
+                held.insert(target);
             }
             match batches.get_mut(place) {
                 Some(batch) => batch.pieces.push((at, asking)),
@@ -377,7 +383,8 @@ impl Round<'_> {
         let (answers, random): (Vec<&[u8]>, u64) = (answers.collect(), fastrand::u64(..));
         for unit in units {
             let at = out.len();
-            answer::write(unit, &answers[unit.pieces.clone()], &self.map.layout, random, out);
+            let only_reads = self.pieces[unit.pieces.clone()].iter().all(|piece| piece.only_reads);
+            answer::write(unit, only_reads, &answers[unit.pieces.clone()], &self.map.layout, random, out);
             match &unit.scripts {
                 Some(Taught::Loaded(text)) => {
                     let digest = out[at..].strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));

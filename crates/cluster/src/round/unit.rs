@@ -43,6 +43,9 @@ pub(super) struct Piece {
     pub(super) is_transaction: bool,
     /// It changes nothing.
     pub(super) only_reads: bool,
+    /// While its slot is on its way, its node may refuse it for a while and execute what stands behind it: it has several
+    /// keys, of which some are here and some are there, or is a transaction.
+    pub(super) may_wait: bool,
     /// What it waits for of the same burst.
     pub(super) order: Order,
     /// The place of its unit.
@@ -62,7 +65,8 @@ pub(super) enum Order {
 
 impl Piece {
     fn new(target: Target, sent: Sent) -> Self {
-        Self { target, sent, due: 1, is_transaction: false, only_reads: false, order: Order::Free, unit: 0 }
+        let (is_transaction, only_reads, may_wait) = (false, false, false);
+        Self { target, sent, due: 1, is_transaction, only_reads, may_wait, order: Order::Free, unit: 0 }
     }
 }
 
@@ -165,7 +169,10 @@ impl Units {
         let plain = |target| Piece { only_reads, ..Piece::new(target, Sent::Client(at.clone())) };
         let own = |target, sent| Piece { sent: Sent::Own(sent), ..plain(target) };
         match command.map_or(Route::Anywhere, |command| command.route(request)) {
-            Route::Slot(slot) => self.unit(Making::AsTheyAre, [plain(Target::Slot(slot))]),
+            Route::Slot(slot) => {
+                let may_wait = command.is_some_and(|command| command.has_several_keys(request));
+                self.unit(Making::AsTheyAre, [Piece { may_wait, ..plain(Target::Slot(slot)) }]);
+            }
             Route::Anywhere => {
                 let making = if is_info(request) { Making::Info } else { Making::AsTheyAre };
                 self.unit(
@@ -181,7 +188,7 @@ impl Units {
                     let piece = |part: &route::Part| {
                         let mut bytes = Vec::new();
                         plan.write(part, request, &mut bytes);
-                        own(Target::Slot(part.slot), bytes)
+                        Piece { may_wait: part.has_several_keys(), ..own(Target::Slot(part.slot), bytes) }
                     };
                     let pieces: Vec<Piece> = plan.parts.iter().map(piece).collect();
                     self.unit(Making::Merged(how, plan.order().to_vec()), pieces);
@@ -246,7 +253,8 @@ impl Units {
             false => (Sent::Own(bytes), Making::Replaced(refused)),
         };
         let order = if slot.is_none() { Order::Behind } else { Order::Free };
-        self.unit(making, [Piece { due, is_transaction: true, order, ..Piece::new(target, sent) }]);
+        let (is_transaction, may_wait) = (true, true);
+        self.unit(making, [Piece { due, is_transaction, may_wait, order, ..Piece::new(target, sent) }]);
         at - from
     }
 }

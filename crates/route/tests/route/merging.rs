@@ -18,6 +18,7 @@ fn each_policy() {
         (Merge::AllSucceeded, ["+OK\r\n", "-ERR no\r\n"], "-ERR no\r\n"),
         (Merge::OneSucceeded, ["-NOTBUSY x\r\n", "+OK\r\n"], "+OK\r\n"),
         (Merge::OneSucceeded, ["-NOTBUSY x\r\n", "-NOTBUSY y\r\n"], "-NOTBUSY x\r\n"),
+        (Merge::OneSucceeded, ["-NOTBUSY x\r\n", "-UNKILLABLE y\r\n"], "-UNKILLABLE y\r\n"),
         (Merge::Sum, [":3\r\n", ":4\r\n"], ":7\r\n"),
         (Merge::Sum, [":3\r\n", "-CLUSTERDOWN x\r\n"], "-CLUSTERDOWN x\r\n"),
         (Merge::Min, [":3\r\n", ":4\r\n"], ":3\r\n"),
