@@ -40,6 +40,8 @@ class Side:
     def __init__(self, name, url, upstreams, rights=False):
         self.name, self.url, self.rights = name, url, rights
         self.controls = [Wire(upstream) for upstream in upstreams]
+        # What the gateway itself keeps is forgotten by this way alone.
+        self.front = Wire(url)
         self.wires = {}
         if rights:
             self.controls[0].send(encode("ACL", "SETUSER", "narrow", *RIGHTS))
@@ -47,7 +49,7 @@ class Side:
                 raise processes.StartError(f"{name} refuses the user: {said!r}")
 
     def clean(self):
-        for control in self.controls:
+        for control in [*self.controls, self.front]:
             control.send(encode("FLUSHALL"), encode("SCRIPT", "FLUSH"), encode("FUNCTION", "FLUSH"))
             control.frames(3)
 

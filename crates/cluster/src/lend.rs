@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use pool::{Answer, Burst, Caller, JobError, Lent, Needs, Sent};
-use resp::{Decoded, RequestDecoder, RequestLimits};
+use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
 use route::Route;
 use tokio::time::{Instant, sleep};
 use topology::{Address, Redirection};
 
 use crate::{
     cluster::Cluster,
-    round::{fault_within, has_slot, is_info},
+    round::{fault_within, has_slot, is_info, text_of_script},
 };
 
 /// How long a node that is not there is not asked again.
@@ -127,6 +127,19 @@ impl Cluster {
                 Answer { burst, failure: Some(JobError::UpstreamDown(reason.into())) }
             }
         }
+    }
+
+    /// Has the node at which a transaction is know the script that the first of these requests, a part of it, wants to be
+    /// executed: within the transaction it is too late for that.
+    ///
+    /// # Cancel safety
+    /// As [`Caller::call`].
+    pub async fn teach(&self, node: &Address, caller: &mut Caller, requests: &[u8]) {
+        let Some(text) = text_of_script(requests, self.scripts()) else { return };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], &text]);
+        // If it cannot be told, the node has the words for that.
+        self.call_at(node, caller, burst).await;
     }
 
     /// What a reply says that came on a connection of `node` and is not for a client: its `request`, in a transaction of

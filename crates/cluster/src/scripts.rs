@@ -1,14 +1,19 @@
-//! The texts of scripts that clients have loaded: a primary that has taken over, or has come, does not know them.
+//! The texts of scripts that clients have loaded or run: a primary that has taken over, or has come, or has keys of
+//! another slot, does not know them.
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt::Write,
+    hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use ring::digest;
 
 /// By which `EVALSHA` names a script, in lower case.
 type Digest = [u8; 40];
 
-/// See the module's documentation. Those that were loaded first make room for others.
+/// See the module's documentation. Those that came first make room for others.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     bytes_max: usize,
@@ -17,9 +22,15 @@ pub(crate) struct Scripts {
 
 #[derive(Debug, Default)]
 struct Kept {
-    texts: HashMap<Digest, Arc<[u8]>>,
-    order: VecDeque<Digest>,
+    /// By a hash of each.
+    texts: HashMap<u64, Arc<[u8]>>,
+    /// Hashes of texts, in the order in which they came.
+    order: VecDeque<u64>,
     bytes: usize,
+    /// Which text a digest names.
+    named: HashMap<Digest, u64>,
+    /// Those whose digests nobody has asked for yet.
+    unnamed: Vec<u64>,
 }
 
 impl Scripts {
@@ -28,25 +39,49 @@ impl Scripts {
         Self { bytes_max, kept: Mutex::default() }
     }
 
-    /// A script has been loaded; `digest` is what nodes have said.
-    pub(crate) fn learn(&self, digest: &[u8], text: &[u8]) {
-        let Some(digest) = read(digest).filter(|_| text.len() <= self.bytes_max) else { return };
+    /// Whether this is the text of one that is kept, or of one that is too large to be.
+    pub(crate) fn has(&self, text: &[u8]) -> bool {
+        let kept = self.kept();
+        text.len() > self.bytes_max || kept.texts.contains_key(&kept.hash(text))
+    }
+
+    /// A node knows the script with this text.
+    pub(crate) fn learn(&self, text: &[u8]) {
+        if text.len() > self.bytes_max {
+            return;
+        }
         let mut kept = self.kept();
-        if kept.texts.contains_key(&digest) {
+        let hash = kept.hash(text);
+        if kept.texts.contains_key(&hash) {
             return;
         }
         kept.bytes += text.len();
-        kept.texts.insert(digest, text.into());
-        kept.order.push_back(digest);
+        kept.texts.insert(hash, text.into());
+        kept.order.push_back(hash);
+        kept.unnamed.push(hash);
+        let before = kept.order.len();
         while kept.bytes > self.bytes_max {
             let Some(oldest) = kept.order.pop_front() else { return };
             kept.bytes -= kept.texts.remove(&oldest).map_or(0, |text| text.len());
+        }
+        if kept.order.len() < before {
+            let Kept { texts, named, unnamed, .. } = &mut *kept;
+            named.retain(|_, hash| texts.contains_key(hash));
+            unnamed.retain(|hash| texts.contains_key(hash));
         }
     }
 
     /// The text of the script with this digest.
     pub(crate) fn text(&self, digest: &[u8]) -> Option<Arc<[u8]>> {
-        self.kept().texts.get(&read(digest)?).cloned()
+        let mut digest: Digest = digest.try_into().ok()?;
+        digest.make_ascii_lowercase();
+        let mut kept = self.kept();
+        let Kept { texts, named, unnamed, .. } = &mut *kept;
+        for hash in unnamed.drain(..) {
+            let text = texts.get(&hash)?;
+            named.insert(digest_of(text), hash);
+        }
+        texts.get(named.get(&digest)?).cloned()
     }
 
     /// Nobody is to know any of them.
@@ -59,10 +94,21 @@ impl Scripts {
     }
 }
 
-fn read(digest: &[u8]) -> Option<Digest> {
-    let mut digest: Digest = digest.try_into().ok()?;
-    digest.make_ascii_lowercase();
-    Some(digest)
+impl Kept {
+    fn hash(&self, text: &[u8]) -> u64 {
+        // With the secret of the map, so that nobody can make two texts that are taken for one.
+        self.texts.hasher().hash_one(text)
+    }
+}
+
+/// As Redis says it.
+fn digest_of(text: &[u8]) -> Digest {
+    let mut hex = String::with_capacity(40);
+    for byte in digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text).as_ref() {
+        // Nothing can fail that is written into a string.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex.as_bytes().try_into().expect("20 bytes have 40 digits")
 }
 
 #[cfg(test)]
@@ -70,20 +116,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_digest_is_that_of_redis() {
+        assert_eq!(digest_of(b"return 1"), *b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    }
+
+    #[test]
     fn the_first_make_room_for_the_last() {
         let scripts = Scripts::new(10);
-        let digest = |letter: u8| [letter; 40];
-        scripts.learn(&digest(b'a'), b"12345");
-        scripts.learn(&digest(b'A'), b"12345");
-        scripts.learn(&digest(b'b'), b"67890");
-        assert_eq!(scripts.text(&digest(b'A')).as_deref(), Some(&b"12345"[..]));
-        scripts.learn(&digest(b'c'), b"1");
-        let known = |letter| scripts.text(&digest(letter)).is_some();
-        assert_eq!((known(b'a'), known(b'b'), known(b'c')), (false, true, true));
-        scripts.learn(&digest(b'd'), b"more than there is room");
-        scripts.learn(b"no digest", b"1");
-        assert_eq!((known(b'b'), known(b'd'), scripts.kept().bytes), (true, false, 6));
+        let known = |text: &[u8]| scripts.text(&digest_of(text).to_ascii_uppercase()).as_deref() == Some(text);
+        scripts.learn(b"12345");
+        scripts.learn(b"12345");
+        scripts.learn(b"67890");
+        assert!(known(b"12345") && scripts.has(b"12345"));
+        scripts.learn(b"1");
+        assert_eq!((known(b"12345"), known(b"67890"), known(b"1")), (false, true, true));
+        scripts.learn(b"more than there is room");
+        assert!(scripts.has(b"more than there is room") && !known(b"more than there is room"));
+        assert_eq!((known(b"67890"), scripts.kept().bytes), (true, 6));
+        scripts.learn(b"as much as");
+        let (named, unnamed) = {
+            let kept = scripts.kept();
+            (kept.named.len(), kept.unnamed.len())
+        };
+        assert_eq!((named, unnamed), (0, 1));
         scripts.forget();
-        assert!(!known(b'b') && scripts.text(b"").is_none());
+        assert!(!known(b"as much as") && scripts.text(b"").is_none());
     }
 }

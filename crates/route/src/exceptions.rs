@@ -38,6 +38,8 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
         b"latency|histogram" | b"latency|graph" | b"latency|doctor" | b"latency|history" | b"latency|latest" => {
             Reach::Keys
         }
+        // Whatever a node knows is told to those that do not, if a client has loaded or run it here.
+        b"script|exists" => Reach::Everywhere(Merge::Or),
         // It asks about the connection on which the last write went.
         b"wait" | b"waitaof" => Reach::Keys,
         // No tips, and of one node only it would be half done: users, and what is counted, kept or written of all.
@@ -86,7 +88,7 @@ pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
     for (name, subcommand, reach) in [
         ("script", "load", EVERYWHERE),
         ("script", "flush", EVERYWHERE),
-        ("script", "exists", Reach::Everywhere(Merge::And)),
+        ("script", "exists", Reach::Everywhere(Merge::Or)),
         ("script", "kill", Reach::Everywhere(Merge::OneSucceeded)),
         ("config", "set", EVERYWHERE),
         ("config", "resetstat", EVERYWHERE),

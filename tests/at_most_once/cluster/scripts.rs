@@ -43,3 +43,40 @@ fn a_node_that_has_become_a_primary_is_told_the_scripts() {
     client.expect(&run, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
     client.expect(&format!("EVALSHA {} 1 {key}", "0".repeat(40)), "-NOSCRIPT No matching script. Please use EVAL.\r\n");
 }
+
+#[test]
+fn a_script_that_one_node_knows_is_known_to_all() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    let text = "return redis.call('incrby', KEYS[1], 1)";
+    let digest = load(&mut nodes.0[0].client(), text);
+    let forget = || nodes.0.iter().for_each(|node| node.client().expect("SCRIPT FLUSH", "+OK\r\n"));
+    forget();
+    client.expect(&format!("SCRIPT EXISTS {digest}"), "*1\r\n:0\r\n");
+    let [here, there] = [5, 7_000].map(key_of);
+    assert_eq!(client.call(&["EVAL", text, "1", &here]), b":1\r\n");
+    client.expect(&format!("SCRIPT EXISTS {digest}"), "*1\r\n:1\r\n");
+    client.expect(&format!("EVALSHA {digest} 1 {there}"), ":1\r\n");
+
+    // In a transaction, where a node that does not know it could not be asked again.
+    let run = format!("EVALSHA {digest} 1 {there}");
+    forget();
+    client.send_raw(&requests(&["MULTI", &run, &format!("INCR {there}"), &run, "EXEC", &format!("GET {here}")]));
+    let replies = client.read_replies(6);
+    assert_eq!(replies[4..], [&b"*3\r\n:2\r\n:3\r\n:4\r\n"[..], b"$1\r\n1\r\n"]);
+    forget();
+    client.expect("MULTI", "+OK\r\n");
+    client.expect(&run, "+QUEUED\r\n");
+    client.expect("EXEC", "*1\r\n:5\r\n");
+    forget();
+    client.expect(&format!("WATCH {there}"), "+OK\r\n");
+    client.send_raw(&requests(&["MULTI", &run, "EXEC"]));
+    assert_eq!(client.read_replies(3)[2], b"*1\r\n:6\r\n");
+
+    // One that cannot be read is none.
+    let broken = "return (";
+    assert!(client.call(&["EVAL", broken, "0"]).starts_with(b"-ERR Error compiling script"));
+    client.expect("SCRIPT FLUSH", "+OK\r\n");
+    client.expect(&run, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+}

@@ -12,8 +12,6 @@ TAG = b"{t}"
 
 # One database.
 DATABASES = {"MOVE", "SWAPDB"}
-# About one connection or one node.
-REFUSED = {"WAIT", "WAITAOF"}
 # About all shards, or the cluster: no part of a transaction.
 OF_ALL = {"DBSIZE", "KEYS", "FLUSHDB", "FLUSHALL", "SCRIPT", "FUNCTION", "RANDOMKEY", "SCAN", "CLUSTER"}
 # Keys of several slots, and the command is split.
@@ -29,13 +27,10 @@ def differs(args, in_transaction, together):
     """Whether the answer may be another one. `together`: the keys are in one slot."""
     words = [str(arg).upper() for arg in args]
     name = words[0]
-    if name in DATABASES or name in REFUSED or (name == "SELECT" and words[1:2] != ["0"]) or "DB" in words[1:]:
+    if name in DATABASES or (name == "SELECT" and words[1:2] != ["0"]) or "DB" in words[1:]:
         return True
     # A client's copies are kept true by one node.
     if name == "CLIENT" and words[1:2] and words[1] in ("TRACKING", "CACHING", "GETREDIR", "TRACKINGINFO"):
-        return True
-    # What EVAL has run is known where its keys are; SCRIPT LOAD makes it known everywhere.
-    if words[:2] == ["SCRIPT", "EXISTS"] or name == "EVALSHA":
         return True
     if in_transaction and (name in OF_ALL or words[:2] == ["CLIENT", "UNPAUSE"]):
         return True

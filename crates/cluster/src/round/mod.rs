@@ -9,4 +9,4 @@ mod state;
 mod unit;
 mod verdict;
 
-pub(crate) use unit::{fault_within, has_slot, is_info};
+pub(crate) use unit::{fault_within, has_slot, is_info, text_of_script};

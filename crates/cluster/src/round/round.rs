@@ -58,7 +58,7 @@ pub(super) struct Round<'r> {
     /// Places of the pieces that were sent again although they may have been executed.
     pub(super) repeated: Vec<usize>,
     /// Texts of scripts that pieces are sent behind.
-    pub(super) loads: HashMap<usize, Arc<[u8]>>,
+    pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) share: Option<Share>,
     pub(super) failed: Vec<(JobError, u32)>,
@@ -82,7 +82,7 @@ impl Cluster {
             Ok(map) => map,
             Err(failure) => return fail_all(burst, failure, text, started),
         };
-        let units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map);
+        let mut units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map, self.scripts());
         let mut round = Round {
             cluster: self,
             requests: std::mem::take(&mut burst.requests),
@@ -91,7 +91,7 @@ impl Cluster {
             states: vec![State::Due; units.pieces.len()],
             repeated: Vec::new(),
             hops: vec![0; units.pieces.len()],
-            loads: HashMap::new(),
+            loads: std::mem::take(&mut units.loads),
             buffers: Vec::new(),
             share: burst.room.take(),
             failed: Vec::new(),
@@ -282,7 +282,7 @@ impl Round<'_> {
             }
             Verdict::Ask(to) => (to, true),
             Verdict::Load(text) => {
-                self.loads.insert(piece, text);
+                self.loads.insert(piece, vec![text]);
                 return State::Due;
             }
         };
@@ -386,12 +386,9 @@ impl Round<'_> {
             let only_reads = self.pieces[unit.pieces.clone()].iter().all(|piece| piece.only_reads);
             answer::write(unit, only_reads, &answers[unit.pieces.clone()], &self.map.layout, random, out);
             match &unit.scripts {
-                Some(Taught::Loaded(text)) => {
-                    let digest = out[at..].strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));
-                    self.cluster.scripts().learn(digest.unwrap_or_default(), text);
-                }
+                Some(Taught::Known(text)) if !out[at..].starts_with(b"-") => self.cluster.scripts().learn(text),
                 Some(Taught::Flushed) if out[at..].starts_with(b"+") => self.cluster.scripts().forget(),
-                Some(Taught::Flushed) | None => {}
+                Some(Taught::Known(_) | Taught::Flushed) | None => {}
             }
         }
     }

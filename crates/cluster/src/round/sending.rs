@@ -11,7 +11,7 @@ use crate::{
     round::{
         round::{Round, Text},
         state::{Batch, State, Way},
-        unit::{Piece, Sent, Target, has_slot, script_of},
+        unit::{Piece, Sent, Target, has_slot, text_of_script},
         verdict::{Verdict, verdict},
     },
     together::{Running, all},
@@ -35,7 +35,7 @@ impl Round<'_> {
             let piece = &self.pieces[*at];
             burst.replies_due += piece.due + u32::from(*asking);
             burst.transaction |= piece.is_transaction;
-            if let Some(text) = self.loads.get(at) {
+            for text in self.loads.get(at).into_iter().flatten() {
                 burst.replies_due += 1;
                 write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]);
             }
@@ -90,11 +90,11 @@ impl Round<'_> {
 
     /// The text of the script that a piece wants, if a client has loaded it.
     fn text_of_script(&self, piece: usize) -> Option<Arc<[u8]>> {
-        let digest = match &self.pieces[piece].sent {
-            Sent::Client(range) => script_of(&self.requests[range.clone()]),
-            Sent::Own(bytes) => script_of(bytes),
-        };
-        self.cluster.scripts().text(&digest?)
+        let scripts = self.cluster.scripts();
+        match &self.pieces[piece].sent {
+            Sent::Client(range) => text_of_script(&self.requests[range.clone()], scripts),
+            Sent::Own(bytes) => text_of_script(bytes, scripts),
+        }
     }
 
     /// Whether a key of a piece may be in this slot. Of a command that is not known, each argument may be a key.
@@ -141,7 +141,7 @@ impl Round<'_> {
             };
             for (piece, asking) in pieces.iter().copied() {
                 let Piece { due, is_transaction, target, .. } = self.pieces[piece];
-                let loads = u32::from(self.loads.contains_key(&piece));
+                let loads = self.loads.get(&piece).map_or(0, |texts| u32::try_from(texts.len()).unwrap_or(u32::MAX));
                 let (has_asked, begin) = skip(loads + u32::from(asking));
                 let (is_whole, end) = skip(due);
                 if !has_asked || !is_whole {

@@ -1,12 +1,12 @@
 //! The requests of a burst, read: each is a unit with one or several replies, and for each there are pieces, each of
 //! which goes to one node.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use route::{Command, Cursor, Merge, Plan, Route};
 
-use crate::{map::Map, standalone::NO_CLUSTER};
+use crate::{map::Map, scripts::Scripts, standalone::NO_CLUSTER};
 
 /// Redis's own.
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -101,20 +101,25 @@ pub(super) struct Unit {
 /// What is known of scripts once a request has been executed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taught {
-    /// All nodes know this one.
-    Loaded(Vec<u8>),
+    /// A node knows this one.
+    Known(Vec<u8>),
     /// None is known any more.
     Flushed,
 }
 
 impl Taught {
-    fn of(request: &Request<'_>) -> Option<Self> {
+    fn of(request: &Request<'_>, scripts: &Scripts) -> Option<Self> {
         let is_named = |name: &[u8]| request.arg(1).is_some_and(|second| second.eq_ignore_ascii_case(name));
-        match request.arg(2) {
-            _ if !is(request, "SCRIPT") => None,
-            Some(text) if is_named(b"LOAD") => Some(Self::Loaded(text.to_vec())),
-            _ => is_named(b"FLUSH").then_some(Self::Flushed),
-        }
+        let text = if is(request, "EVAL") || is(request, "EVAL_RO") {
+            request.arg(1)
+        } else if !is(request, "SCRIPT") {
+            None
+        } else if is_named(b"FLUSH") {
+            return Some(Self::Flushed);
+        } else {
+            request.arg(2).filter(|_| is_named(b"LOAD"))
+        };
+        text.filter(|text| !scripts.has(text)).map(|text| Self::Known(text.to_vec()))
     }
 }
 
@@ -123,11 +128,13 @@ impl Taught {
 pub(super) struct Units {
     pub(super) units: Vec<Unit>,
     pub(super) pieces: Vec<Piece>,
+    /// Texts of scripts that pieces are sent behind: nobody could send a transaction again for the lack of one.
+    pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
 }
 
 impl Units {
     /// Reads `requests`, of which there are `due`.
-    pub(super) fn read(requests: &[u8], due: u32, has_transaction: bool, map: &Map) -> Self {
+    pub(super) fn read(requests: &[u8], due: u32, has_transaction: bool, map: &Map, scripts: &Scripts) -> Self {
         let mut units = Self::default();
         units.units.reserve(due as usize);
         units.pieces.reserve(due as usize);
@@ -136,10 +143,13 @@ impl Units {
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
             if has_transaction && is(&request, "MULTI") {
-                at += units.transaction(requests, at, map);
+                at += units.transaction(requests, at, map, scripts);
                 continue;
             }
             units.request(&request, at..at + length, map);
+            if let Some(unit) = units.units.last_mut() {
+                unit.scripts = Taught::of(&request, scripts);
+            }
             at += length;
         }
         debug_assert_eq!(units.replies(), due, "each request gets a reply");
@@ -154,7 +164,7 @@ impl Units {
 
     /// Whether all of it goes out just as the client has sent it, piece by piece.
     pub(super) fn are_plain(&self) -> bool {
-        self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre))
+        self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre) && unit.scripts.is_none())
     }
 
     fn unit(&mut self, making: Making, pieces: impl IntoIterator<Item = Piece>) {
@@ -198,9 +208,6 @@ impl Units {
             Route::Everywhere(how) => {
                 let pieces = shards(map).map(|slot| Piece { order: Order::Alone, ..plain(Target::Slot(slot)) });
                 self.unit(Making::Merged(how, Vec::new()), pieces.collect::<Vec<_>>());
-                if let Some(unit) = self.units.last_mut() {
-                    unit.scripts = Taught::of(request);
-                }
             }
             Route::Scan => match Cursor::read(request) {
                 Some(cursor) => {
@@ -228,14 +235,14 @@ impl Units {
     }
 
     /// Reads a transaction that begins at `from`; how many bytes it has.
-    fn transaction(&mut self, requests: &[u8], from: usize, map: &Map) -> usize {
+    fn transaction(&mut self, requests: &[u8], from: usize, map: &Map, scripts: &Scripts) -> usize {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let (mut at, mut due, mut slot, mut refused) = (from, 0, None, Vec::new());
-        let mut bytes = Vec::new();
+        let (mut bytes, mut loads) = (Vec::new(), Vec::new());
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
-            let fault = fault_within(&request, map, &mut slot);
-            match fault {
+            loads.extend(script_of(&request).and_then(|digest| scripts.text(digest)));
+            match fault_within(&request, map, &mut slot) {
                 Some(text) => {
                     refused.push((due, text));
                     write_request(&mut bytes, &[REFUSED]);
@@ -253,6 +260,9 @@ impl Units {
             false => (Sent::Own(bytes), Making::Replaced(refused)),
         };
         let order = if slot.is_none() { Order::Behind } else { Order::Free };
+        if !loads.is_empty() {
+            self.loads.insert(self.pieces.len(), loads);
+        }
         let (is_transaction, may_wait) = (true, true);
         self.unit(making, [Piece { due, is_transaction, may_wait, order, ..Piece::new(target, sent) }]);
         at - from
@@ -275,13 +285,17 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
     }
 }
 
-/// Which script a request wants to be executed that it does not bring along.
-pub(super) fn script_of(request: &[u8]) -> Option<Vec<u8>> {
-    let mut decoder = RequestDecoder::new(RequestLimits::default());
-    next(&mut decoder, request)?;
-    let request = decoder.request(request);
-    let is_one = is(&request, "EVALSHA") || is(&request, "EVALSHA_RO");
-    request.arg(1).filter(|_| is_one).map(<[u8]>::to_vec)
+/// The text of the script that the first of these requests wants to be executed and does not bring along, if it is kept.
+pub(crate) fn text_of_script(requests: &[u8], scripts: &Scripts) -> Option<Arc<[u8]>> {
+    let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+    next(&mut decoder, requests)?;
+    scripts.text(script_of(&decoder.request(requests))?)
+}
+
+/// The digest of the script that a request wants to be executed.
+fn script_of<'r>(request: &Request<'r>) -> Option<&'r [u8]> {
+    let is_one = is(request, "EVALSHA") || is(request, "EVALSHA_RO");
+    request.arg(1).filter(|_| is_one)
 }
 
 /// Whether an argument of one of these requests is in this slot.
@@ -330,7 +344,7 @@ mod tests {
         write_request(&mut requests, &large);
         let length = requests.len();
         write_request(&mut requests, &["GET", "k"]);
-        let units = Units::read(&requests, 2, false, &Map::default());
+        let units = Units::read(&requests, 2, false, &Map::default(), &Scripts::new(0));
         let sent: Vec<&Sent> = units.pieces.iter().map(|piece| &piece.sent).collect();
         assert_eq!(sent, [&Sent::Client(0..length), &Sent::Client(length..requests.len())]);
 
@@ -338,7 +352,7 @@ mod tests {
         write_request(&mut transaction, &["MULTI"]);
         transaction.extend_from_slice(&requests);
         write_request(&mut transaction, &["EXEC"]);
-        let units = Units::read(&transaction, 4, true, &Map::default());
+        let units = Units::read(&transaction, 4, true, &Map::default(), &Scripts::new(0));
         assert_eq!((units.units.len(), units.pieces[0].due), (1, 4));
     }
 }

@@ -212,7 +212,7 @@ fn known_requests_go_where_they_belong() {
         ("KEYS *", "everywhere Concat"),
         ("FLUSHALL", "everywhere AllSucceeded"),
         ("SCRIPT LOAD x", "everywhere AllSucceeded"),
-        ("script exists x", "everywhere And"),
+        ("script exists x", "everywhere Or"),
         ("SCRIPT KILL", "everywhere OneSucceeded"),
         ("FUNCTION DELETE l", "everywhere AllSucceeded"),
         ("CONFIG SET a b", "everywhere AllSucceeded"),

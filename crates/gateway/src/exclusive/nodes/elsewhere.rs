@@ -131,14 +131,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Some(Ok(text));
         }
         lending.at_node.slot = slot;
-        let (None, Some(first)) = (before, slot) else { return None };
-        if cluster.is_at(first, lending.node()) {
-            return None;
+        if let (None, Some(first)) = (before, slot)
+            && !cluster.is_at(first, lending.node())
+        {
+            let Some((log, count)) = lending.log() else {
+                return Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned()));
+            };
+            if let Err(failure) = self.transplant(cluster, first, &log, count).await {
+                return Some(Err(failure));
+            }
         }
-        match lending.log() {
-            Some((log, count)) => self.transplant(cluster, first, &log, count).await.err().map(Err),
-            None => Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned())),
+        let node = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned());
+        if let Some(node) = node {
+            Box::pin(cluster.teach(&node, self.caller, request.own_request())).await;
         }
+        None
     }
 
     /// Goes where the request at hand belongs now, with all that was sent of its transaction if it is in one. False if no
