@@ -171,3 +171,24 @@ fn nobody_waits_behind_a_write_that_is_paused() {
     assert!(paused.elapsed() < Duration::from_secs(6), "{:?}", paused.elapsed());
     reader.expect("GET k", "$1\r\nv\r\n");
 }
+
+#[test]
+fn a_read_that_was_sent_just_behind_what_waits_is_answered_from_elsewhere() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut writer, mut reader, mut third) = (gateway.client(), gateway.client(), gateway.client());
+    for client in [&mut writer, &mut reader, &mut third] {
+        client.expect("SELECT 9", "+OK\r\n");
+        client.expect("GET k", "$-1\r\n");
+    }
+    for round in 0..10 {
+        redis.client().expect("CLIENT PAUSE 4000 WRITE", "+OK\r\n");
+        let paused = Instant::now();
+        writer.send(&["SET", "k", "v"]);
+        reader.expect("GET k", if round == 0 { "$-1\r\n" } else { "$1\r\nv\r\n" });
+        third.expect("PING", "+PONG\r\n");
+        assert!(paused.elapsed() < Duration::from_secs(2), "{:?}", paused.elapsed());
+        redis.client().expect("CLIENT UNPAUSE", "+OK\r\n");
+        assert_eq!(writer.read_reply(), b"+OK\r\n");
+    }
+}

@@ -40,7 +40,7 @@ impl Caller {
         mut receiver: Option<oneshot::Receiver<Answer>>,
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
-        let mut repeated = false;
+        let (mut repeated, mut moved) = (false, false);
         loop {
             let (mut limits, may_send) = self.limits();
             if !may_send && receiver.is_none() {
@@ -49,21 +49,24 @@ impl Caller {
             }
             let receiver = match receiver.take() {
                 Some(receiver) => receiver,
-                None => self.send(burst, started, &limits).await?,
+                None => self.send(burst, started, &limits, !moved).await?,
             };
             let result = self.answer(burst, receiver, (started, &limits), meanwhile).await;
+            // It only reads, and was in time when a worker gave it up.
+            let moves = result.is_err() && self.ticket.was_given_up();
+            moved |= moves;
             let again = match &result {
                 Err(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
                 // The next primary is waited for above.
                 Err(JobError::UpstreamDown(_)) => !self.failover_wait().is_zero(),
-                Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) => {
+                Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) if !moves => {
                     // What may have ended the connection is not repeated on another.
                     let ended_it = || self.facts().limits.end_connections(limits.queue_bytes_max);
                     burst.read_only && !std::mem::replace(&mut repeated, true) && !ended_it()
                 }
                 _ => false,
             };
-            if !again || started.elapsed() >= limits.queue_timeout {
+            if !moves && (!again || started.elapsed() >= limits.queue_timeout) {
                 return result;
             }
             Stats::count(&self.stats().retried);
@@ -76,6 +79,7 @@ impl Caller {
         burst: &mut Burst,
         started: &Instant,
         limits: &Limits,
+        may_move: bool,
     ) -> Result<oneshot::Receiver<Answer>, JobError> {
         let deadline = || *started + limits.queue_timeout;
         let (budget, bytes) = (&self.shared.queued_bytes, burst.requests.len());
@@ -99,7 +103,9 @@ impl Caller {
             burst.taken_early += burst.replies.len();
             self.ticket.early.begin_with(std::mem::take(&mut burst.replies), burst.replies_done);
         }
-        let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
+        let moves_until = (may_move && burst.read_only).then(deadline);
+        let mut job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
+        job.moves_until = moves_until;
         let (branches, entrances) = (&self.shared.branches, &self.entrances);
         if let Some(job) = branches.try_send(entrances, self.branch, job) {
             let sent = Box::pin(timeout_at(deadline(), branches.send(entrances, self.branch, job))).await;

@@ -56,6 +56,7 @@ impl Out<'_> {
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket::new());
         let job = Job::new(std::mem::take(burst), Arc::clone(&ticket), sender, share);
+        self.ticket.is_to_be_followed();
         if let Some(job) = lane.send(job) {
             *burst = job.into_burst();
             return None;

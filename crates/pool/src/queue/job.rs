@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     bounds::share::Share,
@@ -83,13 +83,15 @@ pub(crate) struct Job {
     ticket: Arc<Ticket>,
     /// `None` once answered.
     answer: Option<oneshot::Sender<Answer>>,
+    /// Until when it may be taken back although it was sent, because it only reads.
+    pub(crate) moves_until: Option<Instant>,
     /// The bytes of the requests, counted against `queue_bytes_max` until the answer.
     _share: Share,
 }
 
 impl Job {
     pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Answer>, share: Share) -> Self {
-        Self { burst, ticket, answer: Some(answer), _share: share }
+        Self { burst, ticket, answer: Some(answer), moves_until: None, _share: share }
     }
 
     /// Claims the job for a worker's connection with this lane; false if its caller has given it up, and it must not
@@ -112,6 +114,11 @@ impl Job {
 
     pub(crate) fn burst_mut(&mut self) -> &mut Burst {
         &mut self.burst
+    }
+
+    /// Whether the worker that has sent it gives it up now, for another to do.
+    pub(crate) fn may_move(&self, now: Instant) -> bool {
+        self.moves_until.is_some_and(|until| now < until) && self.ticket.give_up_sent()
     }
 
     /// Nobody waits for the replies any more.

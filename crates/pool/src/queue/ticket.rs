@@ -1,7 +1,7 @@
 //! Who has a job: the queue, a worker, or nobody any more. The one place where a caller that gives
 //! up and a worker that begins meet, so that "not sent" is never said of what is being sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{queue::early::Early, time::timestamp::Moment};
 
@@ -16,18 +16,25 @@ pub(crate) struct Ticket {
     state: AtomicU64,
     /// The lane of the connection that has taken the job, or 0.
     lane: AtomicU64,
+    /// Another job of the same caller may have been sent after it, into the same connection.
+    followed: AtomicBool,
+    /// A worker has given the job up that had sent it, so that it is sent again.
+    moved: AtomicBool,
     /// Replies that come before the answer.
     pub(crate) early: Early,
 }
 
 impl Ticket {
     pub(crate) fn new() -> Self {
-        Self { state: AtomicU64::new(QUEUED), lane: AtomicU64::new(0), early: Early::default() }
+        let (followed, moved) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { state: AtomicU64::new(QUEUED), lane: AtomicU64::new(0), followed, moved, early: Early::default() }
     }
 
     /// Makes the ticket good for a further job. Only the caller, and only when the last job was answered.
     pub(crate) fn reset(&self) {
         self.early.reset();
+        self.followed.store(false, Ordering::Relaxed);
+        self.moved.store(false, Ordering::Relaxed);
         self.state.store(QUEUED, Ordering::Release);
     }
 
@@ -45,6 +52,23 @@ impl Ticket {
     /// When a worker took the job, if one did.
     pub(crate) fn taken_at(&self) -> Option<Moment> {
         self.state.load(Ordering::Acquire).checked_sub(TAKEN).map(Moment::from_micros)
+    }
+
+    /// The caller sends another job into the same lane: from now on this one stays in front of it.
+    pub(crate) fn is_to_be_followed(&self) {
+        self.followed.store(true, Ordering::Release);
+    }
+
+    /// A worker whose lane has ended gives up a job that it has sent; false if it has to stay in front of another.
+    pub(crate) fn give_up_sent(&self) -> bool {
+        let may_move = !self.followed.load(Ordering::Acquire);
+        self.moved.store(may_move, Ordering::Release);
+        may_move
+    }
+
+    /// Whether a worker has given the job up that had sent it.
+    pub(crate) fn was_given_up(&self) -> bool {
+        self.moved.load(Ordering::Acquire)
     }
 
     /// The lane of the connection that has the job, if one has it.

@@ -341,6 +341,7 @@ impl Connection {
                     self.checking = false;
                     self.checked = Some(answered.reply);
                 }
+                Purpose::Moved => {}
                 Purpose::Ping | Purpose::Hello(_) | Purpose::Select(_) => {
                     self.preparation.answered(&answered, &mut self.in_flight);
                 }
@@ -359,10 +360,14 @@ impl Connection {
         Ok(Poll::Ready(()))
     }
 
-    /// Takes back the jobs of which nothing has been written.
-    pub(crate) fn take_unsent(&mut self) -> Vec<Job> {
+    /// Gives back the jobs that another connection can have: those of which nothing has been written, and those that
+    /// only read and wait for the reply to another.
+    pub(crate) fn give_back(&mut self, now: Instant) {
+        let reason: Arc<str> = "silent for longer than usual".into();
+        let lost = |sent| JobError::ConnectionLost { reason: Arc::clone(&reason), sent };
         let unwritten = self.in_flight.take_unwritten();
-        unwritten.into_iter().chain(self.preparation.take_waiting()).collect()
+        unwritten.into_iter().chain(self.preparation.take_waiting()).for_each(|job| job.fail(lost(Sent::No)));
+        self.in_flight.take_movable(now).for_each(|job| job.fail(lost(Sent::Maybe)));
     }
 
     /// Fails all that is in flight and closes.

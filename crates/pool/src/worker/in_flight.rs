@@ -10,7 +10,7 @@ use std::{
 };
 
 use resp::{ReplyError, ReplyKind, ReplyScanner};
-use tokio::io::AsyncWrite;
+use tokio::{io::AsyncWrite, time::Instant};
 
 use crate::{
     bounds::{
@@ -226,6 +226,13 @@ impl InFlight {
             }
         }
         jobs
+    }
+
+    /// Takes out the jobs that wait for another's reply although they are written, and only read: their replies are
+    /// thrown away when they come.
+    pub(crate) fn take_movable(&mut self, now: Instant) -> impl Iterator<Item = Job> {
+        let written = self.written;
+        self.slots.iter_mut().take(written).skip(1).filter_map(move |slot| slot.take_movable(now))
     }
 
     /// What the front reply lacks before anything further can be read.

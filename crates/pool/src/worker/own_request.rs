@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Ping,
     /// What is the upstream now?
     Check,
+    /// None of its own: a job sent it, which another worker has now.
+    Moved,
 }
 
 /// A request of the worker's own has been answered.

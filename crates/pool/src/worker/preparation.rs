@@ -98,7 +98,7 @@ impl Preparation {
     pub(crate) fn answered(&mut self, answered: &Answered, in_flight: &mut InFlight) {
         let refused = answered.kind == ReplyKind::Error;
         match answered.purpose {
-            Purpose::Ping | Purpose::Check => return,
+            Purpose::Ping | Purpose::Check | Purpose::Moved => return,
             Purpose::Hello(protocol) if !refused => self.state.protocol = protocol,
             Purpose::Select(db) if !refused => self.state.db = db,
             Purpose::Hello(_) | Purpose::Select(_) => {}

@@ -1,6 +1,8 @@
 //! A place in what is in flight on a connection: whose it is, how many replies are still due, and what becomes of
 //! them. Takes in replies, within the room there is.
 
+use tokio::time::Instant;
+
 use crate::{
     bounds::reply_memory::{Room, Short},
     queue::job::{Burst, Job},
@@ -53,8 +55,23 @@ impl Slot {
         }
     }
 
+    /// Takes out the job if it may be done elsewhere; its replies will be thrown away.
+    pub(super) fn take_movable(&mut self, now: Instant) -> Option<Job> {
+        let may_move = matches!(&self.owner, Owner::Job(job) if job.may_move(now));
+        let moved = || Owner::Worker(Purpose::Moved, Burst::default());
+        let owner = may_move.then(|| std::mem::replace(&mut self.owner, moved()))?;
+        match owner {
+            Owner::Job(job) => Some(job),
+            Owner::Worker(..) => None,
+        }
+    }
+
     pub(super) fn is_unwanted(&self) -> bool {
-        self.fate != Fate::Kept || matches!(&self.owner, Owner::Job(job) if job.is_abandoned())
+        self.fate != Fate::Kept
+            || match &self.owner {
+                Owner::Job(job) => job.is_abandoned(),
+                Owner::Worker(purpose, _) => *purpose == Purpose::Moved,
+            }
     }
 
     /// Makes room for further replies like the first, of `bytes`, as far as there are `ready` bytes of them.

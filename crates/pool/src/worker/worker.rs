@@ -13,7 +13,6 @@ use tokio::{
 };
 
 use crate::{
-    error::{JobError, Sent},
     queue::{
         branch::{Branch, Serving},
         job::Job,
@@ -360,8 +359,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Leaves the work to others as long as its connection is silent, if there are any: also the jobs that have not
-    /// been sent, which go back to their callers and from there to another worker.
+    /// Leaves the work to others as long as its connection is silent, if there are any: also the jobs that others can
+    /// have, which go back to their callers and from there to another worker.
     fn falls_silent(&mut self, connection: &mut Connection, now: Instant) {
         self.silent = Some(now);
         self.turn = None;
@@ -371,10 +370,7 @@ impl Worker {
         // In a pause, or once the queue is closed, they would not come back.
         let may_return = self.shared.node.health.is_open() && !self.branch().jobs.is_closed();
         if may_return && self.shared.branches.is_any_served() {
-            let reason: Arc<str> = "silent for longer than usual".into();
-            for job in connection.take_unsent() {
-                job.fail(JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::No });
-            }
+            connection.give_back(now);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pool::{Drained, Endpoint, JobError, Pool, Settings};
 use tokio::time::{Instant, sleep};
 
-use crate::upstream::{Peer, Upstream, burst, burst_in, calls, replies, settings, settle};
+use crate::upstream::{Peer, Upstream, burst, burst_in, calls, read_only, replies, settings, settle};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -160,4 +160,60 @@ async fn a_connection_that_is_heard_again_is_used_again() {
     assert_eq!(replies(third.await.unwrap()), "+INCR third\r\n");
     assert_eq!(two.echo_next().await, ["INCR", "second"]);
     assert_eq!(replies(second.await.unwrap()), "+INCR second\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_reads_moves_although_it_was_sent_and_what_writes_stays() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let (pool, mut peer, other) = one_of_two(settings(endpoint), arrivals).await;
+    let (mut first, mut second) = (pool.caller(), pool.caller());
+    let script = tokio::spawn(async move { first.call(read_only(&["GET", "script"])).await });
+    settle().await;
+    let write = calls(&pool, ["write"]).await.remove(0);
+    let read = tokio::spawn(async move {
+        let answer = second.call(read_only(&["GET", "read"])).await;
+        (answer, second.call(read_only(&["GET", "again"])).await)
+    });
+    settle().await;
+    assert_eq!(peer.next().await.unwrap(), ["GET", "script"]);
+    assert_eq!(peer.next().await.unwrap(), ["INCR", "write"]);
+    assert_eq!(peer.next().await.unwrap(), ["GET", "read"]);
+    let started = Instant::now();
+    let (moved, again) = read.await.unwrap();
+    assert_eq!((replies(moved), replies(again)), ("+GET read\r\n".into(), "+GET again\r\n".into()));
+    assert!(started.elapsed() < 50 * MS, "{:?}", started.elapsed());
+    assert_eq!((other.seen().len(), pool.status().retried), (2, 1));
+    sleep(SECOND).await;
+    assert!(!script.is_finished() && !write.is_finished(), "the one that it waits for, and what is not read");
+    peer.reply("$6\r\nscript\r\n:1\r\n$4\r\nlate\r\n").await;
+    assert_eq!(replies(script.await.unwrap()), "$6\r\nscript\r\n");
+    assert_eq!(replies(write.await.unwrap()), ":1\r\n");
+    settle().await;
+    assert_eq!((pool.status().lost, pool.status().retried), (0, 1), "the late reply is nobody's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_moves_moves_once() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { workers: 3, ..settings(endpoint) });
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(Peer::accept(&arrivals).await);
+    }
+    settle().await;
+    let mut caller = pool.caller();
+    let first = calls(&pool, ["first"]).await.remove(0);
+    let read = tokio::spawn(async move { caller.call(read_only(&["GET", "read"])).await });
+    settle().await;
+    assert_eq!(peers[0].written().await.len(), 2);
+    let second = calls(&pool, ["second"]).await;
+    sleep(SECOND).await;
+    let mut written: Vec<_> = Vec::new();
+    for peer in &mut peers[1..] {
+        written.extend(peer.written().await);
+    }
+    written.extend(peers[0].written().await);
+    written.sort();
+    assert_eq!(written, [["GET", "read"], ["INCR", "second"]]);
+    drop((first, second, read));
 }
