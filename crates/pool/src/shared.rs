@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     bounds::{
         budget::Budget,
+        trust::Trust,
         turns::{Part, Turns},
     },
     error::JobError,
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) reply_bytes: Arc<Budget>,
     /// This pool among those that take turns at the upstream.
     pub(crate) part: Arc<Part>,
+    /// What is asked for at a time of replies of which nobody knows how large they are.
+    pub(crate) trust: Arc<Trust>,
     pub(crate) exclusives: Arc<Exclusives>,
     /// What goes over all connections, likewise.
     pub(crate) traffic: Arc<Traffic>,
@@ -67,6 +70,7 @@ impl Shared {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,
             part: Arc::new(Part::new(turns)),
+            trust: Arc::default(),
             node,
             settings,
             branches: Arc::new(branches),

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "pool/aside.rs"]
+mod aside;
 #[path = "pool/bounds.rs"]
 mod bounds;
 #[path = "pool/branches.rs"]

@@ -76,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.burst.needs = self.state.needs;
         let due = self.burst.replies_due;
         let expected = self.window.expected(due as usize);
+        self.burst.expected = self.window.expects(expected);
         if expected > REPLY_FREE_BYTES {
             self.burst.room = self.link.room_for_replies(expected, &self.settings).await;
             if self.burst.room.is_none() {

@@ -1,6 +1,8 @@
 //! How many requests of one client go into one burst: few at first, more while replies are cheap,
 //! fewer when they are large. A policy without state of the outside.
 
+use pool::Expected;
+
 /// Requests of the first burst of a session, when nothing is known about its replies: many clients may
 /// ask for megabytes at the same moment.
 const FIRST: u32 = 1;
@@ -29,6 +31,11 @@ impl Window {
     /// Bytes that the replies to a burst of `requests` can be expected to have.
     pub(crate) fn expected(self, requests: usize) -> usize {
         (self.per_request as usize).saturating_mul(requests)
+    }
+
+    /// The same as the pool wants to know it.
+    pub(crate) fn expects(self, bytes: usize) -> Expected {
+        Expected::of((self.per_request > 0).then_some(bytes))
     }
 
     /// Learns from a burst of `requests` whose replies had `bytes`; `target` is what they should cost.

@@ -8,7 +8,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     bounds::share::Share,
     error::{JobError, Sent},
-    queue::ticket::Ticket,
+    queue::{expected::Expected, ticket::Ticket},
     stats::class::BurstClass,
     time::timestamp::Moment,
     upstream::needs::Needs,
@@ -29,6 +29,8 @@ pub struct Burst {
     pub read_only: bool,
     /// Holds a whole transaction.
     pub transaction: bool,
+    /// How large the replies will be, as far as the caller knows.
+    pub expected: Expected,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
     /// How many replies these are, those included that were taken before.

@@ -3,6 +3,7 @@
 
 pub(crate) mod branch;
 pub(crate) mod early;
+pub(crate) mod expected;
 pub(crate) mod job;
 pub(crate) mod lane;
 pub(crate) mod progress;

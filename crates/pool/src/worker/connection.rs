@@ -22,10 +22,11 @@ use crate::{
     bounds::{
         budget::Budget,
         reply_memory::{Room, Wait},
+        trust::Trust,
         turns::Part,
     },
     error::{JobError, Sent},
-    queue::job::Job,
+    queue::{expected::Expected, job::Job},
     settings::{endpoint::Endpoint, settings::Settings},
     stats::{totals::Writes, traffic::Traffic},
     upstream::{
@@ -35,6 +36,7 @@ use crate::{
         stream::Stream,
     },
     worker::{
+        aside::Aside,
         in_flight::{InFlight, ReadError},
         own_request::Purpose,
         patience::Patience,
@@ -76,6 +78,7 @@ pub(crate) struct Connection {
     read_buffer: Box<[u8]>,
     in_flight: InFlight,
     preparation: Preparation,
+    aside: Aside,
     /// The upstream owes the answer to what it is.
     checking: bool,
     /// That answer.
@@ -113,7 +116,7 @@ impl Connection {
         settings: &Settings,
         reply_bytes: &Arc<Budget>,
         lifetime_chance: f64,
-        (writes, traffic, part): (Arc<Writes>, Arc<Traffic>, Arc<Part>),
+        (writes, traffic, part, trust): (Arc<Writes>, Arc<Traffic>, Arc<Part>, Arc<Trust>),
     ) -> Self {
         let now = Instant::now();
         let Dialled { stream, endpoint, facts, db, .. } = dialled;
@@ -122,8 +125,9 @@ impl Connection {
             stream,
             scanner: ReplyScanner::new(LEVELS_MAX.max(settings.reply_depth_max)),
             read_buffer: vec![0; if endpoint.guest { GUEST_READ_BYTES } else { READ_BYTES }].into_boxed_slice(),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(trust),
             preparation: Preparation::new(Needs { db, ..Needs::default() }),
+            aside: Aside::default(),
             checking: false,
             checked: None,
             speaks_resp3: facts.speaks(Protocol::Resp3),
@@ -177,12 +181,12 @@ impl Connection {
 
     /// Replies due.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.requests() + self.preparation.requests()
+        self.in_flight.requests() + self.preparation.requests() + self.aside.len()
     }
 
-    /// Jobs wait for the connection to be in another state.
-    pub(crate) fn is_switching(&self) -> bool {
-        !self.preparation.is_idle()
+    /// Jobs wait for the connection to be in another state, or for large replies.
+    pub(crate) fn keeps_waiting(&self) -> bool {
+        !self.preparation.is_idle() || !self.aside.is_empty()
     }
 
     /// Jobs that are not wholly written yet.
@@ -197,17 +201,36 @@ impl Connection {
 
     /// Whether anybody but the worker itself waits for anything.
     pub(crate) fn has_jobs(&self) -> bool {
-        self.in_flight.has_jobs() || !self.preparation.is_idle()
+        self.in_flight.has_jobs() || self.keeps_waiting()
     }
 
     /// Nothing waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.preparation.is_idle()
+        self.in_flight.is_empty() && !self.keeps_waiting()
     }
 
     /// Whether an error reply has said since the last look that this is a replica now. A script may say so, too.
     pub(crate) fn take_doubt(&mut self) -> bool {
         self.in_flight.take_readonly()
+    }
+
+    /// Whether a job may go now. One whose replies may be large is put aside while such are in flight, and
+    /// [taken](Self::take_aside) later. Others go before it.
+    pub(crate) fn admit(&mut self, job: Job) -> Option<Job> {
+        if job.burst().expected == Expected::Small || (self.aside.is_empty() && self.takes(&job)) {
+            return Some(job);
+        }
+        self.aside.push(job);
+        None
+    }
+
+    fn takes(&self, job: &Job) -> bool {
+        self.preparation.is_idle() && self.in_flight.takes(job.burst().expected)
+    }
+
+    /// The next job of those that were put aside, if it may go now.
+    pub(crate) fn take_aside(&mut self) -> Option<Job> {
+        if self.aside.next().is_some_and(|job| self.takes(job)) { self.aside.take() } else { None }
     }
 
     /// Queues a job for writing, once the connection is in the state it needs.
@@ -366,14 +389,15 @@ impl Connection {
         let reason: Arc<str> = "silent for longer than usual".into();
         let lost = |sent| JobError::ConnectionLost { reason: Arc::clone(&reason), sent };
         let unwritten = self.in_flight.take_unwritten();
-        unwritten.into_iter().chain(self.preparation.take_waiting()).for_each(|job| job.fail(lost(Sent::No)));
+        let unwritten = unwritten.into_iter().chain(self.preparation.take_waiting()).chain(self.aside.take_all());
+        unwritten.for_each(|job| job.fail(lost(Sent::No)));
         self.in_flight.take_movable(now).for_each(|job| job.fail(lost(Sent::Maybe)));
     }
 
     /// Fails all that is in flight and closes.
     pub(crate) fn fail(mut self, lost: &Lost) {
         let reason: Arc<str> = lost.to_string().into();
-        for job in self.preparation.take_waiting() {
+        for job in self.preparation.take_waiting().chain(self.aside.take_all()) {
             job.fail(JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::No });
         }
         self.in_flight.fail(&reason);

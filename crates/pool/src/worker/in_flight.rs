@@ -16,9 +16,13 @@ use crate::{
     bounds::{
         reply_memory::{Room, Short},
         share::Share,
+        trust::{LARGE_MAX, Trust},
     },
     error::{JobError, Sent},
-    queue::job::{Burst, Job},
+    queue::{
+        expected::Expected,
+        job::{Burst, Job},
+    },
     stats::{totals::Writes, traffic::Traffic},
     worker::{
         own_request::{Answered, Purpose},
@@ -29,9 +33,6 @@ use crate::{
 /// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
 /// costs.
 const SLICES_MAX: usize = 128;
-
-/// A front reply larger than this, in bytes, makes others wait: the connection takes nothing further.
-const BULKY_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
@@ -45,9 +46,25 @@ pub(crate) struct InFlight {
     saw_readonly: bool,
     /// The front reply has no room; with its kind if it is complete.
     short: Option<(Short, Option<ReplyKind>)>,
+    /// Slots whose replies are not expected to be small.
+    not_small: usize,
+    trust: Arc<Trust>,
 }
 
 impl InFlight {
+    pub(crate) fn new(trust: Arc<Trust>) -> Self {
+        Self { trust, ..Self::default() }
+    }
+
+    /// Whether a job of which this is expected would be no more than there may be at a time.
+    pub(crate) fn takes(&self, expected: Expected) -> bool {
+        match expected {
+            Expected::Small => true,
+            Expected::Unknown => self.not_small < self.trust.limit(),
+            Expected::Large => self.not_small < LARGE_MAX,
+        }
+    }
+
     /// Replies still due.
     pub(crate) fn requests(&self) -> usize {
         self.requests
@@ -79,9 +96,7 @@ impl InFlight {
 
     /// The front reply is so large that what comes behind it should go elsewhere.
     pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
-        self.short.is_some()
-            || scanner.bulk_left() > BULKY_BYTES
-            || self.slots.front().is_some_and(|slot| slot.burst().replies.len() > BULKY_BYTES)
+        self.short.is_some() || self.slots.front().is_some_and(|slot| slot.is_bulky(scanner.bulk_left()))
     }
 
     /// Whether an error reply has said since the last look that the upstream has become a replica.
@@ -90,17 +105,17 @@ impl InFlight {
     }
 
     pub(crate) fn push_job(&mut self, job: Job) {
-        let left = job.burst().replies_due;
-        self.push(Slot { owner: Owner::Job(job), left, whole: 0, fate: Fate::Kept });
+        self.push(Slot::new(Owner::Job(job)));
     }
 
     pub(crate) fn push_own(&mut self, purpose: Purpose, requests: Vec<u8>) {
         let burst = Burst { requests, replies_due: 1, ..Default::default() };
-        self.push(Slot { owner: Owner::Worker(purpose, burst), left: 1, whole: 0, fate: Fate::Kept });
+        self.push(Slot::new(Owner::Worker(purpose, burst)));
     }
 
     fn push(&mut self, slot: Slot) {
         self.requests += slot.left as usize;
+        self.not_small += usize::from(slot.expected != Expected::Small);
         self.slots.push_back(slot);
     }
 
@@ -181,6 +196,10 @@ impl InFlight {
             let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
+            if slot.expected == Expected::Unknown && slot.is_bulky(scanner.bulk_left()) {
+                slot.expected = Expected::Large;
+                self.trust.lose();
+            }
             if slot.left > 1 && slot.whole == 0 {
                 slot.expect_alike(piece.len(), chunk.len() - used);
             }
@@ -220,6 +239,7 @@ impl InFlight {
             match slot.owner {
                 Owner::Job(job) => {
                     self.requests -= slot.left as usize;
+                    self.not_small -= usize::from(slot.expected != Expected::Small);
                     jobs.push(job);
                 }
                 Owner::Worker(..) => self.slots.push_back(slot),
@@ -268,6 +288,12 @@ impl InFlight {
         }
         if slot.left > 0 {
             return;
+        }
+        if slot.expected != Expected::Small {
+            self.not_small -= 1;
+            if slot.expected == Expected::Unknown {
+                self.trust.grow();
+            }
         }
         self.written -= 1;
         match self.slots.pop_front() {

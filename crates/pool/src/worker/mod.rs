@@ -1,5 +1,6 @@
 //! What drains the queue: a worker, its connection, and what is in flight on it.
 
+pub(crate) mod aside;
 pub(crate) mod connection;
 pub(crate) mod in_flight;
 pub(crate) mod own_request;

@@ -5,7 +5,10 @@ use tokio::time::Instant;
 
 use crate::{
     bounds::reply_memory::{Room, Short},
-    queue::job::{Burst, Job},
+    queue::{
+        expected::{BULKY_BYTES, Expected},
+        job::{Burst, Job},
+    },
     worker::own_request::Purpose,
 };
 
@@ -38,9 +41,24 @@ pub(super) struct Slot {
     /// Bytes of replies that are whole.
     pub(super) whole: usize,
     pub(super) fate: Fate,
+    /// How large the replies are expected to be, or prove to be.
+    pub(super) expected: Expected,
 }
 
 impl Slot {
+    pub(super) fn new(owner: Owner) -> Self {
+        let (left, expected) = match &owner {
+            Owner::Job(job) => (job.burst().replies_due, job.burst().expected),
+            Owner::Worker(_, burst) => (burst.replies_due, Expected::Small),
+        };
+        Self { owner, left, whole: 0, fate: Fate::Kept, expected }
+    }
+
+    /// Others wait for its replies, which `bulk_left` bytes are known to belong to that have not come yet.
+    pub(super) fn is_bulky(&self, bulk_left: usize) -> bool {
+        bulk_left > BULKY_BYTES || self.burst().replies.len() > BULKY_BYTES
+    }
+
     pub(super) fn burst(&self) -> &Burst {
         match &self.owner {
             Owner::Job(job) => job.burst(),

@@ -4,9 +4,13 @@ use std::{future::poll_fn, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::queue::{
-    branch::{Branch, Serving},
-    job::Job,
+use crate::{
+    queue::{
+        branch::{Branch, Serving},
+        job::Job,
+    },
+    shared::Shared,
+    upstream::health::Upstream,
 };
 
 /// The next job, once it is this worker's turn; `None` when the queue is closed and empty.
@@ -29,5 +33,21 @@ pub(super) async fn further(serving: Option<&Serving>) {
 pub(super) async fn changed<T>(seen: &mut watch::Receiver<T>) {
     if seen.changed().await.is_err() {
         std::future::pending().await
+    }
+}
+
+/// Fails jobs as they come while the upstream is down. Returns when the queue is closed then.
+pub(super) async fn refuse_while_down(shared: &Shared, branch: &Branch) {
+    let mut health = shared.node.health.watch();
+    loop {
+        // The sender lives as long as the pool does.
+        let _ = health.wait_for(|state| matches!(state, Upstream::Down(_))).await;
+        tokio::select! {
+            _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
+            job = branch.jobs.recv() => match job {
+                Ok(job) => shared.refuse(job),
+                Err(_) => return,
+            },
+        }
     }
 }

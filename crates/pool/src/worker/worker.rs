@@ -21,10 +21,10 @@ use crate::{
     shared::Shared,
     stats::{gauge::Gauge, totals::Stats},
     time::alarm::Alarm,
-    upstream::{facts::Facts, health::Upstream, node::Dialled},
+    upstream::{facts::Facts, node::Dialled},
     worker::{
         connection::{Connection, Lost},
-        waits::{changed, further, next_job},
+        waits::{changed, further, next_job, refuse_while_down},
     },
 };
 
@@ -141,7 +141,7 @@ impl Worker {
                 tokio::select! {
                     result = &mut connecting => break result,
                     () = changed(&mut settings) => {}
-                    () = self.refuse_while_down() => {}
+                    () = refuse_while_down(&self.shared, self.branch()) => {}
                     () = sleep(LOOK_EVERY) => {}
                 }
                 if self.is_over() {
@@ -176,24 +176,9 @@ impl Worker {
         Stats::count(&self.branch().stats.opened);
         tracing::debug!(worker = self.index + 1, upstream = %dialled.endpoint, "connected");
         let (replies, writes) = (&self.shared.reply_bytes, Arc::clone(&self.branch().stats.writes));
-        let common = (writes, Arc::clone(&self.shared.traffic), Arc::clone(&self.shared.part));
+        let Shared { traffic, part, trust, .. } = &*self.shared;
+        let common = (writes, Arc::clone(traffic), Arc::clone(part), Arc::clone(trust));
         Connection::new(dialled, &self.shared.settings(), replies, fastrand::f64(), common)
-    }
-
-    /// Fails jobs as they come while the upstream is down. Returns when the queue is closed then.
-    async fn refuse_while_down(&self) {
-        let mut health = self.shared.node.health.watch();
-        loop {
-            // The sender lives as long as the pool does.
-            let _ = health.wait_for(|state| matches!(state, Upstream::Down(_))).await;
-            tokio::select! {
-                _ = health.wait_for(|state| !matches!(state, Upstream::Down(_))) => {}
-                job = self.branch().jobs.recv() => match job {
-                    Ok(job) => self.shared.refuse(job),
-                    Err(_) => return,
-                },
-            }
-        }
     }
 
     /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
@@ -214,7 +199,7 @@ impl Worker {
             }
             self.gauge.update(connection.in_flight(), connection.leaving);
             let has_room = connection.has_room();
-            if !has_room || connection.is_switching() {
+            if !has_room || connection.keeps_waiting() {
                 // Whoever else has nothing to wait for goes first.
                 self.turn = None;
             }
@@ -282,6 +267,9 @@ impl Worker {
         {
             self.submit(connection, job, now);
         }
+        while let Some(job) = connection.take_aside() {
+            self.give(connection, job, now);
+        }
         let Some(lane) = self.serving.as_ref().map(Serving::lane) else { return };
         let is_crowded = !connection.has_room() && !self.branch().jobs.is_empty();
         self.branch().set_crowded(is_crowded);
@@ -291,12 +279,19 @@ impl Worker {
         while connection.has_room()
             && let Some(job) = lane.take()
         {
-            self.submit(connection, job, now);
+            self.give(connection, job, now);
+        }
+    }
+
+    /// Gives a job to the connection, now or when its turn comes there.
+    fn submit(&self, connection: &mut Connection, job: Job, now: Instant) {
+        if let Some(job) = connection.admit(job) {
+            self.give(connection, job, now);
         }
     }
 
     /// Gives a job to the connection, unless its caller has given it up.
-    fn submit(&self, connection: &mut Connection, job: Job, now: Instant) {
+    fn give(&self, connection: &mut Connection, job: Job, now: Instant) {
         let lane = self.serving.as_ref().map_or(0, |serving| serving.lane().id());
         if job.take(now.into(), lane) {
             self.gauge.sent(job.burst().replies_due);
