@@ -1,9 +1,9 @@
 //! What clients have in common is left to others, however much clients of one host and user take: exclusive connections
 //! and shared subscriptions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Redis, assert_own_error, request, requests, users, wait};
+use crate::support::{Client, Gateway, Redis, assert_own_error, pass, request, requests, users, wait};
 
 const MIB: u64 = 1 << 20;
 
@@ -58,6 +58,27 @@ fn the_clients_of_one_user_cannot_borrow_all_connections() {
     // A place that is free again is for the next.
     holders.remove(0);
     wait("a place to be free", || (further.line("WATCH k") == b"+OK\r\n").then_some(()));
+}
+
+#[test]
+fn who_waits_for_a_share_and_then_for_a_connection_waits_no_longer_than_for_one() {
+    let redis = Redis::start(&[]);
+    let (patience, half) = (Duration::from_secs(2), Duration::from_secs(1));
+    let config = format!("[pool]\nexclusive_max = 4\nqueue_timeout_ms = {}\n{}", patience.as_millis(), two_users());
+    let gateway = Gateway::builder().upstream(&redis.url()).config(&config).allow("requests failed").start();
+    let mut borrowers = ["greedy", "greedy", "greedy", "modest"].map(|user| client_of(&gateway, user));
+    borrowers.iter_mut().for_each(|borrower| borrower.expect("WATCH k", "+OK\r\n"));
+    let [mut next, mut last] = ["modest", "greedy"].map(|user| client_of(&gateway, user));
+    next.send(&["WATCH", "k"]);
+    let began = Instant::now();
+    last.send(&["WATCH", "k"]);
+    pass(half + half / 2);
+    // The share that is free now is the last one's, and the connection belongs to the one who waited before.
+    borrowers[0].expect("UNWATCH", "+OK\r\n");
+    assert_eq!(text(next.read_reply()), "+OK\r\n");
+    assert_own_error(&last.read_reply());
+    let waited = began.elapsed();
+    assert!(waited < patience + half, "{waited:?}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Cluster {
     /// What was sent may be executed all the same.
     pub async fn ask_all(&self, asked: Asked<'_>) -> Result<Vec<u8>, JobError> {
         let settings = self.pools().first().settings();
-        let map = self.known(&settings, Instant::now()).await?;
+        let map = self.known(&settings, asked.since).await?;
         let calls = map.nodes.iter().map(|node| Running::new(asked.of(node, settings.reply_timeout)));
         let (mut answers, mut failure) = (Vec::with_capacity(map.nodes.len()), None);
         for answered in all(calls.collect()).await {
@@ -63,6 +63,8 @@ impl Cluster {
 pub struct Asked<'a> {
     /// One of the first pool.
     pub caller: &'a Caller,
+    /// When it began to wait for what the requests need.
+    pub since: Instant,
     /// Requests, with a reply each.
     pub requests: &'a [u8],
     /// How many replies come before the one that counts.
@@ -79,7 +81,7 @@ impl Asked<'_> {
     async fn of(self, node: &Arc<Node>, reply_timeout: Duration) -> Result<Vec<u8>, JobError> {
         let of_node = (!node.is_first).then(|| node.caller(self.caller.runtime()));
         let lender: &Caller = of_node.as_deref().unwrap_or(self.caller);
-        let mut lent = lender.lend_as_is().await?;
+        let mut lent = lender.lend_as_is(self.since).await?;
         let answered = match self.blocks_for {
             Some(blocks_for) => timeout(blocks_for + reply_timeout, answer(&mut lent, self)).await,
             None => Ok(answer(&mut lent, self).await),

@@ -56,26 +56,30 @@ impl Cluster {
         }
     }
 
-    /// Borrows a connection of the node that has `slot`, in the state that `needs` says, or in any. Waits for a primary
-    /// as long as a request may. `caller` is one of the first pool.
+    /// Borrows a connection of the node that has `slot`, in the state that `needs` says, or in any. Waits for it, and for
+    /// a primary, as long after `since` as a request may. `caller` is one of the first pool.
     ///
     /// # Errors
     /// As [`Caller::lend`].
     ///
     /// # Cancel safety
     /// As [`Caller::lend`].
-    pub async fn lend(&self, caller: &Caller, slot: Option<u16>, needs: Option<Needs>) -> Result<Borrowed, JobError> {
-        let started = Instant::now();
+    pub async fn lend(
+        &self,
+        (caller, since): (&Caller, Instant),
+        slot: Option<u16>,
+        needs: Option<Needs>,
+    ) -> Result<Borrowed, JobError> {
         let settings = self.pools().first().settings();
         let waited = settings.failover_wait.min(settings.queue_timeout);
         loop {
-            let map = self.known(&settings, started).await?;
+            let map = self.known(&settings, since).await?;
             let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();
             let of_node = node.as_ref().map(|node| node.caller(caller.runtime()));
             let lender: &Caller = of_node.as_deref().unwrap_or(caller);
             let lent = match needs {
-                Some(needs) => lender.lend(needs).await,
-                None => lender.lend_as_is().await,
+                Some(needs) => lender.lend(since, needs).await,
+                None => lender.lend_as_is(since).await,
             };
             let failure = match lent {
                 Ok(lent) => {
@@ -86,7 +90,7 @@ impl Cluster {
             };
             let is_gone =
                 matches!(failure, JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Sent::No, .. });
-            if !is_gone || started.elapsed() >= waited {
+            if !is_gone || since.elapsed() >= waited {
                 return Err(failure);
             }
             self.doubt();

@@ -5,7 +5,7 @@ use cluster::Borrowed;
 use pool::{JobError, Needs};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -15,11 +15,11 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    /// A place among those who borrow of the client's host and user.
-    pub(super) async fn place(&mut self) -> Result<Place, JobError> {
+    /// A place among those who borrow of the client's host and user, which has waited for it `since` then.
+    pub(super) async fn place(&mut self, since: Instant) -> Result<Place, JobError> {
         let (share, waited) = (self.settings.exclusive_share, self.settings.queue_timeout);
         let party = Party::of(self.link.entry());
-        let taken = timeout(waited, self.link.published().borrowed.take(party, share)).await;
+        let taken = timeout_at(since + waited, self.link.published().borrowed.take(party, share)).await;
         taken.map_err(|_| {
             let failure = JobError::ExclusiveShare { share, waited };
             self.caller.count_failure(&failure);
@@ -31,8 +31,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(super) async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
         let began = Instant::now();
         let needs = (!request.overtakes).then_some(self.state.needs);
-        let lent = match self.place().await {
-            Ok(place) => self.borrow_one(request, needs).await.map(|lent| (lent, place)),
+        let lent = match self.place(began).await {
+            Ok(place) => self.borrow_one(began, request, needs).await.map(|lent| (lent, place)),
             Err(failure) => Err(failure),
         };
         let failure = match lent {
@@ -62,13 +62,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// A connection in the state that `needs` says, or in any: of a cluster, one of the node that has the request's key.
-    async fn borrow_one(&self, request: &ExclusiveRequest, needs: Option<Needs>) -> Result<Borrowed, JobError> {
+    async fn borrow_one(
+        &self,
+        since: Instant,
+        request: &ExclusiveRequest,
+        needs: Option<Needs>,
+    ) -> Result<Borrowed, JobError> {
         match (self.cluster, needs) {
             (Some(cluster), needs) => {
-                Box::pin(cluster.lend(self.caller, cluster.slot(request.own_request()), needs)).await
+                Box::pin(cluster.lend((self.caller, since), cluster.slot(request.own_request()), needs)).await
             }
-            (None, Some(needs)) => self.caller.lend(needs).await.map(Borrowed::from),
-            (None, None) => self.caller.lend_as_is().await.map(Borrowed::from),
+            (None, Some(needs)) => self.caller.lend(since, needs).await.map(Borrowed::from),
+            (None, None) => self.caller.lend_as_is(since).await.map(Borrowed::from),
         }
     }
 }

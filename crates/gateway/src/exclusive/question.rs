@@ -6,7 +6,7 @@ use std::{future::poll_fn, io};
 use pool::{JobError, Sent};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::exclusive::exchange::Exchange;
@@ -17,8 +17,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// # Errors
     /// There is no connection, or it broke.
     pub(crate) async fn ask(&mut self, request: &[u8], due: usize) -> Result<Vec<u8>, JobError> {
-        let place = self.place().await?;
-        let mut lent = self.caller.lend(self.state.needs).await?;
+        let began = Instant::now();
+        let place = self.place(began).await?;
+        let mut lent = self.caller.lend(began, self.state.needs).await?;
         let (mut answer, limit) = (Vec::new(), self.settings.reply_timeout);
         let asked = async {
             lent.send(request).await?;

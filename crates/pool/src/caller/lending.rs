@@ -19,15 +19,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Caller {
     /// Borrows an exclusive connection that is in the state that `needs` says when the first requests sent on it are
-    /// executed, waiting at most `queue_timeout` for one to be free.
+    /// executed, waiting for one to be free until `queue_timeout` after `since`, when the borrower began to wait for what
+    /// it needs.
     ///
     /// # Errors
     /// None came free, or the upstream cannot be reached or refuses the state.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
-    pub async fn lend(&self, needs: Needs) -> Result<Lent, JobError> {
-        self.lend_if(Some(needs)).await
+    pub async fn lend(&self, since: Instant, needs: Needs) -> Result<Lent, JobError> {
+        self.lend_if(since, Some(needs)).await
     }
 
     /// The same in any state, for requests that do not depend on it and have to overtake what others wait for: the
@@ -38,12 +39,11 @@ impl Caller {
     ///
     /// # Cancel safety
     /// As with [`lend`](Self::lend).
-    pub async fn lend_as_is(&self) -> Result<Lent, JobError> {
-        self.lend_if(None).await
+    pub async fn lend_as_is(&self, since: Instant) -> Result<Lent, JobError> {
+        self.lend_if(since, None).await
     }
 
-    async fn lend_if(&self, needs: Option<Needs>) -> Result<Lent, JobError> {
-        let mut started = Instant::now();
+    async fn lend_if(&self, mut started: Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
         self.waits(started.into());
         let lent = self.lend_since(&mut started, needs).await;
         self.waits_no_more();

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use pool::{At, Endpoint, Key, Login, LoginWorkers, NoPool, Pools, Settings};
-use tokio::{runtime::Handle, time::sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 
 use crate::upstream::{Act, Arrivals, Peer, Upstream, burst, replies, settings, settle};
 
@@ -68,7 +71,7 @@ async fn a_pool_ends_when_nobody_has_used_it_for_a_while_and_what_it_counted_sta
 async fn a_lent_connection_uses_its_pool() {
     let (pools, arrivals) = start(|_| ());
     let _upstream = Upstream::start(arrivals, |_| Act::Echo);
-    let lent = pools.find(&of("ann")).unwrap().caller_on(0).lend(pool::Needs::default()).await.unwrap();
+    let lent = pools.find(&of("ann")).unwrap().caller_on(0).lend(Instant::now(), pool::Needs::default()).await.unwrap();
     sleep(IDLE * 3).await;
     assert_eq!(pools.all().len(), 2);
     drop(lent);

@@ -9,7 +9,10 @@ use std::{
 
 use cluster::{Cluster, Merge};
 use pool::{Burst, JobError, UnderWay};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     command::{class::Reason, errors},
@@ -33,8 +36,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(super) async fn run_everywhere(&mut self, cluster: &Cluster, request: &ExclusiveRequest, how: Merge) -> bool {
         let published = self.link.published().clone();
         let under_way = UnderWay::begin(published.counts.exclusive(request.reason), request.counted);
-        let answered = match self.place().await {
-            Ok(_place) => self.ask_all(cluster, request, how).await,
+        let began = Instant::now();
+        let answered = match self.place(began).await {
+            Ok(_place) => self.ask_all((cluster, began), request, how).await,
             Err(failure) => Some(Err(failure)),
         };
         under_way.end(if matches!(answered, Some(Ok(_))) { 0 } else { request.counted });
@@ -56,13 +60,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Asks all primaries; `None` if the session is to end before they have answered.
     async fn ask_all(
         &mut self,
-        cluster: &Cluster,
+        (cluster, since): (&Cluster, Instant),
         request: &ExclusiveRequest,
         how: Merge,
     ) -> Option<Result<Vec<u8>, JobError>> {
         let Self { caller, link, settings, .. } = self;
         let asked = cluster::Asked {
             caller,
+            since,
             requests: &request.requests,
             swallow: request.swallow,
             how,

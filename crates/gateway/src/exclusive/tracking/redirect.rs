@@ -7,7 +7,7 @@ use pool::{JobError, Needs, Sent};
 use resp::{Protocol, Request, parse_integer, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -91,8 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(Some(redirection));
         }
         let needs = Needs { db: self.settings.db, protocol: Protocol::Resp3 };
-        let place = self.place().await?;
-        let mut lent = self.caller.lend(needs).await?;
+        let began = Instant::now();
+        let place = self.place(began).await?;
+        let mut lent = self.caller.lend(began, needs).await?;
         // The upstream closes no subscriber for being idle. One that may not subscribe is of use all the same.
         let mut subscribe = Vec::new();
         write_request(&mut subscribe, &["SUBSCRIBE", INVALIDATIONS]);
