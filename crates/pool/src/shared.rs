@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     bounds::{
         budget::Budget,
+        queue_room::QueueRoom,
         trust::Trust,
         turns::{Part, Turns},
     },
@@ -48,8 +49,8 @@ pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) branches: Arc<Branches>,
     pub(crate) node: Arc<Node>,
-    /// Bytes of requests queued and in flight, in all pools that have it in common.
-    pub(crate) queued_bytes: Arc<Budget>,
+    /// For bytes of requests queued and in flight.
+    pub(crate) queue_room: QueueRoom,
     /// Bytes of replies, from when they come until their callers let them go.
     pub(crate) reply_bytes: Arc<Budget>,
     /// This pool among those that take turns at the upstream.
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
         let InCommon { queued_bytes, reply_bytes, traffic, turns, turned_away, facts } = in_common;
+        let queue_room = QueueRoom::new(queued_bytes, settings.borrow().endpoint.guest);
         let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default(), turned_away));
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
@@ -74,7 +76,7 @@ impl Shared {
             node,
             settings,
             branches: Arc::new(branches),
-            queued_bytes,
+            queue_room,
             reply_bytes,
             workers: Gauges::default(),
         }

@@ -2,6 +2,7 @@
 //! size is asked for at a time.
 
 pub(crate) mod budget;
+pub(crate) mod queue_room;
 pub(crate) mod reply_memory;
 pub(crate) mod share;
 pub(crate) mod trust;

@@ -82,12 +82,12 @@ impl Caller {
         may_move: bool,
     ) -> Result<oneshot::Receiver<Answer>, JobError> {
         let deadline = || *started + limits.queue_timeout;
-        let (budget, bytes) = (&self.shared.queued_bytes, burst.requests.len());
-        let share = match budget.try_take(bytes, limits.queue_bytes_max) {
-            Some(share) => share,
+        let (room, bytes) = (&self.shared.queue_room, burst.requests.len());
+        let place = match room.try_take(bytes, limits.queue_bytes_max) {
+            Some(place) => place,
             // Boxed, like the other wait below: rare, and large.
-            None => match Box::pin(timeout_at(deadline(), budget.take(bytes, limits.queue_bytes_max))).await {
-                Ok(share) => share,
+            None => match Box::pin(timeout_at(deadline(), room.take(bytes, limits.queue_bytes_max))).await {
+                Ok(place) => place,
                 Err(_) => return Err(JobError::QueueTimeout(limits.queue_timeout)),
             },
         };
@@ -103,9 +103,10 @@ impl Caller {
             burst.taken_early += burst.replies.len();
             self.ticket.early.begin_with(std::mem::take(&mut burst.replies), burst.replies_done);
         }
-        let moves_until = (may_move && burst.read_only).then(deadline);
-        let mut job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, share);
-        job.moves_until = moves_until;
+        if may_move && burst.read_only {
+            self.ticket.may_move_until(deadline().into());
+        }
+        let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place);
         let (branches, entrances) = (&self.shared.branches, &self.entrances);
         if let Some(job) = branches.try_send(entrances, self.branch, job) {
             let sent = Box::pin(timeout_at(deadline(), branches.send(entrances, self.branch, job))).await;

@@ -51,11 +51,11 @@ impl Out<'_> {
             return None;
         }
         let bytes = burst.requests.len();
-        let share = self.shared.queued_bytes.try_take(bytes, limits.queue_bytes_max)?;
+        let place = self.shared.queue_room.try_take(bytes, limits.queue_bytes_max)?;
         let counted = (burst.class(), burst.replies_due, burst.needs);
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket::new());
-        let job = Job::new(std::mem::take(burst), Arc::clone(&ticket), sender, share);
+        let job = Job::new(std::mem::take(burst), Arc::clone(&ticket), sender, place);
         self.ticket.is_to_be_followed();
         if let Some(job) = lane.send(job) {
             *burst = job.into_burst();

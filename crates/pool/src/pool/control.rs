@@ -165,7 +165,7 @@ impl Control {
     /// Waits until no job is queued or in flight, at most for `limit`; whether that came to be. Meant for a
     /// paused pool. Cancel-safe.
     pub async fn idle(&self, limit: Duration) -> bool {
-        timeout(limit, self.shared.queued_bytes.emptied()).await.is_ok()
+        timeout(limit, self.shared.queue_room.all().emptied()).await.is_ok()
     }
 
     /// What the upstream has said about itself.
@@ -217,9 +217,9 @@ impl Control {
             paused: self.shared.node.health.is_paused(),
             held: self.settings.borrow().endpoint.held.clone(),
             queued_jobs: self.shared.branches.jobs(),
-            queued_bytes: self.shared.queued_bytes.used(),
+            queued_bytes: self.shared.queue_room.all().used(),
             reply_bytes: self.shared.reply_bytes.used(),
-            jobs: self.shared.queued_bytes.shares(),
+            jobs: self.shared.queue_room.all().shares(),
             opened: sum(|stats| &stats.opened),
             lost: sum(|stats| &stats.lost),
             lost_idle: sum(|stats| &stats.lost_idle),

@@ -151,7 +151,7 @@ impl Pool {
         self.close();
         let Self { mut supervisor, shared, .. } = self;
         if timeout(grace, &mut supervisor).await.is_err() {
-            let abandoned = shared.queued_bytes.shares();
+            let abandoned = shared.queue_room.all().shares();
             supervisor.abort();
             // Aborted or done makes no difference here: either way its workers are gone.
             let _ = supervisor.await;

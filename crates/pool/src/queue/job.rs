@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    bounds::share::Share,
+    bounds::{queue_room::Place, share::Share},
     error::{JobError, Sent},
     queue::{expected::Expected, ticket::Ticket},
     stats::class::BurstClass,
@@ -85,15 +85,13 @@ pub(crate) struct Job {
     ticket: Arc<Ticket>,
     /// `None` once answered.
     answer: Option<oneshot::Sender<Answer>>,
-    /// Until when it may be taken back although it was sent, because it only reads.
-    pub(crate) moves_until: Option<Instant>,
     /// The bytes of the requests, counted against `queue_bytes_max` until the answer.
-    _share: Share,
+    _place: Place,
 }
 
 impl Job {
-    pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Answer>, share: Share) -> Self {
-        Self { burst, ticket, answer: Some(answer), moves_until: None, _share: share }
+    pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Answer>, place: Place) -> Self {
+        Self { burst, ticket, answer: Some(answer), _place: place }
     }
 
     /// Claims the job for a worker's connection with this lane; false if its caller has given it up, and it must not
@@ -120,7 +118,7 @@ impl Job {
 
     /// Whether the worker that has sent it gives it up now, for another to do.
     pub(crate) fn may_move(&self, now: Instant) -> bool {
-        self.moves_until.is_some_and(|until| now < until) && self.ticket.give_up_sent()
+        self.ticket.give_up_sent(now.into())
     }
 
     /// Nobody waits for the replies any more.
@@ -164,7 +162,7 @@ impl Drop for Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::budget::Budget;
+    use crate::bounds::queue_room::QueueRoom;
 
     #[test]
     fn debug_output_holds_nothing_of_what_clients_sent_and_got() {
@@ -180,8 +178,8 @@ mod tests {
     async fn a_dropped_job_is_answered() {
         for (taken, sent) in [(false, Sent::No), (true, Sent::Maybe)] {
             let (sender, receiver) = oneshot::channel();
-            let share = Arc::new(Budget::default()).charge(1);
-            let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, share);
+            let place = QueueRoom::new(Arc::default(), false).try_take(1, 1).expect("empty");
+            let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place);
             if taken {
                 assert!(job.take(Moment::now(), 0));
             }

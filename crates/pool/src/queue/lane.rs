@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        bounds::budget::Budget,
+        bounds::queue_room::QueueRoom,
         queue::{
             job::{Answer, Burst},
             ticket::Ticket,
@@ -165,8 +165,8 @@ mod tests {
 
     fn job() -> (Job, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
-        let share = Arc::new(Budget::default()).charge(0);
-        (Job::new(Burst::default(), Arc::new(Ticket::new()), sender, share), receiver)
+        let place = QueueRoom::new(Arc::default(), false).try_take(0, 1).expect("empty");
+        (Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place), receiver)
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ pub(crate) struct Ticket {
     state: AtomicU64,
     /// The lane of the connection that has taken the job, or 0.
     lane: AtomicU64,
+    /// Until when a worker that has sent the job may give it up, or 0.
+    moves_until: AtomicU64,
     /// Another job of the same caller may have been sent after it, into the same connection.
     followed: AtomicBool,
     /// A worker has given the job up that had sent it, so that it is sent again.
@@ -26,13 +28,20 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     pub(crate) fn new() -> Self {
-        let (followed, moved) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { state: AtomicU64::new(QUEUED), lane: AtomicU64::new(0), followed, moved, early: Early::default() }
+        Self {
+            state: AtomicU64::new(QUEUED),
+            lane: AtomicU64::new(0),
+            moves_until: AtomicU64::new(0),
+            followed: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
+            early: Early::default(),
+        }
     }
 
     /// Makes the ticket good for a further job. Only the caller, and only when the last job was answered.
     pub(crate) fn reset(&self) {
         self.early.reset();
+        self.moves_until.store(0, Ordering::Relaxed);
         self.followed.store(false, Ordering::Relaxed);
         self.moved.store(false, Ordering::Relaxed);
         self.state.store(QUEUED, Ordering::Release);
@@ -54,14 +63,21 @@ impl Ticket {
         self.state.load(Ordering::Acquire).checked_sub(TAKEN).map(Moment::from_micros)
     }
 
-    /// The caller sends another job into the same lane: from now on this one stays in front of it.
-    pub(crate) fn is_to_be_followed(&self) {
-        self.followed.store(true, Ordering::Release);
+    /// A worker that has sent the job may give it up until then: it only reads.
+    pub(crate) fn may_move_until(&self, until: Moment) {
+        self.moves_until.store(until.micros(), Ordering::Relaxed);
     }
 
-    /// A worker whose lane has ended gives up a job that it has sent; false if it has to stay in front of another.
-    pub(crate) fn give_up_sent(&self) -> bool {
-        let may_move = !self.followed.load(Ordering::Acquire);
+    /// The caller sends another job into the same lane: from now on this one stays in front of it.
+    pub(crate) fn is_to_be_followed(&self) {
+        self.followed.store(true, Ordering::SeqCst);
+    }
+
+    /// A worker whose lane has ended gives up a job that it has sent; false if it has to stay in front of another, or
+    /// where it is.
+    pub(crate) fn give_up_sent(&self, now: Moment) -> bool {
+        let is_in_time = now.micros() < self.moves_until.load(Ordering::Relaxed);
+        let may_move = is_in_time && !self.followed.load(Ordering::SeqCst);
         self.moved.store(may_move, Ordering::Release);
         may_move
     }

@@ -111,9 +111,9 @@ async fn bytes_are_bounded_for_all_pools_together() {
     let one = burst(&["INCR", "a"]).requests.len();
     let (pools, arrivals) = start(|settings| settings.queue_bytes_max = 2 * one + 1);
     let mut first = Peer::accept(&arrivals).await;
-    let access = pools.find(&of("ann")).unwrap();
+    let [ann, bob] = ["ann", "bob"].map(|user| pools.find(&of(user)).unwrap());
     let mut calls = Vec::new();
-    for mut caller in [pools.caller_on(0).unwrap(), access.caller_on(0), access.caller_on(0)] {
+    for mut caller in [pools.caller_on(0).unwrap(), ann.caller_on(0), bob.caller_on(0)] {
         calls.push(tokio::spawn(async move { caller.call(burst(&["INCR", "a"])).await }));
         settle().await;
     }
@@ -123,6 +123,29 @@ async fn bytes_are_bounded_for_all_pools_together() {
     settle().await;
     assert_eq!((pools.status().queued_bytes, pools.status().queued_jobs), (2 * one, 2));
     assert_eq!(replies(calls.remove(0).await.unwrap()), ":1\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_login_fills_half_of_the_queue_and_keeps_no_other_waiting() {
+    let one = burst(&["INCR", "a"]).requests.len();
+    let (pools, arrivals) = start(|settings| settings.queue_bytes_max = 8 * one + 1);
+    let _upstream = Upstream::start(arrivals, |seen| match seen.request[1].as_str() {
+        "a" => Act::EchoAfter(Duration::from_millis(300)),
+        _ => Act::Echo,
+    });
+    let [ann, bob] = ["ann", "bob"].map(|user| pools.find(&of(user)).unwrap());
+    let mut calls = Vec::new();
+    for mut caller in (0..10).map(|_| ann.caller_on(0)) {
+        calls.push(tokio::spawn(async move { caller.call(burst(&["INCR", "a"])).await }));
+        settle().await;
+    }
+    assert_eq!(pools.status().queued_bytes, 4 * one, "the others wait");
+    assert_eq!(replies(bob.caller_on(0).call(burst(&["INCR", "b"])).await), "+INCR b\r\n");
+    assert_eq!(pools.status().queued_bytes, 4 * one, "nobody had to make room");
+    for call in calls {
+        assert_eq!(replies(call.await.unwrap()), "+INCR a\r\n");
+    }
+    assert_eq!(pools.status().queued_bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]

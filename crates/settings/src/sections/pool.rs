@@ -20,7 +20,7 @@ section! {
         /// job at a time. A full queue costs about 200 bytes for each job, besides its requests. Needs a restart.
         queue_capacity: usize = 16_384 => AtStart,
         /// Bytes of requests in the queue and on their way to the upstream. A client whose requests do not fit
-        /// waits.
+        /// waits. Requests of a user with a login of its own at the upstream have half of it at most.
         queue_bytes_max: ByteCount = ByteCount(67_108_864),
         /// How long a request may wait for a worker. Then it gets an error.
         queue_timeout_ms: Millis = Millis(5_000),
