@@ -1,8 +1,9 @@
 //! What binds a client to one node (a transaction that has been begun, channels that are subscribed) while its keys are
-//! at another: each request is answered once, and a transaction of which any request was refused is not executed.
+//! at another: each request is answered once, and a transaction of which any request was refused is not executed, nor
+//! one whose keys that are watched have left their node.
 
 use super::nodes::{Nodes, key_of};
-use crate::support::{Client, Gateway, assert_own_error, requests};
+use crate::support::{Client, Gateway, Metrics, assert_own_error, requests, wait};
 
 /// Slots of two nodes that do not have what begins without a key.
 const FAR: u16 = 12_000;
@@ -81,7 +82,97 @@ fn a_subscriber_is_answered_about_keys_of_other_nodes_and_stays_subscribed() {
     assert_own_error(&newer.line(&gets[2]));
     newer.expect("EXEC", ABORTED);
     assert_goes_on(&mut newer);
+    // Each transaction of a subscriber has a slot of its own, and so has what it watches.
+    let mut sharded = gateway.client();
+    sharded.line("HELLO 3");
+    sharded.line(&format!("SSUBSCRIBE {}", key_of(6_000)));
+    for (slot, watched) in [(6_000, 6_002), (6_001, 6_003)] {
+        let (set, watch) = (format!("SET {} v", key_of(slot)), format!("WATCH {}", key_of(watched)));
+        sharded.send_raw(&requests(&[&watch, "UNWATCH", "MULTI", &set, "EXEC"]));
+        assert_eq!(sharded.read_replies(5).concat(), b"+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    }
     publisher.line("PUBLISH c m");
     assert_eq!(newer.read_reply(), b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
     assert_eq!(subscriber.read_reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+}
+
+#[test]
+fn a_transaction_does_not_run_without_the_watch_that_was_refused() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes, "");
+    let mut client = gateway.client();
+    let (near, far) = (key_of(NEAR), key_of(FAR));
+    let incr = format!("INCR {near}");
+    let watch = |keys: &str| format!("WATCH {keys}");
+    for refused in [vec![watch(&format!("{near} {far}"))], vec![watch(&near), watch(&far)]] {
+        let lines: Vec<&str> = refused.iter().map(String::as_str).chain(["MULTI", &incr, "EXEC"]).collect();
+        client.send_raw(&requests(&lines));
+        let replies = client.read_replies(lines.len());
+        let refusals = &replies[refused.len() - 1..];
+        assert!(refusals.iter().all(|reply| reply.starts_with(b"-")), "{refused:?}: {replies:?}");
+        assert_eq!(refusals[3], ABORTED.as_bytes());
+        client.expect(&format!("EXISTS {near}"), ":0\r\n");
+        assert_goes_on(&mut client);
+    }
+    client.send_raw(&requests(&[&watch(&near), "MULTI", &incr, "EXEC"]));
+    assert_eq!(client.read_replies(4)[3], b"*1\r\n:1\r\n");
+    // What one Redis refuses, it leaves without effect.
+    client.send_raw(&requests(&["WATCH", "MULTI", &incr, "EXEC"]));
+    assert_eq!(client.read_replies(4)[3], b"*1\r\n:2\r\n");
+}
+
+#[test]
+fn a_transaction_whose_watched_keys_have_left_their_node_is_answered_as_if_one_had_changed() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (key, incr) = (key_of(NEAR), format!("INCR {}", key_of(NEAR)));
+    let (watch, sibling) = (format!("WATCH {key}"), format!("WATCH {{{key}}}2"));
+    let generation = || Metrics::read(gateway.metrics_address()).value("respool_topology_generation");
+    let ends: [(&[&str], &str); 6] = [
+        (&["PUBLISH c m", "EXEC"], "*-1\r\n"),
+        (&[&incr, "PING", &incr, "EXEC"], "*-1\r\n"),
+        (&[&incr, "NOSUCH", "EXEC"], ABORTED),
+        (&["CLIENT ID", "SUBSCRIBE", "EXEC"], ABORTED),
+        (&[&incr, "DISCARD"], "+OK\r\n"),
+        (&["EXEC"], "*-1\r\n"),
+    ];
+    let watching = || {
+        let mut client = gateway.client();
+        client.expect(&watch, "+OK\r\n");
+        client
+    };
+    let mut begun = ends.map(|_| watching());
+    begun.iter_mut().for_each(|client| client.expect("MULTI", "+OK\r\n"));
+    let (mut later, mut unwatched, mut newer) = (ends.map(|_| watching()), watching(), watching());
+    newer.line("HELLO 3");
+    let before = generation();
+    nodes.move_slot(NEAR, &nodes.0[0], &nodes.0[1], |_| {});
+    gateway.client().expect(&format!("SET {key} 7"), "+OK\r\n");
+    wait("the gateway to know", || (generation() > before).then_some(()));
+
+    for ((lines, end), (begun, later)) in ends.iter().zip(begun.iter_mut().zip(&mut later)) {
+        later.expect(&sibling, "+OK\r\n");
+        later.expect("MULTI", "+OK\r\n");
+        for client in [begun, later] {
+            client.send_raw(&requests(lines));
+            let replies = client.read_replies(lines.len());
+            let (last, queued) = replies.split_last().expect("replies");
+            assert_eq!(String::from_utf8_lossy(last), *end, "{lines:?}");
+            let refused = queued.iter().filter(|reply| *reply != b"+QUEUED\r\n").count();
+            assert_eq!(refused, usize::from(*end == ABORTED), "{replies:?}");
+            assert_goes_on(client);
+        }
+    }
+    newer.send_raw(&requests(&["MULTI", &incr, "EXEC"]));
+    assert_eq!(newer.read_replies(3)[2], b"_\r\n");
+    unwatched.send_raw(&requests(&["UNWATCH", "MULTI", &incr, "EXEC"]));
+    assert_eq!(unwatched.read_replies(4)[3], b"*1\r\n:8\r\n");
+    // Nothing of the others was executed, and they can watch and execute where the slot is now.
+    for client in &mut begun {
+        client.expect(&watch, "+OK\r\n");
+    }
+    begun[0].send_raw(&requests(&["MULTI", &incr, "EXEC"]));
+    assert_eq!(begun[0].read_replies(3)[2], b"*1\r\n:9\r\n");
+    begun[1].send_raw(&requests(&["MULTI", &incr, "EXEC"]));
+    assert_eq!(begun[1].read_replies(3)[2], b"*-1\r\n");
 }

@@ -130,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         match request.change {
             Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),
+            Change::Watch if self.is_refused_by_cluster(&head) => self.refuse_watch(request),
             Change::Unwatch if head[0] == b'+' => self.state.transaction.unwatched(),
             _ => {}
         }

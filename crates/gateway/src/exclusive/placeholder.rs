@@ -26,6 +26,8 @@ const FRAME_BYTES: usize = 24;
 #[derive(Default)]
 pub(crate) struct QueuedTransaction {
     count: usize,
+    /// A request was refused, so that it will not be executed.
+    refused: bool,
     /// What the request sent last will be, once it is queued.
     pending: Option<Noted>,
     noted: Vec<(usize, Noted)>,
@@ -71,6 +73,12 @@ impl QueuedTransaction {
             self.noted.extend(pending.map(|noted| (self.count, noted)));
             self.count += 1;
         }
+        self.refused |= reply.starts_with(b"-");
+    }
+
+    /// Whether a request was refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Takes the reply to `EXEC` apart. `None` if nothing was noted, or nothing was executed.

@@ -125,6 +125,13 @@ impl ExclusiveRequest {
         Self { change: Change::Unwatch, ..Self::simple(requests, 1) }
     }
 
+    /// Has the upstream give up the transaction, where the client has asked for its execution.
+    pub(super) fn discard() -> Self {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["DISCARD"]);
+        Self { change: Change::EndMulti, counted: 1, ..Self::simple(requests, 1) }
+    }
+
     /// Requests that were gathered, with a reply to each.
     pub(crate) fn burst(burst: Burst) -> Self {
         let (due, command) = (burst.replies_due, last_full_name(&burst.requests));

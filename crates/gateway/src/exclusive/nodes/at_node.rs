@@ -1,5 +1,5 @@
 //! What an exchange remembers where the upstream is a cluster: at which node its connection is, of which slot the
-//! transaction is, and what has been sent of it, so that it can go on elsewhere.
+//! transaction is, or what is watched, and what has been sent of it, so that it can go on elsewhere.
 
 use cluster::Cluster;
 use topology::Address;
@@ -12,12 +12,14 @@ const LOG_BYTES_MAX: usize = 256 * 1024;
 pub(in crate::exclusive) struct AtNode {
     /// The node that has lent the connection; `None` where there is no cluster.
     pub(in crate::exclusive) node: Option<Address>,
-    /// The slot of the first key, once there was one.
+    /// The slot of the transaction's first key, or of what is watched, once there was one.
     pub(in crate::exclusive) slot: Option<u16>,
     /// All requests since `MULTI`, that one included; `None` if they were too many.
     log: Option<Log>,
     /// The node has not executed the last request: it belongs elsewhere, or has to wait. Its reply was taken back.
     elsewhere: bool,
+    /// What is watched has left the node, which does not see what becomes of it: its transaction is not to be executed.
+    soiled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,21 @@ impl AtNode {
         std::mem::take(&mut self.elsewhere)
     }
 
+    /// The same, where the reply has not been dealt with yet.
+    pub(in crate::exclusive) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// What is watched has left the node.
+    pub(in crate::exclusive) fn soil(&mut self) {
+        self.soiled = true;
+    }
+
+    /// Whether it has, since it is watched.
+    pub(in crate::exclusive) fn is_soiled(&self) -> bool {
+        self.soiled
+    }
+
     /// A request of a transaction has been sent.
     pub(in crate::exclusive) fn note(&mut self, request: &[u8]) {
         if let Some(log) = &mut self.log {
@@ -54,9 +71,9 @@ impl AtNode {
         }
     }
 
-    /// The transaction is over.
+    /// The transaction is over, and nothing is watched.
     pub(in crate::exclusive) fn forget(&mut self) {
-        self.log = Some(Log::default());
+        (self.log, self.slot, self.soiled) = (Some(Log::default()), None, false);
     }
 
     /// What was sent of the transaction and how many requests that are, if it is remembered.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use pool::JobError;
-use resp::{Protocol, write_error};
+use resp::write_error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep},
@@ -56,6 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Err(failure) => self.give_up(&request, &failure),
             };
         }
+        if self.is_end_of_soiled(cluster, &request) {
+            return self.end_soiled().await;
+        }
         loop {
             let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
@@ -66,18 +69,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 // It was given back, as nothing needs it; or it was lost.
                 return go_on;
             };
-            let is_in_transaction = lending.is_in_transaction();
             if !is_stuck && !lending.at_node.take_elsewhere() {
-                match (was_in_transaction, is_in_transaction) {
-                    (_, true) => lending.at_node.note(request.own_request()),
-                    (true, false) => lending.at_node.forget(),
-                    (false, false) => {}
+                match (lending.is_in_transaction(), lending.is_watching()) {
+                    (true, _) => lending.at_node.note(request.own_request()),
+                    (false, true) => {
+                        let at_node = &mut lending.at_node;
+                        at_node.slot = at_node.slot.or_else(|| cluster.slot(request.own_request()));
+                    }
+                    (false, false) => lending.at_node.forget(),
                 }
                 if go_on {
                     self.exclusive.end_if_over();
                 }
                 return go_on;
             }
+            if go_on && self.is_answered_soiled(cluster, &request, was_in_transaction) {
+                return true;
+            }
+            let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             let may_wait = go_on && began.elapsed() < cluster.patience();
             let log = lending.log();
             let again = match (was_in_transaction, is_watching) {
@@ -119,11 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         request: &ExclusiveRequest,
     ) -> Option<Result<String, JobError>> {
         let lending = self.exclusive.lending.as_mut()?;
-        if !lending.is_in_transaction() {
-            lending.at_node.slot = lending.at_node.slot.or_else(|| cluster.slot(request.own_request()));
-            return None;
-        }
-        if request.change == Change::EndMulti {
+        if !lending.is_in_transaction() || request.change == Change::EndMulti {
             return None;
         }
         let (before, mut slot) = (lending.at_node.slot, lending.at_node.slot);
@@ -211,19 +216,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         } else {
             self.exclusive.end_if_over();
         }
-        if self.state.is_muted() {
-            return;
+        if request.change == Change::Watch {
+            self.refuse_watch(request);
         }
-        let protocol = self.state.needs.protocol;
-        let out = self.link.output();
         match request.change {
             // The keys that it watches have gone: as if they had changed, it may try again.
-            Change::EndMulti if is_watching => out.extend_from_slice(match protocol {
-                Protocol::Resp2 => b"*-1\r\n",
-                Protocol::Resp3 => b"_\r\n",
-            }),
-            _ if in_transaction => write_error(out, errors::TRANSACTION_ELSEWHERE),
-            _ => write_error(out, errors::ELSEWHERE),
+            Change::EndMulti if is_watching => self.answer_end(false),
+            _ if self.state.is_muted() => {}
+            _ if in_transaction => write_error(self.link.output(), errors::TRANSACTION_ELSEWHERE),
+            _ => write_error(self.link.output(), errors::ELSEWHERE),
         }
     }
 }
