@@ -3,7 +3,7 @@
 
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
-use pool::{Caller, JobError, Lent, Sent};
+use pool::{Caller, JobError, Lent, Protocol, Sent, Wanted};
 use resp::{Decoded, RequestDecoder, RequestLimits};
 use route::{Merge, Route, merge};
 use tokio::time::{Instant, timeout};
@@ -65,6 +65,8 @@ pub struct Asked<'a> {
     pub caller: &'a Caller,
     /// When it began to wait for what the requests need.
     pub since: Instant,
+    /// The version in which the replies have to come.
+    pub protocol: Protocol,
     /// Requests, with a reply each.
     pub requests: &'a [u8],
     /// How many replies come before the one that counts.
@@ -81,7 +83,7 @@ impl Asked<'_> {
     async fn of(self, node: &Arc<Node>, reply_timeout: Duration) -> Result<Vec<u8>, JobError> {
         let of_node = (!node.is_first).then(|| node.caller(self.caller.runtime()));
         let lender: &Caller = of_node.as_deref().unwrap_or(self.caller);
-        let mut lent = lender.lend_as_is(self.since).await?;
+        let mut lent = lender.lend(self.since, Wanted::AnyDb(self.protocol)).await?;
         let answered = match self.blocks_for {
             Some(blocks_for) => timeout(blocks_for + reply_timeout, answer(&mut lent, self)).await,
             None => Ok(answer(&mut lent, self).await),

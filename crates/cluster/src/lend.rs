@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool::{Answer, Burst, Caller, JobError, Lent, Needs, Sent};
+use pool::{Answer, Burst, Caller, JobError, Lent, Sent, Wanted};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
 use route::Route;
 use tokio::time::{Instant, sleep};
@@ -56,7 +56,7 @@ impl Cluster {
         }
     }
 
-    /// Borrows a connection of the node that has `slot`, in the state that `needs` says, or in any. Waits for it, and for
+    /// Borrows a connection of the node that has `slot`, in the state that is `wanted`. Waits for it, and for
     /// a primary, as long after `since` as a request may. `caller` is one of the first pool.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Cluster {
         &self,
         (caller, since): (&Caller, Instant),
         slot: Option<u16>,
-        needs: Option<Needs>,
+        wanted: Wanted,
     ) -> Result<Borrowed, JobError> {
         let settings = self.pools().first().settings();
         let waited = settings.failover_wait.min(settings.queue_timeout);
@@ -77,11 +77,7 @@ impl Cluster {
             let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();
             let of_node = node.as_ref().map(|node| node.caller(caller.runtime()));
             let lender: &Caller = of_node.as_deref().unwrap_or(caller);
-            let lent = match needs {
-                Some(needs) => lender.lend(since, needs).await,
-                None => lender.lend_as_is(since).await,
-            };
-            let failure = match lent {
+            let failure = match lender.lend(since, wanted).await {
                 Ok(lent) => {
                     let node = node.map(|node| node.address.clone()).or_else(|| map.anchor().cloned());
                     return Ok(Borrowed { lent, node });

@@ -78,4 +78,4 @@ pub use upstream::conversation::{Conversation, ConversationError};
 pub use upstream::facts::Facts;
 pub use upstream::health::Upstream;
 pub use upstream::limits::Limits;
-pub use upstream::needs::Needs;
+pub use upstream::needs::{Needs, Wanted};

@@ -1,5 +1,5 @@
-//! What has to overtake does, whatever database its client is in; and what an exclusive connection costs the upstream
-//! in requests of our own and in waiting.
+//! What has to overtake does, whatever database its client is in, in the version that its client speaks; and what an
+//! exclusive connection costs the upstream in requests of our own and in waiting.
 
 use std::{
     net::TcpStream,
@@ -47,6 +47,21 @@ fn an_upstream_whose_script_hangs_can_be_shut_down_from_any_database() {
     let reply = String::from_utf8_lossy(&killer.line("SHUTDOWN NOSAVE")).into_owned();
     assert!(reply.starts_with("-ERR respool: connection to the upstream lost"), "{reply}");
     wait("the end of the upstream", || TcpStream::connect(redis.address()).is_err().then_some(()));
+}
+
+#[test]
+fn what_overtakes_is_answered_in_the_protocol_version_of_its_client() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut old, mut new) = (gateway.client(), gateway.client());
+    new.line("HELLO 3");
+    for _ in 0..2 {
+        // The connection on which one has waited is the next one's.
+        new.expect("BLPOP nothing 0.01", "_\r\n");
+        assert!(old.line("FUNCTION STATS").starts_with(b"*4\r\n"));
+        old.expect("BLPOP nothing 0.01", "*-1\r\n");
+        assert!(new.line("FUNCTION STATS").starts_with(b"%2\r\n"));
+    }
 }
 
 #[test]

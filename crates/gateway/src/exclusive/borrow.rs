@@ -2,7 +2,7 @@
 //! by `redirect` for a second one.
 
 use cluster::Borrowed;
-use pool::{JobError, Needs};
+use pool::{JobError, Wanted};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
@@ -30,9 +30,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Borrows a connection for `request`; false if there is none, as the client has been told.
     pub(super) async fn borrow(&mut self, request: &mut ExclusiveRequest) -> bool {
         let began = Instant::now();
-        let needs = (!request.overtakes).then_some(self.state.needs);
+        let needs = self.state.needs;
+        let wanted = if request.overtakes { Wanted::AnyDb(needs.protocol) } else { needs.into() };
         let lent = match self.place(began).await {
-            Ok(place) => self.borrow_one(began, request, needs).await.map(|lent| (lent, place)),
+            Ok(place) => self.borrow_one(began, request, wanted).await.map(|lent| (lent, place)),
             Err(failure) => Err(failure),
         };
         let failure = match lent {
@@ -61,19 +62,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         false
     }
 
-    /// A connection in the state that `needs` says, or in any: of a cluster, one of the node that has the request's key.
+    /// A connection in the state that is `wanted`: of a cluster, one of the node that has the request's key.
     async fn borrow_one(
         &self,
         since: Instant,
         request: &ExclusiveRequest,
-        needs: Option<Needs>,
+        wanted: Wanted,
     ) -> Result<Borrowed, JobError> {
-        match (self.cluster, needs) {
-            (Some(cluster), needs) => {
-                Box::pin(cluster.lend((self.caller, since), cluster.slot(request.own_request()), needs)).await
+        match self.cluster {
+            Some(cluster) => {
+                Box::pin(cluster.lend((self.caller, since), cluster.slot(request.own_request()), wanted)).await
             }
-            (None, Some(needs)) => self.caller.lend(since, needs).await.map(Borrowed::from),
-            (None, None) => self.caller.lend_as_is(since).await.map(Borrowed::from),
+            None => self.caller.lend(since, wanted).await.map(Borrowed::from),
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct ExclusiveRequest {
     pub(super) own: Option<Noted>,
     /// What is to be translated first: then there are requests.
     pub(super) redirect: Option<Box<Redirect>>,
-    /// It has to overtake what others wait for, and needs no state of its connection.
+    /// It has to overtake what others wait for, and depends on no database.
     pub(super) overtakes: bool,
     /// What is known of the upstream is to be learnt anew once it is executed.
     pub(super) teaches: bool,

@@ -11,14 +11,14 @@ use crate::{
         lent::Lent,
         standing::{Attempts, Standing},
     },
-    upstream::needs::Needs,
+    upstream::needs::Wanted,
 };
 
 /// When a borrower for whom no connection could be opened tries again, while a primary is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Caller {
-    /// Borrows an exclusive connection that is in the state that `needs` says when the first requests sent on it are
+    /// Borrows an exclusive connection that is in the state that is `wanted` when the first requests sent on it are
     /// executed, waiting for one to be free until `queue_timeout` after `since`, when the borrower began to wait for what
     /// it needs.
     ///
@@ -27,35 +27,20 @@ impl Caller {
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
-    pub async fn lend(&self, since: Instant, needs: Needs) -> Result<Lent, JobError> {
-        self.lend_if(since, Some(needs)).await
-    }
-
-    /// The same in any state, for requests that do not depend on it and have to overtake what others wait for: the
-    /// upstream executes nothing before them that it may refuse because it is busy.
-    ///
-    /// # Errors
-    /// As with [`lend`](Self::lend), but no state is refused.
-    ///
-    /// # Cancel safety
-    /// As with [`lend`](Self::lend).
-    pub async fn lend_as_is(&self, since: Instant) -> Result<Lent, JobError> {
-        self.lend_if(since, None).await
-    }
-
-    async fn lend_if(&self, mut started: Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
+    pub async fn lend(&self, since: Instant, wanted: impl Into<Wanted>) -> Result<Lent, JobError> {
+        let (mut started, wanted) = (since, wanted.into());
         self.waits(started.into());
-        let lent = self.lend_since(&mut started, needs).await;
+        let lent = self.lend_since(&mut started, wanted).await;
         self.waits_no_more();
         lent.inspect_err(|failure| self.stats().failure(failure))
     }
 
-    async fn lend_since(&self, started: &mut Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
+    async fn lend_since(&self, started: &mut Instant, wanted: Wanted) -> Result<Lent, JobError> {
         loop {
             if !self.limits().1 {
                 Box::pin(self.held_back(started)).await?;
             }
-            let lent = self.shared().exclusives.lend(*started, needs).await;
+            let lent = self.shared().exclusives.lend(*started, wanted).await;
             let waits = started.elapsed() < self.failover_wait();
             match lent {
                 // The primary has just been lost: the next one is waited for.

@@ -20,7 +20,7 @@ use crate::{
     error::JobError,
     exclusive::{lent::Lent, line::Line, permit::Place, preparation::Unprepared},
     stats::traffic::Traffic,
-    upstream::{needs::Needs, node::Node},
+    upstream::{needs::Wanted, node::Node},
 };
 
 /// The connections that nobody borrows, and the right to borrow.
@@ -111,15 +111,15 @@ impl Exclusives {
         }
     }
 
-    /// Lends a connection that is in the state that `needs` says when the borrower's first requests are executed; in
-    /// any, if it says nothing. Waits until `queue_timeout` after `started` for one to be free.
+    /// Lends a connection that is in the state that is `wanted` when the borrower's first requests are executed. Waits
+    /// until `queue_timeout` after `started` for one to be free.
     ///
     /// # Errors
     /// None came free, or the upstream cannot be reached or refuses the state.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
-    pub(crate) async fn lend(self: &Arc<Self>, started: Instant, needs: Option<Needs>) -> Result<Lent, JobError> {
+    pub(crate) async fn lend(self: &Arc<Self>, started: Instant, wanted: Wanted) -> Result<Lent, JobError> {
         let settings = Arc::clone(&self.node.settings.borrow());
         let deadline = started + settings.queue_timeout;
         let acquire = Arc::clone(&self.permits).acquire_owned();
@@ -129,18 +129,15 @@ impl Exclusives {
         };
         let place = Place::new(Arc::clone(self), permit);
         let mut line = self.idle_or_new(settings.connect_timeout).await?;
-        if let Some(needs) = needs {
-            let prepared = timeout(settings.connect_timeout, line.prepare(needs, &self.node)).await;
-            match prepared.unwrap_or_else(|_| Err(Unprepared::Io(io::ErrorKind::TimedOut.into()))) {
-                Ok(()) => {}
-                Err(Unprepared::Refused(words)) => {
-                    self.take_back(line, true);
-                    return Err(JobError::StateRefused(words));
-                }
-                Err(unprepared @ Unprepared::Io(_)) => return Err(unprepared.into()),
+        let prepared = timeout(settings.connect_timeout, line.prepare(wanted.of(line.state()), &self.node)).await;
+        match prepared.unwrap_or_else(|_| Err(Unprepared::Io(io::ErrorKind::TimedOut.into()))) {
+            Ok(()) => Ok(Lent::new(line, place)),
+            Err(Unprepared::Refused(words)) => {
+                self.take_back(line, true);
+                Err(JobError::StateRefused(words))
             }
+            Err(unprepared @ Unprepared::Io(_)) => Err(unprepared.into()),
         }
-        Ok(Lent::new(line, place))
     }
 
     async fn idle_or_new(&self, patience: Duration) -> Result<Line, JobError> {

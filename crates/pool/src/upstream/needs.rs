@@ -10,3 +10,29 @@ pub struct Needs {
     /// The protocol version in which the replies have to come.
     pub protocol: Protocol,
 }
+
+/// What a borrower wants of the state of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// This state.
+    State(Needs),
+    /// Replies in this protocol version, in whatever database. For requests that do not depend on one and have to overtake
+    /// what others wait for: an upstream that is busy executes `HELLO` before them, and may refuse a `SELECT`.
+    AnyDb(Protocol),
+}
+
+impl From<Needs> for Wanted {
+    fn from(needs: Needs) -> Self {
+        Self::State(needs)
+    }
+}
+
+impl Wanted {
+    /// The state that a connection has to be in which `is` in another.
+    pub(crate) fn of(self, is: Needs) -> Needs {
+        match self {
+            Self::State(needs) => needs,
+            Self::AnyDb(protocol) => Needs { protocol, ..is },
+        }
+    }
+}

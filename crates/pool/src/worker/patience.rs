@@ -9,8 +9,9 @@ const FLOOR: Duration = Duration::from_millis(30);
 /// A connection is silent for much longer than usual when it is so for so many times as long.
 const MUCH_LONGER: u32 = 4;
 
-/// A silence that is longer counts as this: one script that takes seconds is no new habit.
-const LEARNT_MAX: Duration = Duration::from_secs(1);
+/// A silence that is longer than so many times the usual one counts as that: a script or a pause of seconds is no new habit,
+/// nor are a few of them.
+const LEARNT_MAX: u32 = 2;
 
 /// A longer silence than usual counts for an eighth, a shorter one for a thirty-second.
 const WEIGHTS: (u32, u32) = (8, 32);
@@ -26,7 +27,8 @@ impl Patience {
     /// A silence of `silence` has ended.
     pub(crate) fn learn(&mut self, silence: Duration) {
         if silence > self.usual {
-            self.usual += silence.min(LEARNT_MAX).saturating_sub(self.usual) / WEIGHTS.0;
+            let learnt = silence.min(self.usual.max(FLOOR) * LEARNT_MAX);
+            self.usual += learnt.saturating_sub(self.usual) / WEIGHTS.0;
         } else {
             self.usual -= (self.usual - silence) / WEIGHTS.1;
         }
@@ -56,8 +58,8 @@ mod tests {
         assert!((ms(190)..=ms(200)).contains(&patience.limit(max)), "a slow one: {:?}", patience.limit(max));
         (0..100).for_each(|_| patience.learn(Duration::from_micros(200)));
         assert_eq!(patience.limit(max), FLOOR, "it is fast again");
-        patience.learn(ms(60_000));
-        assert!(patience.limit(max) <= ms(510), "once: {:?}", patience.limit(max));
+        (0..4).for_each(|_| patience.learn(ms(60_000)));
+        assert!(patience.limit(max) <= ms(110), "a few times: {:?}", patience.limit(max));
         (0..100).for_each(|_| patience.learn(Duration::from_micros(200)));
         assert_eq!(patience.limit(max), FLOOR, "and forgotten");
         (0..40).for_each(|_| patience.learn(ms(60_000)));

@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn transplant(&mut self, cluster: &Cluster, slot: u16, log: &[u8], count: u32) -> Result<(), JobError> {
         let Some(former) = self.exclusive.lending.take() else { return Err(JobError::Closed) };
         let go_on_with = former.uproot();
-        let borrowed = cluster.lend((self.caller, Instant::now()), Some(slot), Some(self.state.needs)).await?;
+        let borrowed = cluster.lend((self.caller, Instant::now()), Some(slot), self.state.needs.into()).await?;
         self.exclusive.lending = Some(Box::new(go_on_with(borrowed)));
         let replay = ExclusiveRequest::unasked(log.to_vec(), count);
         let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;

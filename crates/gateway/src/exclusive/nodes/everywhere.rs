@@ -64,10 +64,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         request: &ExclusiveRequest,
         how: Merge,
     ) -> Option<Result<Vec<u8>, JobError>> {
-        let Self { caller, link, settings, .. } = self;
+        let Self { caller, link, settings, state, .. } = self;
         let asked = cluster::Asked {
             caller,
             since,
+            protocol: state.needs.protocol,
             requests: &request.requests,
             swallow: request.swallow,
             how,
