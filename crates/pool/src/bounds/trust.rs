@@ -1,13 +1,15 @@
 //! How many replies of which nobody knows how large they are may be asked for on one connection at a time. All that lies
-//! behind a large one waits for it, and what is written cannot be taken back. A policy without a clock: trust grows with
-//! each that was small, and is lost with one that is large.
+//! behind a large one waits for it, and what is written cannot be taken back. A policy without a clock: while more are
+//! waiting, trust grows with each that was small; it shrinks again when none is, and is lost with one that is large.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Before anything is known. Doubles with each round trip that brings nothing large.
-const FIRST: usize = 16;
+/// While nobody waits for more. A crowd that asks for megabytes in the same moment is written before the first of them
+/// comes back, and so many of it lie before the requests of others.
+const USUAL: usize = 4;
 
-/// A crowd that asks for megabytes in the same moment is written before the first of them comes back.
+/// Doubles with each round trip up to this, so that thousands of clients that come at once are served in time by an
+/// upstream that is far away.
 const MAX: usize = 64;
 
 /// Larger replies, known as such, at a time: the upstream prepares one while the other comes.
@@ -19,7 +21,7 @@ pub(crate) struct Trust(AtomicUsize);
 
 impl Default for Trust {
     fn default() -> Self {
-        Self(AtomicUsize::new(FIRST))
+        Self(AtomicUsize::new(USUAL))
     }
 }
 
@@ -29,16 +31,22 @@ impl Trust {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// One of them was small. Another thread may undo what this adds: it only grows again.
-    pub(crate) fn grow(&self) {
+    /// One of them was small; `is_wanted`: more wait to be asked for. What another thread does at the same time may be
+    /// undone: the next ones make up for it.
+    pub(crate) fn was_small(&self, is_wanted: bool) {
         let limit = self.limit();
-        if limit < MAX {
-            self.0.store(limit + 1, Ordering::Relaxed);
+        let next = match is_wanted {
+            true => (limit + 1).min(MAX),
+            false if limit > USUAL => limit - 1,
+            false => (limit + 1).min(USUAL),
+        };
+        if next != limit {
+            self.0.store(next, Ordering::Relaxed);
         }
     }
 
     /// One of them was large.
-    pub(crate) fn lose(&self) {
+    pub(crate) fn was_large(&self) {
         self.0.store(1, Ordering::Relaxed);
     }
 }
@@ -48,14 +56,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_while_replies_are_small_and_is_lost_with_a_large_one() {
+    fn grows_while_more_is_wanted_and_is_lost_with_a_large_one() {
         let trust = Trust::default();
-        assert_eq!(trust.limit(), FIRST);
-        (0..MAX).for_each(|_| trust.grow());
-        assert_eq!(trust.limit(), MAX);
-        trust.lose();
+        let after = |is_wanted, count| {
+            (0..count).for_each(|_| trust.was_small(is_wanted));
+            trust.limit()
+        };
+        assert_eq!(after(false, 10), USUAL);
+        assert_eq!(after(true, USUAL), 2 * USUAL);
+        assert_eq!(after(true, MAX), MAX);
+        assert_eq!(after(false, MAX), USUAL);
+        trust.was_large();
         assert_eq!(trust.limit(), 1);
-        trust.grow();
-        assert_eq!(trust.limit(), 2);
+        assert_eq!((after(false, 1), after(false, MAX)), (2, USUAL));
     }
 }

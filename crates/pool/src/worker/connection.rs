@@ -214,8 +214,7 @@ impl Connection {
         self.in_flight.take_readonly()
     }
 
-    /// Whether a job may go now. One whose replies may be large is put aside while such are in flight, and
-    /// [taken](Self::take_aside) later. Others go before it.
+    /// A job that may go now. One whose replies may be large is put aside while such are in flight.
     pub(crate) fn admit(&mut self, job: Job) -> Option<Job> {
         if job.burst().expected == Expected::Small || (self.aside.is_empty() && self.takes(&job)) {
             return Some(job);
@@ -349,6 +348,7 @@ impl Connection {
 
     fn distribute(&mut self) -> Result<(), Lost> {
         let due = self.in_flight.requests();
+        self.in_flight.more_wait = !self.aside.is_empty();
         let chunk = &self.read_buffer[self.unread.clone()];
         self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room, &self.traffic)?;
         let now = Instant::now();

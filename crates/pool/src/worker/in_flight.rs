@@ -48,6 +48,8 @@ pub(crate) struct InFlight {
     short: Option<(Short, Option<ReplyKind>)>,
     /// Slots whose replies are not expected to be small.
     not_small: usize,
+    /// Further ones wait beside the connection.
+    pub(super) more_wait: bool,
     trust: Arc<Trust>,
 }
 
@@ -198,7 +200,7 @@ impl InFlight {
             };
             if slot.expected == Expected::Unknown && slot.is_bulky(scanner.bulk_left()) {
                 slot.expected = Expected::Large;
-                self.trust.lose();
+                self.trust.was_large();
             }
             if slot.left > 1 && slot.whole == 0 {
                 slot.expect_alike(piece.len(), chunk.len() - used);
@@ -292,7 +294,7 @@ impl InFlight {
         if slot.expected != Expected::Small {
             self.not_small -= 1;
             if slot.expected == Expected::Unknown {
-                self.trust.grow();
+                self.trust.was_small(self.more_wait);
             }
         }
         self.written -= 1;

@@ -45,7 +45,7 @@ async fn nobody_waits_behind_all_of_a_crowd_that_asks_for_large_replies() {
     let mut peer = Peer::accept(&arrivals).await;
     let crowd = calls(&pool, Expected::Unknown, crowd("c")).await;
     let first = names(peer.written().await);
-    assert!(first.len() < CROWD / 2, "{} at once", first.len());
+    assert!(first.len() < CROWD / 10, "{} at once", first.len());
     for _ in &first {
         peer.reply(large()).await;
     }
@@ -80,7 +80,7 @@ async fn replies_that_prove_to_be_small_make_room_for_more_at_a_time() {
         peer.reply("+\r\n".repeat(written)).await;
         rounds.push(written);
     }
-    assert!(rounds.len() <= 4 && rounds.is_sorted(), "{rounds:?}");
+    assert!(rounds.len() <= 5 && rounds.is_sorted(), "{rounds:?}");
     for call in crowd {
         assert_eq!(replies(call.await.unwrap()), "+\r\n");
     }
