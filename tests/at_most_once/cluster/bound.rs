@@ -176,3 +176,52 @@ fn a_transaction_whose_watched_keys_have_left_their_node_is_answered_as_if_one_h
     begun[1].send_raw(&requests(&["MULTI", &incr, "EXEC"]));
     assert_eq!(begun[1].read_replies(3)[2], b"*-1\r\n");
 }
+
+#[test]
+fn a_sharded_channel_is_subscribed_at_its_node_whatever_else_is_shared() {
+    let nodes = Nodes::start();
+    for mode in ["shared", "dedicated"] {
+        let gateway = gateway(&nodes, &format!("[pubsub]\nmode = \"{mode}\""));
+        let mut publisher = gateway.client();
+        for slot in [NEAR, 6_000, FAR] {
+            let channel = key_of(slot);
+            let named = |kind: &str| format!("*3\r\n${}\r\n{kind}\r\n${}\r\n{channel}\r\n", kind.len(), channel.len());
+            let mut client = gateway.client();
+            client.expect(&format!("SSUBSCRIBE {channel}"), &format!("{}:1\r\n", named("ssubscribe")));
+            if mode == "shared" {
+                client.expect("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+                let shown = String::from_utf8_lossy(&publisher.line("CLIENT LIST")).into_owned();
+                assert!(shown.contains(" sub=1 psub=0 ssub=1 "), "{shown}");
+                publisher.line("PUBLISH c m");
+                assert_eq!(client.read_reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+            }
+            publisher.expect(&format!("SPUBLISH {channel} m"), ":1\r\n");
+            assert_eq!(client.read_reply(), format!("{}$1\r\nm\r\n", named("smessage")).into_bytes());
+            client.expect("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+            client.expect(&format!("SUNSUBSCRIBE {channel}"), &format!("{}:0\r\n", named("sunsubscribe")));
+            publisher.expect(&format!("SPUBLISH {channel} m"), ":0\r\n");
+            client.expect(&format!("SUNSUBSCRIBE {channel}"), &format!("{}:0\r\n", named("sunsubscribe")));
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_whose_sharded_channel_has_left_its_node_is_closed_and_not_deaf() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes, "");
+    let channel = key_of(NEAR);
+    let (mut idle, mut newer, mut other) = (gateway.client(), gateway.client(), gateway.client());
+    newer.line("HELLO 3");
+    for client in [&mut idle, &mut newer] {
+        client.line(&format!("SSUBSCRIBE {channel}"));
+    }
+    other.line(&format!("SSUBSCRIBE {}", key_of(NEAR + 1)));
+    gateway.client().expect(&format!("SPUBLISH {channel} m"), ":2\r\n");
+    nodes.move_slot(NEAR, &nodes.0[0], &nodes.0[1], |_| {});
+    for client in [&mut idle, &mut newer] {
+        assert!(String::from_utf8_lossy(&client.read_reply()).contains("smessage"));
+        client.expect_closed();
+    }
+    other.expect("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    gateway.client().expect(&format!("SPUBLISH {channel} m"), ":0\r\n");
+}

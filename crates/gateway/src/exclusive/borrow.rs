@@ -33,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let needs = self.state.needs;
         let wanted = if request.overtakes { Wanted::AnyDb(needs.protocol) } else { needs.into() };
         let lent = match self.place(began).await {
-            Ok(place) => self.borrow_one(began, request, wanted).await.map(|lent| (lent, place)),
+            Ok(place) => self.borrow_for(began, request.own_request(), wanted).await.map(|lent| (lent, place)),
             Err(failure) => Err(failure),
         };
         let failure = match lent {
@@ -63,16 +63,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// A connection in the state that is `wanted`: of a cluster, one of the node that has the request's key.
-    async fn borrow_one(
+    pub(super) async fn borrow_for(
         &self,
         since: Instant,
-        request: &ExclusiveRequest,
+        request: &[u8],
         wanted: Wanted,
     ) -> Result<Borrowed, JobError> {
         match self.cluster {
-            Some(cluster) => {
-                Box::pin(cluster.lend((self.caller, since), cluster.slot(request.own_request()), wanted)).await
-            }
+            Some(cluster) => Box::pin(cluster.lend((self.caller, since), cluster.slot(request), wanted)).await,
             None => self.caller.lend(since, wanted).await.map(Borrowed::from),
         }
     }

@@ -10,7 +10,7 @@ use resp::{Protocol, Request};
 
 use crate::{
     command::class::{Class, Local, Reason},
-    exclusive::{lending::Lending, request::ExclusiveRequest, tracking::invalidation},
+    exclusive::{lending::Lending, nodes::subscribed::is_cut_off, request::ExclusiveRequest, tracking::invalidation},
     observe::registry::{Registry, Tracking},
 };
 
@@ -164,6 +164,10 @@ impl ExclusiveConnection {
             match lending.lent.poll_message(cx, out) {
                 Poll::Ready(Ok(kind)) => {
                     lending.saw(&out[at..], kind, protocol);
+                    if is_cut_off(lending, &out[at..], None) {
+                        out.truncate(at);
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
                     if invalidation::tells_of_an_end(&out[at..]) {
                         lending.translate(out, at, own_id);
                     }

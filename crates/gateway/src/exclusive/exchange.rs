@@ -23,8 +23,8 @@ use crate::{
     client::{link::Link, state::ClientState},
     command::{errors, full_name::NO_COMMAND},
     exclusive::{
-        change::Change, connection::ExclusiveConnection, lending::Message, request::ExclusiveRequest,
-        tracking::invalidation,
+        change::Change, connection::ExclusiveConnection, lending::Message, nodes::subscribed::is_cut_off,
+        request::ExclusiveRequest, tracking::invalidation,
     },
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
@@ -267,6 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         let seen = lending.saw(&out[at..], kind, self.state.needs.protocol);
         let own_id = self.state.id;
+        if seen != Message::Reply && is_cut_off(lending, &out[at..], request.command.as_deref()) {
+            out.truncate(at);
+            return Err(Broken::closing(lending.missing()));
+        }
         if seen == Message::Push {
             if invalidation::tells_of_an_end(&out[at..]) {
                 lending.translate(out, at, own_id);
@@ -314,20 +318,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     fn gone(&self) -> Broken {
         self.link.published().counts.fault(Fault::ClientGone);
         Broken::closing(self.exclusive.lending.as_ref().map_or(0, |lending| lending.missing()))
-    }
-
-    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
-    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
-    async fn unblock(&mut self) -> bool {
-        let lending = self.exclusive.lending.as_ref();
-        let Some(id) = lending.and_then(|lending| lending.lent.upstream_id()) else { return false };
-        let mut burst = Burst { replies_due: 1, ..Burst::default() };
-        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
-        let answer = match (self.cluster, lending.and_then(|lending| lending.node().cloned())) {
-            (Some(cluster), Some(node)) => Box::pin(cluster.call_at(&node, self.caller, burst)).await,
-            (_, _) => self.caller.call(burst).await,
-        };
-        answer.failure.is_none()
     }
 
     /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is

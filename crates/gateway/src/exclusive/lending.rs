@@ -371,7 +371,7 @@ impl Lending {
 }
 
 /// The first element of an array or push message, if that is a bulk string.
-fn subject(message: &[u8]) -> Option<&[u8]> {
+pub(super) fn subject(message: &[u8]) -> Option<&[u8]> {
     let line_end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
     let item = message[line_end(message)? + 1..].strip_prefix(b"$")?;
     let end = line_end(item)?;

@@ -1,9 +1,10 @@
 //! A question to the upstream in a client's stead: what it says to a request whose words are its own, on a connection
-//! that serves nobody else meanwhile.
+//! that serves nobody else meanwhile; and the request to end what the client waits for.
 
 use std::{future::poll_fn, io};
 
-use pool::{JobError, Sent};
+use pool::{Burst, JobError, Sent};
+use resp::write_request;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
@@ -19,7 +20,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(crate) async fn ask(&mut self, request: &[u8], due: usize) -> Result<Vec<u8>, JobError> {
         let began = Instant::now();
         let place = self.place(began).await?;
-        let mut lent = self.caller.lend(began, self.state.needs).await?;
+        let mut lent = self.borrow_for(began, request, self.state.needs.into()).await?.lent;
         let (mut answer, limit) = (Vec::new(), self.settings.reply_timeout);
         let asked = async {
             lent.send(request).await?;
@@ -46,5 +47,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         };
         self.caller.count_failure(&failure);
         Err(failure)
+    }
+
+    /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
+    /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
+    pub(super) async fn unblock(&mut self) -> bool {
+        let lending = self.exclusive.lending.as_ref();
+        let Some(id) = lending.and_then(|lending| lending.lent.upstream_id()) else { return false };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
+        let answer = match (self.cluster, lending.and_then(|lending| lending.node().cloned())) {
+            (Some(cluster), Some(node)) => Box::pin(cluster.call_at(&node, self.caller, burst)).await,
+            (_, _) => self.caller.call(burst).await,
+        };
+        answer.failure.is_none()
     }
 }

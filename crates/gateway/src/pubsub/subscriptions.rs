@@ -74,9 +74,9 @@ impl Subscriptions {
         protocol == Protocol::Resp2 && self.exist()
     }
 
-    /// Channels, patterns and sharded channels, if the session takes part in shared pub/sub.
-    pub(crate) fn counts(&self) -> Option<[usize; 3]> {
-        self.subscriber.as_ref().map(|subscriber| subscriber.counts())
+    /// Channels, patterns and sharded channels.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        self.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts())
     }
 
     /// Whether the client has missed messages, because it was too slow to read them.

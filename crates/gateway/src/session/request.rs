@@ -132,6 +132,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return refuse(text, in_transaction, out);
             }
             let part = match part {
+                // The shared connection leads to one node, and the channel may be of another.
+                Part::Subscriptions if settings.in_cluster && rules::is_sharded(request) => {
+                    let is_lent = exclusive.takes(class, requester.state.needs.protocol);
+                    if is_lent { Part::Exclusive } else { Part::Gateway }
+                }
                 // The upstream may close the connection of one that is so large.
                 Part::Gateway if rules::is_to_be_alone(class, request, caller) => Part::Exclusive,
                 part => part,
@@ -268,7 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             details.tracking = exclusive.tracking(state.id);
             details.monitors = exclusive.is_monitor();
             details.no_touch = exclusive.is_without_touch();
-            details.subscriptions = subscriptions.counts().unwrap_or_else(|| exclusive.subscriptions());
+            let (shared, own) = (subscriptions.counts(), exclusive.subscriptions());
+            details.subscriptions = [0, 1, 2].map(|kind| shared[kind] + own[kind]);
         });
     }
 }

@@ -130,6 +130,12 @@ pub(super) fn fault_of_names(
     (kept.saturating_add(bytes) > max).then(|| errors::names_too_large(max))
 }
 
+/// Whether a request is about sharded channels.
+pub(super) fn is_sharded(request: &Request<'_>) -> bool {
+    let is = |name: &[u8]| request.arg(0).is_some_and(|first| first.eq_ignore_ascii_case(name));
+    is(b"SSUBSCRIBE") || is(b"SUNSUBSCRIBE")
+}
+
 /// Whether a request is so large that it is to have a connection of its own.
 pub(super) fn is_to_be_alone(class: Class, request: &Request<'_>, caller: &Caller) -> bool {
     matches!(class, Class::Plain { .. }) && request.args().map(<[u8]>::len).sum::<usize>() > caller.alone_from()

@@ -1,8 +1,10 @@
 //! Exchanges with a cluster, whose nodes have a part of the keys each: at which node the connection is (`at_node`), and
 //! how a request or a transaction gets to the node that has its keys (`elsewhere`), or to all (`everywhere`), and what
-//! becomes of a transaction whose keys that are watched leave their node (`watched`). Called by `exchange`.
+//! becomes of clients whose keys that are watched (`watched`) or channels (`subscribed`) leave their node. Called by
+//! `exchange`.
 
 pub(super) mod at_node;
 mod elsewhere;
 mod everywhere;
+pub(super) mod subscribed;
 mod watched;
