@@ -27,6 +27,8 @@ pub struct ClusterSettings {
     pub reached_at: BTreeMap<Address, Address>,
     /// Bytes of the texts of scripts that are kept, to be loaded at nodes that do not know them.
     pub scripts_bytes_max: usize,
+    /// What nodes say of being one of a cluster is for clients, too.
+    pub is_shown: bool,
 }
 
 impl ClusterSettings {

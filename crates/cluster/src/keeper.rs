@@ -303,7 +303,8 @@ impl Keeper {
         }
         self.problem = None;
         self.tell(&before, &layout);
-        self.published.send_replace(Arc::new(Map { layout, commands, nodes, problem: None }));
+        let is_shown = self.settings.is_shown;
+        self.published.send_replace(Arc::new(Map { layout, commands, nodes, is_shown, problem: None }));
         self.leave();
         let members: BTreeSet<&Address> = self.belief.layout().members().collect();
         self.open.retain(|node, _| members.contains(node) || self.settings.seeds.contains(node));

@@ -23,5 +23,5 @@ pub use everywhere::Asked;
 pub use lend::Borrowed;
 pub use map::{Map, Node};
 pub use round::round::Executed;
-pub use route::Merge;
+pub use route::{Merge, SLOTS, slot};
 pub use standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};

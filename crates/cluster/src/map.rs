@@ -21,6 +21,8 @@ pub struct Map {
     pub(crate) commands: Arc<Commands>,
     /// Of each shard of the layout its primary.
     pub(crate) nodes: Vec<Arc<Node>>,
+    /// What nodes say of being one of a cluster is for clients, too.
+    pub(crate) is_shown: bool,
     /// Why nothing is known yet.
     pub(crate) problem: Option<Arc<str>>,
 }

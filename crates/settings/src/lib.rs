@@ -43,7 +43,7 @@ pub use meaning::log_settings::LogSettings;
 pub use meaning::outside::{ExportSettings, HttpSettings};
 pub use meaning::session::{SessionSettings, SlowLogSettings};
 pub use meaning::settings::{GatewaySettings, PubSubSettings};
-pub use meaning::upstream::cluster::ClusterSettings;
+pub use meaning::upstream::cluster::{ClusterSettings, Presented};
 pub use meaning::upstream::reads::{ReadSettings, Reads, SingleSettings};
 pub use meaning::upstream::sentinels::SentinelSettings;
 pub use reading::args::Args;

@@ -91,3 +91,46 @@ fn clients_see_one_redis() {
     client.expect(&set, "+OK\r\n");
     assert_eq!(text(&client.line(&format!("GET {}", key_of(7_000)))), "v");
 }
+
+#[test]
+fn clients_that_insist_on_a_cluster_see_one_of_one_node() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway_that_waits(30_000, "[cluster]\npresent_as = \"cluster\"");
+    let (mut client, address) = (gateway.client(), gateway.address());
+    let said = |reply: Vec<u8>| String::from_utf8_lossy(&reply).into_owned();
+    let id = text(&client.line("CLUSTER MYID"));
+    let (host, port) = (address.ip().to_string(), address.port());
+    let slots =
+        format!("*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n${}\r\n{host}\r\n:{port}\r\n$40\r\n{id}\r\n*0\r\n", host.len());
+    client.expect("CLUSTER SLOTS", &slots);
+    client.expect("cluster keyslot 123456789", ":12739\r\n");
+    let line = format!("{id} {address}@{} myself,master - 0 0 1 connected 0-16383", u32::from(port) + 10_000);
+    assert_eq!(text(&client.line("CLUSTER NODES")), line);
+    assert!(said(client.line("CLUSTER INFO")).contains("cluster_state:ok\r\n"));
+    assert!(said(client.line("CLUSTER SHARDS")).contains(&format!("$4\r\nport\r\n:{port}\r\n")));
+    for line in ["READONLY", "READWRITE", "ASKING"] {
+        client.expect(line, "+OK\r\n");
+    }
+    for wrong in ["CLUSTER", "CLUSTER SLOTS x", "CLUSTER KEYSLOT", "READONLY x"] {
+        assert_eq!(said(client.line(wrong)), said(nodes.0[0].client().line(wrong)), "{wrong}");
+    }
+    assert!(said(client.line("CLUSTER FAILOVER")).contains("of which the gateway shows none"));
+    for hello in ["HELLO 3", "HELLO 2"] {
+        assert!(said(client.line(hello)).contains("$4\r\nmode\r\n$7\r\ncluster\r\n"));
+    }
+    for info in ["INFO", "INFO respool cluster"] {
+        assert!(said(client.line(info)).contains("cluster_enabled:1\r\n"), "{info}");
+    }
+    // Whatever slot a key has, nobody is sent elsewhere.
+    for slot in [5, 7_000, 12_000] {
+        client.expect(&format!("SET {} v", key_of(slot)), "+OK\r\n");
+    }
+    client.expect("MULTI", "+OK\r\n");
+    assert!(said(client.line("CLUSTER SLOTS")).contains("cannot be part of a transaction"));
+    client.expect("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+
+    // Behind NAT it is told where it is.
+    let told = "[cluster]\npresent_as = \"cluster\"\nannounce = \"redis.example:7000\"";
+    let elsewhere = nodes.gateway_that_waits(30_000, told);
+    assert!(said(elsewhere.client().line("CLUSTER SLOTS")).contains("$13\r\nredis.example\r\n:7000\r\n"));
+}

@@ -11,6 +11,9 @@ use crate::{map::Map, scripts::Scripts, standalone::NO_CLUSTER};
 /// Redis's own.
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
+/// Where clients see a cluster.
+const ABOUT_CLUSTER: &str = "ERR respool: requests about the cluster cannot be part of a transaction";
+
 /// Redis has no such command, and refuses a transaction that holds it.
 const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
 
@@ -184,7 +187,7 @@ impl Units {
                 self.unit(Making::AsTheyAre, [Piece { may_wait, ..plain(Target::Slot(slot)) }]);
             }
             Route::Anywhere => {
-                let making = if is_info(request) { Making::Info } else { Making::AsTheyAre };
+                let making = if is_info(request) && !map.is_shown { Making::Info } else { Making::AsTheyAre };
                 self.unit(
                     making,
                     [Piece {
@@ -281,6 +284,7 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
             let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
             Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))
         }
+        Route::Nowhere if map.is_shown => Some(ABOUT_CLUSTER.to_owned()),
         Route::Nowhere => Some(NO_CLUSTER.to_owned()),
     }
 }

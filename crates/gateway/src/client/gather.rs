@@ -7,7 +7,7 @@ use resp::{Decoded, RequestDecoder, RequestError};
 use settings::{SessionSettings, UserLimits};
 
 use crate::command::{
-    class::Class,
+    class::{Class, Upstream},
     classify::{classify, is_listed},
     errors,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Bounds<'c> {
     pub(crate) bytes: usize,
     /// Requests of a transaction, which is not cut.
     pub(crate) transaction: usize,
-    pub(crate) embedded: bool,
+    pub(crate) upstream: Upstream,
     /// A transaction is no block to be kept together here: the session has an exclusive connection, or a `WATCH` was
     /// refused.
     pub(crate) lent: bool,
@@ -60,7 +60,7 @@ impl<'c> Bounds<'c> {
             requests,
             bytes: settings.batch_bytes_max,
             transaction: settings.batch_max,
-            embedded: settings.embedded,
+            upstream: Upstream::of(settings),
             lent: false,
             singly: false,
             unfinished: settings.input_bytes_max,
@@ -96,7 +96,7 @@ pub(super) fn gather(
             Ok(Decoded::Nothing { len }) => used += len,
             Ok(Decoded::Request { len }) => {
                 let request = decoder.request(&bytes[used..]);
-                let mut class = classify(&request, bounds.embedded);
+                let mut class = classify(&request, bounds.upstream);
                 if !bounds.denied.is_empty() && is_listed(&request, bounds.denied) {
                     class = Class::Refused(errors::DENIED);
                 }

@@ -1,6 +1,8 @@
 //! Classes of commands: what is done with a request of each. Which command is of which class is in `classify`; what a
 //! class means is in `session`.
 
+use settings::SessionSettings;
+
 /// What is done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -19,6 +21,27 @@ pub(crate) enum Class {
     /// What a browser or a cross-protocol attack sends: Redis closes at once, and so do we. Also the header of a load
     /// balancer that takes us for somebody who knows the PROXY protocol.
     Attack,
+}
+
+/// What is behind the gateway, as far as classes depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    /// mini-redis in this process, which lacks even `PING`.
+    Embedded,
+    /// One Redis.
+    Redis,
+    /// A cluster.
+    Cluster,
+}
+
+impl Upstream {
+    pub(crate) fn of(settings: &SessionSettings) -> Self {
+        match (settings.embedded, settings.in_cluster) {
+            (true, _) => Self::Embedded,
+            (false, true) => Self::Cluster,
+            (false, false) => Self::Redis,
+        }
+    }
 }
 
 /// Commands to which the gateway replies itself.
@@ -49,7 +72,7 @@ pub(crate) enum Local {
     Unwatch,
     /// `UNSUBSCRIBE` and its kin where nothing is subscribed.
     Unsubscribe,
-    /// A cluster command of a connection's state.
+    /// About the cluster that clients are to see, or not to see.
     NoCluster,
     Reset,
     /// `INFO` with the gateway's own section.

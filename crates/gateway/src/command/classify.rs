@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use resp::Request;
 
 use crate::command::{
-    class::{Class, Local, Reason},
+    class::{Class, Local, Reason, Upstream},
     embedded_limits, info_sections, stream_read,
 };
 
@@ -44,8 +44,9 @@ pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool
     names.contains(&name)
 }
 
-/// Classifies a request. `embedded`: the upstream is mini-redis, which lacks even `PING`.
-pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
+/// Classifies a request to an upstream of this kind.
+pub(crate) fn classify(request: &Request<'_>, upstream: Upstream) -> Class {
+    let embedded = upstream == Upstream::Embedded;
     let mut name = [0; NAME_MAX];
     let first = request.arg(0).unwrap_or_default();
     if embedded && embedded_limits::fault(request).is_some() {
@@ -105,6 +106,8 @@ pub(crate) fn classify(request: &Request<'_>, embedded: bool) -> Class {
         }
         // State of a cluster client. What it means where there is no cluster, the upstream says.
         b"ASKING" | b"READONLY" | b"READWRITE" => Class::Local(Local::NoCluster),
+        // Clients are not to see the nodes behind.
+        b"CLUSTER" if upstream == Upstream::Cluster => Class::Local(Local::NoCluster),
         // Waits for replicas, for as long as the upstream is set to.
         b"SHUTDOWN" => Class::Exclusive(Reason::Other),
         // Makes the connection a replica's.
@@ -170,7 +173,7 @@ mod tests {
         let line = format!("{line}\r\n");
         let mut decoder = RequestDecoder::new(RequestLimits::default());
         assert_eq!(decoder.decode(line.as_bytes()), Ok(Decoded::Request { len: line.len() }));
-        classify(&decoder.request(line.as_bytes()), false)
+        classify(&decoder.request(line.as_bytes()), Upstream::Redis)
     }
 
     #[test]

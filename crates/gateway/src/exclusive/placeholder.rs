@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     command::{
-        class::{Class, Local},
+        class::{Class, Local, Upstream},
         classify::classify,
     },
     exclusive::change::Change,
@@ -202,7 +202,7 @@ pub(crate) fn answer(request: &[u8], requester: &mut Requester<'_>, out: &mut Ve
     let mut decoder = RequestDecoder::new(RequestLimits::accepted());
     if let Ok(Decoded::Request { .. }) = decoder.decode(request) {
         let request = decoder.request(request);
-        if let Class::Local(local) = classify(&request, false) {
+        if let Class::Local(local) = classify(&request, Upstream::Redis) {
             return session_commands::answer(local, &request, requester, out);
         }
     }

@@ -7,5 +7,6 @@ pub(crate) mod client_commands;
 mod client_filter;
 mod client_line;
 pub(crate) mod info;
+mod presented;
 pub(crate) mod requester;
 pub(crate) mod session_commands;

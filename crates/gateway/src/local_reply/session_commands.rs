@@ -12,7 +12,7 @@ use crate::{
     command::{class::Local, embedded_limits, errors},
     console::command,
     local_reply::{
-        client_commands, info,
+        client_commands, info, presented,
         requester::{Hello, NextStep, NoHello, Requester},
     },
     observe::turned_away::Kind,
@@ -53,7 +53,7 @@ pub(crate) fn answer(
         }
         Local::Unsubscribe if requester.settings.embedded => unsubscribe(request, protocol, out),
         Local::NoCluster if requester.settings.embedded || requester.settings.in_cluster => {
-            write_error(out, cluster::NO_CLUSTER);
+            presented::answer(request, requester, out);
         }
         Local::Unsubscribe | Local::NoCluster => return ask(request),
         Local::Info => return NextStep::Info(info::upstreams_part(request)),
@@ -246,7 +246,7 @@ pub(crate) fn greet(hello: Hello, facts: &Facts, requester: &mut Requester<'_>, 
         requester.state.name = name.into();
     }
     match facts.hello(protocol, requester.state.id) {
-        Some(reply) if requester.settings.in_cluster => cluster::standalone_hello(&reply, out),
+        Some(reply) if requester.settings.is_hidden_cluster() => cluster::standalone_hello(&reply, out),
         Some(reply) => out.extend_from_slice(&reply),
         None => plain_hello(requester.state.id, out),
     }

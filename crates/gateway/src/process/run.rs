@@ -120,8 +120,9 @@ fn warn(settings: &GatewaySettings) {
 
 /// Looks for the cluster, if the upstream is one.
 fn start_cluster(settings: &GatewaySettings, pools: &Pools, published: &Published, runtimes: usize) -> Option<Cluster> {
+    let is_shown = settings.session.presented.is_some();
     let settings::ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max } = settings.cluster.clone()?;
-    let settings = ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max };
+    let settings = ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max, is_shown };
     let cluster = Cluster::start(settings, pools.clone(), runtimes);
     Some(published.cluster.get_or_init(|| cluster).clone())
 }

@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.link.fail(&failure, 1, &self.settings.upstream);
                 return true;
             }
-            match self.settings.in_cluster {
+            match self.settings.is_hidden_cluster() {
                 true => cluster::standalone_info(&answer.burst.replies, &mut upstreams),
                 false => upstreams = answer.burst.replies,
             }

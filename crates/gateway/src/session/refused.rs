@@ -11,7 +11,10 @@ use tokio::{
 };
 
 use crate::{
-    command::{class::Class, classify::classify},
+    command::{
+        class::{Class, Upstream},
+        classify::classify,
+    },
     session::session::Session,
 };
 
@@ -91,7 +94,7 @@ fn refused_tail(requests: &[u8], replies: &[u8]) -> Option<Tail> {
         let progress = scanner.scan(&replies[at.replies..]).ok()?;
         progress.complete?;
         let reply = &replies[at.replies..at.replies + progress.consumed];
-        match (classify(&request, false), &mut transaction) {
+        match (classify(&request, Upstream::Redis), &mut transaction) {
             (Class::Multi, None) => transaction = Some((at, false)),
             (Class::Exec, Some((begun, is_refused))) => {
                 let is_aborted = reply.starts_with(b"-EXECABORT");

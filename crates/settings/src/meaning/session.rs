@@ -23,6 +23,7 @@ use crate::{
         denied::{denied, listed},
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
         upstream::{
+            cluster::{Presented, presented},
             hosts::Hosts,
             logins::{has_login, is_upstreams},
             reads::{ReadSettings, read_settings, reads_of},
@@ -51,6 +52,13 @@ const NAME_BYTES_MAX: usize = 65_536;
 /// More entries of the slow log, of about 5 KiB each, are a mistake.
 const SLOW_ENTRIES_MAX: usize = 1 << 20;
 
+impl SessionSettings {
+    /// Whether it is a cluster of which clients are not to know.
+    pub fn is_hidden_cluster(&self) -> bool {
+        self.in_cluster && self.presented.is_none()
+    }
+}
+
 /// What sessions go by.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
@@ -58,8 +66,10 @@ pub struct SessionSettings {
     pub upstream: String,
     /// It is the one in this process.
     pub embedded: bool,
-    /// It is a cluster, which clients see as one Redis.
+    /// It is a cluster.
     pub in_cluster: bool,
+    /// Clients see it as a cluster of one node, and not as one Redis.
+    pub presented: Option<Presented>,
     /// Connected clients.
     pub clients_max: usize,
     /// What one request may be.
@@ -151,6 +161,7 @@ pub(crate) fn session_settings(
         upstream: if embedded { "embedded".to_owned() } else { pool.endpoint.to_string() },
         embedded,
         in_cluster: Hosts::of(&config.upstream.url) == Some(Hosts::Nodes),
+        presented: presented(config)?,
         clients_max: count("clients.clients_max", clients.clients_max)?,
         limits: RequestLimits {
             request_bytes_max,

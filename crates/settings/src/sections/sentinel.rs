@@ -37,5 +37,12 @@ section! {
         /// has just become a primary, is told its text. Further texts take the place of the oldest. 0: none is kept, and
         /// `EVALSHA` answers `NOSCRIPT` then. Needs a restart.
         scripts_bytes_max: ByteCount = ByteCount(4 * 1024 * 1024) => AtStart,
+        /// What clients take the gateway for: `standalone`, one Redis without a cluster; or `cluster`, a cluster of one node
+        /// that has all slots, so that clients which insist on the cluster protocol can use the same address. Plain
+        /// clients can use either. Needs a restart.
+        present_as: String = "standalone".to_owned() => AtStart,
+        /// The `host:port` by which cluster clients are told to reach the gateway, where that is not the address to which
+        /// they have connected: behind NAT or a load balancer. Only with `present_as = "cluster"`. Needs a restart.
+        announce: String = String::new() => AtStart,
     }
 }

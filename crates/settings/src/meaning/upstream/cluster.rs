@@ -8,10 +8,17 @@ use topology::Address;
 use crate::{
     Config, ConfigError,
     meaning::{
-        ranges::{bytes, millis, value},
+        ranges::{bytes, millis, one_of, value},
         upstream::hosts::{Hosts, Named},
     },
 };
+
+/// How clients see a cluster that is shown to them as one of a single node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// Where that node is, if not where the client has come to.
+    pub at: Option<Address>,
+}
 
 /// How a cluster is found.
 #[derive(Debug, Clone)]
@@ -34,10 +41,30 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<Option<(ClusterSetting
         Err(problem) => return value("cluster.reached_at", problem),
     };
     let scripts_bytes_max = bytes("cluster.scripts_bytes_max", config.cluster.scripts_bytes_max, 0)?;
-    let Some(named) = Named::in_url(&config.upstream, Hosts::Nodes)? else { return Ok(None) };
+    let is_presented = presented(config)?.is_some();
+    let named = match Named::in_url(&config.upstream, Hosts::Nodes)? {
+        Some(named) => named,
+        None if is_presented => {
+            return value("cluster.present_as", "needs upstream.url to name a cluster: redis-cluster://…");
+        }
+        None => return Ok(None),
+    };
     let shown: Vec<String> = named.hosts.iter().map(Address::to_string).collect();
     let endpoint = named.endpoint(format!("cluster {}", shown.join(",")), &config.upstream.tls)?;
     Ok(Some((ClusterSettings { seeds: named.hosts, refresh, reached_at, scripts_bytes_max }, endpoint)))
+}
+
+/// How clients are to see the cluster, if not as one Redis.
+pub(crate) fn presented(config: &Config) -> Result<Option<Presented>, ConfigError> {
+    let (key, announce) = ("cluster.announce", config.cluster.announce.as_str());
+    let is_presented = one_of("cluster.present_as", &config.cluster.present_as, ["standalone", "cluster"])? == 1;
+    let at = match Address::with_default_port(announce, Hosts::Nodes.port()) {
+        _ if announce.is_empty() => None,
+        _ if !is_presented => return value(key, "counts only with cluster.present_as = \"cluster\""),
+        Ok(at) => Some(at),
+        Err(error) => return value(key, error.to_string()),
+    };
+    Ok(is_presented.then_some(Presented { at }))
 }
 
 fn reached_at(entries: &[String]) -> Result<BTreeMap<Address, Address>, String> {
