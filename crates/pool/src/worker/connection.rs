@@ -38,7 +38,7 @@ use crate::{
     worker::{
         aside::Aside,
         in_flight::{InFlight, ReadError},
-        own_request::Purpose,
+        own_request::{self, Purpose},
         patience::Patience,
         preparation::Preparation,
     },
@@ -258,12 +258,7 @@ impl Connection {
     /// Asks the upstream for a sign of life.
     pub(crate) fn ping(&mut self, now: Instant) {
         self.touch(now);
-        let mut bytes = Vec::new();
-        match self.preparation.state().protocol {
-            _ if !self.endpoint.guest => write_request(&mut bytes, &["PING"]),
-            // Which needs no rights.
-            protocol => write_request(&mut bytes, &["HELLO", &protocol.version().to_string()]),
-        }
+        let bytes = own_request::ping(self.preparation.state().protocol, self.endpoint.guest);
         self.in_flight.push_own(Purpose::Ping, bytes);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use resp::{Protocol, ReplyKind};
+use resp::{Protocol, ReplyKind, write_request};
 
 /// Why a worker sends a request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub(crate) enum Purpose {
     Check,
     /// None of its own: a job sent it, which another worker has now.
     Moved,
+}
+
+/// A request for a sign of life of a connection that speaks `protocol`, of a pool of a further login or not.
+pub(crate) fn ping(protocol: Protocol, is_guest: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match is_guest {
+        false => write_request(&mut bytes, &["PING"]),
+        // Which needs no rights.
+        true => write_request(&mut bytes, &["HELLO", &protocol.version().to_string()]),
+    }
+    bytes
 }
 
 /// A request of the worker's own has been answered.
