@@ -163,10 +163,10 @@ async fn an_upstream_that_is_slow_to_answer_gets_its_jobs_on_one_connection() {
     let pool = Pool::start(Settings { workers: 3, reply_timeout: 16 * SECOND, ..settings(endpoint) });
     let upstream = Upstream::start(arrivals, |_| Act::EchoAfter(SECOND * 9 / 10));
     settle().await;
-    for number in 0..40 {
-        let mut calls = crate::upstream::calls(&pool, [number, number + 100]).await;
+    for number in 0..100 {
+        let mut calls = crate::upstream::calls(&pool, [number, number + 1000]).await;
         assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {number}\r\n"));
-        assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {}\r\n", number + 100));
+        assert_eq!(replies(calls.remove(0).await.unwrap()), format!("+INCR {}\r\n", number + 1000));
     }
     let connections: Vec<usize> = upstream.seen().iter().map(|seen| seen.connection).collect();
     assert!(connections.chunks(2).all(|pair| pair[0] == pair[1]), "batches were split: {connections:?}");
