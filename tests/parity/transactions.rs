@@ -72,3 +72,35 @@ fn a_client_that_kills_itself_in_a_transaction_gets_what_stands_before_and_is_cl
         assert_eq!(found, expected, "{how}");
     }
 }
+
+#[test]
+fn a_transaction_that_is_begun_while_a_script_runs_is_executed_wholly_or_not_at_all() {
+    let (behind, beside) = (Redis::start(&["--lua-time-limit", "10"]), Redis::start(&["--lua-time-limit", "10"]));
+    let gateway = Gateway::start(&behind.url());
+    for known in [false, true] {
+        let both = [(gateway.address(), behind.client()), (beside.address(), beside.client())];
+        let [found, expected] = both.map(|(address, mut direct)| {
+            let (mut busy, mut client) = (Client::connect(address), Client::connect(address));
+            client.expect("SELECT 9", "+OK\r\n");
+            client.expect("SET n 1", "+OK\r\n");
+            if known {
+                client.expect("MULTI", "+OK\r\n");
+                client.expect("DISCARD", "+OK\r\n");
+            }
+            busy.send(&["EVAL", "while true do end", "0"]);
+            wait("a script that is busy", || direct.line("GET n").starts_with(b"-BUSY").then_some(()));
+            client.line("MULTI");
+            client.line("INCR n");
+            if known {
+                let mut blocked = Client::connect(address);
+                blocked.line("SELECT 9");
+                assert!(blocked.line("BLPOP queue 1").starts_with(b"-BUSY"), "as of a connection that was ready");
+            }
+            direct.expect("SCRIPT KILL", "+OK\r\n");
+            assert!(busy.read_reply().starts_with(b"-"));
+            client.line("INCR n");
+            ["EXEC", "GET n", "PING"].map(|line| String::from_utf8_lossy(&client.line(line)).into_owned())
+        });
+        assert_eq!(found, expected);
+    }
+}

@@ -1,6 +1,8 @@
 //! Borrowing an exclusive connection, of those that clients of the same host and user may have. Called by `exchange`, and
 //! by `redirect` for a second one.
 
+use std::io;
+
 use cluster::Borrowed;
 use pool::{JobError, Wanted};
 use tokio::{
@@ -45,13 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             Err(failure) => failure,
         };
-        match request.change {
-            // What follows must not run outside of the transaction it was meant for.
-            Change::Multi => self.state.transaction = Transaction::Aborted,
-            // Nor a transaction without the keys watched on which it was to depend.
-            Change::Watch => self.state.transaction.watch_refused(Some(request.hash())),
-            _ => {}
-        }
+        self.note_refusal(request);
         let tally = self.link.published().counts.exclusive(request.reason);
         tally.began(request.counted);
         tally.failed(request.counted);
@@ -60,6 +56,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         self.fail_replies(request.errors(), &failure);
         false
+    }
+
+    /// Takes note that `request` was refused; whether what follows would have relied on it alone.
+    pub(super) fn note_refusal(&mut self, request: &ExclusiveRequest) -> bool {
+        match request.change {
+            // What follows must not run outside of the transaction it was meant for.
+            Change::Multi => self.state.transaction = Transaction::Aborted,
+            // Nor a transaction without the keys watched on which it was to depend.
+            Change::Watch => self.state.transaction.watch_refused(Some(request.hash())),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The refusal of the state that the connection was to be in, where nothing but what follows `request` relies on that.
+    pub(super) fn refusal(&mut self, error: &io::Error, request: &ExclusiveRequest) -> Option<JobError> {
+        let failure = error.get_ref()?.downcast_ref()?;
+        (matches!(failure, JobError::StateRefused(_)) && self.note_refusal(request)).then(|| failure.clone())
     }
 
     /// A connection in the state that is `wanted`: of a cluster, one of the node that has the request's key.

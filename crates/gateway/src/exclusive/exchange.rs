@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Some(lending) = &mut self.exclusive.lending else { return Err(Broken::closing(request.due)) };
         lending.expect(request.change, request.due, request.errors());
         if let Err(error) = lending.lent.send(&request.requests).await {
-            return Err(self.lost(&error));
+            return Err(self.lost(&error, request));
         }
         let reply_timeout = self.settings.reply_timeout;
         let deadline = request.blocks_for.map(|time| Instant::now() + time + reply_timeout);
@@ -233,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     let (link, subscriptions) = (&mut self.link, &self.subscriptions);
                     link.flush(self.settings, || subscriptions.is_overrun()).await;
                 }
-                Event::Lost(error) => return Err(self.lost(&error)),
+                Event::Lost(error) => return Err(self.lost(&error, request)),
                 Event::Gone => return Err(self.gone()),
                 Event::Drain => {
                     blocks = false;
@@ -364,15 +364,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
     }
 
-    /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on.
-    fn lost(&mut self, error: &io::Error) -> Broken {
+    /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on, and one
+    /// that was to begin there.
+    fn lost(&mut self, error: &io::Error, request: &ExclusiveRequest) -> Broken {
         let Some(lending) = self.exclusive.lending.take() else { return Broken::closing(0) };
-        let failure = JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
+        let refused = self.refusal(error, request);
+        let mut go_on = refused.is_some();
+        let lost = || JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
+        let failure = refused.unwrap_or_else(lost);
         self.caller.count_failure(&failure);
         self.fail_replies(lending.missing(), &failure);
         let (client, reason) = (self.link.entry().id(), lending.reason().name());
         tracing::debug!(client, reason, %error, "exclusive connection lost");
-        let go_on = !lending.is_needed() && !lending.is_changing();
+        go_on |= !lending.is_needed() && !lending.is_changing();
         Broken { missing: lending.missing(), go_on }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Line {
     state: Needs,
     /// What brings it into the state that it is to be in, and the replies to that.
     preparation: Preparation,
+    /// The words in which that was refused although it was sure to be accepted: it is of use to nobody else.
+    refused: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Line {
@@ -88,6 +90,7 @@ impl Line {
             renew_at: Instant::now() + settings.lifetime.mul_f64(0.9 + fastrand::f64() / 5.0),
             state: Needs { db, protocol: Protocol::Resp2 },
             preparation: Preparation::default(),
+            refused: None,
         })
     }
 
@@ -192,18 +195,28 @@ impl Line {
     }
 
     /// As `poll_message`; asks `room` before it reads further, with the bytes of the message as far as they are
-    /// known.
+    /// known. Where the state was refused behind which requests were written, only an error that they got is their reply.
     pub(crate) fn poll_message_within(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut Vec<u8>,
         room: impl FnMut(&mut Context<'_>, usize) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<ReplyKind>> {
-        if self.preparation.is_owed() {
-            let mut unused = Vec::new();
-            ready!(self.poll_prepared(cx, &mut unused)).map_err(io::Error::from)?;
+        while self.preparation.is_owed() {
+            match ready!(self.poll_prepared(cx, &mut Vec::new())) {
+                Err(Unprepared::Refused(words)) => self.refused = Some(words),
+                prepared => prepared.map_err(io::Error::from)?,
+            }
         }
-        self.poll_whole(cx, out, room)
+        let before = out.len();
+        let kind = ready!(self.poll_whole(cx, out, room))?;
+        match &self.refused {
+            Some(words) if kind != ReplyKind::Error => {
+                out.truncate(before);
+                Poll::Ready(Err(Unprepared::Refused(Arc::clone(words)).into()))
+            }
+            _ => Poll::Ready(Ok(kind)),
+        }
     }
 
     fn poll_whole(
@@ -248,7 +261,7 @@ impl Line {
 
     /// Whether nothing is under way that belongs to whoever had it.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.input.is_empty() && !self.preparation.is_owed()
+        self.input.is_empty() && !self.preparation.is_owed() && self.refused.is_none()
     }
 
     /// Writes what cleans the connection; false if it cannot be cleaned.

@@ -49,7 +49,7 @@ impl From<io::Error> for Unprepared {
 impl From<Unprepared> for io::Error {
     fn from(unprepared: Unprepared) -> Self {
         match unprepared {
-            Unprepared::Refused(words) => Self::other(format!("the upstream refused its database or version: {words}")),
+            Unprepared::Refused(words) => Self::other(JobError::StateRefused(words)),
             Unprepared::Io(error) => error,
         }
     }
