@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use pool::Caller;
 use resp::{Request, write_error, write_simple};
 use settings::{DEFAULT_USER, SessionSettings};
+use zeroize::Zeroize;
 
 use crate::{
     client::state::{ClientState, Transaction},
@@ -15,6 +16,9 @@ use crate::{
     local_reply::requester::Requester,
     observe::turned_away::Kind,
 };
+
+/// How far the calls by which a request is read and served reach down the stack, and more.
+const STACK_BYTES: usize = 64 * 1024;
 
 /// What a client of this class speaks.
 pub(super) fn attack(request: &Request<'_>) -> Kind {
@@ -66,6 +70,16 @@ pub(super) fn needs_right(class: Class) -> Option<(&'static [&'static str], bool
 /// Whether a password may stand in a request.
 pub(super) fn holds_login(class: Class) -> bool {
     matches!(class, Class::Local(Local::Auth | Local::Hello))
+}
+
+/// Passes on what became of a request, and wipes what its password has left on the stack below the caller's place: a
+/// search looks at many bytes at once, and may lay them down there.
+#[inline(never)]
+pub(super) fn wiped(class: Class, go_on: bool) -> bool {
+    if holds_login(class) {
+        [0_u8; STACK_BYTES].zeroize();
+    }
+    go_on
 }
 
 /// Whether a request counts among those of its user that go on to the upstream. What begins or ends nothing there does

@@ -34,7 +34,7 @@ use crate::{
     exclusive::{connection::ExclusiveConnection, exchange::Exchange, tracking::invalidation},
     observe::{counts::Fault, presence::Presence, registry::Asked, sharing::account::Member, turned_away::Kind},
     pubsub::subscriptions::Subscriptions,
-    session::burst_size::Window,
+    session::{burst_size::Window, rules},
 };
 
 /// How long a new client may take to its first request before a drain closes it.
@@ -162,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let go_on = match stop {
                 Stop::Incomplete | Stop::Full => true,
                 // Boxed, so that the rare paths do not make every session's task larger.
-                Stop::Other(class) => Box::pin(self.serve_request(class)).await,
+                Stop::Other(class) => rules::wiped(class, Box::pin(self.serve_request(class)).await),
                 Stop::Malformed(error) if error.is_of_strangers() && Box::pin(self.stays_nobody()).await => true,
                 Stop::Malformed(error) => self.refuse(Fault::Protocol, &errors::request(&error)),
                 Stop::OutOfMemory => {
