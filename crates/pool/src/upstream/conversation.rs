@@ -55,13 +55,15 @@ pub struct Conversation {
     input: BytesMut,
     scanner: ReplyScanner,
     scanned: usize,
+    /// The reply to its name is still to come: what is asked does not wait for it.
+    owes_name: bool,
 }
 
 impl Conversation {
     /// Connects to `endpoint`, logs in there and is known as `name`, within `limit`. It stays in database 0 and RESP2.
     ///
     /// # Errors
-    /// Nobody answers in time, or the login is refused.
+    /// Nobody answers in time, or the login is refused. That one is wanted, and there is none, says the first reply.
     pub async fn open(endpoint: &Endpoint, name: &str, limit: Duration) -> Result<Self, ConversationError> {
         let opened = timeout(limit, Self::log_in(endpoint, name)).await;
         opened.map_err(|_| ConversationError::Timeout(limit))?
@@ -70,7 +72,7 @@ impl Conversation {
     async fn log_in(endpoint: &Endpoint, name: &str) -> Result<Self, ConversationError> {
         let stream = Stream::dial(&endpoint.address).await.map_err(ConversationError::Connect)?;
         let scanner = ReplyScanner::new(DEPTH_MAX);
-        let mut conversation = Self { stream, input: BytesMut::new(), scanner, scanned: 0 };
+        let mut conversation = Self { stream, input: BytesMut::new(), scanner, scanned: 0, owes_name: false };
         let login = endpoint.login();
         let name: &[&[u8]] = &[b"CLIENT", b"SETNAME", name.as_bytes()];
         conversation.write(&login.as_deref().into_iter().chain([name]).collect::<Vec<_>>()).await?;
@@ -79,11 +81,8 @@ impl Conversation {
         {
             return Err(ConversationError::Refused(text));
         }
-        // Some services know no names of connections; they are a convenience.
-        match conversation.next().await? {
-            Value::Error(text) if text.starts_with("NOAUTH") => Err(ConversationError::Refused(text)),
-            _ => Ok(conversation),
-        }
+        conversation.owes_name = true;
+        Ok(conversation)
     }
 
     /// Sends requests and returns their replies, in order, within `limit`.
@@ -122,6 +121,20 @@ impl Conversation {
     /// # Cancel safety
     /// What was read before the future was dropped is kept for the next call.
     pub async fn next(&mut self) -> Result<Value, ConversationError> {
+        if self.owes_name {
+            let named = self.reply().await?;
+            self.owes_name = false;
+            // Some services know no names of connections; they are a convenience.
+            if let Value::Error(text) = named
+                && text.starts_with("NOAUTH")
+            {
+                return Err(ConversationError::Refused(text));
+            }
+        }
+        self.reply().await
+    }
+
+    async fn reply(&mut self) -> Result<Value, ConversationError> {
         loop {
             let progress = self.scanner.scan(&self.input[self.scanned..]).map_err(ValueError::from)?;
             self.scanned += progress.consumed;
