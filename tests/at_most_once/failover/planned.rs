@@ -6,7 +6,7 @@ use super::{
     load::{more_load, under_load},
     service::{Sentinel, Service},
 };
-use crate::support::{DEADLINE, Gateway, Machine, Redis, wait};
+use crate::support::{Client, DEADLINE, Gateway, Machine, Metrics, Redis, requests, wait};
 
 /// How long a client may have to wait, on an idle machine.
 const GAP: Duration = Duration::from_millis(1_200);
@@ -107,4 +107,53 @@ fn a_move_by_hand_between_pause_and_resume_loses_nothing_and_costs_no_error() {
     told.assert_no_error();
     told.assert_counted_once();
     assert_eq!(told.lost(&mut new.client()).len(), 0, "acknowledged writes are lost");
+}
+
+/// Each kind of request is under way when its node becomes a replica, which refuses it.
+#[test]
+fn what_a_replica_refuses_is_executed_once_by_the_next_primary_and_no_client_hears_of_it() {
+    let mut service = Service::start(&[]);
+    let config = "[upstream]\nfailover_wait_ms = 20_000\n[pool]\nqueue_timeout_ms = 20_000";
+    let builder = Gateway::builder().upstream(&service.url()).config(config).metrics().allow("not ready");
+    let gateway = builder.allow("sentinel does not answer").start();
+    let mut clients: Vec<Client> = (0..5).map(|_| gateway.client()).collect();
+    clients[0].expect("RPUSH l v", ":1\r\n");
+    // What its replies cost is known by then.
+    for _ in 0..10 {
+        clients[2].send_raw(&requests(&["PING"; 4]));
+        clients[2].read_replies(4);
+    }
+    service.sentinels.iter_mut().for_each(Sentinel::kill9);
+    let (mut old, mut new) = (service.direct(0), service.direct(1));
+    wait("the replica to have it", || (new.line("EXISTS l") == b":1\r\n").then_some(()));
+    old.expect("CLIENT PAUSE 600000 WRITE", "+OK\r\n");
+    let in_flight = || Metrics::read(gateway.metrics_address()).value("respool_in_flight");
+    let script = "redis.call('GET', 'nosuch') return redis.call('INCR', 'script')";
+    clients[2].send_raw(&requests(&["SET first 1", "INCR count"]));
+    wait("requests to be under way", || (in_flight() >= 1.0).then_some(()));
+    // They follow while those are out.
+    clients[2].send_raw(&requests(&["INCR count", "GET count", "APPEND last x"]));
+    clients[0].send(&["EVAL", script, "0"]);
+    clients[1].send(&["BLPOP", "l", "30"]);
+    clients[3].send_raw(&requests(&["MULTI", "INCR transaction", "EXEC"]));
+    clients[4].send(&["EVAL", "return redis.error_reply('READONLY of its own')", "0"]);
+    old.expect("EXISTS script count transaction last", ":0\r\n");
+    old.expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[1].address().port()), "+OK\r\n");
+    old.expect("CLIENT UNPAUSE", "+OK\r\n");
+    // As they did at the start.
+    wait("requests to wait", || (gateway.logs().count("requests wait") == 2).then_some(()));
+    new.expect("REPLICAOF NO ONE", "+OK\r\n");
+    let expected = [
+        vec![":1\r\n"],
+        vec!["*2\r\n$1\r\nl\r\n$1\r\nv\r\n"],
+        vec!["+OK\r\n", ":1\r\n", ":2\r\n", "$1\r\n2\r\n", ":1\r\n"],
+        vec!["+OK\r\n", "+QUEUED\r\n", "*1\r\n:1\r\n"],
+        vec!["-READONLY of its own\r\n"],
+    ];
+    for (client, expected) in clients.iter_mut().zip(expected) {
+        let replies = client.read_replies(expected.len());
+        let replies: Vec<_> = replies.iter().map(|reply| String::from_utf8_lossy(reply)).collect();
+        assert_eq!(replies, expected);
+    }
+    assert_eq!(new.line("MGET script count transaction last"), b"*4\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\nx\r\n");
 }

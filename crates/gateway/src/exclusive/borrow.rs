@@ -41,6 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let failure = match lent {
             Ok((lent, place)) => {
                 request.waited = began.elapsed();
+                request.again_until = request.again_until.or_else(|| self.may_ask_again(request));
                 self.exclusive.lending = Some(Box::new(Lending::new(lent, place, request.reason)));
                 self.link.entry().update(|details| details.exclusive = Some(request.reason));
                 return true;

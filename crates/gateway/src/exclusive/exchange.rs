@@ -82,7 +82,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
             return true;
         }
-        let go_on = self.run_here(&mut request).await;
+        let mut go_on = self.run_here(&mut request).await;
+        if self.exclusive.lending.as_ref().is_some_and(|lending| lending.refused) {
+            go_on = Box::pin(self.ask_another(&mut request)).await;
+        }
         if go_on {
             self.exclusive.end_if_over();
         }
@@ -216,7 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Some(lending) = &mut self.exclusive.lending else { return Err(Broken::closing(request.due)) };
         lending.expect(request.change, request.due, request.errors());
         if let Err(error) = lending.lent.send(&request.requests).await {
-            return Err(self.lost(&error, request));
+            lending.refused = request.may_go_elsewhere(&error);
+            return if lending.refused { Ok(()) } else { Err(self.lost(&error, request)) };
         }
         let reply_timeout = self.settings.reply_timeout;
         let deadline = request.blocks_for.map(|time| Instant::now() + time + reply_timeout);
@@ -283,8 +287,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let length = head.len().min(out.len() - at);
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
-        let own = request.own_request();
-        if self.cluster.is_some_and(|cluster| lending.at_node.is_sent_elsewhere(&out[at..], own, cluster)) {
+        lending.refused = request.is_refused(&out[at..]);
+        let (own, place) = (request.own_request(), &mut lending.at_node);
+        if lending.refused || self.cluster.is_some_and(|cluster| place.is_sent_elsewhere(&out[at..], own, cluster)) {
             out.truncate(at);
             return Ok(());
         }

@@ -47,6 +47,8 @@ pub(crate) struct Lending {
     monitor: bool,
     /// Others may still do to it what was meant for this session.
     marked: bool,
+    /// Its node has refused the request at hand, which is to be asked again of another.
+    pub(super) refused: bool,
     /// Something that was sent may have changed the state of the connection.
     touched: bool,
     tracking: bool,
@@ -86,6 +88,7 @@ impl Lending {
             watching: false,
             monitor: false,
             marked: false,
+            refused: false,
             touched: !matches!(reason, Reason::Blocking | Reason::Wait),
             tracking: false,
             broadcasts: false,

@@ -8,6 +8,7 @@ use std::{
 
 use pool::Burst;
 use resp::{Request, write_request};
+use tokio::time::Instant;
 
 use crate::{
     command::{
@@ -48,6 +49,8 @@ pub(crate) struct ExclusiveRequest {
     pub(super) marks: bool,
     /// How long it waited for its connection.
     pub(super) waited: Duration,
+    /// Until when it is asked again if a node refuses it because it has become a replica.
+    pub(super) again_until: Option<Instant>,
     /// Where the client's own request begins.
     own_from: usize,
 }
@@ -109,6 +112,7 @@ impl ExclusiveRequest {
             teaches: false,
             marks: false,
             waited: Duration::ZERO,
+            again_until: None,
             own_from: 0,
         }
     }

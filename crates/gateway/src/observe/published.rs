@@ -10,7 +10,7 @@ use std::{
 use ::topology::Topology;
 use cluster::Cluster;
 use pool::JobError;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     command::remembered::Remembered,
@@ -67,6 +67,20 @@ impl Default for Published {
 }
 
 impl Published {
+    /// Whether sentinels say which node is the primary.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        self.topology.borrow().as_ref().is_some_and(|topology| topology.sentinels > 0)
+    }
+
+    /// Whether the node that is the primary turns out to be none within `limit`: requests wait for another, or have one.
+    pub(crate) async fn is_left(&self, limit: Duration) -> bool {
+        let mut topology = self.topology.subscribe();
+        let generation = topology.borrow().as_ref().map(|topology| topology.generation);
+        let is_left = |topology: &Topology| topology.awaited.is_some() || Some(topology.generation) != generation;
+        let left = timeout(limit, topology.wait_for(|topology| topology.as_deref().is_some_and(is_left))).await;
+        left.is_ok_and(|left| left.is_ok())
+    }
+
     /// Counts a login with a wrong name or password, of a client at `address` that calls itself `user`.
     pub(crate) fn login_refused(&self, address: &dyn Display, user: &str) {
         self.counts.logins_refused.add_one();

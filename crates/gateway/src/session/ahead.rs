@@ -138,9 +138,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Some(span) = span {
                 spans::done(&span, caller.spent(), result.as_ref().err());
             }
-            // What has followed would be passed.
-            if further.is_none() && self.may_be_refused() {
-                result = Box::pin(self.ask_again(result)).await;
+            let mut due = due;
+            if self.may_be_refused() {
+                let (mut job, span) = further.take().unzip();
+                let (asked, added) = Box::pin(self.ask_again(result, &mut job)).await;
+                (result, due) = (asked, due + added);
+                match job {
+                    Some(job) => further = Some((job, span.flatten())),
+                    None => {
+                        if let Some(span) = span.flatten() {
+                            spans::done(&span, self.caller.spent(), result.as_ref().err());
+                        }
+                    }
+                }
             }
             let spent = self.caller.spent();
             self.answered(due, spent, result.err());

@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.caller.execute(&mut self.burst).await
             };
             if self.may_be_refused() {
-                result = Box::pin(self.ask_again(result)).await;
+                (result, _) = Box::pin(self.ask_again(result, &mut None)).await;
             }
             let spent = self.caller.spent();
             self.answered(due, spent, result.err());

@@ -41,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Choice::Primary => {
                 let result = self.execute_here().await;
-                if self.may_be_refused() { self.ask_again(result).await } else { result }
+                if self.may_be_refused() { self.ask_again(result, &mut None).await.0 } else { result }
             }
             Choice::Replica(access) => {
                 let patience = (work == Some(Work::Little)).then_some(settings.lag_max);

@@ -1,19 +1,21 @@
-//! Writes that were refused because the node had become a replica: nothing of them was executed, so they are asked again
-//! of the node that is the primary by then. Only where sentinels are followed, who say which one that is.
+//! Requests that were refused because the node had become a replica: nothing of them was executed, so they are asked
+//! again of the node that is the primary by then. Only where sentinels are followed, who say which one that is.
+//!
+//! A replica refuses every write, those of scripts too. So a script that was refused has written nothing, whatever it
+//! did before, and is run again as a whole. Any script can say the same words, though: it is run again only once
+//! the node has shown that it is not the primary.
 
 use std::time::{Duration, Instant};
 
-use pool::{Burst, JobError};
+use pool::{Burst, Further, JobError};
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::sleep,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     command::{
         class::{Class, Upstream},
         classify::classify,
+        errors,
     },
     session::session::Session,
 };
@@ -21,11 +23,18 @@ use crate::{
 /// What Redis says to a write at a replica.
 const REFUSED: &[u8] = b"READONLY You can't write against a read only replica.\r\n";
 
-/// Commands that may have written before they say so.
+/// The same to a write of a script, and to one that has declared that it writes: how an error reply begins.
+const SCRIPT_REFUSED: [&[u8]; 2] = [
+    b"-READONLY You can't write against a read only replica.",
+    b"-READONLY Can not run script with write flag on readonly replica",
+];
+
+/// Commands that run a script.
 const SCRIPTS: [&[u8]; 3] = [b"EVAL", b"EVALSHA", b"FCALL"];
 
-/// The first and the longest pause before a further attempt: the topology needs a few milliseconds to notice.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+/// How long a node has to turn out to be no primary any more before it is asked once more, and before a script is taken
+/// at its word that it was refused.
+const TURNS_OUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// The end of a burst that was not executed: where it begins, in bytes, and how many replies stand before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,30 +42,45 @@ struct Tail {
     requests: usize,
     replies: usize,
     done: u32,
+    /// A script is in it, whose words prove nothing.
+    scripted: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether the burst has an error among its replies that may be about a primary that is none any more.
     pub(super) fn may_be_refused(&self) -> bool {
-        self.burst.errors > 0
-            && self.burst.taken_early == 0
-            && self.link.published().topology.borrow().as_ref().is_some_and(|topology| topology.sentinels > 0)
+        self.burst.errors > 0 && self.link.published().has_sentinels()
     }
 
     /// Asks again what was refused by a replica, as long as a request may wait for a primary; `result` is how the burst
-    /// ended.
-    pub(super) async fn ask_again(&mut self, mut result: Result<(), JobError>) -> Result<(), JobError> {
-        let (until, mut pause) = (Instant::now() + self.caller.failover_wait(), PAUSE.0);
+    /// ended. What is under way behind it, the `further` one, is waited for then, and asked again with it. Also says how
+    /// many replies that adds to those of the burst.
+    pub(super) async fn ask_again(
+        &mut self,
+        mut result: Result<(), JobError>,
+        further: &mut Option<Further>,
+    ) -> (Result<(), JobError>, u32) {
+        let until = Instant::now() + self.caller.failover_wait();
+        let (mut added, mut behind) = (0, Vec::new());
+        let early = early_replies(&self.burst);
         while result.is_ok()
             && Instant::now() < until
-            && let Some(tail) = refused_tail(&self.burst.requests, &self.burst.replies)
+            && let Some(tail) = refused_tail(&self.burst.requests, &self.burst.replies, early)
         {
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            if let Some(further) = further.take() {
+                added = further.replies_due();
+                behind = self.take_in(further).await;
+                continue;
+            }
+            let limit = if tail.scripted { TURNS_OUT.1 } else { TURNS_OUT.0 };
+            if !self.link.published().is_left(limit).await && tail.scripted {
+                break;
+            }
             let before = std::mem::take(&mut self.burst);
+            let done = early + tail.done;
             self.burst = Burst {
                 requests: before.requests[tail.requests..].to_vec(),
-                replies_due: before.replies_due - tail.done,
+                replies_due: before.replies_due - done,
                 needs: before.needs,
                 transaction: before.transaction,
                 room: before.room,
@@ -66,39 +90,108 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let Burst { replies, replies_done, errors, room, .. } = std::mem::take(&mut self.burst);
             self.burst = Burst {
                 replies: [&before.replies[..tail.replies], &replies].concat(),
-                replies_done: tail.done + replies_done,
+                replies_done: done + replies_done,
                 errors,
                 room,
                 requests: before.requests,
                 replies_due: before.replies_due,
                 needs: before.needs,
                 transaction: before.transaction,
+                taken_early: before.taken_early,
                 ..Burst::default()
             };
         }
-        result
+        (self.put_behind(result, &behind), added)
+    }
+
+    /// Waits for the burst that is under way behind this one and takes it in. If it failed, its replies are returned, to
+    /// be put behind those of this one.
+    async fn take_in(&mut self, further: Further) -> Vec<u8> {
+        let (due, mut burst) = (further.replies_due(), Burst::default());
+        // As if it had been gathered by now, which is counted and never refused.
+        let _ = self.state.charge(due, &self.settings, true);
+        let Err(failure) = self.caller.execute_meanwhile(&mut burst, Some(further), |_, _| ()).await else {
+            let all = &mut self.burst;
+            all.requests.extend_from_slice(&burst.requests);
+            all.replies.extend_from_slice(&burst.replies);
+            all.replies_due += due;
+            all.replies_done += burst.replies_done;
+            match (&mut all.room, burst.room) {
+                (Some(room), Some(more)) => room.join(more),
+                (none, more) => *none = none.take().or(more),
+            }
+            return Vec::new();
+        };
+        let missing = due.saturating_sub(burst.replies_done);
+        self.link.published().failed(&failure, missing, self.link.entry().address());
+        let text = errors::job(&failure, &self.settings.upstream);
+        (0..missing).for_each(|_| resp::write_error(&mut burst.replies, &text));
+        burst.replies
+    }
+
+    /// Puts replies behind those of the burst, all of which are there then: where it failed, its own missing ones too.
+    fn put_behind(&mut self, result: Result<(), JobError>, behind: &[u8]) -> Result<(), JobError> {
+        if behind.is_empty() {
+            return result;
+        }
+        if let Err(failure) = &result {
+            let missing = self.burst.replies_due.saturating_sub(self.burst.replies_done);
+            self.link.published().failed(failure, missing, self.link.entry().address());
+            let text = errors::job(failure, &self.settings.upstream);
+            (0..missing).for_each(|_| resp::write_error(&mut self.burst.replies, &text));
+        }
+        self.burst.replies.extend_from_slice(behind);
+        Ok(())
     }
 }
 
+/// How many replies were handed on before the burst had all of its.
+fn early_replies(burst: &Burst) -> u32 {
+    let (mut scanner, mut at, mut whole) = (ReplyScanner::new(usize::MAX), 0, 0);
+    while burst.taken_early > 0
+        && let Ok(progress) = scanner.scan(&burst.replies[at..])
+        && progress.complete.is_some()
+    {
+        at += progress.consumed;
+        whole += 1;
+    }
+    if burst.taken_early > 0 { burst.replies_due.saturating_sub(whole) } else { 0 }
+}
+
 /// From where on nothing was executed that changes anything, because a replica refused it; nothing where a write that was
-/// refused is followed by one that was not, since they would change places.
-fn refused_tail(requests: &[u8], replies: &[u8]) -> Option<Tail> {
+/// refused is followed by one that was not, since they would change places. The replies to the first `early` requests are
+/// not there.
+fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
     let (mut decoder, mut scanner) = (RequestDecoder::new(RequestLimits::accepted()), ReplyScanner::new(usize::MAX));
-    let mut at = Tail { requests: 0, replies: 0, done: 0 };
-    let mut tail = None;
+    let (mut at, mut early) = (Tail { requests: 0, replies: 0, done: 0, scripted: false }, early);
+    let (mut tail, mut scripted) = (None, false);
     // Where the transaction at hand begins, and whether a command in it was refused.
     let mut transaction = None;
     while at.requests < requests.len() {
         let Ok(Decoded::Request { len }) = decoder.decode(&requests[at.requests..]) else { return None };
         let request = decoder.request(&requests[at.requests..]);
+        let class = classify(&request, Upstream::Redis);
+        if early > 0 {
+            // Of a transaction that is answered in part nothing is asked again.
+            transaction = match class {
+                Class::Multi => Some((Tail { done: u32::MAX, ..at }, false)),
+                Class::Exec => None,
+                _ => transaction,
+            };
+            (early, at.requests) = (early - 1, at.requests + len);
+            continue;
+        }
         let progress = scanner.scan(&replies[at.replies..]).ok()?;
         progress.complete?;
         let reply = &replies[at.replies..at.replies + progress.consumed];
-        match (classify(&request, Upstream::Redis), &mut transaction) {
+        match (class, &mut transaction) {
             (Class::Multi, None) => transaction = Some((at, false)),
             (Class::Exec, Some((begun, is_refused))) => {
                 let is_aborted = reply.starts_with(b"-EXECABORT");
                 if is_aborted && (*is_refused || says_refused(reply)) {
+                    if begun.done == u32::MAX {
+                        return None;
+                    }
                     tail.get_or_insert(*begun);
                 } else if !is_aborted && tail.is_some() {
                     return None;
@@ -106,21 +199,29 @@ fn refused_tail(requests: &[u8], replies: &[u8]) -> Option<Tail> {
                 transaction = None;
             }
             (_, Some((_, is_refused))) => *is_refused |= says_refused(reply),
-            (Class::Plain { .. }, None) if says_refused(reply) && !is_script(&request) => {
+            (Class::Plain { .. }, None) if is_script(&request) && script_says_refused(reply) => {
+                scripted = true;
+                tail.get_or_insert(at);
+            }
+            (Class::Plain { .. }, None) if says_refused(reply) => {
                 tail.get_or_insert(at);
             }
             (Class::Plain { read_only: true }, None) => {}
             _ if tail.is_some() => return None,
             _ => {}
         }
-        at = Tail { requests: at.requests + len, replies: at.replies + progress.consumed, done: at.done + 1 };
+        at = Tail { requests: at.requests + len, replies: at.replies + progress.consumed, done: at.done + 1, ..at };
     }
-    tail.filter(|_| transaction.is_none())
+    tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, ..tail })
 }
 
 /// `EXEC` says it behind words of its own.
 fn says_refused(reply: &[u8]) -> bool {
     reply.first() == Some(&b'-') && reply.windows(REFUSED.len()).any(|part| part == REFUSED)
+}
+
+fn script_says_refused(reply: &[u8]) -> bool {
+    SCRIPT_REFUSED.iter().any(|refused| reply.starts_with(refused))
 }
 
 fn is_script(request: &Request<'_>) -> bool {
@@ -141,7 +242,7 @@ mod tests {
             resp::write_request(&mut requests, &request.split(' ').collect::<Vec<_>>());
             replies.extend_from_slice(reply.as_bytes());
         }
-        let tail = refused_tail(&requests, &replies)?;
+        let tail = refused_tail(&requests, &replies, 0)?;
         let (before, after) = exchange.split_at(tail.done as usize);
         let bytes = |of: &[(&str, &str)]| of.iter().map(|(_, reply)| reply.len()).sum::<usize>();
         assert_eq!((tail.replies, bytes(after)), (bytes(before), replies.len() - tail.replies));
@@ -160,7 +261,6 @@ mod tests {
     fn nothing_is_asked_again_that_may_have_been_executed() {
         assert_eq!(done(&[("SET k 1", NO), ("PUBLISH c m", ":0\r\n")]), None, "it would be published twice");
         assert_eq!(done(&[("INCR n", NO), ("INCR n", ":1\r\n")]), None, "it is a primary again");
-        assert_eq!(done(&[("EVAL s 0", NO)]), None, "it may have written before");
         assert_eq!(done(&[("GET k", "$80\r\n-READONLY")]), None, "it is not whole");
         let value = format!("${}\r\n{NO}\r\n", NO.len());
         assert_eq!(done(&[("GET k", &value)]), None, "a value says nothing");
@@ -176,5 +276,31 @@ mod tests {
         assert_eq!(done(&[("DEL k", NO), multi, ("SET k 1", NO), ("EXEC", abort)]), Some(0));
         assert_eq!(done(&[multi, ("NOSUCH", "-ERR unknown\r\n"), ("EXEC", abort)]), None, "that was another reason");
         assert_eq!(done(&[("DEL k", NO), multi, queued, ("EXEC", "*1\r\n+OK\r\n")]), None);
+    }
+
+    #[test]
+    fn a_script_that_was_refused_is_run_again_and_has_to_be_proved() {
+        let no = "-READONLY You can't write against a read only replica. script: 1a2b, on @user_script:1.\r\n";
+        let declared = "-READONLY Can not run script with write flag on readonly replica\r\n";
+        let tail = |exchange: &[(&str, &str)], early| {
+            let mut requests = Vec::new();
+            let replies: Vec<u8> = exchange[early..].iter().flat_map(|(_, reply)| reply.bytes()).collect();
+            for (request, _) in exchange {
+                resp::write_request(&mut requests, &request.split(' ').collect::<Vec<_>>());
+            }
+            let early = u32::try_from(early).expect("few");
+            refused_tail(&requests, &replies, early).map(|tail| (tail.done, tail.scripted))
+        };
+        for (request, reply) in [("EVAL s 0", no), ("EVALSHA 1a2b 0", NO), ("FCALL f 0", declared)] {
+            assert_eq!(tail(&[(request, reply)], 0), Some((0, true)), "{request}");
+        }
+        assert_eq!(tail(&[("SET k 1", NO), ("EVAL s 0", no)], 0), Some((0, true)));
+        assert_eq!(tail(&[("EVAL s 0", ":1\r\n"), ("SET k 1", NO)], 0), Some((1, false)));
+        assert_eq!(tail(&[("EVAL s 0", "-READONLY x\r\n")], 0), None, "words of its own");
+        assert_eq!(tail(&[("SET k 1", no)], 0), None, "it is no script");
+        // The first replies were handed on before.
+        let multi = [("MULTI", "+OK\r\n"), ("SET k 1", NO), ("EXEC", "-EXECABORT Transaction discarded.\r\n")];
+        assert_eq!(tail(&multi, 1), None, "its client has a part of the transaction already");
+        assert_eq!(tail(&[multi[0], multi[1], multi[2], ("SET k 2", NO)], 3), Some((0, false)));
     }
 }

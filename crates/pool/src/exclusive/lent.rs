@@ -34,7 +34,8 @@ impl Lent {
     /// Writes requests, within `reply_timeout`. While requests are held it waits first, at most for `failover_wait`.
     ///
     /// # Errors
-    /// The connection broke, the upstream takes nothing, or another node is the primary now; drop it.
+    /// The connection broke, the upstream takes nothing, or another node is the primary now; drop it. In that last case,
+    /// which is `NotConnected`, nothing was written.
     pub async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
         let (deadline, held) = {
             let settings = self.place.set.node.settings.borrow();

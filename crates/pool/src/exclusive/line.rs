@@ -171,10 +171,11 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes requests, behind what prepares the connection for them, unless the node there is not the primary any more.
+    /// Writes requests, behind what prepares the connection for them, unless the node there is not the primary any more:
+    /// that is `NotConnected`, and nothing was written.
     pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
         if self.endpoint.tenure.is_over() {
-            return Err(left());
+            return Err(io::Error::new(io::ErrorKind::NotConnected, left()));
         }
         let mut first = self.preparation.take_requests();
         if first.is_empty() {

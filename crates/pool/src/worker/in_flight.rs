@@ -220,12 +220,15 @@ impl InFlight {
         Ok(used)
     }
 
-    /// Hands on the replies to the front job that are there while others are due, if its caller takes them early.
+    /// Hands on the replies to the front job that are there while others are due, if its caller takes them early. Not those
+    /// of a transaction, nor where an error is among them, so that its caller sees all that came of it.
     pub(crate) fn hand_on(&mut self) {
         let Some(slot) = self.slots.front_mut() else { return };
         if let Owner::Job(job) = &mut slot.owner
             && slot.whole > 0
             && slot.fate == Fate::Kept
+            && job.burst().errors == 0
+            && !job.burst().transaction
             && !job.is_abandoned()
             && job.hand_on(slot.whole)
         {

@@ -1,0 +1,66 @@
+//! What a node has refused because it has become a replica: nothing of it was executed, so it is asked again of the node
+//! that is the primary by then. Only where sentinels are followed, and of a request that needs its connection for itself
+//! alone. Called by `exchange`.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use crate::{
+    command::class::Reason,
+    exclusive::{change::Change, exchange::Exchange, request::ExclusiveRequest},
+};
+
+/// What Redis says to a write at a replica.
+const REFUSED: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
+
+/// How long the node has to turn out to be no primary any more before another attempt is made.
+const TURNS_OUT: Duration = Duration::from_millis(100);
+
+impl ExclusiveRequest {
+    /// Whether `reply` says so, and it may be asked again.
+    pub(in crate::exclusive) fn is_refused(&self, reply: &[u8]) -> bool {
+        reply == REFUSED && self.may_be_asked_again()
+    }
+
+    /// Whether it was not written, as `error` says, because another node has become the primary meanwhile, and it may be
+    /// asked again.
+    pub(in crate::exclusive) fn may_go_elsewhere(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::NotConnected && self.may_be_asked_again()
+    }
+
+    fn may_be_asked_again(&self) -> bool {
+        self.again_until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Until when a request for which a connection was borrowed may be asked again.
+    pub(in crate::exclusive) fn may_ask_again(&self, request: &ExclusiveRequest) -> Option<Instant> {
+        let is_followed = self.link.published().has_sentinels();
+        let is_alone = request.change == Change::None && matches!(request.reason, Reason::Blocking | Reason::Other);
+        (is_followed && is_alone).then(|| Instant::now() + self.caller.failover_wait())
+    }
+
+    /// Asks again, on another connection each time, until a node does not refuse; false to close the session.
+    pub(in crate::exclusive) async fn ask_another(&mut self, request: &mut ExclusiveRequest) -> bool {
+        loop {
+            // It leads to a node that is of no use.
+            if let Some(mut lending) = self.exclusive.lending.take() {
+                lending.mark();
+                lending.give_back();
+            }
+            self.link.published().is_left(TURNS_OUT).await;
+            if !self.borrow(request).await {
+                return true;
+            }
+            let go_on = self.run_here(request).await;
+            if !self.exclusive.lending.as_ref().is_some_and(|lending| lending.refused) {
+                return go_on;
+            }
+        }
+    }
+}
