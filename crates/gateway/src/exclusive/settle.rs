@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// A request of more bytes than this takes long to answer: others have their turn after it.
+const LONG_BYTES: usize = 64 * 1024;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Settles a transaction whose reply to `EXEC` begins at `at` in the output: false if the client is to be closed
     /// after what is in the output then, and `None` where there is nothing to settle.
@@ -73,9 +76,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match noted {
             Some(Noted::Hello(hello)) => self.greet(*hello),
             Some(Noted::Answer(request)) => {
+                let go_on = self.answer(&request, size).await;
+                if request.len() > LONG_BYTES {
+                    // To look at it, to keep it and to wipe it takes time, and there may be many.
+                    drop(request);
+                    yield_now().await;
+                }
                 // One wrong password too many, and no further one is tried.
-                return self.answer(&request, size).await
-                    && !self.state.failed_logins.are_too_many(self.settings.logins);
+                return go_on && !self.state.failed_logins.are_too_many(self.settings.logins);
             }
             Some(Noted::Unblock(request)) if item != b":1\r\n" && !item.starts_with(b"-") => {
                 // The session was not blocked when this was queued, or not on the same connection.
