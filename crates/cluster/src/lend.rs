@@ -1,6 +1,6 @@
 //! Connections of a cluster's nodes for one client alone: they are lent by the node that has the client's first key.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pool::{Answer, Burst, Caller, JobError, Lent, Sent, Wanted};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
@@ -10,6 +10,7 @@ use topology::{Address, Redirection};
 
 use crate::{
     cluster::Cluster,
+    map::Node,
     round::{fault_within, has_slot, is_info, text_of_script},
 };
 
@@ -75,9 +76,7 @@ impl Cluster {
         loop {
             let map = self.known(&settings, since).await?;
             let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();
-            let of_node = node.as_ref().map(|node| node.caller(caller.runtime()));
-            let lender: &Caller = of_node.as_deref().unwrap_or(caller);
-            let failure = match lender.lend(since, wanted).await {
+            let failure = match lend_of((caller, since), node.as_ref(), wanted).await {
                 Ok(lent) => {
                     let node = node.map(|node| node.address.clone()).or_else(|| map.anchor().cloned());
                     return Ok(Borrowed { lent, node });
@@ -92,6 +91,24 @@ impl Cluster {
             self.doubt();
             sleep(PAUSE).await;
         }
+    }
+
+    /// Borrows a connection of the node at `address`, whatever slots it has.
+    ///
+    /// # Errors
+    /// As [`Caller::lend`].
+    ///
+    /// # Cancel safety
+    /// As [`Caller::lend`].
+    pub async fn lend_at(
+        &self,
+        caller: (&Caller, Instant),
+        address: &Address,
+        wanted: Wanted,
+    ) -> Result<Borrowed, JobError> {
+        let node = self.node(&self.map(), address).ok_or_else(|| no_way(address))?;
+        let lent = lend_of(caller, Some(&node).filter(|node| !node.is_first), wanted).await?;
+        Ok(Borrowed { lent, node: Some(address.clone()) })
     }
 
     /// Whether the node that has `slot` is this one.
@@ -122,10 +139,7 @@ impl Cluster {
         match self.node(&map, node) {
             Some(node) if node.is_first => caller.call(burst).await,
             Some(node) => node.caller(caller.runtime()).call(burst).await,
-            None => {
-                let reason = format!("there is no way to {node}, which has left the cluster");
-                Answer { burst, failure: Some(JobError::UpstreamDown(reason.into())) }
-            }
+            None => Answer { burst, failure: Some(no_way(node)) },
         }
     }
 
@@ -144,21 +158,50 @@ impl Cluster {
 
     /// What a reply says that came on a connection of `node` and is not for a client: its `request`, in a transaction of
     /// `slot` if in any, was not executed, and belongs elsewhere or has to wait. What it says of a slot is taken note of.
-    pub fn sends_elsewhere(&self, reply: &[u8], node: Option<&Address>, request: &[u8], slot: Option<u16>) -> bool {
+    /// Holds the node that may be asked for it this time, if one is named.
+    pub fn sends_elsewhere(
+        &self,
+        reply: &[u8],
+        node: Option<&Address>,
+        request: &[u8],
+        slot: Option<u16>,
+    ) -> Option<Option<Address>> {
         if !Redirection::is_possible(reply) {
-            return false;
+            return None;
         }
         let map = self.map();
         let unknown = Address::new("", 0);
         let said = Redirection::read(reply, node.or(map.anchor()).unwrap_or(&unknown));
         let has = |named: u16| slot == Some(named) || has_slot(request, named);
         match said.filter(|said| said.slot().is_none_or(has)) {
-            Some(Redirection::Moved { slot, to }) => self.heard(slot, &to),
-            Some(Redirection::Ask { .. } | Redirection::TryAgain | Redirection::Down | Redirection::Loading) => {
-                self.doubt();
+            Some(Redirection::Moved { slot, to }) => {
+                self.heard(slot, &to);
+                Some(None)
             }
-            None => return false,
+            Some(Redirection::Ask { to, .. }) => {
+                self.doubt();
+                Some(self.node(&map, &to).map(|_| to))
+            }
+            Some(Redirection::TryAgain | Redirection::Down | Redirection::Loading) => {
+                self.doubt();
+                Some(None)
+            }
+            None => None,
         }
-        true
     }
+}
+
+/// Borrows a connection of `node`, or of the first pool.
+async fn lend_of(
+    (caller, since): (&Caller, Instant),
+    node: Option<&Arc<Node>>,
+    wanted: Wanted,
+) -> Result<Lent, JobError> {
+    let of_node = node.map(|node| node.caller(caller.runtime()));
+    let lender: &Caller = of_node.as_deref().unwrap_or(caller);
+    lender.lend(since, wanted).await
+}
+
+fn no_way(node: &Address) -> JobError {
+    JobError::UpstreamDown(format!("there is no way to {node}, which has left the cluster").into())
 }

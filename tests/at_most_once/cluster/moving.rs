@@ -1,7 +1,10 @@
 //! Slots move from node to node while clients use their keys.
 
-use super::nodes::{Nodes, key_of};
-use crate::support::{Client, Gateway, requests};
+use super::{
+    failover::served,
+    nodes::{Node, Nodes, key_of},
+};
+use crate::support::{Client, Gateway, requests, wait};
 
 /// A slot of the first node.
 const SLOT: u16 = 77;
@@ -196,19 +199,125 @@ fn nothing_passes_a_request_that_waits_for_its_slot() {
     }
 }
 
+/// Waits until so many clients are blocked at a node.
+fn blocked(node: &Node, count: usize) {
+    let expected = format!("blocked_clients:{count}\r\n");
+    wait("them to wait", || {
+        let said = node.client().line("INFO clients");
+        String::from_utf8_lossy(&said).contains(&expected).then_some(())
+    });
+}
+
+/// What pops this value answers.
+fn popped(list: &str, value: &str) -> Vec<u8> {
+    format!("*2\r\n${}\r\n{list}\r\n${}\r\n{value}\r\n", list.len(), value.len()).into_bytes()
+}
+
 #[test]
 fn who_waits_in_a_list_waits_on_where_its_slot_goes() {
     let nodes = Nodes::start();
     let gateway = nodes.gateway();
-    let (mut waiting, mut other) = (gateway.client(), gateway.client());
-    let list = format!("{{{}}}list", key_of(SLOT));
-    waiting.send(&["BLPOP", &list, "0"]);
-    crate::support::wait("it to wait", || {
-        let blocked = nodes.0[0].client().line("INFO clients");
-        String::from_utf8_lossy(&blocked).contains("blocked_clients:1").then_some(())
+    let (mut before, mut single, mut several) = (gateway.client(), gateway.client(), gateway.client());
+    let (mut timed, mut other) = (gateway.client(), gateway.client());
+    let list = |name: &str| format!("{{{}}}{name}", key_of(SLOT));
+    before.send(&["BLPOP", &list("before"), "0"]);
+    blocked(&nodes.0[0], 1);
+    other.expect(&format!("SET {} v", list("kept")), "+OK\r\n");
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| {
+        if step == "migrating" {
+            timed.expect(&format!("BLPOP {} 0.05", list("none")), "*-1\r\n");
+            single.send(&["BLPOP", &list("single"), "0"]);
+            blocked(&nodes.0[1], 1);
+            other.expect(&format!("RPUSH {} v", list("single")), ":1\r\n");
+            assert_eq!(single.read_reply(), popped(&list("single"), "v"));
+            single.send(&["BLPOP", &list("single"), "0"]);
+            blocked(&nodes.0[1], 1);
+            several.send(&["BLPOP", &list("several"), &list("other"), "0"]);
+        }
     });
+    blocked(&nodes.0[1], 3);
+    for (name, client) in [("before", &mut before), ("several", &mut several), ("single", &mut single)] {
+        other.expect(&format!("RPUSH {} {name}", list(name)), ":1\r\n");
+        assert_eq!(client.read_reply(), popped(&list(name), name));
+    }
+}
+
+#[test]
+fn who_waits_at_a_primary_waits_on_at_the_one_that_takes_over() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut waiting, list) = (gateway.client(), key_of(SLOT));
+    waiting.send(&["BLPOP", &list, "0"]);
+    blocked(&nodes.0[0], 1);
+    nodes.fail_over(3);
+    blocked(&nodes.0[3], 1);
+    gateway.client().expect(&format!("RPUSH {list} v"), ":1\r\n");
+    assert_eq!(waiting.read_reply(), popped(&list, "v"));
+    waiting.expect("ECHO on", "$2\r\non\r\n");
+}
+
+#[test]
+fn who_waits_for_a_group_waits_on_where_its_stream_goes_and_is_told_of_its_end() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut waiting, mut other, stream) = (gateway.client(), gateway.client(), key_of(SLOT));
+    other.expect(&format!("XGROUP CREATE {stream} g $ MKSTREAM"), "+OK\r\n");
+    let read = ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", &stream, ">"];
+    waiting.send(&read);
+    blocked(&nodes.0[0], 1);
     nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |_| {});
-    other.expect(&format!("RPUSH {list} v"), ":1\r\n");
-    let name = format!("${}\r\n{list}\r\n", list.len());
-    assert_eq!(waiting.read_reply(), format!("*2\r\n{name}$1\r\nv\r\n").into_bytes());
+    blocked(&nodes.0[1], 1);
+    other.line(&format!("XADD {stream} 5-1 f v"));
+    assert!(String::from_utf8_lossy(&waiting.read_reply()).contains("\r\n5-1\r\n"));
+    waiting.send(&read);
+    blocked(&nodes.0[1], 1);
+    other.expect(&format!("DEL {stream}"), ":1\r\n");
+    let told = String::from_utf8_lossy(&waiting.read_reply()).into_owned();
+    assert!(told.starts_with("-UNBLOCKED the stream") || told.starts_with("-NOGROUP"), "{told}");
+    waiting.expect("ECHO on", "$2\r\non\r\n");
+}
+
+#[test]
+fn who_reads_what_comes_at_the_end_of_a_stream_misses_nothing_on_the_way() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut other = gateway.client();
+    let stream = |name: &str| format!("{{{}}}{name}", key_of(SLOT));
+    other.expect(&format!("XADD {} 5-1 f old", stream("old")), "$3\r\n5-1\r\n");
+    let mut waiting: Vec<(String, Client)> = ["old", "none"].map(|name| (stream(name), gateway.client())).into();
+    for (name, client) in &mut waiting {
+        client.send(&["XREAD", "BLOCK", "0", "STREAMS", &stream("quiet"), name, "$", "$"]);
+    }
+    blocked(&nodes.0[0], 2);
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| {
+        // The new node has the slot, and the former one does not know it.
+        if step == "taken" {
+            let mut there = nodes.0[1].client();
+            there.expect(&format!("XADD {} 6-1 f new", stream("old")), "$3\r\n6-1\r\n");
+            there.expect(&format!("XADD {} 6-1 f new", stream("none")), "$3\r\n6-1\r\n");
+        }
+    });
+    for (name, client) in &mut waiting {
+        let read = String::from_utf8_lossy(&client.read_reply()).into_owned();
+        assert!(read.contains("6-1") && !read.contains("5-1"), "{name}: {read}");
+        client.expect("ECHO on", "$2\r\non\r\n");
+    }
+}
+
+#[test]
+fn a_watch_that_no_node_takes_is_refused_and_so_is_its_transaction() {
+    let nodes = Nodes::start();
+    let gateway = Gateway::builder().upstream(&nodes.url()).config("[pool]\nqueue_timeout_ms = 300");
+    let gateway = gateway.allow_lost_upstream().start();
+    let (mut client, tag) = (gateway.client(), key_of(SLOT));
+    served(&gateway, SLOT);
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| {
+        if step == "migrating" {
+            client.send_raw(&requests(&[&format!("WATCH {{{tag}}}none"), "MULTI", "PING", "EXEC"]));
+            let replies = client.read_replies(4);
+            let told = String::from_utf8_lossy(&replies[0]).into_owned();
+            assert!(told.starts_with("-ERR respool: no node of the cluster took the request"), "{told}");
+            assert!(replies[3].starts_with(b"-EXECABORT"), "{replies:?}");
+        }
+    });
 }

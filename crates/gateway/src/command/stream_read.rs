@@ -35,6 +35,15 @@ pub(crate) fn timeout_at(request: &Request<'_>) -> Option<usize> {
     }
 }
 
+/// Where the names of the streams stand of an `XREAD` that blocks; as many ids follow them.
+pub(crate) fn streams_at(request: &Request<'_>) -> Option<usize> {
+    // All other options have one argument.
+    (1..request.len())
+        .step_by(2)
+        .find(|at| request.arg(*at).is_some_and(|arg| arg.eq_ignore_ascii_case(b"STREAMS")))
+        .map(|at| at + 1)
+}
+
 /// The argument that follows the first `BLOCK` from `at` on.
 fn block_after(at: usize, request: &Request<'_>) -> Option<usize> {
     let found = request.args().skip(at).position(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))?;

@@ -12,14 +12,7 @@ const BLOCKING_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The time-out of a blocking request; `None` for none. Nothing where the upstream will refuse it at once.
 pub(crate) fn blocking_time(request: &Request<'_>) -> Option<Duration> {
-    let name = request.arg(0).unwrap_or_default().to_ascii_uppercase();
-    let (at, unit) = match name.as_slice() {
-        b"BLMPOP" | b"BZMPOP" => (1, 1.0),
-        b"WAIT" => (2, 1e-3),
-        b"WAITAOF" => (3, 1e-3),
-        b"XREAD" | b"XREADGROUP" => (stream_read::timeout_at(request).unwrap_or(request.len()), 1e-3),
-        _ => (request.len() - 1, 1.0),
-    };
+    let (at, unit) = place(request);
     let text = request.arg(at).and_then(|arg| std::str::from_utf8(arg).ok());
     if text.is_some_and(|text| text.contains(['x', 'X'])) {
         // Redis takes hexadecimal seconds, too. They are nobody's habit: it may take as long as it likes.
@@ -29,6 +22,25 @@ pub(crate) fn blocking_time(request: &Request<'_>) -> Option<Duration> {
         if asked == 0.0 { Ok(None) } else { Duration::try_from_secs_f64(asked * unit).map(Some).map_err(drop) }
     });
     asked.unwrap_or(Some(Duration::ZERO)).filter(|asked| *asked < BLOCKING_MAX)
+}
+
+/// Where the time-out stands, and in which part of a second it is.
+fn place(request: &Request<'_>) -> (usize, f64) {
+    let name = request.arg(0).unwrap_or_default().to_ascii_uppercase();
+    match name.as_slice() {
+        b"BLMPOP" | b"BZMPOP" => (1, 1.0),
+        b"WAIT" => (2, 1e-3),
+        b"WAITAOF" => (3, 1e-3),
+        b"XREAD" | b"XREADGROUP" => (stream_read::timeout_at(request).unwrap_or(request.len()), 1e-3),
+        _ => (request.len() - 1, 1.0),
+    }
+}
+
+/// Where the time-out stands, and what stands there for another one.
+pub(super) fn time_out(request: &Request<'_>, time: Duration) -> Option<(usize, String)> {
+    let (at, unit) = place(request);
+    let text = if unit < 1.0 { time.as_millis().to_string() } else { format!("{:.3}", time.as_secs_f64()) };
+    (at < request.len()).then_some((at, text))
 }
 
 #[cfg(test)]

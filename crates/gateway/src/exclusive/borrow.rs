@@ -9,6 +9,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
 };
+use topology::Address;
 
 use crate::{
     client::state::Transaction,
@@ -35,7 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let needs = self.state.needs;
         let wanted = if request.overtakes { Wanted::AnyDb(needs.protocol) } else { needs.into() };
         let lent = match self.place(began).await {
-            Ok(place) => self.borrow_for(began, request.own_request(), wanted).await.map(|lent| (lent, place)),
+            Ok(place) => {
+                let (own, at) = (request.own_request(), request.asks.as_ref());
+                self.borrow_for(began, own, at, wanted).await.map(|lent| (lent, place))
+            }
             Err(failure) => Err(failure),
         };
         let failure = match lent {
@@ -77,16 +81,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         (matches!(failure, JobError::StateRefused(_)) && self.note_refusal(request)).then(|| failure.clone())
     }
 
-    /// A connection in the state that is `wanted`: of a cluster, one of the node that has the request's key.
+    /// A connection in the state that is `wanted`: of a cluster, one of the node `at` which it is to be asked for, or of
+    /// the one that has the request's key.
     pub(super) async fn borrow_for(
         &self,
         since: Instant,
         request: &[u8],
+        at: Option<&Address>,
         wanted: Wanted,
     ) -> Result<Borrowed, JobError> {
-        match self.cluster {
-            Some(cluster) => Box::pin(cluster.lend((self.caller, since), cluster.slot(request), wanted)).await,
-            None => self.caller.lend(since, wanted).await.map(Borrowed::from),
+        match (self.cluster, at) {
+            (Some(cluster), Some(at)) => Box::pin(cluster.lend_at((self.caller, since), at, wanted)).await,
+            (Some(cluster), None) => Box::pin(cluster.lend((self.caller, since), cluster.slot(request), wanted)).await,
+            (None, _) => self.caller.lend(since, wanted).await.map(Borrowed::from),
         }
     }
 }

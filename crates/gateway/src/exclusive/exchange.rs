@@ -23,8 +23,15 @@ use crate::{
     client::{link::Link, state::ClientState},
     command::{errors, full_name::NO_COMMAND},
     exclusive::{
-        change::Change, connection::ExclusiveConnection, lending::Message, nodes::subscribed::is_cut_off,
-        request::ExclusiveRequest, tracking::invalidation,
+        change::Change,
+        connection::ExclusiveConnection,
+        lending::Message,
+        nodes::{
+            blocked::{end_of_stream, tell_of_deletion},
+            subscribed::is_cut_off,
+        },
+        request::ExclusiveRequest,
+        tracking::invalidation,
     },
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
@@ -288,10 +295,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
         lending.refused = request.is_refused(&out[at..]);
-        let (own, place) = (request.own_request(), &mut lending.at_node);
-        if lending.refused || self.cluster.is_some_and(|cluster| place.is_sent_elsewhere(&out[at..], own, cluster)) {
+        let goes_on = |cluster| lending.at_node.is_sent_elsewhere(&out[at..], request, cluster);
+        if lending.refused || self.cluster.is_some_and(goes_on) {
+            *swallow = swallow.saturating_sub(1);
             out.truncate(at);
             return Ok(());
+        }
+        tell_of_deletion(out, at, request);
+        if *swallow > 0 && request.waits() {
+            lending.at_node.ends.extend(end_of_stream(&out[at..]));
         }
         let (muted, mut settled) = (self.state.is_muted(), None);
         if lending.is_in_transaction() && request.change != Change::EndMulti {

@@ -20,7 +20,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(crate) async fn ask(&mut self, request: &[u8], due: usize) -> Result<Vec<u8>, JobError> {
         let began = Instant::now();
         let place = self.place(began).await?;
-        let mut lent = self.borrow_for(began, request, self.state.needs.into()).await?.lent;
+        let mut lent = self.borrow_for(began, request, None, self.state.needs.into()).await?.lent;
         let (mut answer, limit) = (Vec::new(), self.settings.reply_timeout);
         let asked = async {
             lent.send(request).await?;

@@ -9,6 +9,7 @@ use std::{
 use pool::Burst;
 use resp::{Request, write_request};
 use tokio::time::Instant;
+use topology::Address;
 
 use crate::{
     command::{
@@ -41,6 +42,10 @@ pub(crate) struct ExclusiveRequest {
     pub(super) own: Option<Noted>,
     /// What is to be translated first: then there are requests.
     pub(super) redirect: Option<Box<Redirect>>,
+    /// The node of a cluster that is to be asked for it, though it does not have the slot yet.
+    pub(super) asks: Option<Address>,
+    /// Its stream has gone, or moved to another node of a cluster.
+    pub(super) was_gone: bool,
     /// It has to overtake what others wait for, and depends on no database.
     pub(super) overtakes: bool,
     /// What is known of the upstream is to be learnt anew once it is executed.
@@ -52,7 +57,7 @@ pub(crate) struct ExclusiveRequest {
     /// Until when it is asked again if a node refuses it because it has become a replica.
     pub(super) again_until: Option<Instant>,
     /// Where the client's own request begins.
-    own_from: usize,
+    pub(super) own_from: usize,
 }
 
 impl ExclusiveRequest {
@@ -108,6 +113,8 @@ impl ExclusiveRequest {
             blocks_for: Some(Duration::ZERO),
             own: None,
             redirect: None,
+            asks: None,
+            was_gone: false,
             overtakes: false,
             teaches: false,
             marks: false,

@@ -4,6 +4,8 @@
 use cluster::Cluster;
 use topology::Address;
 
+use crate::exclusive::{nodes::blocked::Elsewhere, request::ExclusiveRequest};
+
 /// Bytes of a transaction that are remembered. A larger one stays at the node where it was begun.
 const LOG_BYTES_MAX: usize = 256 * 1024;
 
@@ -17,9 +19,11 @@ pub(in crate::exclusive) struct AtNode {
     /// All requests since `MULTI`, that one included; `None` if they were too many.
     log: Option<Log>,
     /// The node has not executed the last request: it belongs elsewhere, or has to wait. Its reply was taken back.
-    elsewhere: bool,
+    elsewhere: Option<Elsewhere>,
     /// What is watched has left the node, which does not see what becomes of it: its transaction is not to be executed.
     soiled: bool,
+    /// The last entry of each stream of which the request wants what comes, as it was before that.
+    pub(in crate::exclusive) ends: Vec<Option<Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,20 +38,30 @@ impl AtNode {
     }
 
     /// Looks at a reply to `request`: whether it is one that no client is to see.
-    pub(in crate::exclusive) fn is_sent_elsewhere(&mut self, reply: &[u8], request: &[u8], cluster: &Cluster) -> bool {
-        let is_so = cluster.sends_elsewhere(reply, self.node.as_ref(), request, self.slot);
-        self.elsewhere |= is_so;
+    pub(in crate::exclusive) fn is_sent_elsewhere(
+        &mut self,
+        reply: &[u8],
+        request: &ExclusiveRequest,
+        cluster: &Cluster,
+    ) -> bool {
+        let said = match cluster.sends_elsewhere(reply, self.node.as_ref(), request.own_request(), self.slot) {
+            Some(Some(to_ask)) if request.waits() => Some(Elsewhere::Ask(to_ask)),
+            Some(_) => Some(Elsewhere::Later),
+            None => Elsewhere::read(reply).filter(|_| request.waits()),
+        };
+        let is_so = said.is_some();
+        self.elsewhere = said.or(self.elsewhere.take());
         is_so
     }
 
     /// Whether that was so with the last request.
-    pub(in crate::exclusive) fn take_elsewhere(&mut self) -> bool {
-        std::mem::take(&mut self.elsewhere)
+    pub(in crate::exclusive) fn take_elsewhere(&mut self) -> Option<Elsewhere> {
+        self.elsewhere.take()
     }
 
     /// The same, where the reply has not been dealt with yet.
     pub(in crate::exclusive) fn is_elsewhere(&self) -> bool {
-        self.elsewhere
+        self.elsewhere.is_some()
     }
 
     /// What is watched has left the node.
@@ -58,6 +72,21 @@ impl AtNode {
     /// Whether it has, since it is watched.
     pub(in crate::exclusive) fn is_soiled(&self) -> bool {
         self.soiled
+    }
+
+    /// A request has been executed, or queued; whether the client is in a transaction and watches keys by now.
+    pub(in crate::exclusive) fn executed(
+        &mut self,
+        cluster: &Cluster,
+        request: &[u8],
+        in_transaction: bool,
+        is_watching: bool,
+    ) {
+        match (in_transaction, is_watching) {
+            (true, _) => self.note(request),
+            (false, true) => self.slot = self.slot.or_else(|| cluster.slot(request)),
+            (false, false) => self.forget(),
+        }
     }
 
     /// A request of a transaction has been sent.

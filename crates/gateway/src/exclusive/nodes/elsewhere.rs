@@ -17,6 +17,7 @@ use crate::{
     exclusive::{
         change::Change,
         exchange::{Exchange, ReplyHead},
+        nodes::blocked::Elsewhere,
         request::ExclusiveRequest,
     },
 };
@@ -49,12 +50,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     async fn run_at_its_node(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
-        let (began, mut pause) = (Instant::now(), PAUSE.0);
+        // None for one that the node will refuse for its time-out.
+        let (began, time) = (Instant::now(), request.blocks_for.filter(|time| !time.is_zero()));
+        let (mut pause, mut waited) = (PAUSE.0, Duration::ZERO);
         if let Some(refusal) = self.settle_place(cluster, &request).await {
             return match refusal {
                 Ok(text) => self.abort_transaction(&text).await,
                 Err(failure) => self.give_up(&request, &failure),
             };
+        }
+        if request.waits() && !self.exclusive.is_in_transaction() {
+            request.ask_for_ends();
         }
         if self.is_end_of_soiled(cluster, &request) {
             return self.end_soiled().await;
@@ -63,31 +69,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
             // What was sent again was not executed either: the request would meet a transaction that is aborted.
-            let is_stuck = lending.at_node.take_elsewhere();
-            let go_on = is_stuck || self.run_here(&mut request).await;
+            let stuck = lending.at_node.take_elsewhere();
+            let go_on = stuck.is_some() || self.run_here(&mut request).await;
             let Some(lending) = self.exclusive.lending.as_mut() else {
                 // It was given back, as nothing needs it; or it was lost.
                 return go_on;
             };
-            if !is_stuck && !lending.at_node.take_elsewhere() {
-                match (lending.is_in_transaction(), lending.is_watching()) {
-                    (true, _) => lending.at_node.note(request.own_request()),
-                    (false, true) => {
-                        let at_node = &mut lending.at_node;
-                        at_node.slot = at_node.slot.or_else(|| cluster.slot(request.own_request()));
-                    }
-                    (false, false) => lending.at_node.forget(),
-                }
+            let Some(elsewhere) = stuck.or_else(|| lending.at_node.take_elsewhere()) else {
+                let (in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
+                lending.at_node.executed(cluster, request.own_request(), in_transaction, is_watching);
                 if go_on {
                     self.exclusive.end_if_over();
                 }
                 return go_on;
-            }
+            };
             if go_on && self.is_answered_soiled(cluster, &request, was_in_transaction) {
                 return true;
             }
             let Some(lending) = self.exclusive.lending.as_mut() else { return false };
-            let may_wait = go_on && began.elapsed() < cluster.patience();
+            if elsewhere == Elsewhere::Demoted {
+                lending.mark();
+            }
+            // What it has waited at its node for does not count.
+            let may_wait = go_on && waited < cluster.patience();
             let log = lending.log();
             let again = match (was_in_transaction, is_watching) {
                 (true, false) if may_wait => log,
@@ -95,11 +99,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 (_, _) => None,
             };
             let Some((log, count)) = again else {
-                self.say_elsewhere(&request, was_in_transaction, is_watching);
+                if go_on && !was_in_transaction && !lending.is_needed() {
+                    self.say_unplaced(&request, waited);
+                } else {
+                    self.say_elsewhere(&request, was_in_transaction, is_watching);
+                }
                 return go_on;
             };
             sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            (waited, pause) = (waited + pause, (pause * 2).min(PAUSE.1));
+            if request.waits() && !was_in_transaction {
+                let left = time.map(|time| time.saturating_sub(began.elapsed()));
+                request.renew(left, elsewhere, &std::mem::take(&mut lending.at_node.ends));
+            }
             match self.go_elsewhere(cluster, &mut request, was_in_transaction, log, count).await {
                 Ok(true) => {}
                 // The client has been told.
@@ -207,6 +219,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if request.change != Change::EndMulti {
             self.state.transaction = Transaction::Aborted;
         }
+    }
+
+    /// Tells the client that no node has taken what it has asked for.
+    fn say_unplaced(&mut self, request: &ExclusiveRequest, waited: Duration) {
+        let reason = "its slot is on its way to another node, or no node has it".into();
+        let failure = JobError::Unplaced { waited, reason };
+        self.caller.count_failure(&failure);
+        self.exclusive.end_if_over();
+        if request.change == Change::Watch {
+            self.refuse_watch(request);
+        }
+        self.fail_replies(request.errors(), &failure);
     }
 
     /// Tells the client that what it has asked for belongs to another node than that to which it is bound.
