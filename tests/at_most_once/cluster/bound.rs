@@ -225,3 +225,31 @@ fn a_subscriber_whose_sharded_channel_has_left_its_node_is_closed_and_not_deaf()
     other.expect("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
     gateway.client().expect(&format!("SPUBLISH {channel} m"), ":0\r\n");
 }
+
+#[test]
+fn a_transaction_that_has_been_begun_goes_on_at_the_primary_that_takes_over() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (key, incr) = (key_of(NEAR), format!("INCR {}", key_of(NEAR)));
+    let watch = format!("WATCH {key}");
+    let begun: [(&[&str], &[&str], &str); 5] = [
+        (&["MULTI", &incr], &[&incr, "EXEC"], "*2\r\n:1\r\n:2\r\n"),
+        (&[&watch, "MULTI", &incr], &[&incr, "EXEC"], "*-1\r\n"),
+        (&[&watch], &["MULTI", &incr, "EXEC"], "*-1\r\n"),
+        (&[&watch], &["UNWATCH", "MULTI", &incr, "EXEC"], "*1\r\n:3\r\n"),
+        (&["MULTI", &incr, "NOSUCH"], &["EXEC"], ABORTED),
+    ];
+    let mut clients = begun.map(|(lines, ..)| {
+        let mut client = gateway.client();
+        client.send_raw(&requests(lines));
+        client.read_replies(lines.len());
+        client
+    });
+    nodes.fail_over(3);
+    for (client, (_, lines, end)) in clients.iter_mut().zip(begun) {
+        client.send_raw(&requests(lines));
+        let replies = client.read_replies(lines.len());
+        assert_eq!(String::from_utf8_lossy(replies.last().expect("replies")), end, "{lines:?}: {replies:?}");
+        assert_goes_on(client);
+    }
+}

@@ -10,7 +10,12 @@ use resp::{Protocol, Request};
 
 use crate::{
     command::class::{Class, Local, Reason},
-    exclusive::{lending::Lending, nodes::subscribed::is_cut_off, request::ExclusiveRequest, tracking::invalidation},
+    exclusive::{
+        lending::Lending,
+        nodes::{lost::outlives, subscribed::is_cut_off},
+        request::ExclusiveRequest,
+        tracking::invalidation,
+    },
     observe::registry::{Registry, Tracking},
 };
 
@@ -157,7 +162,9 @@ impl ExclusiveConnection {
         own_id: u64,
         out: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
-        let Some(lending) = &mut self.lending else { return Poll::Pending };
+        let Some(lending) = self.lending.as_mut().filter(|lending| !lending.at_node.is_lost()) else {
+            return Poll::Pending;
+        };
         let before = out.len();
         while out.len() < PUSHES_BYTES {
             let at = out.len();
@@ -172,6 +179,7 @@ impl ExclusiveConnection {
                         lending.translate(out, at, own_id);
                     }
                 }
+                Poll::Ready(Err(_)) if outlives(lending) => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }

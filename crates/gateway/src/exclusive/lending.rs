@@ -117,13 +117,13 @@ impl Lending {
     /// Gives the connection back. What it returns goes on with the transaction at hand on another connection, which is in
     /// no transaction yet.
     pub(super) fn uproot(self) -> impl FnOnce(Borrowed) -> Self {
-        let Self { lent: former, place, mut at_node, queued, reason, marked, .. } = self;
+        let Self { lent: former, place, mut at_node, queued, reason, marked, watching, .. } = self;
         if !marked {
             former.give_back();
         }
         move |Borrowed { lent, node }| {
-            at_node.node = node;
-            Self { at_node, queued, ..Self::new(lent.into(), place, reason) }
+            at_node.settle_at(node);
+            Self { at_node, queued, watching, ..Self::new(lent.into(), place, reason) }
         }
     }
 

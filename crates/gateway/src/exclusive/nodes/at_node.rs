@@ -22,6 +22,8 @@ pub(in crate::exclusive) struct AtNode {
     elsewhere: Option<Elsewhere>,
     /// What is watched has left the node, which does not see what becomes of it: its transaction is not to be executed.
     soiled: bool,
+    /// The connection was lost.
+    lost: bool,
     /// The last entry of each stream of which the request wants what comes, as it was before that.
     pub(in crate::exclusive) ends: Vec<Option<Vec<u8>>>,
 }
@@ -72,6 +74,21 @@ impl AtNode {
     /// Whether it has, since it is watched.
     pub(in crate::exclusive) fn is_soiled(&self) -> bool {
         self.soiled
+    }
+
+    /// The connection was lost.
+    pub(in crate::exclusive) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// Whether it was, and what it was lent for is to go on at another.
+    pub(in crate::exclusive) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// It goes on at this node.
+    pub(in crate::exclusive) fn settle_at(&mut self, node: Option<Address>) {
+        (self.node, self.lost) = (node, false);
     }
 
     /// A request has been executed, or queued; whether the client is in a transaction and watches keys by now.

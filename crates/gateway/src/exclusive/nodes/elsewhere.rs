@@ -53,6 +53,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         // None for one that the node will refuse for its time-out.
         let (began, time) = (Instant::now(), request.blocks_for.filter(|time| !time.is_zero()));
         let (mut pause, mut waited) = (PAUSE.0, Duration::ZERO);
+        if let Some(go_on) = self.go_on_after_loss(cluster, &request).await {
+            return go_on;
+        }
         if let Some(refusal) = self.settle_place(cluster, &request).await {
             return match refusal {
                 Ok(text) => self.abort_transaction(&text).await,
@@ -154,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let Some((log, count)) = lending.log() else {
                 return Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned()));
             };
-            if let Err(failure) = self.transplant(cluster, first, &log, count).await {
+            if let Err(failure) = self.transplant(cluster, slot, &log, count).await {
                 return Some(Err(failure));
             }
         }
@@ -180,21 +183,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(self.exclusive.is_lent() || self.borrow(request).await);
         }
         let slot = self.exclusive.lending.as_ref().and_then(|lending| lending.at_node.slot);
-        self.transplant(cluster, slot.unwrap_or_default(), &log, count).await.map(|()| true)
+        self.transplant(cluster, slot, &log, count).await.map(|()| true)
     }
 
     /// Begins the transaction at hand anew on a connection of the node that has `slot`: nothing of it was executed. The
     /// former one is given back first, as there may be no other.
-    async fn transplant(&mut self, cluster: &Cluster, slot: u16, log: &[u8], count: u32) -> Result<(), JobError> {
+    pub(super) async fn transplant(
+        &mut self,
+        cluster: &Cluster,
+        slot: Option<u16>,
+        log: &[u8],
+        count: u32,
+    ) -> Result<(), JobError> {
         let Some(former) = self.exclusive.lending.take() else { return Err(JobError::Closed) };
         let go_on_with = former.uproot();
-        let borrowed = cluster.lend((self.caller, Instant::now()), Some(slot), self.state.needs.into()).await?;
+        let borrowed = cluster.lend((self.caller, Instant::now()), slot, self.state.needs.into()).await?;
         self.exclusive.lending = Some(Box::new(go_on_with(borrowed)));
         let replay = ExclusiveRequest::unasked(log.to_vec(), count);
         let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
         match self.exclusive.lending.as_mut() {
             Some(lending) if is_replayed => {
-                lending.resume();
+                if count > 0 {
+                    lending.resume();
+                }
                 Ok(())
             }
             _ => Err(JobError::Closed),
@@ -202,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// The request at hand could not be executed, as its transaction could not be begun anew.
-    fn give_up(&mut self, request: &ExclusiveRequest, failure: &JobError) -> bool {
+    pub(super) fn give_up(&mut self, request: &ExclusiveRequest, failure: &JobError) -> bool {
         self.abandon(request);
         if matches!(failure, JobError::Closed) {
             // A connection that was lost has been told of.
