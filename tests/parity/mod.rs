@@ -3,7 +3,7 @@
 mod clients;
 mod commands;
 mod embedded;
-mod info;
+mod monitors;
 mod pushes;
 mod refusals;
 mod replies;

@@ -9,12 +9,12 @@ use std::{
 use resp::{Protocol, Request};
 
 use crate::{
+    client::state::ClientState,
     command::class::{Class, Local, Reason},
     exclusive::{
         lending::Lending,
         nodes::{lost::outlives, subscribed::is_cut_off},
         request::ExclusiveRequest,
-        tracking::invalidation,
     },
     observe::registry::{Registry, Tracking},
 };
@@ -113,7 +113,10 @@ impl ExclusiveConnection {
             }
             // Of a cluster it leads to one node, which may not have all keys.
             (Some(lending), Class::Plain { .. }) if lending.node().is_some() => {
-                lending.is_in_transaction() || lending.is_restricted(protocol) || lending.binds_reads()
+                lending.is_in_transaction()
+                    || lending.is_restricted(protocol)
+                    || lending.binds_reads()
+                    || lending.is_monitor()
             }
             (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
         }
@@ -158,8 +161,7 @@ impl ExclusiveConnection {
     pub(crate) fn poll_pushes(
         &mut self,
         cx: &mut Context<'_>,
-        protocol: Protocol,
-        own_id: u64,
+        state: &ClientState,
         out: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
         let Some(lending) = self.lending.as_mut().filter(|lending| !lending.at_node.is_lost()) else {
@@ -170,14 +172,12 @@ impl ExclusiveConnection {
             let at = out.len();
             match lending.lent.poll_message(cx, out) {
                 Poll::Ready(Ok(kind)) => {
-                    lending.saw(&out[at..], kind, protocol);
+                    let seen = lending.saw(&out[at..], kind, state.needs.protocol);
                     if is_cut_off(lending, &out[at..], None) {
                         out.truncate(at);
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
-                    if invalidation::tells_of_an_end(&out[at..]) {
-                        lending.translate(out, at, own_id);
-                    }
+                    lending.pass_on(seen, state, out, at);
                 }
                 Poll::Ready(Err(_)) if outlives(lending) => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

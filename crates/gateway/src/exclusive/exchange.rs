@@ -25,7 +25,7 @@ use crate::{
     exclusive::{
         change::Change,
         connection::ExclusiveConnection,
-        lending::Message,
+        message::Message,
         nodes::{
             blocked::{end_of_stream, tell_of_deletion},
             subscribed::is_cut_off,
@@ -277,19 +277,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Err(Broken::closing(lending.missing()));
         }
         let seen = lending.saw(&out[at..], kind, self.state.needs.protocol);
-        let own_id = self.state.id;
         if seen != Message::Reply && is_cut_off(lending, &out[at..], request.command.as_deref()) {
             out.truncate(at);
             return Err(Broken::closing(lending.missing()));
         }
-        if seen == Message::Push {
-            if invalidation::tells_of_an_end(&out[at..]) {
-                lending.translate(out, at, own_id);
-            }
+        if matches!(seen, Message::Push | Message::Monitored) {
+            lending.pass_on(seen, self.state, out, at);
             return Ok(());
         }
         if request.change == Change::ShowTracking {
-            lending.translate(out, at, own_id);
+            lending.translate(out, at, self.state.id);
         }
         let length = head.len().min(out.len() - at);
         head.fill(0);

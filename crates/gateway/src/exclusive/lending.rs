@@ -6,25 +6,21 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 use cluster::Borrowed;
 use pool::{Lent, ReplyKind};
-use resp::{Protocol, Request, Value, parse_integer};
+use resp::{Protocol, Request, Value};
 use topology::Address;
 
 use crate::{
+    client::state::ClientState,
     command::class::Reason,
-    exclusive::{change::Change, nodes::at_node::AtNode, placeholder::QueuedTransaction, tracking::invalidation},
+    exclusive::{
+        change::Change,
+        message::{Message, is_monitored, subject},
+        nodes::at_node::AtNode,
+        placeholder::QueuedTransaction,
+        tracking::invalidation,
+    },
     observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
 };
-
-/// What a message from the upstream is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// Answers a request.
-    Reply,
-    /// Answers a request as a push does: `CLIENT REPLY` does not silence it.
-    Confirmation,
-    /// Comes of its own accord.
-    Push,
-}
 
 /// An exclusive connection and what it is needed for.
 pub(crate) struct Lending {
@@ -200,7 +196,7 @@ impl Lending {
 
     /// Whether all but a few requests get an error from the upstream because of subscriptions.
     pub(crate) fn is_restricted(&self, protocol: Protocol) -> bool {
-        self.monitor || (protocol == Protocol::Resp2 && self.is_subscribed())
+        protocol == Protocol::Resp2 && self.is_subscribed()
     }
 
     /// How many replies a request will get.
@@ -214,6 +210,8 @@ impl Lending {
                 Some(b'u' | b'U') => self.channels.len().max(1),
                 _ => 1,
             },
+            // As in Redis, a monitor that asks to be one is not answered.
+            Change::Monitor if self.monitor && !self.multi => names,
             _ => 1,
         };
         u32::try_from(replies).unwrap_or(u32::MAX)
@@ -239,11 +237,9 @@ impl Lending {
     }
 
     /// Takes note of a message on a connection that speaks `protocol`; whether it answers a request.
-    pub(crate) fn saw(&mut self, message: &[u8], kind: ReplyKind, protocol: Protocol) -> Message {
-        if self.monitor {
-            // Nothing tells a reply from what is monitored: requests count as answered by whatever comes.
-            self.expected = 0;
-            return Message::Push;
+    pub(super) fn saw(&mut self, message: &[u8], kind: ReplyKind, protocol: Protocol) -> Message {
+        if self.monitor && is_monitored(message) {
+            return Message::Monitored;
         }
         if kind == ReplyKind::Error && message.starts_with(b"-READONLY") {
             self.lent.doubt();
@@ -360,6 +356,15 @@ impl Lending {
         self.tracking.then_some(Tracking { client, broadcasts: self.broadcasts })
     }
 
+    /// Passes on what comes of its own accord and begins at `at` in `out`, as the client is to see it.
+    pub(super) fn pass_on(&self, seen: Message, state: &ClientState, out: &mut Vec<u8>, at: usize) {
+        if seen == Message::Monitored && state.is_muted() {
+            out.truncate(at);
+        } else if invalidation::tells_of_an_end(&out[at..]) {
+            self.translate(out, at, state.id);
+        }
+    }
+
     /// Puts the gateway's ids in what is said of redirections from `at` in `out` on.
     pub(super) fn translate(&self, out: &mut Vec<u8>, at: usize, own: u64) {
         invalidation::translate(out, at, |id| self.client(id, own));
@@ -370,28 +375,5 @@ impl Lending {
         let of_another = self.redirections.iter().find(|redirection| redirection.upstream_id() == upstream_id);
         let is_own = self.lent.upstream_id() == Some(upstream_id);
         of_another.map(|redirection| redirection.client()).or_else(|| is_own.then_some(own))
-    }
-}
-
-/// The first element of an array or push message, if that is a bulk string.
-pub(super) fn subject(message: &[u8]) -> Option<&[u8]> {
-    let line_end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
-    let item = message[line_end(message)? + 1..].strip_prefix(b"$")?;
-    let end = line_end(item)?;
-    let length = usize::try_from(parse_integer(item[..end].strip_suffix(b"\r")?)?).ok()?;
-    item.get(end + 1..end + 1 + length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_subject_is_the_first_bulk_string() {
-        assert_eq!(subject(b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n"), Some(&b"message"[..]));
-        assert_eq!(subject(b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"), Some(&b"subscribe"[..]));
-        assert_eq!(subject(b"*1\r\n:1\r\n"), None);
-        assert_eq!(subject(b"*0\r\n"), None);
-        assert_eq!(subject(b"+OK\r\n"), None);
     }
 }

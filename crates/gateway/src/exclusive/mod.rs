@@ -1,15 +1,15 @@
 //! Requests on an exclusive connection: the connection that a session borrows (`connection`, `borrow`), what it is needed
-//! for (`lending`), a request on its way there (`request`), whom another is to tell what is invalid (`tracking`), what
+//! for (`lending`), what comes of it (`message`), a request on its way there (`request`), whom another is to tell what is invalid (`tracking`), what
 //! the upstream is asked in a client's stead (`question`), and what goes out and comes back (`exchange`; of a cluster,
 //! `nodes`). Called by `session`. May use the client's wire and state, and `local_reply` for what stands in a
 //! transaction.
 
-mod blocking_time;
 mod borrow;
 mod change;
 pub(crate) mod connection;
 pub(crate) mod exchange;
 mod lending;
+mod message;
 mod nodes;
 pub(crate) mod placeholder;
 mod question;

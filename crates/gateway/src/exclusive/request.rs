@@ -13,13 +13,11 @@ use topology::Address;
 
 use crate::{
     command::{
+        blocking_time::blocking_time,
         class::{Class, Local, Reason},
         full_name::{full_name, last_full_name},
     },
-    exclusive::{
-        blocking_time::blocking_time, change::Change, lending::Lending, placeholder::Noted,
-        tracking::redirect::Redirect,
-    },
+    exclusive::{change::Change, lending::Lending, placeholder::Noted, tracking::redirect::Redirect},
     observe::registry::Registry,
 };
 

@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.link.unwritten() > before {
             return Poll::Ready(Ok(()));
         }
-        self.exclusive.poll_pushes(cx, self.state.needs.protocol, self.state.id, self.link.output())
+        self.exclusive.poll_pushes(cx, &self.state, self.link.output())
     }
 
     /// Goes by new settings; false if they do not know the client's user any more.

@@ -7,8 +7,8 @@ use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use topology::Address;
 
 use crate::{
-    command::stream_read::streams_at,
-    exclusive::{blocking_time, request::ExclusiveRequest},
+    command::{blocking_time, stream_read::streams_at},
+    exclusive::request::ExclusiveRequest,
 };
 
 /// Word for word what a node says that is no primary any more; it closes the connection too.

@@ -37,7 +37,7 @@ fn place(request: &Request<'_>) -> (usize, f64) {
 }
 
 /// Where the time-out stands, and what stands there for another one.
-pub(super) fn time_out(request: &Request<'_>, time: Duration) -> Option<(usize, String)> {
+pub(crate) fn time_out(request: &Request<'_>, time: Duration) -> Option<(usize, String)> {
     let (at, unit) = place(request);
     let text = if unit < 1.0 { time.as_millis().to_string() } else { format!("{:.3}", time.as_secs_f64()) };
     (at < request.len()).then_some((at, text))

@@ -1,0 +1,126 @@
+//! `MONITOR`, beside a direct Redis: what a monitor asks for is answered as often as Redis answers it, however much is
+//! shown meanwhile, and what it does to clients it does to those of the gateway.
+
+use crate::support::{Client, Gateway, Redis, assert_same, requests, wait};
+
+/// The end of what is compared.
+const LAST: &str = "ECHO last";
+
+/// Whether a message shows what the upstream does.
+fn is_shown(message: &[u8]) -> bool {
+    message.starts_with(b"+") && message.windows(2).any(|bytes| bytes == b" [")
+}
+
+/// Sends these requests, each at once or all in one packet, and [`LAST`] behind them; the replies, without what is shown.
+fn replies(client: &mut Client, lines: &[&str], at_once: bool) -> Vec<Vec<u8>> {
+    let lines = [lines, &[LAST]].concat();
+    if at_once {
+        client.send_raw(&requests(&lines));
+    } else {
+        lines.iter().for_each(|line| client.send_raw(&requests(&[line])));
+    }
+    let mut found = Vec::new();
+    while found.last().is_none_or(|reply: &Vec<u8>| !reply.ends_with(b"$4\r\nlast\r\n")) {
+        let message = client.read_reply();
+        if !is_shown(&message) {
+            found.push(message);
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_monitor_asks_for_is_answered_once_and_in_order() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    for lines in [
+        &["MONITOR", "PING", "GET k", "RESET", "PING"][..],
+        &["MONITOR", "GET k", "SET k v", "PING", "GET k", "RESET", "GET k"],
+        &["MONITOR", "WAIT 0 0", "PING"],
+        &["MONITOR", "MONITOR", "PING"],
+        &["MONITOR", "MONITOR x", "PING", "RESET", "PING"],
+        &["MONITOR", "CLIENT REPLY SKIP", "PING", "PING"],
+        &["MONITOR", "CLIENT REPLY OFF", "PING", "GET k", "MONITOR", "CLIENT REPLY ON", "PING"],
+        &["CLIENT REPLY OFF", "MONITOR", "PING", "CLIENT REPLY ON", "PING"],
+        &["CLIENT REPLY SKIP", "MONITOR", "PING", "GET k", "RESET", "PING"],
+        &["MONITOR", "SUBSCRIBE c", "PING", "GET k", "UNSUBSCRIBE c", "GET k", "RESET", "PING"],
+        &["MONITOR", "MULTI", "GET k", "CLIENT GETNAME", "EXEC", "RESET", "PING"],
+        &["MONITOR", "CLIENT SETNAME n", "CLIENT GETNAME", "GET k", "RESET", "CLIENT GETNAME"],
+        &["MONITOR", "SELECT 3", "SELECT 99", "WATCH k", "UNWATCH", "DISCARD", "EXEC", "UNSUBSCRIBE", "RESET"],
+    ] {
+        for at_once in [true, false] {
+            let (mut client, mut direct) = (gateway.client(), beside.client());
+            let (found, expected) = (replies(&mut client, lines, at_once), replies(&mut direct, lines, at_once));
+            assert_same(&found.concat(), &expected.concat(), &format!("{lines:?}, at once: {at_once}"));
+        }
+    }
+}
+
+#[test]
+fn a_monitor_that_wants_no_replies_is_shown_nothing() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let mut other = gateway.client();
+    for silent in [&["CLIENT REPLY OFF", "MONITOR"][..], &["MONITOR", "CLIENT REPLY OFF"]] {
+        let mut client = gateway.client();
+        client.send_raw(&requests(silent));
+        if silent[0] == "MONITOR" {
+            assert_eq!(client.read_reply(), b"+OK\r\n");
+        }
+        // Once one request is answered, all that was shown before it has come.
+        client.send_raw(&requests(&["GET unseen", "PING", "CLIENT REPLY ON"]));
+        loop {
+            let message = client.read_reply();
+            assert!(!message.windows(6).any(|bytes| bytes == b"unseen"), "{silent:?}");
+            if message == b"+OK\r\n" {
+                break;
+            }
+        }
+        other.expect("SET seen 1", "+OK\r\n");
+        while !client.read_reply().windows(6).any(|bytes| bytes == b"\"seen\"") {}
+    }
+}
+
+fn text(reply: Vec<u8>) -> String {
+    String::from_utf8(reply).expect("text")
+}
+
+fn id(client: &mut Client) -> String {
+    text(client.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned()
+}
+
+/// The reply to a request of a monitor.
+fn answer(monitor: &mut Client, line: &str) -> String {
+    text(replies(monitor, &[line], true).swap_remove(0))
+}
+
+/// On both sides these clients are all that there are, but for one that looks on.
+#[test]
+fn what_a_monitor_does_to_clients_it_does_to_those_of_the_gateway() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 2").start();
+    let (mut monitor, mut blocked, mut idle) = (gateway.client(), gateway.client(), gateway.client());
+    let (own, other, third) = (id(&mut monitor), id(&mut blocked), id(&mut idle));
+    idle.expect("SET k v", "+OK\r\n");
+    monitor.expect("MONITOR", "+OK\r\n");
+    assert_eq!(answer(&mut monitor, "CLIENT ID"), format!(":{own}\r\n"));
+    assert_eq!(answer(&mut monitor, "CLIENT GETNAME"), "$-1\r\n");
+    blocked.send(&["BLPOP", "q", "0"]);
+    wait("the client to be blocked", || {
+        let list = text(redis.client().line("CLIENT LIST"));
+        list.lines().any(|line| line.contains(" flags=b ")).then_some(())
+    });
+    assert_eq!(answer(&mut monitor, &format!("CLIENT UNBLOCK {other}")), ":1\r\n");
+    assert_eq!(blocked.read_reply(), b"*-1\r\n");
+    assert_eq!(answer(&mut monitor, &format!("CLIENT KILL ID {other}")), ":1\r\n");
+    blocked.expect_closed();
+    let workers = || {
+        let list = text(redis.client().line("CLIENT LIST"));
+        let of_pool = list.lines().filter(|line| line.contains("name=respool-worker"));
+        of_pool.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = workers();
+    assert_eq!(answer(&mut monitor, "CLIENT KILL TYPE normal"), ":1\r\n", "all but {own}: {third}");
+    idle.expect_closed();
+    assert_eq!(workers(), before, "none of the gateway's connections was closed");
+}
