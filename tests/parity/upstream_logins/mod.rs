@@ -5,7 +5,7 @@ mod changes;
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, assert_same, requests, wait};
+use crate::support::{Client, Gateway, Redis, Relay, assert_own_error, assert_same, pass, requests, wait};
 
 const MODE: &str = "[auth]\nmode = \"upstream\"\nfailure_delay_ms = 1\nfailures_max = 100\ncache_ms = 200";
 
@@ -278,6 +278,32 @@ fn clients_are_closed_by_the_name_of_their_user() {
     wide.expect("CLIENT KILL USER narrow", ":1\r\n");
     narrow.expect_closed();
     wide.expect("CLIENT KILL USER narrow", ":0\r\n");
+}
+
+/// Connections that a Redis has had.
+fn connections(direct: &mut Client) -> usize {
+    let info = String::from_utf8_lossy(&direct.line("INFO stats")).into_owned();
+    let count = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    count.and_then(|count| count.parse().ok()).expect("a number")
+}
+
+#[test]
+fn many_who_come_with_one_wrong_password_are_asked_about_together() {
+    let redis = redis("off");
+    let gateway = gateway(&redis, "");
+    let mut direct = ops(&redis);
+    let before = connections(&mut direct);
+    let mut clients: Vec<Client> = (0..100).map(|_| gateway.client()).collect();
+    redis.freeze();
+    clients.iter_mut().for_each(|client| client.send(&["AUTH", "narrow", "wrong"]));
+    // They come while one of them is asked about.
+    pass(Duration::from_millis(300));
+    redis.thaw();
+    for client in &mut clients {
+        assert_same(&client.read_reply(), WRONG.as_bytes(), "AUTH");
+    }
+    let made = connections(&mut direct) - before;
+    assert!(made < 50, "{made} connections for 100 logins");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Logins that the upstream decides: each is proven by a connection that is made with it, has a pool of its own as long as
 //! it is used, and counts for a while for those who come next with the same name and password. Another password is another
 //! login: it is asked of the upstream, and never meets what the right one opened. Nothing is kept of one that was refused.
-//! Whoever comes with a login that is being proven waits for that. Few are asked at a time, so that whoever guesses opens
-//! few connections.
+//! Whoever comes with a login that is being proven waits for that, and all who have waited since before the upstream was
+//! asked go by one answer. Few are asked at a time, so that whoever guesses opens few connections.
 
 use std::{
     collections::HashMap,
@@ -56,12 +56,15 @@ struct Told {
     refused: Option<Arc<str>>,
 }
 
+/// The last answer to those who want to know of one login, and when the upstream was asked.
+type Asked = Option<(Instant, Result<(), LoginFailure>)>;
+
 #[derive(Debug)]
 struct Desk {
     pools: Pools,
     asking: Semaphore,
     /// Logins that are being proven, each with the turn of those who want to know.
-    turns: Mutex<HashMap<Login, Arc<Turn<()>>>>,
+    turns: Mutex<HashMap<Login, Arc<Turn<Asked>>>>,
     /// Whether the upstream's default user needs no password, and when it was asked.
     nobody: Mutex<Option<Told>>,
 }
@@ -87,11 +90,14 @@ impl Logins {
         }
         let turn = Arc::clone(lock(&self.0.turns).entry(login.clone()).or_default());
         let _left = Left { desk: &self.0, login };
+        let (key, came) = (Key::login(login.clone()), Instant::now());
         let waits = async {
             let turn = turn.lock().await;
-            match self.known(login, fresh) {
-                // Whoever had the turn before has proven it.
-                Some(known) => Err(known),
+            if let Some(known) = self.known(login, fresh) {
+                return Err(known);
+            }
+            match turn.as_ref().filter(|(at, _)| *at > came) {
+                Some((_, answer)) => Err(answer.clone().and_then(|()| Ok(self.0.pools.find(&key)?))),
                 // It is never closed.
                 None => Ok((turn, self.0.asking.acquire().await)),
             }
@@ -101,11 +107,13 @@ impl Logins {
             let reason = format!("others are being asked, and were not done within {} ms", limit.as_millis());
             LoginFailure::Unasked(reason.into())
         })?;
-        let _asking = match waited {
-            Ok(asking) => asking,
+        let asked = match waited {
+            Ok((mut turn, _asking)) => {
+                let at = Instant::now();
+                turn.insert((at, self.ask(login).await)).1.clone()
+            }
             Err(known) => return known,
         };
-        let asked = self.ask(login).await;
         if *login == Login::Nobody
             && let Ok(()) | Err(LoginFailure::Refused(_)) = &asked
         {
@@ -113,7 +121,7 @@ impl Logins {
             *lock(&self.0.nobody) = Some(Told { at: Instant::now(), refused });
         }
         asked?;
-        Ok(self.0.pools.find_proven(&Key::login(login.clone()))?)
+        Ok(self.0.pools.find_proven(&key)?)
     }
 
     fn known(&self, login: &Login, fresh: Duration) -> Option<Result<Access, LoginFailure>> {
