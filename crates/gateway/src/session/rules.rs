@@ -77,7 +77,7 @@ pub(super) fn holds_login(class: Class) -> bool {
 #[inline(never)]
 pub(super) fn wiped(class: Class, go_on: bool) -> bool {
     if holds_login(class) {
-        [0_u8; STACK_BYTES].zeroize();
+        [0_u64; STACK_BYTES / 8].zeroize();
     }
     go_on
 }
