@@ -232,12 +232,13 @@ fn a_transaction_that_has_been_begun_goes_on_at_the_primary_that_takes_over() {
     let gateway = nodes.gateway();
     let (key, incr) = (key_of(NEAR), format!("INCR {}", key_of(NEAR)));
     let watch = format!("WATCH {key}");
-    let begun: [(&[&str], &[&str], &str); 5] = [
+    let begun: [(&[&str], &[&str], &str); 6] = [
         (&["MULTI", &incr], &[&incr, "EXEC"], "*2\r\n:1\r\n:2\r\n"),
         (&[&watch, "MULTI", &incr], &[&incr, "EXEC"], "*-1\r\n"),
         (&[&watch], &["MULTI", &incr, "EXEC"], "*-1\r\n"),
         (&[&watch], &["UNWATCH", "MULTI", &incr, "EXEC"], "*1\r\n:3\r\n"),
         (&["MULTI", &incr, "NOSUCH"], &["EXEC"], ABORTED),
+        (&["MULTI", &incr], &["RESPOOL CLIENTS", "EXEC"], ABORTED),
     ];
     let mut clients = begun.map(|(lines, ..)| {
         let mut client = gateway.client();

@@ -11,7 +11,7 @@ use std::{
 
 use cluster::Cluster;
 use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, UnderWay, micros};
-use resp::{Protocol, write_error, write_request};
+use resp::{Protocol, write_request};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -156,22 +156,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         self.fail_replies(request.errors(), failure);
         self.exclusive.end_if_over();
         true
-    }
-
-    /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
-    pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
-        let mut requests = Vec::new();
-        write_request(&mut requests, &["SUBSCRIBE"]);
-        let request = ExclusiveRequest::simple(requests, 1);
-        let go_on = self.exchange(&request, &mut ReplyHead::default()).await;
-        if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.node().is_some()) {
-            // Wherever it goes on.
-            lending.at_node.note(request.own_request());
-        }
-        if go_on && !self.state.is_muted() {
-            write_error(self.link.output(), text);
-        }
-        go_on
     }
 
     /// Has gathered requests executed on the connection that the session already borrows.

@@ -1,10 +1,10 @@
 //! What is left to do when the upstream has executed a transaction: account is taken of what its requests have
-//! changed, and the gateway's own replies take the place of those to its placeholders.
+//! changed, and the gateway's own replies take the place of those to its placeholders. And how one is aborted.
 
 use std::sync::Arc;
 
 use pool::Burst;
-use resp::write_error;
+use resp::{write_error, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -15,8 +15,9 @@ use crate::{
     command::errors,
     exclusive::{
         change::Change,
-        exchange::Exchange,
+        exchange::{Exchange, ReplyHead},
         placeholder::{self, Noted},
+        request::ExclusiveRequest,
     },
     local_reply::{
         requester::{Hello, NextStep, Requester, Unblock},
@@ -28,6 +29,27 @@ use crate::{
 const LONG_BYTES: usize = 64 * 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
+    pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
+        let mut requests = Vec::new();
+        write_request(&mut requests, &["SUBSCRIBE"]);
+        let request = ExclusiveRequest::simple(requests, 1);
+        if let Some(cluster) = self.cluster
+            && let Some(go_on) = Box::pin(self.go_on_after_loss(cluster, &request)).await
+        {
+            return go_on;
+        }
+        let go_on = self.exchange(&request, &mut ReplyHead::default()).await;
+        if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.node().is_some()) {
+            // Wherever it goes on.
+            lending.at_node.note(request.own_request());
+        }
+        if go_on && !self.state.is_muted() {
+            write_error(self.link.output(), text);
+        }
+        go_on
+    }
+
     /// Settles a transaction whose reply to `EXEC` begins at `at` in the output: false if the client is to be closed
     /// after what is in the output then, and `None` where there is nothing to settle.
     pub(super) async fn settle(&mut self, at: usize) -> Option<bool> {

@@ -99,6 +99,7 @@ impl AtNode {
         in_transaction: bool,
         is_watching: bool,
     ) {
+        self.ends = Vec::new();
         match (in_transaction, is_watching) {
             (true, _) => self.note(request),
             (false, true) => self.slot = self.slot.or_else(|| cluster.slot(request)),

@@ -25,7 +25,11 @@ pub(in crate::exclusive) fn outlives(lending: &mut Lending) -> bool {
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Goes on at another node with what the client has begun, if its connection was lost. `Some` if that cannot be: the
     /// client has been told, and is to be closed if it holds false.
-    pub(super) async fn go_on_after_loss(&mut self, cluster: &Cluster, request: &ExclusiveRequest) -> Option<bool> {
+    pub(in crate::exclusive) async fn go_on_after_loss(
+        &mut self,
+        cluster: &Cluster,
+        request: &ExclusiveRequest,
+    ) -> Option<bool> {
         let lending = self.exclusive.lending.as_ref().filter(|lending| lending.at_node.is_lost())?;
         let begins = lending.is_in_transaction() || request.change == Change::Multi;
         let (slot, (log, count)) = (lending.at_node.slot, lending.log()?);
