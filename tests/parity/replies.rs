@@ -196,3 +196,56 @@ fn replies_of_hundreds_of_thousands_of_items_pass_unchanged() {
     compare(&mut client, &mut direct, &["EVAL", script, "0"]);
     client.expect("PING", "+PONG\r\n");
 }
+
+#[test]
+fn an_empty_request_counts_as_the_one_whose_reply_is_left_out() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    for empty in ["*0\r\n", "\r\n", "*-1\r\n"] {
+        let skip = String::from_utf8(requests(&["CLIENT REPLY SKIP"])).expect("text");
+        let rest = String::from_utf8(requests(&["ECHO 1", "ECHO 2", "ECHO 3"])).expect("text");
+        for sent in [
+            format!("{skip}{empty}{rest}"),
+            format!("{empty}{skip}{rest}"),
+            format!("{skip}{skip}{empty}{empty}{rest}"),
+            format!("{skip}{empty}{skip}{rest}"),
+        ] {
+            let (mut client, mut direct) = (gateway.client(), beside.client());
+            for client in [&mut client, &mut direct] {
+                client.send_raw(sent.as_bytes());
+                client.half_close();
+            }
+            assert_same(&client.read_to_end(), &direct.read_to_end(), &sent);
+        }
+    }
+}
+
+/// Whatever stands between `CLIENT CACHING` and a read of the key, unless it is a `CLIENT`, was what that held for.
+#[test]
+fn client_caching_holds_for_the_next_request_wherever_it_is_answered() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&behind.url());
+    let between =
+        ["", "HELLO", "AUTH x", "READONLY", "PING", "CLIENT GETNAME", "CLIENT NOPE", "CLIENT REPLY SKIP", "EXEC"];
+    for (mode, caching) in [("OPTOUT", "NO"), ("OPTIN", "YES")] {
+        for between in between {
+            let [found, expected] = [gateway.client(), beside.client()].map(|mut client| {
+                client.call(&["HELLO", "3"]);
+                client.expect(&format!("CLIENT TRACKING ON {mode}"), "+OK\r\n");
+                let between = if between.is_empty() { b"*0\r\n".to_vec() } else { requests(&[between]) };
+                let caching = requests(&[&format!("CLIENT CACHING {caching}")]);
+                client.send_raw(&[caching, between, requests(&["GET k", "SET k 1", "ECHO end"])].concat());
+                let mut told = Vec::new();
+                while !told.ends_with(b"$3\r\nend\r\n") {
+                    let reply = client.read_reply();
+                    // Ids and versions.
+                    if !reply.starts_with(b"%") {
+                        told.extend_from_slice(&reply);
+                    }
+                }
+                told
+            });
+            assert_same(&found, &expected, &format!("{mode}, {between:?}"));
+        }
+    }
+}

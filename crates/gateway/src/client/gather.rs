@@ -21,6 +21,8 @@ pub(crate) enum Stop {
     Full,
     /// The next request does not go with the burst; see [`Input::take_other`](crate::client::input::Input::take_other).
     Other(Class),
+    /// An empty request, of a client whose requests are looked at by themselves: it counts as one.
+    Nothing,
     /// What is left cannot be framed.
     Malformed(RequestError),
     /// What came begins a TLS handshake.
@@ -44,7 +46,7 @@ pub(crate) struct Bounds<'c> {
     /// refused.
     pub(crate) lent: bool,
     /// Every request is looked at by itself: before a login, in a transaction that was refused, after a `SELECT` that
-    /// failed, or while one reply is to be left out.
+    /// failed, while one reply is to be left out, or after a `CLIENT CACHING`.
     pub(crate) singly: bool,
     /// Bytes of unfinished requests of all sessions together.
     pub(crate) unfinished: usize,
@@ -93,7 +95,12 @@ pub(super) fn gather(
                 break (0, Stop::Malformed(error));
             }
             Ok(Decoded::Incomplete { missing }) => break (missing, Stop::Incomplete),
-            Ok(Decoded::Nothing { len }) => used += len,
+            Ok(Decoded::Nothing { len }) => {
+                used += len;
+                if bounds.singly {
+                    break (0, Stop::Nothing);
+                }
+            }
             Ok(Decoded::Request { len }) => {
                 let request = decoder.request(&bytes[used..]);
                 let mut class = classify(&request, bounds.upstream);

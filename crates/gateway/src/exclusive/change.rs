@@ -25,6 +25,8 @@ pub(crate) enum Change {
         broadcasts: bool,
         redirect: Option<i64>,
     },
+    /// `CLIENT CACHING`, which holds for the next request that is no `CLIENT`.
+    Caching,
     /// None: what is said of tracking has ids in it.
     ShowTracking,
     NoTouch(bool),
@@ -50,6 +52,7 @@ impl Change {
                 let on = last_is(b"ON");
                 Self::Tracking { on, broadcasts: on && redirect::broadcasts(request), redirect: None }
             }
+            Class::Exclusive(Reason::Tracking) if sub_is(b"CACHING") => Self::Caching,
             Class::Exclusive(Reason::Tracking) if sub_is(b"GETREDIR") || sub_is(b"TRACKINGINFO") => Self::ShowTracking,
             Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
             Class::Exclusive(_) | Class::Local(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {

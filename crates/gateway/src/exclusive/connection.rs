@@ -60,6 +60,11 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_monitor())
     }
 
+    /// Whether `CLIENT CACHING` holds for what is sent there next.
+    pub(crate) fn is_caching(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.is_caching())
+    }
+
     /// `CLIENT NO-TOUCH`
     pub(crate) fn is_without_touch(&self) -> bool {
         self.lending.as_ref().is_some_and(|lending| lending.is_without_touch())

@@ -209,6 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn send_and_receive(&mut self, request: &ExclusiveRequest, head: &mut ReplyHead) -> Result<(), Broken> {
         let Some(lending) = &mut self.exclusive.lending else { return Err(Broken::closing(request.due)) };
         lending.expect(request.change, request.due, request.errors());
+        lending.end_caching(request.command.as_deref());
         if let Err(error) = lending.lent.send(&request.requests).await {
             lending.refused = request.may_go_elsewhere(&error);
             return if lending.refused { Ok(()) } else { Err(self.lost(&error, request)) };

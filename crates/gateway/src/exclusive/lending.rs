@@ -48,6 +48,8 @@ pub(crate) struct Lending {
     /// Something that was sent may have changed the state of the connection.
     touched: bool,
     tracking: bool,
+    /// `CLIENT CACHING` holds for what is sent next.
+    caching: bool,
     /// It gets what is invalid of keys that it has not read.
     broadcasts: bool,
     /// The upstream's id of the connection that gets what is invalid.
@@ -87,6 +89,7 @@ impl Lending {
             refused: false,
             touched: !matches!(reason, Reason::Blocking | Reason::Wait),
             tracking: false,
+            caching: false,
             broadcasts: false,
             redirect: None,
             redirections: Vec::new(),
@@ -178,6 +181,16 @@ impl Lending {
     /// `CLIENT NO-TOUCH`
     pub(crate) fn is_without_touch(&self) -> bool {
         self.no_touch
+    }
+
+    /// Whether `CLIENT CACHING` holds for what is sent next.
+    pub(super) fn is_caching(&self) -> bool {
+        self.caching
+    }
+
+    /// A request is sent; as in Redis, a `CLIENT` is not the one for which `CLIENT CACHING` holds.
+    pub(super) fn end_caching(&mut self, command: Option<&str>) {
+        self.caching &= command.is_some_and(|name| name.starts_with("client"));
     }
 
     pub(crate) fn is_monitor(&self) -> bool {
@@ -336,6 +349,7 @@ impl Lending {
                 // Not every RESET takes it back.
                 self.marked = true;
             }
+            Change::Caching => self.caching = true,
             Change::Select(db) => return Some(db),
             Change::None | Change::EndMulti | Change::Subscribe | Change::ShowTracking => {}
         }

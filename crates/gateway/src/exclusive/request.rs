@@ -164,7 +164,7 @@ impl ExclusiveRequest {
     pub(crate) fn noted(&mut self) -> Option<Noted> {
         match (self.own.take(), self.change) {
             (Some(noted), _) => Some(noted),
-            (None, Change::None | Change::EndMulti) => None,
+            (None, Change::None | Change::EndMulti | Change::Caching) => None,
             (None, change) => Some(Noted::Change(change)),
         }
     }

@@ -60,9 +60,18 @@ enum Way {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Serves the request at which gathering stopped: finds the part of the session that it is for, reads it, has it
+    /// Serves the request at which gathering stopped; an empty one ends what was said about the next. False to close.
+    pub(super) async fn serve_alone(&mut self, stop: Stop) -> bool {
+        if let Stop::Other(class) = stop {
+            return self.serve_request(class).await;
+        }
+        self.state.request_done();
+        self.exchange().end_caching().await
+    }
+
+    /// Serves a request that does not go with others: finds the part of the session that it is for, reads it, has it
     /// done, counts it, and lets others see what has changed. False to close.
-    pub(super) async fn serve_request(&mut self, class: Class) -> bool {
+    async fn serve_request(&mut self, class: Class) -> bool {
         let published = Arc::clone(self.link.published());
         let (from, before) = (self.link.unwritten(), self.state.replies);
         if self.settings.users.elsewhere {
@@ -73,7 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let is_local = matches!(way, Way::Local(_));
         let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
         let fails = class == Class::Attack || matches!(way, Way::AbortTransaction(_));
-        let mut go_on = self.go(way, &published).await;
+        let is_elsewhere = !matches!(way, Way::Exclusive(_)) && !rules::is_of_client(class);
+        let mut go_on = (!is_elsewhere || self.exchange().end_caching().await) && self.go(way, &published).await;
         if let Some(under_way) = under_way {
             let own_error = |reply: &[u8]| reply.starts_with(errors::OWN);
             let failed = fails || self.link.output().get(from..).is_some_and(own_error);

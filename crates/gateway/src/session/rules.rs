@@ -67,16 +67,30 @@ pub(super) fn needs_right(class: Class) -> Option<(&'static [&'static str], bool
     })
 }
 
+/// Whether the gateway answers a request that is a `CLIENT` to Redis, which one with an unknown subcommand is not.
+pub(super) fn is_of_client(class: Class) -> bool {
+    let Class::Local(local) = class else { return false };
+    match local {
+        Local::ClientId | Local::ClientGetName | Local::ClientSetName | Local::ClientSetInfo | Local::ClientReply => {
+            true
+        }
+        Local::ClientList | Local::ClientInfo | Local::ClientKill | Local::ClientUnblock | Local::ClientNoEvict => true,
+        Local::Auth | Local::Hello | Local::Select | Local::Quit | Local::Reset | Local::Ping | Local::Echo => false,
+        Local::ClientUnknown | Local::EmbeddedFault | Local::NoCluster | Local::Info | Local::Respool => false,
+        Local::DiscardWithoutMulti | Local::Unwatch | Local::Unsubscribe => false,
+    }
+}
+
 /// Whether a password may stand in a request.
 pub(super) fn holds_login(class: Class) -> bool {
     matches!(class, Class::Local(Local::Auth | Local::Hello))
 }
 
-/// Passes on what became of a request, and wipes what its password has left on the stack below the caller's place: a
+/// Passes on what became of a request, and wipes what its password, if it `is_login`, has left on the stack below the caller's place: a
 /// search looks at many bytes at once, and may lay them down there.
 #[inline(never)]
-pub(super) fn wiped(class: Class, go_on: bool) -> bool {
-    if holds_login(class) {
+pub(super) fn wiped(is_login: bool, go_on: bool) -> bool {
+    if is_login {
         [0_u64; STACK_BYTES / 8].zeroize();
     }
     go_on

@@ -162,12 +162,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let go_on = match stop {
                 Stop::Incomplete | Stop::Full => true,
                 // Boxed, so that the rare paths do not make every session's task larger.
-                Stop::Other(class) => rules::wiped(class, Box::pin(self.serve_request(class)).await),
+                Stop::Other(_) | Stop::Nothing => {
+                    let is_login = matches!(stop, Stop::Other(class) if rules::holds_login(class));
+                    rules::wiped(is_login, Box::pin(self.serve_alone(stop)).await)
+                }
                 Stop::Malformed(error) if error.is_of_strangers() && Box::pin(self.stays_nobody()).await => true,
                 Stop::Malformed(error) => self.refuse(Fault::Protocol, &errors::request(&error)),
                 Stop::OutOfMemory => {
-                    let text = errors::input_full(self.settings.input_bytes_max);
-                    self.refuse(Fault::InputFull, text.as_bytes())
+                    self.refuse(Fault::InputFull, errors::input_full(self.settings.input_bytes_max).as_bytes())
                 }
                 Stop::Tls => {
                     let published = self.link.published();
@@ -202,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || (self.cluster.is_some() && self.exclusive.is_at_one_node())
             || self.exclusive.restricts(Class::Multi, self.state.needs.protocol)
             || self.state.replies == Replies::SkipNext
+            || self.exclusive.is_caching()
     }
 
     /// Gathers a burst from what is there already or, once the replies are out, from what comes.
@@ -369,8 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Says why, to a client that wants replies, and closes.
     fn refuse(&mut self, fault: Fault, text: &[u8]) -> bool {
-        let reason = String::from_utf8_lossy(text);
-        self.link.published().fault(fault, self.link.entry().address(), &reason);
+        self.link.published().fault(fault, self.link.entry().address(), &String::from_utf8_lossy(text));
         if !self.state.is_muted() {
             write_error(self.link.output(), text);
         }
