@@ -1,6 +1,8 @@
 //! What is pushed and what answers, beside a direct Redis: a client's data may hold the words of pub/sub, and its replies
 //! are replies all the same.
 
+use std::net::SocketAddr;
+
 use crate::support::{Client, Gateway, Redis, assert_same, requests};
 
 /// How messages of pub/sub begin, and words that mean as much elsewhere.
@@ -73,6 +75,105 @@ fn replies_that_begin_with_words_of_pub_sub_are_replies_whatever_the_connection_
                 compare(&mut client, &mut direct, &replies_that_begin_with(word), true);
             }
         }
+    }
+}
+
+/// What a client gets that sends `lines` in one packet and then asks to be closed.
+fn in_one_packet(address: SocketAddr, lines: &[&str]) -> String {
+    let mut client = Client::connect(address);
+    client.send_raw(&requests(&[lines, &["QUIT"]].concat()));
+    String::from_utf8_lossy(&client.read_to_end()).into_owned()
+}
+
+/// Requests whose own connection hears of what they do, up to Redis 7.0 in the middle of their replies.
+const HEARD_BY_THEMSELVES: &[&[&str]] = &[
+    &["HELLO 3", "SUBSCRIBE x", "MULTI", "PUBLISH x hi", "GET k", "EXEC", "ECHO last"],
+    &["HELLO 3", "SUBSCRIBE x", "MULTI", "PUBLISH x hi", "GET k", "EXEC", "RESET", "GET k"],
+    &["HELLO 3", "SUBSCRIBE x", "MULTI", "PUBLISH x hi", "CLIENT GETNAME", "GET k", "PUBLISH x hi", "EXEC", "PING"],
+    &["HELLO 3", "SUBSCRIBE x", "MULTI", "PUBLISH x hi", "CLIENT UNBLOCK 999999", "GET k", "EXEC", "PING"],
+    &["HELLO 3", "MULTI", "SUBSCRIBE x", "PUBLISH x hi", "CLIENT GETNAME", "UNSUBSCRIBE x", "EXEC", "PING"],
+    &[
+        "HELLO 3",
+        "SUBSCRIBE x",
+        "SET str a",
+        "MULTI",
+        "PUBLISH x hi",
+        "LPUSH str 1",
+        "SELECT 2",
+        "EXEC",
+        "UNSUBSCRIBE x",
+        "SET n here",
+        "SELECT 2",
+        "GET n",
+        "SELECT 0",
+        "GET n",
+    ],
+    &["HELLO 3", "SUBSCRIBE x", "MULTI", "PUBLISH x hi", "SELECT 99", "EXEC", "UNSUBSCRIBE x", "SET n here", "GET n"],
+    &[
+        "HELLO 3",
+        "PSUBSCRIBE __key*",
+        "ZADD z 1 a 2 b 3 c 4 d 5 e",
+        "ZPOPMIN z 2",
+        "CLIENT GETNAME",
+        "ZMPOP 1 z MIN",
+        "CLIENT GETNAME",
+        "BZPOPMIN z 1",
+        "CLIENT GETNAME",
+        "ECHO hi",
+    ],
+    &[
+        "HELLO 3",
+        "PSUBSCRIBE __key*",
+        "ZADD z 1 a 2 b 9 stays",
+        "CLIENT REPLY SKIP",
+        "ZPOPMIN z 2",
+        "ECHO hi",
+        "CLIENT REPLY OFF",
+        "ZADD z 1 a",
+        "ZPOPMIN z 1",
+        "MULTI",
+        "ZADD z 1 a",
+        "ZPOPMIN z 1",
+        "EXEC",
+        "MULTI",
+        "ZADD z 1 a",
+        "CLIENT GETNAME",
+        "ZPOPMIN z 1",
+        "EXEC",
+        "CLIENT REPLY ON",
+        "ECHO hi",
+    ],
+    &["MULTI", "SUBSCRIBE x", "PUBLISH x hi", "CLIENT GETNAME", "EXEC", "UNSUBSCRIBE x", "SET n here", "GET n"],
+    &["MULTI", "SUBSCRIBE x", "PUBLISH x hi", "EXEC", "UNSUBSCRIBE x", "GET n", "CLIENT GETNAME"],
+    &["MULTI", "PSUBSCRIBE __key*__:*", "SET k v", "PUBLISH x hi", "CLIENT GETNAME", "EXEC", "PUNSUBSCRIBE", "GET k"],
+    &[
+        "RPUSH l message x hi",
+        "MULTI",
+        "SUBSCRIBE y",
+        "LRANGE l 0 -1",
+        "PUBLISH x hi",
+        "CLIENT GETNAME",
+        "EXEC",
+        "PING",
+    ],
+];
+
+#[test]
+fn messages_inside_of_the_reply_to_what_caused_them_are_none_of_its_items() {
+    for lines in HEARD_BY_THEMSELVES {
+        let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+        for redis in [&behind, &beside] {
+            redis.client().expect("CONFIG SET notify-keyspace-events KEA", "+OK\r\n");
+        }
+        let gateway = Gateway::start(&behind.url());
+        // Ids of connections are not the same.
+        let steady = |got: String| {
+            let (before, id) = got.split_once("$2\r\nid\r\n").unwrap_or((&got, ""));
+            format!("{before}{}", id.split_once("\r\n").map_or("", |(_, rest)| rest))
+        };
+        let (found, expected) =
+            (steady(in_one_packet(gateway.address(), lines)), steady(in_one_packet(beside.address(), lines)));
+        assert_eq!(found, expected, "{lines:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 //! arrive, and so does a third reading that stands here, recursive and slow.
 
 use bytes::Bytes;
-use resp::{ReplyError, ReplyKind, ReplyScanner, Value, ValueError};
+use resp::{ReplyError, ReplyKind, ReplyScanner, Value, ValueError, confirms};
 
 use crate::cut;
 
@@ -23,7 +23,7 @@ pub fn check(data: &[u8]) {
     let mut start = 0;
     for (end, kind) in ends {
         let reply = &input[start..end];
-        assert_eq!(Reading(reply).item(), Some(&[][..]), "{:?}", String::from_utf8_lossy(reply));
+        assert_eq!(Reading(reply).item(0), Some(&[][..]), "{:?}", String::from_utf8_lossy(reply));
         assert_eq!(kind, Reading(reply).kind());
         look_inside(&Bytes::copy_from_slice(&input[start..]), reply.len());
         start = end;
@@ -76,24 +76,37 @@ fn look_inside(input: &Bytes, len: usize) {
 struct Reading<'r>(&'r [u8]);
 
 impl<'r> Reading<'r> {
-    /// Steps over one item, with the attributes before it; what follows it.
-    fn item(mut self) -> Option<&'r [u8]> {
-        let (mark, line) = self.line()?;
+    /// Steps over one item that is so deep in the reply, with the attributes and the pushes before it; what follows it.
+    fn item(self, level: usize) -> Option<&'r [u8]> {
+        let mut reading = self.behind_pushes(level)?;
+        let (mark, line) = reading.line()?;
         if matches!(mark, b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(') {
-            return Some(self.0);
+            return Some(reading.0);
         }
         if line == "?" {
-            return self.streamed(mark);
+            return reading.streamed(mark, level + 1);
         }
         let count = line.parse::<i64>().ok()?;
-        let Ok(count) = usize::try_from(count) else { return Some(self.0) };
-        let items = match mark {
-            b'$' | b'!' | b'=' => return self.0.get(count + 2..),
-            b'%' => count * 2,
-            b'|' => count * 2 + 1,
-            _ => count,
-        };
-        (0..items).try_fold(self.0, |rest, _| Reading(rest).item())
+        let Ok(count) = usize::try_from(count) else { return Some(reading.0) };
+        match mark {
+            b'$' | b'!' | b'=' => reading.0.get(count + 2..),
+            b'%' => reading.items(count * 2, level + 1),
+            b'|' => Reading(reading.items(count * 2, level + 2)?).item(level),
+            _ => reading.items(count, level + 1),
+        }
+    }
+
+    fn items(self, count: usize, level: usize) -> Option<&'r [u8]> {
+        (0..count).try_fold(self.0, |rest, _| Reading(rest).item(level))
+    }
+
+    /// Steps over pushes inside of the reply that are none of its items.
+    fn behind_pushes(mut self, level: usize) -> Option<Self> {
+        while level > 0 && self.0.starts_with(b">") && !(level == 1 && confirms(self.0)) {
+            let count = self.line()?.1.parse().ok()?;
+            self.0 = self.items(count, level + 1)?;
+        }
+        Some(self)
     }
 
     fn line(&mut self) -> Option<(u8, &'r str)> {
@@ -105,8 +118,9 @@ impl<'r> Reading<'r> {
     }
 
     /// Steps over what a streamed string or aggregate holds.
-    fn streamed(mut self, mark: u8) -> Option<&'r [u8]> {
+    fn streamed(mut self, mark: u8, level: usize) -> Option<&'r [u8]> {
         loop {
+            self = self.behind_pushes(level)?;
             match (mark, self.0.first()?) {
                 (b'$', _) => {
                     let length: usize = self.line()?.1.parse().ok()?;
@@ -119,7 +133,7 @@ impl<'r> Reading<'r> {
                     self.line()?;
                     return Some(self.0);
                 }
-                _ => self.0 = self.item()?,
+                _ => self.0 = self.item(level)?,
             }
         }
     }
@@ -128,7 +142,7 @@ impl<'r> Reading<'r> {
     fn kind(mut self) -> ReplyKind {
         while self.0.starts_with(b"|") {
             let pairs = self.line().map_or(0, |(_, line)| line.parse::<usize>().unwrap_or(0));
-            self.0 = (0..2 * pairs).try_fold(self.0, |rest, _| Reading(rest).item()).unwrap_or_default();
+            self.0 = self.items(2 * pairs, 2).unwrap_or_default();
         }
         match self.0.first() {
             Some(b'-' | b'!') => ReplyKind::Error,

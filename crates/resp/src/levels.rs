@@ -5,8 +5,11 @@ use crate::ReplyError;
 /// The mark of a level that holds the pairs of attributes. They describe the item after them, and are none.
 const ATTRIBUTES: u64 = 1 << 63;
 
-/// A level whose end is marked in the stream, not known before. Above every count.
+/// A level whose end is marked in the stream, not known before.
 const STREAMED: u64 = 1 << 62;
+
+/// The mark of a level that holds a push inside of a reply, which is none of the reply's items. Above every count.
+const PUSH: u64 = 1 << 61;
 
 /// The level of the chunks of a streamed string.
 const CHUNKS: u64 = STREAMED + 1;
@@ -52,10 +55,12 @@ impl Levels {
         self.deepest
     }
 
-    /// The level of what begins now; `None` outside of all aggregates. Behind attributes a level cannot end, so that a
-    /// streamed one is as good as a counted one.
-    pub(crate) fn begin(&mut self) -> Option<Level> {
-        let described = std::mem::take(&mut self.described);
+    /// The level of what begins now with `kind`; `None` outside of all aggregates. Behind attributes a level cannot end,
+    /// so that a streamed one is as good as a counted one.
+    pub(crate) fn begin(&mut self, kind: u8) -> Option<Level> {
+        let described = self.described;
+        // A push may stand between them and what they describe.
+        self.described &= kind == b'>';
         Some(match *self.open.last()? {
             CHUNKS => Level::Chunks,
             STREAMED if !described => Level::Streamed,
@@ -67,8 +72,36 @@ impl Levels {
     pub(crate) fn open(&mut self, items: u64) -> Result<bool, ReplyError> {
         match items {
             0 => Ok(true),
-            1..STREAMED => self.push(items),
+            1..PUSH => self.push(items),
             _ => Err(ReplyError::Length),
+        }
+    }
+
+    /// Begins a push of `items`. Inside of a reply it is none of its items.
+    pub(crate) fn open_push(&mut self, items: u64) -> Result<bool, ReplyError> {
+        if self.open.is_empty() {
+            self.described = false;
+            return self.open(items);
+        }
+        match items {
+            0 => Ok(false),
+            1..PUSH => {
+                let described = if std::mem::take(&mut self.described) { ATTRIBUTES } else { 0 };
+                self.push(PUSH | described | items)
+            }
+            _ => Err(ReplyError::Length),
+        }
+    }
+
+    /// Whether the innermost level is a push that stands where an item of the reply itself would.
+    pub(crate) fn is_push_for_item(&self) -> bool {
+        matches!(self.open[..], [reply, push] if reply & ATTRIBUTES == 0 && push & PUSH != 0)
+    }
+
+    /// The push at hand is an item all the same.
+    pub(crate) fn count_push(&mut self) {
+        if let Some(level) = self.open.last_mut() {
+            *level &= !(PUSH | ATTRIBUTES);
         }
     }
 
@@ -79,7 +112,7 @@ impl Levels {
                 self.described = true;
                 Ok(false)
             }
-            items @ 1..STREAMED => self.push(ATTRIBUTES | items),
+            items @ 1..PUSH => self.push(ATTRIBUTES | items),
             _ => Err(ReplyError::Length),
         }
     }
@@ -115,13 +148,13 @@ impl Levels {
                 return false;
             }
             *left -= 1;
-            let is_described = *left == ATTRIBUTES;
-            if *left > 0 && !is_described {
+            let mark = *left & (ATTRIBUTES | PUSH);
+            if *left != mark {
                 return false;
             }
             self.open.pop();
-            if is_described {
-                self.described = true;
+            if mark != 0 {
+                self.described = mark & ATTRIBUTES != 0;
                 return false;
             }
         }

@@ -22,6 +22,7 @@ mod error;
 mod inline;
 mod levels;
 mod number;
+mod push;
 mod reply;
 mod request;
 mod value;
@@ -35,6 +36,7 @@ pub use encode::{
 pub use error::{ReplyError, RequestError};
 pub use inline::split_inline;
 pub use number::parse_integer;
+pub use push::{confirms, pushes_inside};
 pub use reply::{Progress, ReplyKind, ReplyScanner};
 pub use request::{Request, RequestLimits};
 pub use value::{Value, ValueError};

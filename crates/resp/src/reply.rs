@@ -1,5 +1,6 @@
 //! Framing of replies: where one ends, in a stream of chunks of which none has to be kept. Knows every type of
-//! RESP2 and RESP3, attributes and streamed types among them.
+//! RESP2 and RESP3, attributes and streamed types among them. Knows as well that Redis before 7.2 writes a push into the
+//! middle of a reply where a request has a consequence that its own connection hears of.
 
 use memchr::memchr;
 
@@ -7,6 +8,7 @@ use crate::{
     ReplyError,
     levels::{Level, Levels},
     number::{parse_integer, short_length},
+    push::is_confirmation,
 };
 
 /// What kind of message a reply turned out to be; see [`ReplyScanner::scan`].
@@ -50,14 +52,24 @@ pub struct ReplyScanner {
     state: State,
     kind: Option<ReplyKind>,
     levels: Levels,
+    /// Of a length, or the name of a push.
     digits: [u8; 24],
     digits_len: usize,
+    /// At the name of a push that may be an item of the reply.
+    names_push: bool,
 }
 
 impl ReplyScanner {
     /// A scanner at the beginning of a stream that refuses aggregates nested deeper than `depth_max`.
     pub fn new(depth_max: usize) -> Self {
-        Self { state: State::Type, kind: None, levels: Levels::new(depth_max), digits: [0; 24], digits_len: 0 }
+        Self {
+            state: State::Type,
+            kind: None,
+            levels: Levels::new(depth_max),
+            digits: [0; 24],
+            digits_len: 0,
+            names_push: false,
+        }
     }
 
     /// Whether a reply has been begun and not finished.
@@ -113,7 +125,8 @@ impl ReplyScanner {
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
-        let level = self.levels.begin();
+        let level = self.levels.begin(kind);
+        self.names_push &= kind == b'$';
         if level.is_none() {
             // Decided anew by what follows attributes.
             self.kind = Some(match kind {
@@ -181,18 +194,25 @@ impl ReplyScanner {
         }
         let length = parse_integer(digits).ok_or(ReplyError::Length)?;
         if length == -1 && matches!(kind, b'$' | b'*') {
+            self.names_push = false;
             return Ok(true);
         }
         let length = u64::try_from(length).map_err(|_| ReplyError::Length)?;
         match kind {
             b';' if length == 0 => Ok(self.levels.close()),
             b'$' | b'!' | b'=' | b';' => {
+                self.digits_len = 0;
                 let left = usize::try_from(length).ok().and_then(|left| left.checked_add(2));
                 self.state = State::Bulk { left: left.ok_or(ReplyError::Length)? };
                 Ok(false)
             }
             b'|' => self.levels.open_attributes(length),
             b'%' => self.levels.open(length.saturating_mul(2)),
+            b'>' => {
+                let is_whole = self.levels.open_push(length)?;
+                self.names_push = length > 0 && self.levels.is_push_for_item();
+                Ok(is_whole)
+            }
             _ => self.levels.open(length),
         }
     }
@@ -205,9 +225,30 @@ impl ReplyScanner {
                 return Err(ReplyError::LineEnd);
             }
         }
+        if self.names_push {
+            self.name(&chunk[*at..*at + take], take == left);
+        }
         *at += take;
         self.state = if take == left { State::Type } else { State::Bulk { left: left - take } };
         Ok(take == left)
+    }
+
+    /// Takes in a part of the name of a push, with its CR and LF.
+    fn name(&mut self, part: &[u8], is_last: bool) {
+        let end = self.digits_len + part.len();
+        // Longer, it is none that matters.
+        let Some(room) = self.digits.get_mut(self.digits_len..end) else {
+            self.names_push = false;
+            return;
+        };
+        room.copy_from_slice(part);
+        self.digits_len = end;
+        if is_last {
+            self.names_push = false;
+            if self.digits[..end].strip_suffix(b"\r\n").is_some_and(is_confirmation) {
+                self.levels.count_push();
+            }
+        }
     }
 }
 
@@ -266,6 +307,13 @@ mod tests {
         b"$?\r\n;0\r\n",
         b"*?\r\n:1\r\n~?\r\n.\r\n|1\r\n+ttl\r\n:3\r\n$?\r\n;1\r\n.\r\n;0\r\n.\r\n",
         b"%?\r\n+a\r\n*2\r\n:1\r\n*?\r\n.\r\n.\r\n",
+        b"*2\r\n>3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$2\r\nhi\r\n:1\r\n>0\r\n_\r\n",
+        b"*1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n>1\r\n:1\r\n$1\r\nk\r\n*1\r\n>1\r\n$9\r\nsubscribe\r\n*0\r\n",
+        b"*2\r\n>3\r\n$12\r\npunsubscribe\r\n_\r\n:0\r\n:7\r\n",
+        b"*1\r\n>2\r\n:1\r\n$9\r\nsubscribe\r\n:7\r\n",
+        b"*1\r\n>1\r\n$24\r\nxxxxxxxxxxxxxxxsubscribe\r\n:7\r\n",
+        b"*1\r\n>1\r\n$?\r\n;9\r\nsubscribe\r\n;0\r\n:7\r\n",
+        b"%?\r\n>1\r\n+a\r\n+a\r\n|1\r\n+a\r\n>1\r\n:0\r\n:1\r\n>1\r\n:2\r\n:3\r\n.\r\n",
     ];
 
     /// What its first item is that is no attribute.
@@ -306,6 +354,7 @@ mod tests {
             (b"*?\r\n.0\r\n", ReplyError::Length),
             (b"$?\r\n+x\r\n", ReplyError::UnknownType(b'+')),
             (b"*1\r\n.\r\n", ReplyError::UnknownType(b'.')),
+            (b"*1\r\n>2305843009213693952\r\n", ReplyError::Length),
             (b"*?\r\n|0\r\n.\r\n", ReplyError::UnknownType(b'.')),
             (b"%?\r\n|1\r\n+a\r\n+b\r\n.\r\n", ReplyError::UnknownType(b'.')),
             (b";1\r\n", ReplyError::UnknownType(b';')),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{ReplyError, ReplyKind, ReplyScanner, number::parse_integer};
+use crate::{ReplyError, ReplyKind, ReplyScanner, number::parse_integer, push::confirms};
 
 /// Deepest nesting of a [`Value`]; deeper replies are refused, because a tree is read, and dropped, by recursion.
 const DEPTH_MAX: usize = 64;
@@ -57,7 +57,8 @@ pub enum ValueError {
 }
 
 impl Value {
-    /// Reads the first reply in `input`; returns it with its length in bytes. Attributes are skipped.
+    /// Reads the first reply in `input`; returns it with its length in bytes. Attributes are skipped, and so are pushes
+    /// inside of it that are none of its items.
     ///
     /// # Errors
     /// The input is incomplete or malformed.
@@ -67,7 +68,7 @@ impl Value {
         let Some(ReplyKind::Answer | ReplyKind::Error | ReplyKind::Push) = progress.complete else {
             return Err(ValueError::Incomplete);
         };
-        let mut reader = Reader { input, at: 0 };
+        let mut reader = Reader { input, at: 0, level: 0 };
         let value = reader.value()?;
         debug_assert_eq!(reader.at, progress.consumed, "scanner and reader agree on where a reply ends");
         Ok((value, progress.consumed))
@@ -119,6 +120,8 @@ enum Length {
 struct Reader<'i> {
     input: &'i Bytes,
     at: usize,
+    /// How deep it is in the reply. What attributes hold is never on the first level.
+    level: usize,
 }
 
 impl Reader<'_> {
@@ -188,6 +191,7 @@ impl Reader<'_> {
 
     /// Whether a streamed aggregate ends here.
     fn is_closed(&mut self) -> Result<bool, ValueError> {
+        self.skip_pushes()?;
         let closed = self.input.get(self.at) == Some(&b'.');
         if closed {
             self.line()?;
@@ -198,13 +202,33 @@ impl Reader<'_> {
     /// The next item, without the attributes before it.
     fn value(&mut self) -> Result<Value, ValueError> {
         loop {
+            self.skip_pushes()?;
             let kind = *self.input.get(self.at).ok_or(ValueError::Incomplete)?;
             self.at += 1;
             if kind != b'|' {
-                return self.value_of(kind);
+                return self.within(1, |reader| reader.value_of(kind));
             }
-            self.pairs()?;
+            self.within(2, Self::pairs)?;
         }
+    }
+
+    /// Steps over pushes inside of the reply that are none of its items.
+    fn skip_pushes(&mut self) -> Result<(), ValueError> {
+        while self.level > 0
+            && self.input.get(self.at) == Some(&b'>')
+            && !(self.level == 1 && confirms(&self.input[self.at..]))
+        {
+            self.at += 1;
+            self.within(1, Self::items)?;
+        }
+        Ok(())
+    }
+
+    fn within<T>(&mut self, levels: usize, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.level += levels;
+        let found = read(self);
+        self.level -= levels;
+        found
     }
 
     fn value_of(&mut self, kind: u8) -> Result<Value, ValueError> {

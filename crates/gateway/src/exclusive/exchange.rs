@@ -31,6 +31,7 @@ use crate::{
             subscribed::is_cut_off,
         },
         request::ExclusiveRequest,
+        settle::silence,
         tracking::invalidation,
     },
     observe::{counts::Fault, registry::Asked},
@@ -270,6 +271,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             lending.pass_on(seen, self.state, out, at);
             return Ok(());
         }
+        if request.change == Change::EndMulti && !lending.queued.gather(out, at) {
+            lending.expect(request.change, 1, request.errors());
+            return Ok(());
+        }
         if request.change == Change::ShowTracking {
             lending.translate(out, at, self.state.id);
         }
@@ -295,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         if *swallow > 0 || (muted && seen == Message::Reply && settled.is_none()) {
             *swallow = swallow.saturating_sub(1);
-            self.link.output().truncate(at);
+            silence(self.link.output(), at);
         }
         if settled.unwrap_or(true) { Ok(()) } else { Err(Broken::closing(0)) }
     }

@@ -2,9 +2,10 @@
 //! nothing, and when it has executed the transaction, the gateway's own reply takes its place.
 //! So they run where they stand, or not at all, as in Redis.
 
-use std::{fmt, iter::Peekable, vec::IntoIter};
+use std::{collections::HashSet, fmt, iter::Peekable, vec::IntoIter};
 
-use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, write_request};
+use bytes::Bytes;
+use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, Value, confirms, write_request};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -33,6 +34,8 @@ pub(crate) struct QueuedTransaction {
     noted: Vec<(usize, Noted)>,
     /// Of memory, for what is noted.
     bytes: usize,
+    /// The reply to `EXEC` as far as it has come, where messages stand in it that its length does not count.
+    begun: Vec<u8>,
 }
 
 /// What the gateway has to do when a queued request has been executed.
@@ -81,13 +84,28 @@ impl QueuedTransaction {
         self.refused
     }
 
+    /// Whether the reply to `EXEC` that goes on at `at` in `out` is whole; otherwise it is kept until more has come. In
+    /// RESP2 a message that a request of the transaction causes is an array, which is no item for all that.
+    pub(super) fn gather(&mut self, out: &mut Vec<u8>, at: usize) -> bool {
+        let part = &out[at..];
+        if self.begun.is_empty() && Items::of(part, &self.noted).is_none_or(|(_, items)| items.confirmed_at.is_empty())
+        {
+            return true;
+        }
+        self.begun.extend_from_slice(part);
+        out.truncate(at);
+        let replies = |(_, items): (_, Items<'_>)| items.filter(|(is_reply, _)| *is_reply).count();
+        let is_whole = Items::of(&self.begun, &self.noted).is_none_or(|parts| replies(parts) >= self.count);
+        if is_whole {
+            out.append(&mut self.begun);
+        }
+        is_whole
+    }
+
     /// Takes the reply to `EXEC` apart. `None` if nothing was noted, or nothing was executed.
     pub(crate) fn executed(self, reply: &[u8]) -> Option<Executed<'_>> {
-        if self.noted.is_empty() || !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
-            return None;
-        }
-        let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
-        Some(Executed { head, rest, index: 0, noted: self.noted.into_iter().peekable() })
+        let (head, items) = Items::of(reply, &self.noted).filter(|_| !self.noted.is_empty())?;
+        Some(Executed { head, items, noted: self.noted.into_iter().peekable() })
     }
 }
 
@@ -119,12 +137,21 @@ impl Noted {
     }
 }
 
-/// The reply to `EXEC`, request by request: what was noted of each, and its reply.
+/// The reply to `EXEC`, request by request: what was noted of each, and its reply. Besides, what was pushed in between.
 pub(crate) struct Executed<'r> {
     head: &'r [u8],
-    rest: &'r [u8],
-    index: usize,
+    items: Items<'r>,
     noted: Peekable<IntoIter<(usize, Noted)>>,
+}
+
+/// A part of the reply to `EXEC`.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) enum Part<'r> {
+    /// The reply to a request, and what was noted of that.
+    Reply(Option<Noted>, &'r [u8]),
+    /// A message that answers none.
+    Push(&'r [u8]),
 }
 
 impl<'r> Executed<'r> {
@@ -135,18 +162,77 @@ impl<'r> Executed<'r> {
 }
 
 impl<'r> Iterator for Executed<'r> {
-    type Item = (Option<Noted>, &'r [u8]);
+    type Item = Part<'r>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.items.index;
+        let (is_reply, part) = self.items.next()?;
+        if !is_reply {
+            return Some(Part::Push(part));
+        }
+        let noted = self.noted.next_if(|(stands_at, _)| *stands_at == index).map(|(_, noted)| noted);
+        Some(Part::Reply(noted, part))
+    }
+}
+
+/// The parts of a reply to `EXEC`, and of each whether it is a reply to a request. RESP3 marks what is none; in RESP2
+/// that is known by a name subscribed before it.
+struct Items<'r> {
+    rest: &'r [u8],
+    index: usize,
+    /// Which requests change subscriptions.
+    confirmed_at: Vec<usize>,
+    /// Kinds of confirmations, and names.
+    subscribed: HashSet<(Bytes, Bytes)>,
+}
+
+impl<'r> Items<'r> {
+    /// With what stands in front of them; `None` where nothing was executed.
+    fn of(reply: &'r [u8], noted: &[(usize, Noted)]) -> Option<(&'r [u8], Self)> {
+        if !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
+            return None;
+        }
+        let changes = noted.iter().filter(|(_, noted)| *noted == Noted::Change(Change::Subscribe));
+        let confirmed_at = changes.map(|(index, _)| *index).collect();
+        let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
+        Some((head, Self { rest, index: 0, confirmed_at, subscribed: HashSet::new() }))
+    }
+
+    /// Whether an array, which is next, is heard of a subscription; takes note of subscriptions.
+    fn is_heard(&mut self, array: &[u8]) -> bool {
+        let Ok((Value::Array(items), _)) = Value::decode(&Bytes::copy_from_slice(array)) else { return false };
+        let [Value::Bulk(kind), Value::Bulk(name), .., last] = &items[..] else { return false };
+        if matches!(last, Value::Integer(_)) {
+            if self.confirmed_at.contains(&self.index) {
+                self.subscribed.insert((kind.clone(), name.clone()));
+            }
+            return false;
+        }
+        let confirmation = match &kind[..] {
+            b"message" => "subscribe",
+            b"pmessage" => "psubscribe",
+            b"smessage" => "ssubscribe",
+            _ => return false,
+        };
+        self.subscribed.contains(&(confirmation.into(), name.clone()))
+    }
+}
+
+impl<'r> Iterator for Items<'r> {
+    type Item = (bool, &'r [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
         }
-        // The reply was framed as a whole: its items are whole too.
-        let (item, rest) = self.rest.split_at(ReplyScanner::new(usize::MAX).scan(self.rest).ok()?.consumed);
-        let noted = self.noted.next_if(|(stands_at, _)| *stands_at == self.index).map(|(_, noted)| noted);
+        // The reply was framed as a whole: its parts are whole too.
+        let (part, rest) = self.rest.split_at(ReplyScanner::new(usize::MAX).scan(self.rest).ok()?.consumed);
         self.rest = rest;
-        self.index += 1;
-        Some((noted, item))
+        let is_pushed = part.starts_with(b">") && !confirms(part);
+        let listens = !self.confirmed_at.is_empty() && (part.starts_with(b"*3") || part.starts_with(b"*4"));
+        let is_reply = !(is_pushed || listens && self.is_heard(part));
+        self.index += usize::from(is_reply);
+        Some((is_reply, part))
     }
 }
 
@@ -213,6 +299,8 @@ pub(crate) fn answer(request: &[u8], requester: &mut Requester<'_>, out: &mut Ve
 mod tests {
     use super::*;
 
+    const PUSH: &[u8] = b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$2\r\nhi\r\n";
+
     fn answer(request: &[u8]) -> Option<Noted> {
         Some(Noted::Answer(request.to_vec().into()))
     }
@@ -230,14 +318,17 @@ mod tests {
             queued.expect(noted);
             queued.saw(reply);
         }
-        let executed = queued.executed(b"*4\r\n$1\r\na\r\n+PONG\r\n*1\r\n:1\r\n+PONG\r\n").unwrap();
+        let reply = [b"*4\r\n$1\r\na\r\n", PUSH, b"+PONG\r\n*1\r\n:1\r\n", PUSH, b"+PONG\r\n"].concat();
+        let executed = queued.executed(&reply).unwrap();
         assert_eq!(executed.head(), b"*4\r\n");
         let change = Some(Noted::Change(Change::Select(2)));
         let expected = [
-            (None, &b"$1\r\na\r\n"[..]),
-            (answer(b"one"), b"+PONG\r\n"),
-            (change, b"*1\r\n:1\r\n"),
-            (answer(b"two"), b"+PONG\r\n"),
+            Part::Reply(None, b"$1\r\na\r\n"),
+            Part::Push(PUSH),
+            Part::Reply(answer(b"one"), b"+PONG\r\n"),
+            Part::Reply(change, b"*1\r\n:1\r\n"),
+            Part::Push(PUSH),
+            Part::Reply(answer(b"two"), b"+PONG\r\n"),
         ];
         assert_eq!(executed.collect::<Vec<_>>(), expected);
     }

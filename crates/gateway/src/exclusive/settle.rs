@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pool::Burst;
-use resp::{write_error, write_request};
+use resp::{pushes_inside, write_error, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -16,7 +16,7 @@ use crate::{
     exclusive::{
         change::Change,
         exchange::{Exchange, ReplyHead},
-        placeholder::{self, Noted},
+        placeholder::{self, Noted, Part},
         request::ExclusiveRequest,
     },
     local_reply::{
@@ -27,6 +27,12 @@ use crate::{
 
 /// A request of more bytes than this takes long to answer: others have their turn after it.
 const LONG_BYTES: usize = 64 * 1024;
+
+/// Takes back a reply that begins at `from`, but not what is pushed inside of it.
+pub(super) fn silence(out: &mut Vec<u8>, from: usize) {
+    let reply = out.split_off(from);
+    pushes_inside(&reply).for_each(|push| out.extend_from_slice(push));
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has the upstream abort the transaction at hand, for a request that cannot be part of it.
@@ -64,12 +70,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         self.link.output().extend_from_slice(executed.head());
         let mut skips = self.state.replies == Replies::SkipNext;
         self.leave_out(at, skips);
-        for (noted, item) in executed {
+        for part in executed {
             if self.link.is_full() && !self.state.is_muted() {
                 // What is long is not gathered: the client takes it as it comes.
                 self.link.flush(self.settings, || false).await;
             }
             let from = self.link.unwritten();
+            let (noted, item) = match part {
+                Part::Reply(noted, item) => (noted, item),
+                Part::Push(message) => {
+                    self.link.output().extend_from_slice(message);
+                    continue;
+                }
+            };
             // A confirmation is a push, which is not silenced.
             let confirms = noted == Some(Noted::Change(Change::Subscribe)) && !item.starts_with(b"-");
             let go_on = self.settle_one(noted, item, size).await;
@@ -89,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// counts from where it stands, though the array is not as long then as it says.
     fn leave_out(&mut self, from: usize, skips: bool) {
         if skips || self.state.replies == Replies::Off {
-            self.link.output().truncate(from);
+            silence(self.link.output(), from);
         }
     }
 
