@@ -136,8 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .await
             };
             if self.link.is_login_over() {
-                let (published, entry) = (self.link.published(), self.link.entry());
-                published.turned_away.note(Kind::LoginTimeout, entry.address(), "");
+                self.link.published().turned_away.note(Kind::LoginTimeout, self.link.entry().address(), "");
             }
             self.exclusive.end();
             self.subscriptions.end();
@@ -172,9 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.refuse(Fault::InputFull, errors::input_full(self.settings.input_bytes_max).as_bytes())
                 }
                 Stop::Tls => {
-                    let published = self.link.published();
-                    published.counts.fault(Fault::Protocol);
-                    published.turned_away.note(Kind::TlsToPlain, self.link.entry().address(), "");
+                    self.link.published().counts.fault(Fault::Protocol);
+                    self.link.published().turned_away.note(Kind::TlsToPlain, self.link.entry().address(), "");
                     false
                 }
                 Stop::End if self.link.is_login_over() => Box::pin(self.stays_nobody()).await,

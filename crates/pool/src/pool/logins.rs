@@ -138,8 +138,8 @@ impl Logins {
     async fn ask(&self, login: &Login) -> Result<(), LoginFailure> {
         let settings = self.0.pools.first().settings();
         let endpoint = login.endpoint(settings.endpoint.clone());
-        match Conversation::open(&endpoint, NAME, settings.connect_timeout).await {
-            Ok(_) => Ok(()),
+        match Conversation::prove(&endpoint, NAME, settings.connect_timeout).await {
+            Ok(()) => Ok(()),
             Err(ConversationError::Refused(words)) => Err(LoginFailure::Refused(words.into())),
             Err(error) => Err(LoginFailure::Unasked(error.to_string().into())),
         }

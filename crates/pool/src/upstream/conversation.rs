@@ -69,6 +69,15 @@ impl Conversation {
         opened.map_err(|_| ConversationError::Timeout(limit))?
     }
 
+    /// Whether `endpoint` lets its login in, or one who has none, within `limit`.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or the login is refused, or wanted.
+    pub(crate) async fn prove(endpoint: &Endpoint, name: &str, limit: Duration) -> Result<(), ConversationError> {
+        let named = async { Self::log_in(endpoint, name).await?.named().await };
+        timeout(limit, named).await.map_err(|_| ConversationError::Timeout(limit))?
+    }
+
     async fn log_in(endpoint: &Endpoint, name: &str) -> Result<Self, ConversationError> {
         let stream = Stream::dial(&endpoint.address).await.map_err(ConversationError::Connect)?;
         let scanner = ReplyScanner::new(DEPTH_MAX);
@@ -121,17 +130,22 @@ impl Conversation {
     /// # Cancel safety
     /// What was read before the future was dropped is kept for the next call.
     pub async fn next(&mut self) -> Result<Value, ConversationError> {
-        if self.owes_name {
-            let named = self.reply().await?;
-            self.owes_name = false;
-            // Some services know no names of connections; they are a convenience.
-            if let Value::Error(text) = named
-                && text.starts_with("NOAUTH")
-            {
-                return Err(ConversationError::Refused(text));
-            }
-        }
+        self.named().await?;
         self.reply().await
+    }
+
+    /// Waits for the reply to its name, if that is still to come.
+    async fn named(&mut self) -> Result<(), ConversationError> {
+        if !self.owes_name {
+            return Ok(());
+        }
+        let named = self.reply().await?;
+        self.owes_name = false;
+        match named {
+            Value::Error(text) if text.starts_with("NOAUTH") => Err(ConversationError::Refused(text)),
+            // Some services know no names of connections; they are a convenience.
+            _ => Ok(()),
+        }
     }
 
     async fn reply(&mut self) -> Result<Value, ConversationError> {
