@@ -78,6 +78,7 @@ impl Levels {
     }
 
     /// Begins a push of `items`. Inside of a reply it is none of its items.
+    #[cold]
     pub(crate) fn open_push(&mut self, items: u64) -> Result<bool, ReplyError> {
         if self.open.is_empty() {
             self.described = false;
@@ -93,9 +94,9 @@ impl Levels {
         }
     }
 
-    /// Whether the innermost level is a push that stands where an item of the reply itself would.
-    pub(crate) fn is_push_for_item(&self) -> bool {
-        matches!(self.open[..], [reply, push] if reply & ATTRIBUTES == 0 && push & PUSH != 0)
+    /// Whether nothing has been read yet of a push of three that stands where an item of the reply itself would.
+    pub(crate) fn is_at_name(&self) -> bool {
+        matches!(self.open[..], [reply, push] if reply & ATTRIBUTES == 0 && push & !ATTRIBUTES == PUSH | 3)
     }
 
     /// The push at hand is an item all the same.
@@ -106,6 +107,7 @@ impl Levels {
     }
 
     /// Begins attributes of so many pairs, which are never a whole item.
+    #[cold]
     pub(crate) fn open_attributes(&mut self, pairs: u64) -> Result<bool, ReplyError> {
         match pairs.saturating_mul(2) {
             0 => {
@@ -148,8 +150,9 @@ impl Levels {
                 return false;
             }
             *left -= 1;
-            let mark = *left & (ATTRIBUTES | PUSH);
-            if *left != mark {
+            let mark = *left;
+            // Anything below the marks.
+            if mark << 3 != 0 {
                 return false;
             }
             self.open.pop();

@@ -21,11 +21,11 @@ pub(crate) fn is_confirmation(name: &[u8]) -> bool {
 /// Whether a whole push confirms a subscription. Inside of a reply, no other is one of its items.
 pub fn confirms(push: &[u8]) -> bool {
     let name = || {
-        let from = memchr(b'\n', push)? + 1;
-        let (length, len) = short_length(push[from..].strip_prefix(b"$")?)?;
-        push.get(from + 1 + len..)?.get(..length)
+        let (kind, rest) = push.strip_prefix(b">3\r\n")?.split_first()?;
+        let (length, len) = short_length(rest).filter(|_| b"$!=".contains(kind))?;
+        rest.get(len..)?.get(..length)
     };
-    push.first() == Some(&b'>') && name().is_some_and(is_confirmation)
+    name().is_some_and(is_confirmation)
 }
 
 /// The pushes inside of a whole reply, however deep, that are none of its items.
@@ -61,8 +61,9 @@ mod tests {
     #[test]
     fn pushes_inside_of_a_reply_are_found_however_deep() {
         let message = ">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$4\r\n\r\n>0\r\n";
-        let reply =
-            format!("*4\r\n{message}$0\r\n\r\n$-1\r\n%1\r\n+a\r\n{message}*0\r\n>1\r\n$9\r\nsubscribe\r\n{message}");
+        let reply = format!(
+            "*4\r\n{message}$0\r\n\r\n$-1\r\n%1\r\n+a\r\n{message}*0\r\n>3\r\n$9\r\nsubscribe\r\n+a\r\n:1\r\n{message}"
+        );
         let found: Vec<&[u8]> = pushes_inside(reply.as_bytes()).collect();
         assert_eq!(found, [message.as_bytes(); 3]);
         assert_eq!(pushes_inside(message.as_bytes()).count(), 0);

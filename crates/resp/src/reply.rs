@@ -52,10 +52,10 @@ pub struct ReplyScanner {
     state: State,
     kind: Option<ReplyKind>,
     levels: Levels,
-    /// Of a length, or the name of a push.
+    /// Of a length; behind it, the name of a push.
     digits: [u8; 24],
     digits_len: usize,
-    /// At the name of a push that may be an item of the reply.
+    /// Next, or soon, the name of a push is there that may be an item of the reply.
     names_push: bool,
 }
 
@@ -126,7 +126,6 @@ impl ReplyScanner {
 
     fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
         let level = self.levels.begin(kind);
-        self.names_push &= kind == b'$';
         if level.is_none() {
             // Decided anew by what follows attributes.
             self.kind = Some(match kind {
@@ -194,23 +193,24 @@ impl ReplyScanner {
         }
         let length = parse_integer(digits).ok_or(ReplyError::Length)?;
         if length == -1 && matches!(kind, b'$' | b'*') {
-            self.names_push = false;
             return Ok(true);
         }
         let length = u64::try_from(length).map_err(|_| ReplyError::Length)?;
         match kind {
             b';' if length == 0 => Ok(self.levels.close()),
             b'$' | b'!' | b'=' | b';' => {
-                self.digits_len = 0;
                 let left = usize::try_from(length).ok().and_then(|left| left.checked_add(2));
                 self.state = State::Bulk { left: left.ok_or(ReplyError::Length)? };
                 Ok(false)
             }
-            b'|' => self.levels.open_attributes(length),
+            b'|' => {
+                self.names_push = false;
+                self.levels.open_attributes(length)
+            }
             b'%' => self.levels.open(length.saturating_mul(2)),
             b'>' => {
                 let is_whole = self.levels.open_push(length)?;
-                self.names_push = length > 0 && self.levels.is_push_for_item();
+                self.names_push = length > 0 && self.levels.is_at_name();
                 Ok(is_whole)
             }
             _ => self.levels.open(length),
@@ -234,20 +234,18 @@ impl ReplyScanner {
     }
 
     /// Takes in a part of the name of a push, with its CR and LF.
+    #[cold]
     fn name(&mut self, part: &[u8], is_last: bool) {
         let end = self.digits_len + part.len();
         // Longer, it is none that matters.
-        let Some(room) = self.digits.get_mut(self.digits_len..end) else {
-            self.names_push = false;
-            return;
-        };
+        let room = self.digits.get_mut(self.digits_len..end).filter(|_| self.levels.is_at_name());
+        self.names_push = room.is_some() && !is_last;
+        let Some(room) = room else { return };
         room.copy_from_slice(part);
         self.digits_len = end;
-        if is_last {
-            self.names_push = false;
-            if self.digits[..end].strip_suffix(b"\r\n").is_some_and(is_confirmation) {
-                self.levels.count_push();
-            }
+        let name = self.digits[..end].splitn(2, |byte| *byte == b'\r').nth(1);
+        if is_last && name.and_then(|name| name.strip_suffix(b"\r\n")).is_some_and(is_confirmation) {
+            self.levels.count_push();
         }
     }
 }
@@ -310,7 +308,10 @@ mod tests {
         b"*2\r\n>3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$2\r\nhi\r\n:1\r\n>0\r\n_\r\n",
         b"*1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n>1\r\n:1\r\n$1\r\nk\r\n*1\r\n>1\r\n$9\r\nsubscribe\r\n*0\r\n",
         b"*2\r\n>3\r\n$12\r\npunsubscribe\r\n_\r\n:0\r\n:7\r\n",
-        b"*1\r\n>2\r\n:1\r\n$9\r\nsubscribe\r\n:7\r\n",
+        b"*1\r\n>3\r\n:1\r\n$9\r\nsubscribe\r\n_\r\n:7\r\n",
+        b"*1\r\n>3\r\n$-1\r\n$9\r\nsubscribe\r\n_\r\n:7\r\n",
+        b"*1\r\n>3\r\n|0\r\n$9\r\nsubscribe\r\n_\r\n_\r\n:7\r\n",
+        b"*1\r\n>3\r\n$11\r\nsubscribe\r\n\r\n_\r\n_\r\n:7\r\n",
         b"*1\r\n>1\r\n$24\r\nxxxxxxxxxxxxxxxsubscribe\r\n:7\r\n",
         b"*1\r\n>1\r\n$?\r\n;9\r\nsubscribe\r\n;0\r\n:7\r\n",
         b"%?\r\n>1\r\n+a\r\n+a\r\n|1\r\n+a\r\n>1\r\n:0\r\n:1\r\n>1\r\n:2\r\n:3\r\n.\r\n",
