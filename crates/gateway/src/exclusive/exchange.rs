@@ -241,6 +241,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Event::TimedOut => return Err(self.timed_out(request, reply_timeout)),
             }
         }
+        if request.change != Change::Monitor {
+            // What follows the last reply stands before all that the gateway says next, and is of this lending.
+            let Self { exclusive, link, state, .. } = self;
+            poll_fn(|cx| Poll::Ready(exclusive.poll_pushes(cx, state, link.output()).is_ready())).await;
+        }
         Ok(())
     }
 
