@@ -19,12 +19,14 @@ const LAST: i64 = cluster::SLOTS as i64 - 1;
 
 /// Answers a request about the cluster.
 pub(super) fn answer(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) {
-    let Some(presented) = &requester.settings.presented else { return write_error(out, cluster::NO_CLUSTER) };
     let name = request.arg(0).unwrap_or_default().to_ascii_lowercase();
     let arity = |name: &[u8]| errors::wrong_arity(&String::from_utf8_lossy(name));
-    match (&name[..], request.arg(1)) {
-        (b"cluster", None) => write_error(out, &arity(&name)),
-        (b"cluster", Some(subcommand)) => {
+    if (name == b"cluster") != (request.len() > 1) {
+        return write_error(out, &arity(&name));
+    }
+    let Some(presented) = &requester.settings.presented else { return write_error(out, cluster::NO_CLUSTER) };
+    match request.arg(1) {
+        Some(subcommand) => {
             let node = Node::of(presented, requester);
             let (subcommand, key) = (subcommand.to_ascii_lowercase(), request.arg(2));
             let wrong = || arity(&[b"cluster|", &subcommand[..]].concat());
@@ -43,8 +45,7 @@ pub(super) fn answer(request: &Request<'_>, requester: &Requester<'_>, out: &mut
             }
         }
         // They have no meaning where one node has all slots and no replica.
-        (_, None) => write_simple(out, "OK"),
-        (_, Some(_)) => write_error(out, &arity(&name)),
+        None => write_simple(out, "OK"),
     }
 }
 
