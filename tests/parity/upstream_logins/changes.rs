@@ -4,7 +4,7 @@
 use std::{io, time::Duration};
 
 use super::{NARROW, WRONG, gateway, logged_in, ops, redis};
-use crate::support::{Client, pass, requests, wait};
+use crate::support::{Client, Redis, pass, requests, wait};
 
 /// What is done with two clients of one user, of which one talks to Redis directly.
 struct Case {
@@ -101,6 +101,29 @@ fn in_each_state_a_change_means_what_it_means_to_a_client_of_redis() {
             assert_eq!(through, direct, "{line:?} in case {number}, after {:?} and {:?}", case.before, case.change);
         }
     }
+}
+
+#[test]
+fn a_user_that_may_only_write_and_wait_waits_for_its_last_write() {
+    let redis = redis("off");
+    let (gateway, mut direct) = (gateway(&redis, ""), ops(&redis));
+    direct.expect("ACL SETUSER writer on >writer ~* -@all +set +wait", "+OK\r\n");
+    let of = format!("127.0.0.1 {}", redis.address().port());
+    let login = ["--masteruser", "ops", "--masterauth", "ops", "--repl-diskless-sync-delay", "0"];
+    let replica = Redis::start(&[&["--replicaof", &of], &login[..]].concat());
+    wait("the replica to follow", || (direct.line("WAIT 1 100") == b":1\r\n").then_some(()));
+    replica.freeze();
+    let mut client = logged_in(&gateway, "writer");
+    for _ in 0..3 {
+        client.expect("SET app:1 v", "+OK\r\n");
+        client.expect("WAIT 1 200", ":0\r\n");
+    }
+    replica.thaw();
+    client.expect("WAIT 1 0", ":1\r\n");
+    // Nor does a transaction need other rights than its commands.
+    direct.expect("ACL SETUSER writer +multi +exec +client|getname", "+OK\r\n");
+    client.send_raw(&requests(&["MULTI", "CLIENT GETNAME", "SET app:1 w", "EXEC"]));
+    assert_eq!(client.read_replies(4)[3], b"*2\r\n$-1\r\n+OK\r\n");
 }
 
 #[test]

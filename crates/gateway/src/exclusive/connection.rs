@@ -2,6 +2,7 @@
 //! what comes of its own accord. Requests are sent by `exchange`.
 
 use std::{
+    future::poll_fn,
     io,
     task::{Context, Poll},
 };
@@ -13,7 +14,10 @@ use crate::{
     command::class::{Class, Local, Reason},
     exclusive::{
         lending::Lending,
-        nodes::{lost::outlives, subscribed::is_cut_off},
+        nodes::{
+            lost::outlives,
+            subscribed::{CUT_OFF, is_cut_off},
+        },
         request::ExclusiveRequest,
     },
     observe::registry::{Registry, Tracking},
@@ -46,7 +50,9 @@ impl ExclusiveConnection {
 
     /// Whether a client of a cluster has each of its requests looked at by itself: a node may send it elsewhere.
     pub(crate) fn is_at_one_node(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction() || lending.binds_reads())
+        let may_be_sent_on =
+            |lending: &Lending| lending.is_in_transaction() || lending.binds_reads() || lending.is_monitor();
+        self.lending.as_deref().is_some_and(may_be_sent_on)
     }
 
     /// How many requests its transaction holds, if one has been begun.
@@ -90,6 +96,11 @@ impl ExclusiveConnection {
     /// Whether the client does nothing but listen to it.
     pub(crate) fn is_listened_to(&self) -> bool {
         self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor())
+    }
+
+    /// Whether it was lost, and what it was lent for goes on at another with the next request.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.at_node.is_lost())
     }
 
     /// Whether anything is subscribed on it.
@@ -141,9 +152,15 @@ impl ExclusiveConnection {
         })
     }
 
-    /// A client's request as it goes there.
-    pub(crate) fn request(&self, class: Class, request: &Request<'_>, registry: &Registry) -> ExclusiveRequest {
-        ExclusiveRequest::new(class, request, self.lending.as_deref(), registry)
+    /// A client's request as it goes there, as a user who may lack any right or not.
+    pub(crate) fn request(
+        &self,
+        class: Class,
+        request: &Request<'_>,
+        registry: &Registry,
+        is_guest: bool,
+    ) -> ExclusiveRequest {
+        ExclusiveRequest::new(class, request, self.lending.as_deref(), (registry, is_guest))
     }
 
     /// Gives the connection back once nothing needs it.
@@ -161,6 +178,16 @@ impl ExclusiveConnection {
         self.lending = None;
     }
 
+    /// Appends what follows the last reply, as far as it is there: it stands before all that the gateway says next, and is
+    /// of this lending. False if the client is to be closed for it.
+    pub(super) async fn take_rest(&mut self, state: &ClientState, out: &mut Vec<u8>) -> bool {
+        match poll_fn(|cx| Poll::Ready(self.poll_pushes(cx, state, out))).await {
+            // Another loss is met again by whoever needs the connection.
+            Poll::Ready(Err(error)) => error.kind() != CUT_OFF,
+            Poll::Ready(Ok(())) | Poll::Pending => true,
+        }
+    }
+
     /// Appends what comes without having been asked for to `out`, as far as it is there; an error when the
     /// connection is lost.
     pub(crate) fn poll_pushes(
@@ -173,14 +200,14 @@ impl ExclusiveConnection {
             return Poll::Pending;
         };
         let before = out.len();
-        while out.len() < PUSHES_BYTES {
+        while out.len() - before < PUSHES_BYTES {
             let at = out.len();
             match lending.lent.poll_message(cx, out) {
                 Poll::Ready(Ok(kind)) => {
                     let seen = lending.saw(&out[at..], kind, state.needs.protocol);
                     if is_cut_off(lending, &out[at..], None) {
                         out.truncate(at);
-                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                        return Poll::Ready(Err(CUT_OFF.into()));
                     }
                     lending.pass_on(seen, state, out, at);
                 }

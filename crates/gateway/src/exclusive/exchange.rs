@@ -241,12 +241,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Event::TimedOut => return Err(self.timed_out(request, reply_timeout)),
             }
         }
-        if request.change != Change::Monitor {
-            // What follows the last reply stands before all that the gateway says next, and is of this lending.
-            let Self { exclusive, link, state, .. } = self;
-            poll_fn(|cx| Poll::Ready(exclusive.poll_pushes(cx, state, link.output()).is_ready())).await;
+        if request.change == Change::Monitor || request.counted == 0 {
+            return Ok(());
         }
-        Ok(())
+        let Self { exclusive, link, state, .. } = self;
+        if exclusive.take_rest(state, link.output()).await { Ok(()) } else { Err(Broken::closing(0)) }
     }
 
     /// Takes in a message that begins at `at` in the output. `unblocked`: the upstream has been asked to end the

@@ -110,7 +110,7 @@ impl Lending {
 
     /// What was sent of the transaction and how many requests that are, if it can be begun anew on another connection.
     pub(super) fn log(&self) -> Option<(Vec<u8>, u32)> {
-        self.at_node.log().filter(|_| !self.is_subscribed())
+        self.at_node.log().filter(|_| !self.is_bound())
     }
 
     /// Gives the connection back. What it returns goes on with the transaction at hand on another connection, which is in
@@ -202,6 +202,11 @@ impl Lending {
         self.tracking || self.no_touch
     }
 
+    /// Whether what it was lent for cannot go on at another connection: this one is listened to, or knows what is read on it.
+    pub(super) fn is_bound(&self) -> bool {
+        self.monitor || self.binds_reads() || self.is_subscribed()
+    }
+
     /// Counts as `CLIENT LIST` says them: channels, patterns, sharded channels.
     pub(crate) fn subscriptions(&self) -> [usize; 3] {
         [self.channels.len(), self.patterns.len(), self.shards.len()]
@@ -224,7 +229,7 @@ impl Lending {
                 _ => 1,
             },
             // As in Redis, a monitor that asks to be one is not answered.
-            Change::Monitor if self.monitor && !self.multi => names,
+            Change::Monitor if self.monitor && !self.multi => names.min(1),
             _ => 1,
         };
         u32::try_from(replies).unwrap_or(u32::MAX)

@@ -34,8 +34,10 @@ pub(crate) struct QueuedTransaction {
     noted: Vec<(usize, Noted)>,
     /// Of memory, for what is noted.
     bytes: usize,
-    /// The reply to `EXEC` as far as it has come, where messages stand in it that its length does not count.
+    /// The reply to `EXEC` as far as it has come, where messages stand in it that its length does not count; and what is
+    /// known of it.
     begun: Vec<u8>,
+    reading: Option<Reading>,
 }
 
 /// What the gateway has to do when a queued request has been executed.
@@ -88,14 +90,23 @@ impl QueuedTransaction {
     /// RESP2 a message that a request of the transaction causes is an array, which is no item for all that.
     pub(super) fn gather(&mut self, out: &mut Vec<u8>, at: usize) -> bool {
         let part = &out[at..];
-        if self.begun.is_empty() && Items::of(part, &self.noted).is_none_or(|(_, items)| items.confirmed_at.is_empty())
-        {
+        let reading = if let Some(reading) = &mut self.reading {
+            reading.is_reply(part);
+            reading
+        } else {
+            let Some((_, mut items)) = Items::of(part, &self.noted) else { return true };
+            if items.reading.confirmed_at.is_empty() {
+                return true;
+            }
+            items.by_ref().for_each(drop);
+            self.reading.insert(items.reading)
+        };
+        let is_whole = reading.index >= self.count;
+        if is_whole && self.begun.is_empty() {
             return true;
         }
         self.begun.extend_from_slice(part);
         out.truncate(at);
-        let replies = |(_, items): (_, Items<'_>)| items.filter(|(is_reply, _)| *is_reply).count();
-        let is_whole = Items::of(&self.begun, &self.noted).is_none_or(|parts| replies(parts) >= self.count);
         if is_whole {
             out.append(&mut self.begun);
         }
@@ -165,7 +176,7 @@ impl<'r> Iterator for Executed<'r> {
     type Item = Part<'r>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.items.index;
+        let index = self.items.reading.index;
         let (is_reply, part) = self.items.next()?;
         if !is_reply {
             return Some(Part::Push(part));
@@ -179,8 +190,15 @@ impl<'r> Iterator for Executed<'r> {
 /// that is known by a name subscribed before it.
 struct Items<'r> {
     rest: &'r [u8],
+    reading: Reading,
+}
+
+/// What is known where a part of such a reply begins.
+#[derive(Default)]
+struct Reading {
+    /// Replies that stand before it.
     index: usize,
-    /// Which requests change subscriptions.
+    /// Which requests change subscriptions, in order.
     confirmed_at: Vec<usize>,
     /// Kinds of confirmations, and names.
     subscribed: HashSet<(Bytes, Bytes)>,
@@ -195,7 +213,18 @@ impl<'r> Items<'r> {
         let changes = noted.iter().filter(|(_, noted)| *noted == Noted::Change(Change::Subscribe));
         let confirmed_at = changes.map(|(index, _)| *index).collect();
         let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
-        Some((head, Self { rest, index: 0, confirmed_at, subscribed: HashSet::new() }))
+        Some((head, Self { rest, reading: Reading { confirmed_at, ..Reading::default() } }))
+    }
+}
+
+impl Reading {
+    /// Whether the part that is next is a reply to a request.
+    fn is_reply(&mut self, part: &[u8]) -> bool {
+        let is_pushed = part.starts_with(b">") && !confirms(part);
+        let listens = !self.confirmed_at.is_empty() && (part.starts_with(b"*3") || part.starts_with(b"*4"));
+        let is_reply = !(is_pushed || listens && self.is_heard(part));
+        self.index += usize::from(is_reply);
+        is_reply
     }
 
     /// Whether an array, which is next, is heard of a subscription; takes note of subscriptions.
@@ -203,7 +232,7 @@ impl<'r> Items<'r> {
         let Ok((Value::Array(items), _)) = Value::decode(&Bytes::copy_from_slice(array)) else { return false };
         let [Value::Bulk(kind), Value::Bulk(name), .., last] = &items[..] else { return false };
         if matches!(last, Value::Integer(_)) {
-            if self.confirmed_at.contains(&self.index) {
+            if self.confirmed_at.binary_search(&self.index).is_ok() {
                 self.subscribed.insert((kind.clone(), name.clone()));
             }
             return false;
@@ -228,11 +257,7 @@ impl<'r> Iterator for Items<'r> {
         // The reply was framed as a whole: its parts are whole too.
         let (part, rest) = self.rest.split_at(ReplyScanner::new(usize::MAX).scan(self.rest).ok()?.consumed);
         self.rest = rest;
-        let is_pushed = part.starts_with(b">") && !confirms(part);
-        let listens = !self.confirmed_at.is_empty() && (part.starts_with(b"*3") || part.starts_with(b"*4"));
-        let is_reply = !(is_pushed || listens && self.is_heard(part));
-        self.index += usize::from(is_reply);
-        Some((is_reply, part))
+        Some((self.reading.is_reply(part), part))
     }
 }
 
@@ -273,6 +298,10 @@ pub(crate) fn for_request(
             // The connection of the transaction may lead to another node, where the id is somebody else's.
             _ => write_request(&mut placeholder, &["PING"]),
         },
+        // Does no harm there, and takes the rights that Redis asks for.
+        Local::ClientId | Local::ClientGetName | Local::ClientInfo | Local::ClientList => {
+            request.write(&mut placeholder)
+        }
         _ => write_request(&mut placeholder, &["PING"]),
     }
     // Of its length from the beginning: it may hold a password, and a copy would be left behind if it had to be moved.

@@ -17,6 +17,9 @@ use crate::{
 /// What Redis says to a write at a replica.
 const REFUSED: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
 
+/// As `CLIENT LIST` shows them.
+const SCRIPTS: [&str; 3] = ["eval", "evalsha", "fcall"];
+
 /// How long the node has to turn out to be no primary any more before another attempt is made.
 const TURNS_OUT: Duration = Duration::from_millis(100);
 
@@ -41,7 +44,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Until when a request for which a connection was borrowed may be asked again.
     pub(in crate::exclusive) fn may_ask_again(&self, request: &ExclusiveRequest) -> Option<Instant> {
         let is_followed = self.link.published().has_sentinels();
-        let is_alone = request.change == Change::None && matches!(request.reason, Reason::Blocking | Reason::Other);
+        // A script may say so of its own, and have done what it does.
+        let is_script = request.command.as_deref().is_some_and(|name| SCRIPTS.contains(&name));
+        let is_other = matches!(request.reason, Reason::Blocking | Reason::Other) && !is_script;
+        let is_alone = request.change == Change::None && is_other;
         (is_followed && is_alone).then(|| Instant::now() + self.caller.failover_wait())
     }
 

@@ -30,6 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
         // Before that nobody knows which requests are about all.
         if let Err(failure) = cluster.found().await {
+            self.note_refusal(&request);
             self.fail_replies(request.counted, &failure);
             return true;
         }
@@ -38,10 +39,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return self.refuse_in_cluster(text).await;
         }
         if self.is_of_others(cluster, &request) {
-            return self.run_as_others(cluster, &request).await;
+            return self.end_caching().await && self.run_as_others(cluster, &request).await;
         }
         if let Some(how) = self.is_for_all(cluster, &request) {
-            return self.run_everywhere(cluster, &request, how).await;
+            return self.end_caching().await && self.run_everywhere(cluster, &request, how).await;
         }
         if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
             return true;
