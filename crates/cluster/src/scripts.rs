@@ -10,6 +10,9 @@ use std::{
 
 use ring::digest;
 
+/// Bytes of memory for one script besides its text.
+const SCRIPT_BYTES: usize = 160;
+
 /// By which `EVALSHA` names a script, in lower case.
 type Digest = [u8; 40];
 
@@ -23,14 +26,21 @@ pub(crate) struct Scripts {
 #[derive(Debug, Default)]
 struct Kept {
     /// By a hash of each.
-    texts: HashMap<u64, Arc<[u8]>>,
+    texts: HashMap<u64, Script>,
     /// Hashes of texts, in the order in which they came.
     order: VecDeque<u64>,
     bytes: usize,
     /// Which text a digest names.
     named: HashMap<Digest, u64>,
-    /// Those whose digests nobody has asked for yet.
-    unnamed: Vec<u64>,
+    /// The last ones, whose digests nobody has asked for yet.
+    unnamed: VecDeque<u64>,
+}
+
+#[derive(Debug)]
+struct Script {
+    text: Arc<[u8]>,
+    /// Once somebody has asked for one.
+    digest: Option<Digest>,
 }
 
 impl Scripts {
@@ -42,12 +52,12 @@ impl Scripts {
     /// Whether this is the text of one that is kept, or of one that is too large to be.
     pub(crate) fn has(&self, text: &[u8]) -> bool {
         let kept = self.kept();
-        text.len() > self.bytes_max || kept.texts.contains_key(&kept.hash(text))
+        weight(text) > self.bytes_max || kept.texts.contains_key(&kept.hash(text))
     }
 
     /// A node knows the script with this text.
     pub(crate) fn learn(&self, text: &[u8]) {
-        if text.len() > self.bytes_max {
+        if weight(text) > self.bytes_max {
             return;
         }
         let mut kept = self.kept();
@@ -55,19 +65,12 @@ impl Scripts {
         if kept.texts.contains_key(&hash) {
             return;
         }
-        kept.bytes += text.len();
-        kept.texts.insert(hash, text.into());
+        kept.bytes += weight(text);
+        kept.texts.insert(hash, Script { text: text.into(), digest: None });
         kept.order.push_back(hash);
-        kept.unnamed.push(hash);
-        let before = kept.order.len();
+        kept.unnamed.push_back(hash);
         while kept.bytes > self.bytes_max {
-            let Some(oldest) = kept.order.pop_front() else { return };
-            kept.bytes -= kept.texts.remove(&oldest).map_or(0, |text| text.len());
-        }
-        if kept.order.len() < before {
-            let Kept { texts, named, unnamed, .. } = &mut *kept;
-            named.retain(|_, hash| texts.contains_key(hash));
-            unnamed.retain(|hash| texts.contains_key(hash));
+            kept.remove_oldest();
         }
     }
 
@@ -78,10 +81,13 @@ impl Scripts {
         let mut kept = self.kept();
         let Kept { texts, named, unnamed, .. } = &mut *kept;
         for hash in unnamed.drain(..) {
-            let text = texts.get(&hash)?;
-            named.insert(digest_of(text), hash);
+            if let Some(script) = texts.get_mut(&hash) {
+                let digest = digest_of(&script.text);
+                script.digest = Some(digest);
+                named.insert(digest, hash);
+            }
         }
-        texts.get(named.get(&digest)?).cloned()
+        texts.get(named.get(&digest)?).map(|script| Arc::clone(&script.text))
     }
 
     /// Nobody is to know any of them.
@@ -99,6 +105,22 @@ impl Kept {
         // With the secret of the map, so that nobody can make two texts that are taken for one.
         self.texts.hasher().hash_one(text)
     }
+
+    fn remove_oldest(&mut self) {
+        let Some(oldest) = self.order.pop_front() else { return };
+        let Some(Script { text, digest }) = self.texts.remove(&oldest) else { return };
+        self.bytes -= weight(&text);
+        match digest {
+            Some(digest) => drop(self.named.remove(&digest)),
+            // They came in the same order.
+            None => drop(self.unnamed.pop_front()),
+        }
+    }
+}
+
+/// Bytes of memory for one.
+fn weight(text: &[u8]) -> usize {
+    text.len() + SCRIPT_BYTES
 }
 
 /// As Redis says it.
@@ -122,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_first_make_room_for_the_last() {
-        let scripts = Scripts::new(10);
+        let scripts = Scripts::new(10 + 2 * SCRIPT_BYTES);
         let known = |text: &[u8]| scripts.text(&digest_of(text).to_ascii_uppercase()).as_deref() == Some(text);
         scripts.learn(b"12345");
         scripts.learn(b"12345");
@@ -130,9 +152,10 @@ mod tests {
         assert!(known(b"12345") && scripts.has(b"12345"));
         scripts.learn(b"1");
         assert_eq!((known(b"12345"), known(b"67890"), known(b"1")), (false, true, true));
-        scripts.learn(b"more than there is room");
-        assert!(scripts.has(b"more than there is room") && !known(b"more than there is room"));
-        assert_eq!((known(b"67890"), scripts.kept().bytes), (true, 6));
+        let large = [b'x'; 3 * SCRIPT_BYTES];
+        scripts.learn(&large);
+        assert!(scripts.has(&large) && !known(&large));
+        assert_eq!((known(b"67890"), scripts.kept().bytes), (true, 6 + 2 * SCRIPT_BYTES));
         scripts.learn(b"as much as");
         let (named, unnamed) = {
             let kept = scripts.kept();

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Burst, Caller, JobError, Needs, Sent as Reached, Settings, Share, Spent};
+use pool::{Burst, Caller, Expected, JobError, Needs, Sent as Reached, Settings, Share, Spent};
 use resp::write_error;
 use tokio::time::{Instant, sleep, timeout_at};
 use topology::Address;
@@ -64,6 +64,7 @@ pub(super) struct Round<'r> {
     pub(super) failed: Vec<(JobError, u32)>,
     pub(super) needs: Needs,
     pub(super) read_only: bool,
+    pub(super) expected: Expected,
     pub(super) settings: Arc<Settings>,
     pub(super) started: Instant,
     pub(super) pause: Duration,
@@ -97,6 +98,7 @@ impl Cluster {
             failed: Vec::new(),
             needs: burst.needs,
             read_only: burst.read_only,
+            expected: burst.expected,
             settings,
             started,
             pause: LATER.0,

@@ -1,6 +1,6 @@
 //! Batches on their way: their requests are put together, sent all at once, and their replies taken apart.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use pool::{Caller, JobError};
 use resp::write_request;
@@ -24,7 +24,7 @@ impl Round<'_> {
     /// Puts the requests of a batch together.
     fn fill(&mut self, batch: &mut Batch, is_only: bool) {
         let burst = &mut batch.burst;
-        (burst.needs, burst.read_only) = (self.needs, self.read_only);
+        (burst.needs, burst.read_only, burst.expected) = (self.needs, self.read_only, self.expected);
         let asks = batch.pieces.iter().any(|(_, asking)| *asking);
         let is_bare = !asks && self.loads.is_empty();
         if is_only && self.is_plain && is_bare && batch.pieces.len() == self.pieces.len() {
@@ -140,7 +140,7 @@ impl Round<'_> {
                 (is_whole, end)
             };
             for (piece, asking) in pieces.iter().copied() {
-                let Piece { due, is_transaction, target, .. } = self.pieces[piece];
+                let Piece { due, is_transaction, .. } = self.pieces[piece];
                 let loads = self.loads.get(&piece).map_or(0, |texts| u32::try_from(texts.len()).unwrap_or(u32::MAX));
                 let (has_asked, begin) = skip(loads + u32::from(asking));
                 let (is_whole, end) = skip(due);
@@ -151,10 +151,7 @@ impl Round<'_> {
                 let said = match burst.errors {
                     0 => Verdict::Done,
                     _ if loads == 0 && bytes[begin..end] == *NO_SCRIPT => {
-                        // What was executed behind it must not be overtaken.
-                        let is_last = |other: &(usize, bool)| other.0 <= piece || self.pieces[other.0].target != target;
-                        let text = pieces.iter().all(is_last).then(|| self.text_of_script(piece)).flatten();
-                        text.map_or(Verdict::Done, Verdict::Load)
+                        self.text_of_script(piece).map_or(Verdict::Done, Verdict::Load)
                     }
                     _ => verdict(&bytes[begin..end], is_transaction, &from, |slot| self.has_slot(piece, slot)),
                 };
@@ -162,6 +159,17 @@ impl Round<'_> {
             }
         }
         self.buffers.push(bytes);
+        // What was executed behind a script that its node did not know must not be overtaken.
+        let mut executed = HashSet::new();
+        for (piece, said, _) in done.iter_mut().rev() {
+            let target = self.pieces[*piece].target;
+            if matches!(said, Verdict::Load(_)) && executed.contains(&target) {
+                *said = Verdict::Done;
+            }
+            if *said == Verdict::Done {
+                executed.insert(target);
+            }
+        }
         for (piece, said, answer) in done {
             self.states[piece] = self.follow(piece, said, answer);
         }

@@ -17,6 +17,9 @@ const ABOUT_CLUSTER: &str = "ERR respool: requests about the cluster cannot be p
 /// Redis has no such command, and refuses a transaction that holds it.
 const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
 
+/// Bytes of texts of scripts that go with a burst, but for one text at least.
+const LOADS_BYTES_MAX: usize = 1024 * 1024;
+
 /// Where a piece goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Target {
@@ -133,6 +136,7 @@ pub(super) struct Units {
     pub(super) pieces: Vec<Piece>,
     /// Texts of scripts that pieces are sent behind: nobody could send a transaction again for the lack of one.
     pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
+    loads_bytes: usize,
 }
 
 impl Units {
@@ -244,7 +248,13 @@ impl Units {
         let (mut bytes, mut loads) = (Vec::new(), Vec::new());
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
-            loads.extend(script_of(&request).and_then(|digest| scripts.text(digest)));
+            if let Some(text) = script_of(&request).and_then(|digest| scripts.text(digest))
+                && !loads.iter().any(|known| Arc::ptr_eq(known, &text))
+                && (self.loads_bytes == 0 || self.loads_bytes + text.len() <= LOADS_BYTES_MAX)
+            {
+                self.loads_bytes += text.len();
+                loads.push(text);
+            }
             match fault_within(&request, map, &mut slot) {
                 Some(text) => {
                     refused.push((due, text));

@@ -51,6 +51,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
         if self.gathered.replies_due > 0 && self.costs_little() {
             let span = spans::job(self.state.id, self.gathered);
             self.gathered.needs = self.state.needs;
+            let expected = self.window.expected(self.gathered.replies_due as usize);
+            self.gathered.expected = self.window.expects(expected);
             self.followed = out.follow(self.gathered).map(|further| (further, span));
         }
     }

@@ -107,13 +107,13 @@ impl Logins {
             let reason = format!("others are being asked, and were not done within {} ms", limit.as_millis());
             LoginFailure::Unasked(reason.into())
         })?;
-        let asked = match waited {
-            Ok((mut turn, _asking)) => {
-                let at = Instant::now();
-                turn.insert((at, self.ask(login).await)).1.clone()
-            }
+        // Held until it is known that the login was let in: whoever waits for it finds a pool that goes by that.
+        let (mut turn, _asking) = match waited {
+            Ok(turns) => turns,
             Err(known) => return known,
         };
+        let at = Instant::now();
+        let asked = turn.insert((at, self.ask(login).await)).1.clone();
         if *login == Login::Nobody
             && let Ok(()) | Err(LoginFailure::Refused(_)) = &asked
         {

@@ -224,7 +224,7 @@ impl Connection {
     }
 
     fn takes(&self, job: &Job) -> bool {
-        self.preparation.is_idle() && self.in_flight.takes(job.burst().expected)
+        self.in_flight.takes(job.burst().expected, self.preparation.not_small())
     }
 
     /// The next job of those that were put aside, if it may go now.

@@ -58,12 +58,13 @@ impl InFlight {
         Self { trust, ..Self::default() }
     }
 
-    /// Whether a job of which this is expected would be no more than there may be at a time.
-    pub(crate) fn takes(&self, expected: Expected) -> bool {
+    /// Whether a job of which this is expected would be no more than there may be at a time, where so many `wait` to be
+    /// written.
+    pub(crate) fn takes(&self, expected: Expected, wait: usize) -> bool {
         match expected {
             Expected::Small => true,
-            Expected::Unknown => self.not_small < self.trust.limit(),
-            Expected::Large => self.not_small < LARGE_MAX,
+            Expected::Unknown => self.not_small + wait < self.trust.limit(),
+            Expected::Large => self.not_small + wait < LARGE_MAX,
         }
     }
 

@@ -9,7 +9,7 @@ use resp::{ReplyKind, write_request};
 
 use crate::{
     error::JobError,
-    queue::job::Job,
+    queue::{expected::Expected, job::Job},
     upstream::needs::Needs,
     worker::{
         in_flight::InFlight,
@@ -27,6 +27,8 @@ pub(crate) struct Preparation {
     waiting: VecDeque<Job>,
     /// How many replies they will get, at least one for each.
     requests: usize,
+    /// Those whose replies may be large.
+    not_small: usize,
 }
 
 /// A change of state that has been asked for and not been answered wholly.
@@ -54,6 +56,11 @@ impl Preparation {
         self.requests
     }
 
+    /// Jobs that wait and whose replies may be large.
+    pub(crate) fn not_small(&self) -> usize {
+        self.not_small
+    }
+
     /// No job waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
@@ -70,6 +77,7 @@ impl Preparation {
             return hand_on(job, in_flight);
         }
         self.requests += weight(&job);
+        self.not_small += usize::from(is_not_small(&job));
         self.waiting.push_back(job);
     }
 
@@ -124,6 +132,7 @@ impl Preparation {
                 continue;
             }
             self.requests -= weight(&job);
+            self.not_small -= usize::from(is_not_small(&job));
             match refusal {
                 Some(text) => job.fail(JobError::StateRefused(Arc::clone(text))),
                 None => hand_on(job, in_flight),
@@ -133,13 +142,17 @@ impl Preparation {
 
     /// Gives up the jobs that wait, which have not been sent.
     pub(crate) fn take_waiting(&mut self) -> impl Iterator<Item = Job> + use<> {
-        self.requests = 0;
+        (self.requests, self.not_small) = (0, 0);
         std::mem::take(&mut self.waiting).into_iter()
     }
 }
 
 fn weight(job: &Job) -> usize {
     job.burst().replies_due.max(1) as usize
+}
+
+fn is_not_small(job: &Job) -> bool {
+    job.burst().expected != Expected::Small
 }
 
 /// Has a job written, or answers it if the state is all that it needs.

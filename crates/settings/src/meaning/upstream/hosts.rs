@@ -128,8 +128,12 @@ fn decoded(text: &str) -> String {
 }
 
 fn read_hosts(hosts: &str, port: u16) -> Result<Vec<Address>, String> {
-    let hosts = hosts.split(',').map(|host| Address::with_default_port(host, port));
-    let hosts: Vec<Address> = hosts.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    // Without an @ it may be a login: its text is not repeated.
+    let read = |(number, host)| {
+        Address::with_default_port(host, port)
+            .map_err(|_| format!("names a host that is not host[:port], number {number}"))
+    };
+    let hosts: Vec<Address> = (1..).zip(hosts.split(',')).map(read).collect::<Result<_, _>>()?;
     match hosts.len() {
         0..=HOSTS_MAX => Ok(hosts),
         _ => Err(format!("names more than {HOSTS_MAX} hosts; name some, the others are found")),
@@ -195,10 +199,32 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_the_password() {
-        let wrong_sentinels =
-            ["s1", "s1/", "/m", "s1,,s2/m", "s1:x/m", "s1/m/x", "s1/m?timeout=3", "s1/m/+3", "s1, s2/m", ":hunter2@s1"];
-        let wrong_nodes =
-            ["", "/0", "n1,,n2", "n1:x", "n1/x", "n1/0/1", "n1?timeout=3", "n1, n2", ":hunter2@", ":hunter2@n1:0"];
+        let wrong_sentinels = [
+            "s1",
+            "s1/",
+            "/m",
+            "s1,,s2/m",
+            "s1:x/m",
+            "s1/m/x",
+            "s1/m?timeout=3",
+            "s1/m/+3",
+            "s1, s2/m",
+            ":hunter2@s1",
+            "app:hunter2/m",
+        ];
+        let wrong_nodes = [
+            "",
+            "/0",
+            "n1,,n2",
+            "n1:x",
+            "n1/x",
+            "n1/0/1",
+            "n1?timeout=3",
+            "n1, n2",
+            ":hunter2@",
+            ":hunter2@n1:0",
+            "app:hunter2",
+        ];
         let problems = wrong_sentinels.map(sentinels).into_iter().chain(wrong_nodes.map(nodes));
         for problem in problems {
             let problem = problem.expect_err("wrong");
