@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use pool::{Answer, Burst, Endpoint, Expected, Pool, Settings};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
-use crate::upstream::{Peer, Request, burst, replies, settings, settle};
+use crate::upstream::{Act, Peer, Request, Upstream, burst, burst_in, replies, settings, settle};
 
 /// What each of a crowd asks for, in one reply.
 const LARGE: usize = 300 * 1024;
@@ -132,4 +135,22 @@ async fn what_waits_for_large_replies_is_tried_elsewhere_when_its_connection_end
         lost += usize::from(call.await.unwrap().failure.is_some());
     }
     assert_eq!((written, lost), (2, 2), "and only what was sent is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever_beside_two_databases_that_take_turns() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(Settings { workers: 1, ..settings(endpoint) });
+    let _upstream = Upstream::start(arrivals, |_| Act::EchoAfter(Duration::from_millis(1)));
+    settle().await;
+    for db in [0, 1, 0, 1, 0, 1] {
+        let mut caller = pool.caller();
+        tokio::spawn(async move { while caller.call(burst_in(db, &["GET", "a"])).await.failure.is_none() {} });
+    }
+    sleep(Duration::from_millis(50)).await;
+    for db in [0, 1, 2] {
+        let unknown = Burst { expected: Expected::Unknown, ..burst_in(db, &["GET", "new"]) };
+        let answer = timeout(Duration::from_millis(50), pool.caller().call(unknown)).await;
+        assert!(answer.is_ok_and(|answer| answer.failure.is_none()), "of database {db}");
+    }
 }
