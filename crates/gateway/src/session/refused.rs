@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use pool::{Burst, Further, JobError};
-use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits};
+use resp::{Decoded, ReplyScanner, RequestDecoder, RequestLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -16,25 +16,19 @@ use crate::{
         class::{Class, Upstream},
         classify::classify,
         errors,
+        refusal::{READ_ONLY, TURNS_OUT, is_script},
     },
     session::session::Session,
 };
 
-/// What Redis says to a write at a replica.
-const REFUSED: &[u8] = b"READONLY You can't write against a read only replica.\r\n";
-
-/// The same to a write of a script, and to one that has declared that it writes: how an error reply begins.
+/// What Redis says to a write of a script, and to one that has declared that it writes: how an error reply begins.
 const SCRIPT_REFUSED: [&[u8]; 2] = [
     b"-READONLY You can't write against a read only replica.",
     b"-READONLY Can not run script with write flag on readonly replica",
 ];
 
-/// Commands that run a script.
-const SCRIPTS: [&[u8]; 3] = [b"EVAL", b"EVALSHA", b"FCALL"];
-
-/// How long a node has to turn out to be no primary any more before it is asked once more, and before a script is taken
-/// at its word that it was refused.
-const TURNS_OUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How long a node has to turn out to be no primary any more before a script is taken at its word that it was refused.
+const SCRIPT_TURNS_OUT: Duration = Duration::from_secs(1);
 
 /// The end of a burst that was not executed: where it begins, in bytes, and how many replies stand before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 behind = self.take_in(further).await;
                 continue;
             }
-            let limit = if tail.scripted { TURNS_OUT.1 } else { TURNS_OUT.0 };
+            let limit = if tail.scripted { SCRIPT_TURNS_OUT } else { TURNS_OUT };
             if !self.link.published().is_left(limit).await && tail.scripted {
                 break;
             }
@@ -199,7 +193,9 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
                 transaction = None;
             }
             (_, Some((_, is_refused))) => *is_refused |= says_refused(reply),
-            (Class::Plain { .. }, None) if is_script(&request) && script_says_refused(reply) => {
+            (Class::Plain { .. }, None)
+                if is_script(request.arg(0).unwrap_or_default()) && script_says_refused(reply) =>
+            {
                 scripted = true;
                 tail.get_or_insert(at);
             }
@@ -217,16 +213,11 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
 
 /// `EXEC` says it behind words of its own.
 fn says_refused(reply: &[u8]) -> bool {
-    reply.first() == Some(&b'-') && reply.windows(REFUSED.len()).any(|part| part == REFUSED)
+    reply.first() == Some(&b'-') && reply.windows(READ_ONLY.len()).any(|part| part == READ_ONLY)
 }
 
 fn script_says_refused(reply: &[u8]) -> bool {
     SCRIPT_REFUSED.iter().any(|refused| reply.starts_with(refused))
-}
-
-fn is_script(request: &Request<'_>) -> bool {
-    let name = request.arg(0).unwrap_or_default();
-    SCRIPTS.iter().any(|script| name.eq_ignore_ascii_case(script))
 }
 
 #[cfg(test)]

@@ -86,8 +86,8 @@ pub(super) fn holds_login(class: Class) -> bool {
     matches!(class, Class::Local(Local::Auth | Local::Hello))
 }
 
-/// Passes on what became of a request, and wipes what its password, if it `is_login`, has left on the stack below the caller's place: a
-/// search looks at many bytes at once, and may lay them down there.
+/// Passes on what became of a request, and wipes what its password, if it `is_login`, has left on the stack below the
+/// caller's place: a search looks at many bytes at once, and may lay them down there.
 #[inline(never)]
 pub(super) fn wiped(is_login: bool, go_on: bool) -> bool {
     if is_login {

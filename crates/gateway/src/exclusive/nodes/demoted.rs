@@ -2,7 +2,7 @@
 //! that is the primary by then. Only where sentinels are followed, and of a request that needs its connection for itself
 //! alone. Called by `exchange`.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -10,23 +10,17 @@ use tokio::{
 };
 
 use crate::{
-    command::class::Reason,
+    command::{
+        class::Reason,
+        refusal::{READ_ONLY, TURNS_OUT, is_script},
+    },
     exclusive::{change::Change, exchange::Exchange, request::ExclusiveRequest},
 };
-
-/// What Redis says to a write at a replica.
-const REFUSED: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
-
-/// As `CLIENT LIST` shows them.
-const SCRIPTS: [&str; 3] = ["eval", "evalsha", "fcall"];
-
-/// How long the node has to turn out to be no primary any more before another attempt is made.
-const TURNS_OUT: Duration = Duration::from_millis(100);
 
 impl ExclusiveRequest {
     /// Whether `reply` says so, and it may be asked again.
     pub(in crate::exclusive) fn is_refused(&self, reply: &[u8]) -> bool {
-        reply == REFUSED && self.may_be_asked_again()
+        reply.strip_prefix(b"-") == Some(READ_ONLY) && self.may_be_asked_again()
     }
 
     /// Whether it was not written, as `error` says, because another node has become the primary meanwhile, and it may be
@@ -45,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(in crate::exclusive) fn may_ask_again(&self, request: &ExclusiveRequest) -> Option<Instant> {
         let is_followed = self.link.published().has_sentinels();
         // A script may say so of its own, and have done what it does.
-        let is_script = request.command.as_deref().is_some_and(|name| SCRIPTS.contains(&name));
+        let is_script = request.command.as_deref().is_some_and(|name| is_script(name.as_bytes()));
         let is_other = matches!(request.reason, Reason::Blocking | Reason::Other) && !is_script;
         let is_alone = request.change == Change::None && is_other;
         (is_followed && is_alone).then(|| Instant::now() + self.caller.failover_wait())
