@@ -112,6 +112,14 @@ impl Client {
         failure.map_or(Ok(sent), Err)
     }
 
+    /// Whether something has arrived that nobody has read.
+    pub fn has_arrived(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a mode can be set");
+        let arrived = self.stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        self.stream.set_nonblocking(false).expect("a mode can be set");
+        arrived || !self.input.is_empty()
+    }
+
     /// The bytes of exactly one reply.
     #[track_caller]
     pub fn read_reply(&mut self) -> Vec<u8> {
