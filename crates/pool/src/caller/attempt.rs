@@ -21,7 +21,7 @@ use crate::{
     },
     error::{JobError, Sent},
     queue::{
-        job::{Answer, Burst, Job},
+        job::{Burst, Job, Outcome},
         ticket::Ticket,
     },
     stats::totals::Stats,
@@ -36,8 +36,8 @@ impl Caller {
     pub(super) async fn execute_until_answered(
         &mut self,
         burst: &mut Burst,
-        started: &mut Instant,
-        mut receiver: Option<oneshot::Receiver<Answer>>,
+        started: &mut Moment,
+        mut receiver: Option<oneshot::Receiver<Outcome>>,
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
         let (mut repeated, mut moved) = (false, false);
@@ -49,9 +49,9 @@ impl Caller {
             }
             let receiver = match receiver.take() {
                 Some(receiver) => receiver,
-                None => self.send(burst, started, &limits, !moved).await?,
+                None => self.send(burst, *started, &limits, !moved).await?,
             };
-            let result = self.answer(burst, receiver, (started, &limits), meanwhile).await;
+            let result = self.answer(burst, receiver, (*started, &limits), meanwhile).await;
             // It only reads, and was in time when a worker gave it up.
             let moves = result.is_err() && self.ticket.was_given_up();
             moved |= moves;
@@ -66,7 +66,7 @@ impl Caller {
                 }
                 _ => false,
             };
-            if !moves && (!again || started.elapsed() >= limits.queue_timeout) {
+            if !moves && (!again || Moment::now() >= started.after(limits.queue_timeout)) {
                 return result;
             }
             Stats::count(&self.stats().retried);
@@ -77,16 +77,16 @@ impl Caller {
     async fn send(
         &mut self,
         burst: &mut Burst,
-        started: &Instant,
+        started: Moment,
         limits: &Limits,
         may_move: bool,
-    ) -> Result<oneshot::Receiver<Answer>, JobError> {
-        let deadline = || *started + limits.queue_timeout;
+    ) -> Result<oneshot::Receiver<Outcome>, JobError> {
+        let deadline = started.after(limits.queue_timeout);
         let (room, bytes) = (&self.shared.queue_room, burst.requests.len());
         let place = match room.try_take(bytes, limits.queue_bytes_max) {
             Some(place) => place,
             // Boxed, like the other wait below: rare, and large.
-            None => match Box::pin(timeout_at(deadline(), room.take(bytes, limits.queue_bytes_max))).await {
+            None => match Box::pin(timeout_at(deadline.instant(), room.take(bytes, limits.queue_bytes_max))).await {
                 Ok(place) => place,
                 Err(_) => return Err(JobError::QueueTimeout(limits.queue_timeout)),
             },
@@ -104,12 +104,12 @@ impl Caller {
             self.ticket.early.begin_with(std::mem::take(&mut burst.replies), burst.replies_done);
         }
         if may_move && burst.read_only {
-            self.ticket.may_move_until(deadline().into());
+            self.ticket.may_move_until(deadline);
         }
         let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place);
         let (branches, entrances) = (&self.shared.branches, &self.entrances);
         if let Some(job) = branches.try_send(entrances, self.branch, job) {
-            let sent = Box::pin(timeout_at(deadline(), branches.send(entrances, self.branch, job))).await;
+            let sent = Box::pin(timeout_at(deadline.instant(), branches.send(entrances, self.branch, job))).await;
             sent.map_err(|_| JobError::QueueTimeout(limits.queue_timeout))?;
         }
         Ok(receiver)
@@ -118,15 +118,12 @@ impl Caller {
     async fn answer(
         &mut self,
         burst: &mut Burst,
-        receiver: oneshot::Receiver<Answer>,
-        (started, limits): (&Instant, &Limits),
+        receiver: oneshot::Receiver<Outcome>,
+        (started, limits): (Moment, &Limits),
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
         let (failure, ticket) = match self.wait(receiver, (started, limits), meanwhile).await {
-            Ok(answer) => {
-                *burst = answer.burst;
-                (answer.failure, None)
-            }
+            Ok(outcome) => (outcome.give_back(burst), None),
             Err(failure) => {
                 // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
                 let given_up = std::mem::replace(&mut self.ticket, Arc::new(Ticket::new()));
@@ -146,12 +143,12 @@ impl Caller {
 
     async fn wait(
         &mut self,
-        mut receiver: oneshot::Receiver<Answer>,
-        (started, limits): (&Instant, &Limits),
+        mut receiver: oneshot::Receiver<Outcome>,
+        (started, limits): (Moment, &Limits),
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
-    ) -> Result<Answer, JobError> {
+    ) -> Result<Outcome, JobError> {
         // What follows from these is not kept: each session would.
-        let mut check = *started + limits.queue_timeout.min(limits.reply_timeout);
+        let mut check = started.after(limits.queue_timeout.min(limits.reply_timeout)).instant();
         let needs = self.under_way.map(|(.., needs)| needs).unwrap_or_default();
         loop {
             let answer = poll_fn(|cx| match Pin::new(&mut receiver).poll(cx) {
@@ -167,7 +164,7 @@ impl Caller {
                 Some(Err(_)) => return Err(JobError::WorkerGone(Sent::Maybe)),
                 None => {}
             }
-            let (now, queue_deadline) = (Instant::now(), *started + limits.queue_timeout);
+            let (now, queue_deadline) = (Instant::now(), started.after(limits.queue_timeout).instant());
             let reply_timeout = limits.reply_timeout;
             match self.ticket.taken_at().map(Moment::instant) {
                 Some(taken) if now >= taken + reply_timeout => return Err(JobError::ReplyTimeout(reply_timeout)),

@@ -13,7 +13,7 @@ use crate::{
     error::JobError,
     queue::{
         branch::Entrances,
-        job::{Answer, Burst},
+        job::{Answer, Burst, Outcome},
         progress::Progress,
         ticket::Ticket,
     },
@@ -188,12 +188,12 @@ impl Caller {
         let (mut started, receiver) = self.begin(burst, further);
         async move {
             let result = self.execute_until_answered(burst, &mut started, receiver, &mut meanwhile).await;
-            self.call_has_ended(burst, started.into(), result.as_ref().err());
+            self.call_has_ended(burst, started, result.as_ref().err());
             result
         }
     }
 
-    fn begin(&mut self, burst: &Burst, further: Option<Further>) -> (Instant, Option<oneshot::Receiver<Answer>>) {
+    fn begin(&mut self, burst: &Burst, further: Option<Further>) -> (Moment, Option<oneshot::Receiver<Outcome>>) {
         self.call_was_dropped();
         let begun = match further {
             Some(further) => (further.started(), Some(self.takes_over(further))),
@@ -201,10 +201,10 @@ impl Caller {
                 self.ticket.reset();
                 self.stats().began(burst.class(), burst.replies_due, burst.requests.len());
                 self.under_way = Some((burst.class(), burst.replies_due, burst.needs));
-                (Instant::now(), None)
+                (Moment::now(), None)
             }
         };
-        self.progress.began(begun.0.into());
+        self.progress.began(begun.0);
         begun
     }
 
@@ -267,12 +267,12 @@ impl Caller {
 
     /// Waits out a pause, which does not count as waiting for a worker, and then for a primary as long as it may; tells
     /// if there is none.
-    pub(super) async fn held_back(&self, started: &mut Instant) -> Result<(), JobError> {
+    pub(super) async fn held_back(&self, started: &mut Moment) -> Result<(), JobError> {
         let health = &self.shared.node.health;
         if health.is_paused() {
             let limit = self.shared.settings.borrow().pause_timeout;
             timeout(limit, health.resumed()).await.map_err(|_| JobError::PauseTimeout(limit))?;
-            *started = Instant::now();
+            *started = Moment::now();
         }
         let (mut settings, mut upstream) = (self.shared.settings.clone(), health.watch());
         loop {
@@ -290,7 +290,7 @@ impl Caller {
             };
             // Nobody changes them any more once the pool itself is gone.
             let over = |_| JobError::FailoverTimeout { waited, reason };
-            timeout_at(*started + waited, news).await.map_err(over)?.map_err(|_| JobError::Closed)?;
+            timeout_at(started.after(waited).instant(), news).await.map_err(over)?.map_err(|_| JobError::Closed)?;
         }
     }
 }

@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, task::Context};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
 
 use crate::{
     caller::caller::{Caller, Limits},
     queue::{
-        job::{Answer, Burst, Job},
+        job::{Burst, Job, Outcome},
         ticket::Ticket,
     },
     shared::Shared,
     stats::class::BurstClass,
+    time::timestamp::Moment,
     upstream::needs::Needs,
 };
 
@@ -64,7 +65,7 @@ impl Out<'_> {
         branches[self.branch].stats.began(counted.0, counted.1, bytes);
         let (shared, branch) = (Arc::clone(self.shared), self.branch);
         let waiting = Waiting { ticket, receiver, counted };
-        Some(Further { shared, branch, started: Instant::now(), waiting: Some(waiting) })
+        Some(Further { shared, branch, started: Moment::now(), waiting: Some(waiting) })
     }
 }
 
@@ -73,7 +74,7 @@ impl Out<'_> {
 pub struct Further {
     shared: Arc<Shared>,
     branch: usize,
-    started: Instant,
+    started: Moment,
     /// `None` once its caller waits for it.
     waiting: Option<Waiting>,
 }
@@ -81,7 +82,7 @@ pub struct Further {
 #[derive(Debug)]
 struct Waiting {
     ticket: Arc<Ticket>,
-    receiver: oneshot::Receiver<Answer>,
+    receiver: oneshot::Receiver<Outcome>,
     counted: (BurstClass, u32, Needs),
 }
 
@@ -91,7 +92,7 @@ impl Further {
         self.waiting.as_ref().map_or(0, |waiting| waiting.counted.1)
     }
 
-    pub(super) fn started(&self) -> Instant {
+    pub(super) fn started(&self) -> Moment {
         self.started
     }
 }
@@ -106,7 +107,7 @@ impl Drop for Further {
 
 impl Caller {
     /// Waits for that job from now on, as for one of its own.
-    pub(super) fn takes_over(&mut self, mut further: Further) -> oneshot::Receiver<Answer> {
+    pub(super) fn takes_over(&mut self, mut further: Further) -> oneshot::Receiver<Outcome> {
         let Waiting { ticket, receiver, counted } = further.waiting.take().expect("it is taken over once");
         self.progress.follows(Arc::clone(&ticket));
         self.ticket = ticket;

@@ -11,6 +11,7 @@ use crate::{
         lent::Lent,
         standing::{Attempts, Standing},
     },
+    time::timestamp::Moment,
     upstream::needs::Wanted,
 };
 
@@ -28,20 +29,20 @@ impl Caller {
     /// # Cancel safety
     /// Dropping the future gives up the place in line and closes what was being prepared.
     pub async fn lend(&self, since: Instant, wanted: impl Into<Wanted>) -> Result<Lent, JobError> {
-        let (mut started, wanted) = (since, wanted.into());
-        self.waits(started.into());
+        let (mut started, wanted) = (Moment::from(since), wanted.into());
+        self.waits(started);
         let lent = self.lend_since(&mut started, wanted).await;
         self.waits_no_more();
         lent.inspect_err(|failure| self.stats().failure(failure))
     }
 
-    async fn lend_since(&self, started: &mut Instant, wanted: Wanted) -> Result<Lent, JobError> {
+    async fn lend_since(&self, started: &mut Moment, wanted: Wanted) -> Result<Lent, JobError> {
         loop {
             if !self.limits().1 {
                 Box::pin(self.held_back(started)).await?;
             }
-            let lent = self.shared().exclusives.lend(*started, wanted).await;
-            let waits = started.elapsed() < self.failover_wait();
+            let lent = self.shared().exclusives.lend(started.instant(), wanted).await;
+            let waits = Moment::now() < started.after(self.failover_wait());
             match lent {
                 // The primary has just been lost: the next one is waited for.
                 Err(JobError::UpstreamDown(_) | JobError::ConnectionLost { sent: Sent::No, .. }) if waits => {}
@@ -61,7 +62,7 @@ impl Caller {
     /// Dropping the future closes what was being opened.
     pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
         if self.shared().settings.borrow().endpoint.held.is_some() {
-            Box::pin(self.held_back(&mut Instant::now())).await?;
+            Box::pin(self.held_back(&mut Moment::now())).await?;
         }
         let (node, traffic) = (Arc::clone(&self.shared().node), Arc::clone(&self.shared().traffic));
         Standing::open(node, traffic, name, attempts).await

@@ -78,58 +78,85 @@ pub struct Answer {
     pub failure: Option<JobError>,
 }
 
-/// A burst on its way through queue and worker.
+/// A burst on its way through queue and worker. One allocation with all that belongs to it, which comes back to the
+/// caller as the [`Outcome`]: a job is handed on a dozen times on the way.
 #[derive(Debug)]
 pub(crate) struct Job {
+    /// `None` once answered.
+    order: Option<Box<Order>>,
+}
+
+/// What a job consists of.
+#[derive(Debug)]
+struct Order {
     burst: Burst,
     ticket: Arc<Ticket>,
-    /// `None` once answered.
-    answer: Option<oneshot::Sender<Answer>>,
-    /// The bytes of the requests, counted against `queue_bytes_max` until the answer.
-    _place: Place,
+    /// Where to answer, and the bytes of the requests, counted against `queue_bytes_max`; both until the answer.
+    open: Option<(oneshot::Sender<Outcome>, Place)>,
+    failure: Option<JobError>,
+}
+
+/// What a job has become, on the way back to its caller.
+#[derive(Debug)]
+pub(crate) struct Outcome(Box<Order>);
+
+impl Outcome {
+    /// Gives the burst back, with the replies that came; returns why others are missing.
+    pub(crate) fn give_back(self, burst: &mut Burst) -> Option<JobError> {
+        let Order { burst: done, failure, .. } = *self.0;
+        *burst = done;
+        failure
+    }
 }
 
 impl Job {
-    pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Answer>, place: Place) -> Self {
-        Self { burst, ticket, answer: Some(answer), _place: place }
+    pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Outcome>, place: Place) -> Self {
+        Self { order: Some(Box::new(Order { burst, ticket, open: Some((answer, place)), failure: None })) }
+    }
+
+    fn order(&self) -> &Order {
+        self.order.as_ref().expect("whoever has it answered has it no more")
+    }
+
+    fn order_mut(&mut self) -> &mut Order {
+        self.order.as_mut().expect("whoever has it answered has it no more")
     }
 
     /// Claims the job for a worker's connection with this lane; false if its caller has given it up, and it must not
     /// be sent.
     pub(crate) fn take(&self, now: Moment, lane: u64) -> bool {
-        self.ticket.take(now, lane)
+        self.order().ticket.take(now, lane)
     }
 
     /// Hands on the replies that are there, the first `whole` bytes, to a caller that takes them early; whether it did.
     pub(crate) fn hand_on(&mut self, whole: usize) -> bool {
-        let Burst { replies, replies_done, taken_early, .. } = &mut self.burst;
-        let is_handed_on = self.ticket.early.hand_on(replies, whole, *replies_done);
+        let Order { burst: Burst { replies, replies_done, taken_early, .. }, ticket, .. } = self.order_mut();
+        let is_handed_on = ticket.early.hand_on(replies, whole, *replies_done);
         *taken_early += if is_handed_on { whole } else { 0 };
         is_handed_on
     }
 
     pub(crate) fn burst(&self) -> &Burst {
-        &self.burst
+        &self.order().burst
     }
 
     pub(crate) fn burst_mut(&mut self) -> &mut Burst {
-        &mut self.burst
+        &mut self.order_mut().burst
     }
 
     /// Whether the worker that has sent it gives it up now, for another to do.
     pub(crate) fn may_move(&self, now: Instant) -> bool {
-        self.ticket.give_up_sent(now.into())
+        self.order().ticket.give_up_sent(now.into())
     }
 
     /// Nobody waits for the replies any more.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+        self.order().open.as_ref().is_none_or(|(answer, _)| answer.is_closed())
     }
 
     /// Back to its caller, who has not waited for an answer.
     pub(crate) fn into_burst(mut self) -> Burst {
-        self.answer = None;
-        std::mem::take(&mut self.burst)
+        self.order.take().map(|order| order.burst).unwrap_or_default()
     }
 
     /// Answers with the replies gathered in the burst.
@@ -143,17 +170,20 @@ impl Job {
     }
 
     fn reply(&mut self, failure: Option<JobError>) {
-        if let Some(answer) = self.answer.take() {
+        let Some(mut order) = self.order.take() else { return };
+        order.failure = failure;
+        if let Some((answer, place)) = order.open.take() {
+            drop(place);
             // A caller that has gone away is no error.
-            let _ = answer.send(Answer { burst: std::mem::take(&mut self.burst), failure });
+            let _ = answer.send(Outcome(order));
         }
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if self.answer.is_some() {
-            let sent = if self.ticket.taken_at().is_some() { Sent::Maybe } else { Sent::No };
+        if let Some(order) = &self.order {
+            let sent = if order.ticket.taken_at().is_some() { Sent::Maybe } else { Sent::No };
             self.reply(Some(JobError::WorkerGone(sent)));
         }
     }
@@ -184,7 +214,8 @@ mod tests {
                 assert!(job.take(Moment::now(), 0));
             }
             drop(job);
-            assert_eq!(receiver.await.expect("answered").failure, Some(JobError::WorkerGone(sent)));
+            let failure = receiver.await.expect("answered").give_back(&mut Burst::default());
+            assert_eq!(failure, Some(JobError::WorkerGone(sent)));
         }
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     use crate::{
         bounds::queue_room::QueueRoom,
         queue::{
-            job::{Answer, Burst},
+            job::{Burst, Outcome},
             ticket::Ticket,
         },
     };
@@ -163,7 +163,7 @@ mod tests {
     const ROUNDS: usize = 1_000;
     const YIELDS: usize = 100;
 
-    fn job() -> (Job, oneshot::Receiver<Answer>) {
+    fn job() -> (Job, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
         let place = QueueRoom::new(Arc::default(), false).try_take(0, 1).expect("empty");
         (Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place), receiver)
@@ -188,7 +188,7 @@ mod tests {
         assert!(lanes.find(lane.id()).is_none() && found.take().is_none());
         let (last, _last) = job();
         assert!(found.send(last).is_some() && !found.is_open());
-        let back = receivers.remove(1).await.expect("answered").failure.expect("failed");
+        let back = receivers.remove(1).await.expect("answered").give_back(&mut Burst::default()).expect("failed");
         assert_eq!(back.sent(), Sent::No, "{back}");
     }
 

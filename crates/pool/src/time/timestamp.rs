@@ -34,6 +34,11 @@ impl Moment {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// So much later, to the microsecond.
+    pub(crate) fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(micros(time)))
+    }
+
     /// For those who wait.
     pub(crate) fn instant(self) -> Instant {
         epoch() + Duration::from_micros(self.0)
@@ -42,9 +47,12 @@ impl Moment {
 
 impl From<Instant> for Moment {
     fn from(instant: Instant) -> Self {
-        let since = instant.saturating_duration_since(epoch());
-        Self(since.as_secs() * 1_000_000 + u64::from(since.subsec_micros()))
+        Self(micros(instant.saturating_duration_since(epoch())))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(time.subsec_micros()))
 }
 
 #[cfg(test)]
@@ -59,6 +67,6 @@ mod tests {
         assert_eq!((second.since(first), first.since(second)), (1_234_567, 0));
         let apart = second.instant() - first.instant();
         assert_eq!(apart, Duration::from_micros(1_234_567));
-        assert_eq!(Moment::from_micros(second.micros()), second);
+        assert_eq!((Moment::from_micros(second.micros()), first.after(apart)), (second, second));
     }
 }

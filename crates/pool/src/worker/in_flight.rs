@@ -112,7 +112,7 @@ impl InFlight {
     }
 
     pub(crate) fn push_own(&mut self, purpose: Purpose, requests: Vec<u8>) {
-        let burst = Burst { requests, replies_due: 1, ..Default::default() };
+        let burst = Box::new(Burst { requests, replies_due: 1, ..Default::default() });
         self.push(Slot::new(Owner::Worker(purpose, burst)));
     }
 

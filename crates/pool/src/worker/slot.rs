@@ -18,7 +18,7 @@ const OWN_REPLY_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) enum Owner {
     Job(Job),
-    Worker(Purpose, Burst),
+    Worker(Purpose, Box<Burst>),
 }
 
 /// What becomes of the replies to a job. Those that are not kept are thrown away as they come.
@@ -76,7 +76,7 @@ impl Slot {
     /// Takes out the job if it may be done elsewhere; its replies will be thrown away.
     pub(super) fn take_movable(&mut self, now: Instant) -> Option<Job> {
         let may_move = matches!(&self.owner, Owner::Job(job) if job.may_move(now));
-        let moved = || Owner::Worker(Purpose::Moved, Burst::default());
+        let moved = || Owner::Worker(Purpose::Moved, Box::default());
         let owner = may_move.then(|| std::mem::replace(&mut self.owner, moved()))?;
         match owner {
             Owner::Job(job) => Some(job),
