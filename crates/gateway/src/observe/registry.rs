@@ -4,9 +4,9 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering, fence},
     },
-    task::Context,
+    task::{Context, Waker},
     time::Instant,
 };
 
@@ -58,8 +58,46 @@ pub(crate) struct Entry {
     /// How far its job has come.
     progress: Arc<Progress>,
     details: Mutex<Details>,
+    wish: Wish,
+}
+
+/// What a session is asked to do, and how it hears of that. In one line of the cache, and nothing is written there when
+/// a session looks again: each of its turns does.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Wish {
     asked: AtomicU8,
-    waker: AtomicWaker,
+    /// Of the task that looked first, which is the session's.
+    task: OnceLock<Waker>,
+    /// Of another one, if it looks.
+    other: AtomicWaker,
+}
+
+impl Wish {
+    fn new(asked: AtomicU8) -> Self {
+        Self { asked, task: OnceLock::new(), other: AtomicWaker::new() }
+    }
+
+    /// The task is woken from now on; to be called before it looks.
+    fn register(&self, waker: &Waker) {
+        let task = self.task.get().unwrap_or_else(|| {
+            let task = self.task.get_or_init(|| waker.clone());
+            // Either who wakes sees the task, or the task sees why.
+            fence(Ordering::SeqCst);
+            task
+        });
+        if !task.will_wake(waker) {
+            self.other.register(waker);
+        }
+    }
+
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+        self.other.wake();
+    }
 }
 
 /// What changes about a session, as `CLIENT LIST` shows it.
@@ -134,7 +172,7 @@ impl Entry {
 
     /// What the session is asked to do. The task is woken when that changes.
     pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Asked {
-        self.waker.register(cx.waker());
+        self.wish.register(cx.waker());
         self.asked()
     }
 
@@ -167,11 +205,11 @@ impl Entry {
 
     /// Has the session look again at what it waits for.
     pub(crate) fn wake(&self) {
-        self.waker.wake();
+        self.wish.wake();
     }
 
     pub(crate) fn asked(&self) -> Asked {
-        match self.asked.load(Ordering::Acquire) {
+        match self.wish.asked.load(Ordering::Acquire) {
             0 => Asked::Nothing,
             1 => Asked::Drain,
             2 => Asked::MakeRoom,
@@ -180,12 +218,12 @@ impl Entry {
     }
 
     pub(crate) fn ask(&self, asked: Asked) {
-        self.asked.fetch_max(asked as u8, Ordering::AcqRel);
+        self.wish.asked.fetch_max(asked as u8, Ordering::AcqRel);
         if asked == Asked::Kill {
             // As with Redis, nobody who hears of the end can be told anything by the client any more.
             self.inbox.close();
         }
-        self.waker.wake();
+        self.wish.wake();
     }
 }
 
@@ -214,8 +252,7 @@ impl Registry {
             inbox: Inbox::default(),
             progress,
             details: Mutex::default(),
-            asked,
-            waker: AtomicWaker::new(),
+            wish: Wish::new(asked),
         });
         self.lock().insert(id, Arc::clone(&entry));
         entry
@@ -275,5 +312,39 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::AtomicUsize,
+        task::{Wake, Waker},
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_looked_is_woken_and_the_session_as_often_as_there_is_something() {
+        let (wish, [session, other]) = (Wish::new(AtomicU8::new(0)), [0; 2].map(|_| Arc::<Task>::default()));
+        let woken = || [&session, &other].map(|task| task.0.load(Ordering::Relaxed));
+        wish.wake();
+        wish.register(&Waker::from(Arc::clone(&session)));
+        wish.wake();
+        wish.wake();
+        assert_eq!(woken(), [2, 0], "it need not look again");
+        wish.register(&Waker::from(Arc::clone(&other)));
+        wish.wake();
+        wish.wake();
+        assert_eq!(woken(), [4, 1], "another task looks again, as with any waker");
     }
 }
