@@ -5,14 +5,11 @@
 //! A `keeper` task owns what is known of the cluster and publishes it as a `map`; a `round` is what becomes of one
 //! burst. What belongs to no slot goes to the anchor: one primary, whose pool is the first of the directory.
 
-mod asking;
 mod cluster;
 mod everywhere;
-mod keeper;
+mod following;
 mod lend;
 mod map;
-mod news;
-mod pace;
 mod round;
 mod scripts;
 mod standalone;
@@ -20,6 +17,7 @@ mod together;
 
 pub use cluster::{Cluster, ClusterSettings};
 pub use everywhere::Asked;
+pub use following::seeds::{Found, examine};
 pub use lend::Borrowed;
 pub use map::{Map, Node};
 pub use round::round::Executed;

@@ -34,6 +34,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `EX_USAGE` of `sysexits.h`: the configuration or the command line is wrong.
 const EXIT_USAGE: u8 = 64;
 
+/// `EX_UNAVAILABLE`: the configuration is right, and the cluster that it names cannot be served as it is.
+const EXIT_UNAVAILABLE: u8 = 69;
+
 fn main() -> ExitCode {
     // Pages of 2 MiB are resident whole as soon as a byte of them is used: several times what the bounds allow. Where
     // the system knows none, there are none to turn off.
@@ -66,7 +69,14 @@ fn main() -> ExitCode {
     };
     if args.only_check() {
         print!("{}", settings::report(&config, &settings, process::descriptors::raise()));
-        return ExitCode::SUCCESS;
+        return match process::check::cluster(&settings) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(EXIT_UNAVAILABLE),
+            Err(error) => {
+                eprintln!("respool: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if args.only_health() {
         return health(&settings);

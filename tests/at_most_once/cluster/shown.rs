@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::nodes::{Nodes, key_of, text};
-use crate::support::{Gateway, Metrics, get, requests, wait};
+use crate::support::{Gateway, Metrics, Redis, free_port, get, requests, wait};
 
 /// The rows of `/status`, whose nodes `RESPOOL TOPOLOGY` names too.
 fn rows(gateway: &Gateway) -> Vec<Value> {
@@ -133,4 +133,37 @@ fn clients_that_insist_on_a_cluster_see_one_of_one_node() {
     let told = "[cluster]\npresent_as = \"cluster\"\nannounce = \"redis.example:7000\"";
     let elsewhere = nodes.gateway_that_waits(30_000, told);
     assert!(said(elsewhere.client().line("CLUSTER SLOTS")).contains("$13\r\nredis.example\r\n:7000\r\n"));
+}
+
+/// What `--check` says of these nodes: its exit status, and its lines of both kinds.
+fn checked(url: &str) -> (Option<i32>, String) {
+    let output = Gateway::command().args(["--check", "--upstream", url]).output().expect("runs");
+    let of_cluster = |line: &&str| line.starts_with("# Cluster") || line.starts_with("# WARNING: upstream.url");
+    let said = String::from_utf8_lossy(&output.stdout).lines().filter(of_cluster).collect::<Vec<_>>().join("\n");
+    (output.status.code(), said + &String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_check_asks_the_nodes_of_the_url_and_says_in_plain_words_what_is_wrong() {
+    let (one, other, alone) = (Nodes::alone(), Nodes::alone(), Redis::start(&[]));
+    let (first, dead) = (one.0[0].address(), free_port());
+    let found = "# Cluster: 1 primaries, 0 replicas.";
+    assert_eq!(checked(&format!("redis-cluster://{first}")), (Some(0), found.into()));
+    let (status, said) = checked(&format!("redis-cluster://127.0.0.1:{dead},{first}"));
+    assert!(said.contains(&format!("WARNING: upstream.url: 127.0.0.1:{dead}: cannot connect")), "{said}");
+    assert_eq!(status, Some(0), "one node is enough");
+    let other = other.0[0].address();
+    for (url, problem) in [
+        (format!("{}", alone.address()), "is no node of a cluster (cluster_enabled:0)"),
+        (format!("{first},{}", alone.address()), "is no node of a cluster (cluster_enabled:0)"),
+        (format!("{first},{other}"), "belongs to another cluster than"),
+        (format!("127.0.0.1:{dead}"), "cannot connect"),
+    ] {
+        let (status, said) = checked(&format!("redis-cluster://{url}"));
+        assert_eq!(status, Some(69), "{said}");
+        assert!(said.contains("respool: upstream.url: ") && said.contains(problem), "{said}");
+    }
+    assert_eq!(one.0[0].client().line("CLUSTER DELSLOTS 5 6"), b"+OK\r\n");
+    let (status, said) = checked(&format!("redis-cluster://{first}"));
+    assert!(status == Some(69) && said.contains("2 slots of the cluster have no node"), "{said}");
 }

@@ -5,7 +5,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use cluster::{Cluster, ClusterSettings};
+use cluster::Cluster;
 use pool::{Caller, Endpoint, Pools};
 use settings::{Args, Config, GatewaySettings};
 use tokio::{task::JoinSet, time::Instant};
@@ -19,6 +19,7 @@ use crate::{
     listener::{accept::Listener, door::Door, passed::Passed, threads::Threads},
     observe::{logs::Logs, published::Published},
     process::{
+        check::cluster_settings,
         descriptors,
         embedded::Embedded,
         file_watch::FileWatch,
@@ -57,8 +58,8 @@ pub(crate) async fn run(
     let operator = Arc::new(Operator::new(outside, config, settings.clone(), pools.clone(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
-    let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
     let cluster = start_cluster(&settings, &pools, &published, threads.runtimes().len());
+    let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
     let caller = |thread| pools.caller_on(thread).expect("pools that have just begun are not drained");
     let callers: Vec<Caller> = (0..threads.runtimes().len()).map(caller).collect();
     let shared_pubsub = directory
@@ -120,10 +121,7 @@ fn warn(settings: &GatewaySettings) {
 
 /// Looks for the cluster, if the upstream is one.
 fn start_cluster(settings: &GatewaySettings, pools: &Pools, published: &Published, runtimes: usize) -> Option<Cluster> {
-    let is_shown = settings.session.presented.is_some();
-    let settings::ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max } = settings.cluster.clone()?;
-    let settings = ClusterSettings { seeds, refresh, reached_at, scripts_bytes_max, is_shown };
-    let cluster = Cluster::start(settings, pools.clone(), runtimes);
+    let cluster = Cluster::start(cluster_settings(settings)?, pools.clone(), runtimes);
     Some(published.cluster.get_or_init(|| cluster).clone())
 }
 

@@ -8,7 +8,8 @@ use topology::{Address, Heard, Layout, View};
 /// As `CLIENT LIST` of nodes shows these connections.
 const NAME: &str = "respool-topology";
 
-const QUESTIONS: [&[&str]; 2] = [&["CLUSTER", "SLOTS"], &["CLUSTER", "NODES"]];
+/// What a node is asked for its view.
+pub(crate) const QUESTIONS: [&[&str]; 2] = [&["CLUSTER", "SLOTS"], &["CLUSTER", "NODES"]];
 
 /// Whom to ask.
 pub(crate) struct Question {

@@ -18,11 +18,13 @@ use tokio::{
 use topology::{Address, Belief};
 
 use crate::{
-    asking::{Answer, Question, ask, candidates},
     cluster::ClusterSettings,
+    following::{
+        asking::{Answer, Question, ask, candidates},
+        news::News,
+        pace::Pace,
+    },
     map::{Map, Node},
-    news::News,
-    pace::Pace,
 };
 
 /// How long a node may take before the next one is asked as well.
@@ -158,6 +160,7 @@ impl Keeper {
             let at = match &listed.key.at {
                 At::Upstream => self.anchor.as_ref().map(|anchor| self.reached(anchor).clone()),
                 At::Node { host, port } => Some(Address::new(host.as_ref(), *port)),
+                At::Replica { .. } => None,
             };
             let is_down = matches!(*listed.control.upstream().borrow(), Upstream::Down(_) | Upstream::Unready { .. });
             if let Some(address) = at.filter(|_| is_down).and_then(|at| primaries.get(&at).copied()) {
