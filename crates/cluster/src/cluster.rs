@@ -2,17 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use pool::{Key, Pools};
+use pool::{JobError, Key, Pools, Settings};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
 };
 use topology::Address;
 
 use crate::{
-    keeper::Keeper,
+    following::{
+        keeper::Keeper,
+        news::{News, Word},
+    },
     map::{Map, Node},
-    news::{News, Word},
     scripts::Scripts,
 };
 
@@ -78,6 +81,34 @@ impl Cluster {
         Arc::clone(&self.0.map.borrow())
     }
 
+    /// Waits until there is a map, as long as a request may wait for a primary.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub async fn found(&self) -> Result<(), JobError> {
+        let settings = self.pools().first().settings();
+        self.known(&settings, Instant::now()).await.map(drop)
+    }
+
+    /// The map, once there is one.
+    pub(crate) async fn known(&self, settings: &Settings, started: Instant) -> Result<Arc<Map>, JobError> {
+        let map = self.map();
+        if map.problem.is_none() {
+            return Ok(map);
+        }
+        let waited = settings.failover_wait.min(settings.queue_timeout);
+        let mut maps = self.watch();
+        let found = timeout_at(started + waited, maps.wait_for(|map| map.problem.is_none())).await;
+        match found {
+            Ok(Ok(map)) => Ok(Arc::clone(&map)),
+            Ok(Err(_)) => Err(JobError::Closed),
+            Err(_) => {
+                let reason = self.map().problem.clone().unwrap_or_else(|| "the cluster was not found".into());
+                Err(JobError::FailoverTimeout { waited, reason })
+            }
+        }
+    }
+
     /// Follows what is known of the cluster.
     pub fn watch(&self) -> watch::Receiver<Arc<Map>> {
         self.0.map.clone()
@@ -86,6 +117,11 @@ impl Cluster {
     /// Something speaks against what is known: it is looked at again, soon.
     pub fn doubt(&self) {
         self.0.news.doubt();
+    }
+
+    /// Where a node is reached from here.
+    pub fn reached<'a>(&'a self, node: &'a Address) -> &'a Address {
+        self.0.settings.reached(node)
     }
 
     /// The scripts that clients have loaded.
@@ -99,7 +135,7 @@ impl Cluster {
 
     /// Whether the first pool leads to this node now.
     pub(crate) fn is_seated_at(&self, node: &Address) -> bool {
-        let at = self.0.settings.reached(node);
+        let at = self.reached(node);
         self.pools().first().settings().endpoint.host_and_port() == Some((at.host.as_str(), at.port))
     }
 
@@ -116,7 +152,7 @@ impl Cluster {
         if !map.layout.has(address) {
             return None;
         }
-        let at = self.0.settings.reached(address);
+        let at = self.reached(address);
         let key = Key::node(at.host.as_str(), at.port);
         let access = self.0.pools.find(&key).ok()?;
         Some(Arc::new(Node::new(address.clone(), key, access, self.0.runtimes)))

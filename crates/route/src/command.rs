@@ -49,6 +49,10 @@ pub struct Command {
     pub(crate) reach: Reach,
     /// It changes nothing.
     pub(crate) only_reads: bool,
+    /// It costs its node no time worth mentioning.
+    pub(crate) is_fast: bool,
+    /// It looks at nothing but the keys that stand at fixed places, and remembers nothing of a client.
+    pub(crate) is_of_its_keys: bool,
     /// It is told apart by its second argument.
     pub(crate) has_subcommands: bool,
 }
@@ -62,6 +66,17 @@ impl Command {
     /// Whether it changes nothing, so that it may be sent twice.
     pub fn only_reads(&self) -> bool {
         self.only_reads
+    }
+
+    /// Whether a replica may answer `request`, as far as its command tells: it reads one key, and says nothing that another
+    /// node would have to understand.
+    pub fn suits_replica(&self, request: &Request<'_>) -> bool {
+        self.only_reads && self.is_of_its_keys && !self.has_several_keys(request)
+    }
+
+    /// Whether it costs its node no time worth mentioning.
+    pub fn is_fast(&self) -> bool {
+        self.is_fast
     }
 
     /// Where the keys of a request stand among its arguments, in the order in which Redis names them; none if its

@@ -96,8 +96,12 @@ impl Commands {
         let tips: Vec<&[u8]> = parts.get(7).map_or(&[][..], items).iter().filter_map(Value::as_bytes).collect();
         let keys = exceptions::keys(&name, whole).unwrap_or(Keys::Specs(specs.into()));
         let reach = exceptions::reach(&name).unwrap_or_else(|| reach(&tips, &keys));
-        let only_reads = parts.get(2).map_or(&[][..], items).iter().any(|flag| flag.as_bytes() == Some(b"readonly"));
-        let command = Command { arity, keys, reach, only_reads, has_subcommands: !subcommands.is_empty() };
+        let has = |flag: &[u8]| parts.get(2).map_or(&[][..], items).iter().any(|has| has.as_bytes() == Some(flag));
+        let (only_reads, is_fast) = (has(b"readonly"), has(b"fast"));
+        // The cursor of one node means nothing to another.
+        let is_of_its_keys = !has(b"movablekeys") && !name.ends_with(b"scan");
+        let has_subcommands = !subcommands.is_empty();
+        let command = Command { arity, keys, reach, only_reads, is_fast, is_of_its_keys, has_subcommands };
         self.by_name.insert(name.into(), command);
         Some(())
     }

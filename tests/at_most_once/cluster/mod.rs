@@ -7,6 +7,7 @@ mod failover;
 mod members;
 mod moving;
 pub(crate) mod nodes;
+mod reads;
 mod scripted;
 mod scripts;
 mod shown;

@@ -3,6 +3,7 @@
 //! replies of the burst.
 
 mod answer;
+mod reading;
 pub(crate) mod round;
 mod sending;
 mod state;

@@ -15,7 +15,8 @@ use topology::Address;
 
 use crate::{
     cluster::Cluster,
-    map::Map,
+    map::{Map, Node},
+    replicas::{Chosen, Reads},
     round::{
         answer,
         state::{Batch, Missing, Patience, State, Way},
@@ -43,6 +44,10 @@ pub struct Executed {
     pub failed: Vec<(JobError, u32)>,
     /// The time that it took.
     pub spent: Spent,
+    /// All of it are reads.
+    pub only_reads: bool,
+    /// Requests that no node was to have.
+    pub refused: u32,
 }
 
 /// See the module's documentation.
@@ -62,9 +67,17 @@ pub(super) struct Round<'r> {
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) share: Option<Share>,
     pub(super) failed: Vec<(JobError, u32)>,
+    /// Requests that no node was to have.
+    pub(super) refused: u32,
     pub(super) needs: Needs,
     pub(super) read_only: bool,
     pub(super) expected: Expected,
+    /// Where reads go, if all of the burst are some and need not go to primaries.
+    pub(super) reads: Option<Reads<'r>>,
+    /// What was chosen for the shards of these nodes.
+    pub(super) chosen: Vec<(Arc<Node>, Option<Chosen>)>,
+    /// Places of the pieces that a replica had nothing for.
+    pub(super) unanswered: HashSet<usize>,
     pub(super) settings: Arc<Settings>,
     pub(super) started: Instant,
     pub(super) pause: Duration,
@@ -72,11 +85,17 @@ pub(super) struct Round<'r> {
 
 impl Cluster {
     /// Executes a burst: afterwards it has a reply for each of its requests, errors where they failed. `caller` is one of
-    /// the first pool; `text` says an error to a client.
+    /// the first pool; `text` says an error to a client; `reads` tells where reads go, if not all to primaries.
     ///
     /// # Cancel safety
     /// What was sent is executed all the same, and its replies are dropped.
-    pub async fn execute(&self, caller: &mut Caller, burst: &mut Burst, text: Text<'_>) -> Executed {
+    pub async fn execute(
+        &self,
+        caller: &mut Caller,
+        burst: &mut Burst,
+        text: Text<'_>,
+        reads: Option<Reads<'_>>,
+    ) -> Executed {
         let started = Instant::now();
         let settings = self.pools().first().settings();
         let map = match self.known(&settings, started).await {
@@ -84,6 +103,7 @@ impl Cluster {
             Err(failure) => return fail_all(burst, failure, text, started),
         };
         let mut units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map, self.scripts());
+        let only_reads = units.only_read();
         let mut round = Round {
             cluster: self,
             requests: std::mem::take(&mut burst.requests),
@@ -96,9 +116,13 @@ impl Cluster {
             buffers: Vec::new(),
             share: burst.room.take(),
             failed: Vec::new(),
+            refused: 0,
             needs: burst.needs,
-            read_only: burst.read_only,
+            read_only: burst.read_only || (only_reads && reads.is_some()),
             expected: burst.expected,
+            reads: reads.filter(|_| only_reads),
+            chosen: Vec::new(),
+            unanswered: HashSet::new(),
             settings,
             started,
             pause: LATER.0,
@@ -109,35 +133,7 @@ impl Cluster {
         burst.replies_done = burst.replies_due;
         burst.room = round.share.take();
         burst.requests = round.requests;
-        Executed { failed: round.failed, spent: spent(started) }
-    }
-
-    /// Waits until there is a map, as long as a request may wait for a primary.
-    ///
-    /// # Errors
-    /// There is none in time.
-    pub async fn found(&self) -> Result<(), JobError> {
-        let settings = self.pools().first().settings();
-        self.known(&settings, Instant::now()).await.map(drop)
-    }
-
-    /// The map, once there is one.
-    pub(crate) async fn known(&self, settings: &Settings, started: Instant) -> Result<Arc<Map>, JobError> {
-        let map = self.map();
-        if map.problem.is_none() {
-            return Ok(map);
-        }
-        let waited = settings.failover_wait.min(settings.queue_timeout);
-        let mut maps = self.watch();
-        let found = timeout_at(started + waited, maps.wait_for(|map| map.problem.is_none())).await;
-        match found {
-            Ok(Ok(map)) => Ok(Arc::clone(&map)),
-            Ok(Err(_)) => Err(JobError::Closed),
-            Err(_) => {
-                let reason = self.map().problem.clone().unwrap_or_else(|| "the cluster was not found".into());
-                Err(JobError::FailoverTimeout { waited, reason })
-            }
-        }
+        Executed { failed: round.failed, spent: spent(started), only_reads, refused: round.refused }
     }
 }
 
@@ -149,7 +145,7 @@ fn fail_all(burst: &mut Burst, failure: JobError, text: Text<'_>, started: Insta
     let said = text(&failure);
     (0..burst.replies_due).for_each(|_| write_error(&mut burst.replies, &said));
     burst.replies_done = burst.replies_due;
-    Executed { failed: vec![(failure, burst.replies_due)], spent: spent(started) }
+    Executed { failed: vec![(failure, burst.replies_due)], spent: spent(started), ..Executed::default() }
 }
 
 impl Round<'_> {
@@ -201,7 +197,9 @@ impl Round<'_> {
                 continue;
             }
             let Some((way, asking)) = self.way(at) else {
-                held.insert(target);
+                if !matches!(self.states[at], State::Done(..)) {
+                    held.insert(target);
+                }
                 continue;
             };
             let place = batches.iter().position(|batch| batch.way.is(&way)).unwrap_or(batches.len());
@@ -235,8 +233,8 @@ impl Round<'_> {
                 }
             },
             (State::Due | State::Waits(..), Target::Anchor) => return Some((Way::Anchor, false)),
-            (State::Due | State::Waits(..), Target::Slot(slot)) => match self.map.node_of(slot) {
-                Some(node) => return Some((Way::to(node), false)),
+            (State::Due | State::Waits(..), Target::Slot(slot)) => match self.map.node_of(slot).cloned() {
+                Some(node) => return self.way_to(at, &node).map(|way| (way, false)),
                 None => (Patience::for_primary(settings, format!("no node has slot {slot}")), None),
             },
         };

@@ -1,14 +1,16 @@
 //! Batches on their way: their requests are put together, sent all at once, and their replies taken apart.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use pool::{Caller, JobError};
+use pool::{Burst, Caller, JobError, Sent as Reached};
 use resp::write_request;
+use tokio::time::timeout;
 use topology::Address;
 
 use crate::{
     map::CallerOf,
     round::{
+        reading::is_for_primary,
         round::{Round, Text},
         state::{Batch, State, Way},
         unit::{Piece, Sent, Target, has_slot, text_of_script},
@@ -27,7 +29,8 @@ impl Round<'_> {
         (burst.needs, burst.read_only, burst.expected) = (self.needs, self.read_only, self.expected);
         let asks = batch.pieces.iter().any(|(_, asking)| *asking);
         let is_bare = !asks && self.loads.is_empty();
-        if is_only && self.is_plain && is_bare && batch.pieces.len() == self.pieces.len() {
+        let is_at_replica = batch.way.replica().is_some();
+        if is_only && self.is_plain && is_bare && !is_at_replica && batch.pieces.len() == self.pieces.len() {
             burst.requests = std::mem::take(&mut self.requests);
         }
         let is_whole = !burst.requests.is_empty();
@@ -58,9 +61,13 @@ impl Round<'_> {
             first.burst.room = self.share.take();
         }
         if let [batch] = &mut batches[..] {
+            let patience = self.patience(batch);
             let result = match &batch.way {
                 Way::Node(node) => node.caller(runtime).execute(&mut batch.burst).await,
                 Way::Anchor => own.execute(&mut batch.burst).await,
+                Way::Replica(_, chosen) => {
+                    within(patience, &mut chosen.access.caller_on(runtime), &mut batch.burst).await
+                }
             };
             if self.requests.is_empty() && batch.pieces.len() == self.pieces.len() {
                 self.requests = std::mem::take(&mut batch.burst.requests);
@@ -70,17 +77,21 @@ impl Round<'_> {
         }
         let mut own = Some(own);
         let callers = batches.iter().map(|batch| match &batch.way {
-            Way::Node(node) => Some(node.caller(runtime)),
-            Way::Anchor => None,
+            Way::Node(node) => Lender::Node(node.caller(runtime)),
+            Way::Anchor => Lender::First,
+            Way::Replica(_, chosen) => Lender::Replica(chosen.access.caller_on(runtime), self.patience(batch)),
         });
-        let mut callers: Vec<Option<CallerOf>> = callers.collect();
+        let mut callers: Vec<Lender> = callers.collect();
         let mut running = Vec::with_capacity(batches.len());
         for (batch, caller) in batches.iter_mut().zip(&mut callers) {
-            let caller = match caller {
-                Some(caller) => &mut **caller,
-                None => own.take().expect("there is one batch at most for the first pool"),
-            };
-            running.push(Running::new(caller.execute(&mut batch.burst)));
+            let burst = &mut batch.burst;
+            running.push(match caller {
+                Lender::Node(caller) => Running::new(caller.execute(burst)),
+                Lender::First => {
+                    Running::new(own.take().expect("there is one batch at most for the first pool").execute(burst))
+                }
+                Lender::Replica(caller, patience) => Running::new(within(*patience, caller, burst)),
+            });
         }
         let results = all(running).await;
         for (batch, result) in batches.into_iter().zip(results) {
@@ -107,6 +118,16 @@ impl Round<'_> {
         }
     }
 
+    /// Which node a batch has been at.
+    fn from(&self, way: &Way) -> Address {
+        let from = match way {
+            Way::Node(node) | Way::Replica(node, _) => Some(&node.address),
+            // The first pool may have gone elsewhere meanwhile, with what was not sent yet.
+            Way::Anchor => self.map.anchor().filter(|anchor| self.cluster.is_seated_at(anchor)),
+        };
+        from.cloned().unwrap_or_else(|| Address::new("", 0))
+    }
+
     /// Takes in what has come of a batch.
     fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
         let Batch { way, pieces, burst } = batch;
@@ -118,7 +139,8 @@ impl Round<'_> {
         let (buffer, bytes) = (self.buffers.len(), burst.replies);
         let is_all = pieces.len() == 1 || (self.is_plain && pieces.len() == self.pieces.len());
         let is_bare = self.loads.is_empty() && pieces.iter().all(|(_, asking)| !asking);
-        if is_all && is_bare && failure.is_none() && burst.errors == 0 {
+        let replica = way.replica();
+        if is_all && is_bare && replica.is_none() && failure.is_none() && burst.errors == 0 {
             // Of one piece, or of all in their order: which reply is whose need not be known, and the first has them all.
             let end = bytes.len();
             pieces.iter().for_each(|(piece, _)| self.states[*piece] = State::Done(buffer, end, end));
@@ -126,12 +148,7 @@ impl Round<'_> {
             self.buffers.push(bytes);
             return;
         }
-        let from = match &way {
-            Way::Node(node) => Some(node.address.clone()),
-            // The first pool may have gone elsewhere meanwhile, with what was not sent yet.
-            Way::Anchor => self.map.anchor().filter(|anchor| self.cluster.is_seated_at(anchor)).cloned(),
-        };
-        let from = from.unwrap_or_else(|| Address::new("", 0));
+        let from = self.from(&way);
         let (mut end, mut left, mut done) = (0, Vec::new(), Vec::with_capacity(pieces.len()));
         {
             let mut replies = route::replies(&bytes);
@@ -146,6 +163,10 @@ impl Round<'_> {
                 let (is_whole, end) = skip(due);
                 if !has_asked || !is_whole {
                     left.push(piece);
+                    continue;
+                }
+                if replica.is_some_and(|replica| !replica.counts(&bytes[begin..end])) {
+                    self.ask_primary(&[piece]);
                     continue;
                 }
                 let said = match burst.errors {
@@ -174,7 +195,27 @@ impl Round<'_> {
             self.states[piece] = self.follow(piece, said, answer);
         }
         if let Some(failure) = failure {
-            self.fail(&left, &failure, text);
+            match &way {
+                Way::Replica(..) if is_for_primary(&failure) => self.ask_primary(&left),
+                Way::Replica(..) | Way::Node(_) | Way::Anchor => self.fail(&left, &failure, text),
+            }
         }
     }
+}
+
+/// Who sends a batch.
+enum Lender {
+    Node(CallerOf),
+    /// The session's own caller, which is one of the first pool.
+    First,
+    /// One of a replica, which is to answer so soon.
+    Replica(Caller, Option<Duration>),
+}
+
+/// Has a burst executed that only reads, and gives it up after a while.
+async fn within(patience: Option<Duration>, caller: &mut Caller, burst: &mut Burst) -> Result<(), JobError> {
+    let Some(patience) = patience else { return caller.execute(burst).await };
+    timeout(patience, caller.execute(burst)).await.unwrap_or_else(|_| {
+        Err(JobError::ConnectionLost { reason: "the replica is silent".into(), sent: Reached::Maybe })
+    })
 }

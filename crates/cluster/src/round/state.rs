@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use pool::{Burst, JobError, Settings};
 use topology::Address;
 
-use crate::map::Node;
+use crate::{map::Node, replicas::Chosen};
 
 /// What is known of a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub(super) enum Way {
     Node(Arc<Node>),
     /// Into the first pool, which follows its primary by itself.
     Anchor,
+    /// To a replica of this node.
+    Replica(Arc<Node>, Chosen),
 }
 
 impl Way {
@@ -65,11 +67,20 @@ impl Way {
         if node.is_first { Self::Anchor } else { Self::Node(Arc::clone(node)) }
     }
 
+    /// The replica, if it is one.
+    pub(super) fn replica(&self) -> Option<&Chosen> {
+        match self {
+            Self::Replica(_, chosen) => Some(chosen),
+            Self::Node(_) | Self::Anchor => None,
+        }
+    }
+
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Node(one), Self::Node(other)) => one.address == other.address,
             (Self::Anchor, Self::Anchor) => true,
-            (Self::Node(_), Self::Anchor) | (Self::Anchor, Self::Node(_)) => false,
+            (Self::Replica(one, _), Self::Replica(other, _)) => one.address == other.address,
+            (Self::Node(_) | Self::Anchor | Self::Replica(..), _) => false,
         }
     }
 }

@@ -49,6 +49,10 @@ pub(super) struct Piece {
     pub(super) is_transaction: bool,
     /// It changes nothing.
     pub(super) only_reads: bool,
+    /// A replica may answer it.
+    pub(super) suits_replica: bool,
+    /// It costs its node no time worth mentioning.
+    pub(super) is_fast: bool,
     /// While its slot is on its way, its node may refuse it for a while and execute what stands behind it: it has several
     /// keys, of which some are here and some are there, or is a transaction.
     pub(super) may_wait: bool,
@@ -71,8 +75,9 @@ pub(super) enum Order {
 
 impl Piece {
     fn new(target: Target, sent: Sent) -> Self {
-        let (is_transaction, only_reads, may_wait) = (false, false, false);
-        Self { target, sent, due: 1, is_transaction, only_reads, may_wait, order: Order::Free, unit: 0 }
+        let (is_transaction, only_reads, suits_replica, is_fast, may_wait) = (false, false, false, false, false);
+        let order = Order::Free;
+        Self { target, sent, due: 1, is_transaction, only_reads, suits_replica, is_fast, may_wait, order, unit: 0 }
     }
 }
 
@@ -169,6 +174,11 @@ impl Units {
         self.units.iter().map(|unit| of_transaction(unit).map_or(1, |piece| piece.due)).sum()
     }
 
+    /// Whether none of it changes anything.
+    pub(super) fn only_read(&self) -> bool {
+        self.pieces.iter().all(|piece| piece.only_reads)
+    }
+
     /// Whether all of it goes out just as the client has sent it, piece by piece.
     pub(super) fn are_plain(&self) -> bool {
         self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre) && unit.scripts.is_none())
@@ -183,12 +193,14 @@ impl Units {
     fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map) {
         let command = map.commands.find(request);
         let only_reads = command.is_some_and(Command::only_reads);
-        let plain = |target| Piece { only_reads, ..Piece::new(target, Sent::Client(at.clone())) };
+        let is_fast = command.is_some_and(Command::is_fast);
+        let plain = |target| Piece { only_reads, is_fast, ..Piece::new(target, Sent::Client(at.clone())) };
         let own = |target, sent| Piece { sent: Sent::Own(sent), ..plain(target) };
         match command.map_or(Route::Anywhere, |command| command.route(request)) {
             Route::Slot(slot) => {
                 let may_wait = command.is_some_and(|command| command.has_several_keys(request));
-                self.unit(Making::AsTheyAre, [Piece { may_wait, ..plain(Target::Slot(slot)) }]);
+                let suits_replica = command.is_some_and(|command| command.suits_replica(request));
+                self.unit(Making::AsTheyAre, [Piece { may_wait, suits_replica, ..plain(Target::Slot(slot)) }]);
             }
             Route::Anywhere => {
                 let making = if is_info(request) && !map.is_shown { Making::Info } else { Making::AsTheyAre };
@@ -205,7 +217,9 @@ impl Units {
                     let piece = |part: &route::Part| {
                         let mut bytes = Vec::new();
                         plan.write(part, request, &mut bytes);
-                        Piece { may_wait: part.has_several_keys(), ..own(Target::Slot(part.slot), bytes) }
+                        let may_wait = part.has_several_keys();
+                        let suits_replica = only_reads && !may_wait;
+                        Piece { may_wait, suits_replica, ..own(Target::Slot(part.slot), bytes) }
                     };
                     let pieces: Vec<Piece> = plan.parts.iter().map(piece).collect();
                     self.unit(Making::Merged(how, plan.order().to_vec()), pieces);

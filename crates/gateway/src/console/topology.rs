@@ -16,9 +16,9 @@ use crate::{
 /// `RESPOOL TOPOLOGY`: a row for each node.
 pub(crate) fn rows(operator: &Operator, published: &Published) -> Vec<Row> {
     if let Some(cluster) = published.cluster.get() {
-        return of_cluster(cluster, operator);
+        return of_cluster(cluster, operator, published);
     }
-    match &*published.topology.borrow() {
+    match &*published.nodes.topology.borrow() {
         Some(topology) => followed(topology),
         None => vec![alone(operator)],
     }
@@ -125,7 +125,7 @@ pub(crate) fn unready(cluster: &Cluster, operator: &Operator) -> Option<String> 
     unready.or_else(|| (uncovered > 0).then(|| format!("{uncovered} slots of the cluster have no node")))
 }
 
-fn of_cluster(cluster: &Cluster, operator: &Operator) -> Vec<Row> {
+fn of_cluster(cluster: &Cluster, operator: &Operator, published: &Published) -> Vec<Row> {
     let map = cluster.map();
     let generation = map.layout().generation;
     let shards = shards(cluster, operator);
@@ -146,10 +146,15 @@ fn of_cluster(cluster: &Cluster, operator: &Operator) -> Vec<Row> {
             ("slots", number(shard.slots)),
             ("first_slot", number(shard.first_slot.unwrap_or_default())),
         ];
-        let replica = move |replica: Address| {
-            vec![("node", text(replica.to_string())), ("role", text("replica")), ("shard", number(place + 1))]
+        // More is known where they may have reads.
+        let followed = published.shards.of(&shard.primary).and_then(|nodes| nodes.topology.borrow().clone());
+        let replica_row = move |address: Address| {
+            let known = followed.iter().flat_map(|topology| &topology.replicas).find(|one| one.address == address);
+            let row =
+                known.map_or_else(|| vec![("node", text(address.to_string())), ("role", text("replica"))], replica);
+            row.into_iter().chain([("shard", number(place + 1))]).collect()
         };
-        [primary].into_iter().chain(shard.replicas.into_iter().map(replica))
+        [primary].into_iter().chain(shard.replicas.into_iter().map(replica_row))
     });
     rows.collect()
 }

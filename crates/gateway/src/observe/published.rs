@@ -10,14 +10,19 @@ use std::{
 use ::topology::Topology;
 use cluster::Cluster;
 use pool::JobError;
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     command::remembered::Remembered,
     observe::{
         counts::{Counts, Fault},
         registry::Registry,
-        sharing::{accounts::Accounts, input_memory::InputMemory, readers::Readers, shares::Shares},
+        sharing::{
+            accounts::Accounts,
+            input_memory::InputMemory,
+            nodes::{Nodes, Shards},
+            shares::Shares,
+        },
         slow_log::log::SlowLog,
         turned_away::{Kind, TurnedAway},
     },
@@ -32,12 +37,11 @@ pub(crate) struct Published {
     pub(crate) counts: Counts,
     pub(crate) slow_log: SlowLog,
     pub(crate) turned_away: TurnedAway,
-    /// What is known of the nodes, if somebody follows them.
-    pub(crate) topology: watch::Sender<Option<Arc<Topology>>>,
+    /// The nodes, where there is one shard.
+    pub(crate) nodes: Arc<Nodes>,
     /// The cluster, if the upstream is one.
     pub(crate) cluster: OnceLock<Cluster>,
-    /// Replicas that may have reads.
-    pub(crate) readers: Readers,
+    pub(crate) shards: Shards,
     /// Users and what they have.
     pub(crate) accounts: Accounts,
     /// Unfinished requests beyond the first 64 KiB of each session.
@@ -55,9 +59,9 @@ impl Default for Published {
             counts: Counts::default(),
             slow_log: SlowLog::default(),
             turned_away: TurnedAway::default(),
-            topology: watch::Sender::default(),
+            nodes: Arc::default(),
             cluster: OnceLock::new(),
-            readers: Readers::default(),
+            shards: Shards::default(),
             accounts: Accounts::default(),
             input: Arc::default(),
             borrowed: Arc::default(),
@@ -69,12 +73,12 @@ impl Default for Published {
 impl Published {
     /// Whether sentinels say which node is the primary.
     pub(crate) fn has_sentinels(&self) -> bool {
-        self.topology.borrow().as_ref().is_some_and(|topology| topology.sentinels > 0)
+        self.nodes.topology.borrow().as_ref().is_some_and(|topology| topology.sentinels > 0)
     }
 
     /// Whether the node that is the primary turns out to be none within `limit`: requests wait for another, or have one.
     pub(crate) async fn is_left(&self, limit: Duration) -> bool {
-        let mut topology = self.topology.subscribe();
+        let mut topology = self.nodes.topology.subscribe();
         let generation = topology.borrow().as_ref().map(|topology| topology.generation);
         let is_left = |topology: &Topology| topology.awaited.is_some() || Some(topology.generation) != generation;
         let left = timeout(limit, topology.wait_for(|topology| topology.as_deref().is_some_and(is_left))).await;

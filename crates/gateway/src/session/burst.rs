@@ -1,11 +1,12 @@
 //! How a session has gathered requests executed: by the pool's workers, or on the exclusive connection while it
 //! borrows one. Afterwards there is a reply to each of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cluster::Cluster;
+use ::topology::Address;
+use cluster::{Choice, Cluster, Reads};
 use pool::{Burst, JobError, REPLY_FREE_BYTES, Spent};
-use settings::DEFAULT_USER;
+use settings::{DEFAULT_USER, ReadSettings, Reads as Where};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -93,9 +94,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.prepare().await {
             return;
         }
-        let upstream = &self.settings.upstream;
-        let executed =
-            cluster.execute(&mut self.caller, &mut self.burst, &|failure| errors::job(failure, upstream)).await;
+        let Self { link, settings, state, caller, burst, .. } = self;
+        let (upstream, by) = (&settings.upstream, state.limits(settings).reads);
+        let (shards, id, wrote) = (&link.published().shards, state.id, state.wrote);
+        let choose = |primary: &Address| match (by, shards.of(primary)) {
+            (Some(by), Some(nodes)) => nodes.readers.known().choose(by, id, wrote, Instant::now()),
+            (Some(ReadSettings { reads: Where::Replica, .. }), None) => Choice::Nobody,
+            (_, None) | (None, _) => Choice::Primary,
+        };
+        let nobody = by.map(|by| errors::no_replica(by.lag_max)).unwrap_or_default();
+        let reads = by.map(|by| Reads { choose: &choose, patience: by.lag_max, nobody: &nobody });
+        let executed = cluster.execute(caller, burst, &|failure| errors::job(failure, upstream), reads).await;
+        if !executed.only_reads && !self.burst.read_only {
+            self.note_write();
+        }
+        if executed.refused > 0 {
+            self.caller.count_refused(&Burst { replies_due: executed.refused, read_only: true, ..Burst::default() });
+        }
         for (failure, failed) in &executed.failed {
             self.link.published().failed(failure, *failed, self.link.entry().address());
         }

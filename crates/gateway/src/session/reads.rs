@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use cluster::Choice;
 use pool::{Access, Burst, JobError};
 use settings::ReadSettings;
 use tokio::{
@@ -12,7 +13,6 @@ use tokio::{
 
 use crate::{
     command::{errors, read_only::Work},
-    observe::sharing::readers::Choice,
     session::session::Session,
 };
 
@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.prepare().await {
             return;
         }
-        let known = self.link.published().readers.known();
+        let known = self.link.published().nodes.readers.known();
         let work = known.commands.as_ref().and_then(|commands| commands.work_of_all(&self.burst.requests));
         let writes = work.is_none() && !self.burst.read_only;
         let choice = match work {

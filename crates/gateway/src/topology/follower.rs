@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Topology};
+use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Shard, Topology};
+use cluster::Cluster;
 use pool::Pools;
 use settings::{GatewaySettings, ReadSettings, SentinelSettings, SingleSettings};
 use tokio::{
@@ -17,8 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    observe::published::Published,
-    topology::{node_link::NodeLink, pace::Wanted, readers::Replicas, sentinel_link::SentinelLink},
+    observe::{published::Published, sharing::nodes::Nodes},
+    topology::{
+        node_link::NodeLink, pace::Wanted, readers::Replicas, sentinel_link::SentinelLink, shards::follow_shards,
+    },
 };
 
 /// Events that wait to be heard. A link waits with a further one.
@@ -32,25 +35,31 @@ pub(crate) struct Follower {
 
 /// Whom it follows, and how.
 #[derive(Debug, Clone)]
-struct Followed {
-    by: By,
-    reads: Option<ReadSettings>,
+pub(super) struct Followed {
+    pub(super) by: By,
+    pub(super) reads: Option<ReadSettings>,
     /// How often nodes are asked when nothing happens.
-    period: Duration,
+    pub(super) period: Duration,
 }
 
 #[derive(Debug, Clone)]
-enum By {
+pub(super) enum By {
     /// Sentinels name the primary.
     Sentinels(SentinelSettings),
     /// The URL does. Requests do not follow the primary: they go where the URL leads.
     Url(SingleSettings),
+    /// The cluster does, of which this is a shard. It says where requests go.
+    Shard(Cluster, Shard),
 }
 
 impl Follower {
     /// Starts it, if there is anybody to follow. Until it has found a primary the pools hold all requests.
     pub(crate) fn start(settings: &GatewaySettings, pools: Pools, published: Arc<Published>) -> Option<Self> {
         let reads = settings.session.reads;
+        if let (Some(cluster), Some(reads)) = (published.cluster.get(), reads) {
+            let task = follow_shards(cluster.clone(), reads, pools, Arc::clone(&published));
+            return Some(Self { task: tokio::spawn(task) });
+        }
         let (refresh, by) = match (settings.sentinel.clone(), settings.single.clone()) {
             (Some(sentinel), _) => (sentinel.refresh, By::Sentinels(sentinel)),
             (None, Some(single)) => (single.refresh, By::Url(single)),
@@ -58,7 +67,7 @@ impl Follower {
         };
         let period = reads.map_or(refresh, |reads| refresh.min(reads.period()));
         let followed = Followed { by, reads, period };
-        Some(Self { task: tokio::spawn(keep_running(followed, pools, published)) })
+        Some(Self { task: tokio::spawn(keep_running(followed, pools, Arc::clone(&published.nodes))) })
     }
 
     /// Ends it and closes its connections.
@@ -70,11 +79,11 @@ impl Follower {
 }
 
 /// Starts the task anew if it panics, which is a bug; the pools stay where they were.
-async fn keep_running(followed: Followed, pools: Pools, published: Arc<Published>) {
+pub(super) async fn keep_running(followed: Followed, pools: Pools, shown: Arc<Nodes>) {
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(Owner::new(followed.clone(), pools.clone(), Arc::clone(&published)).run());
+        tasks.spawn(Owner::new(followed.clone(), pools.clone(), Arc::clone(&shown)).run());
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "following the primary ended unexpectedly, starting it anew");
         }
@@ -85,7 +94,8 @@ struct Owner {
     followed: Followed,
     pools: Pools,
     policy: Policy,
-    published: Arc<Published>,
+    /// Where it shows what it knows.
+    shown: Arc<Nodes>,
     wanted: watch::Sender<Wanted>,
     /// For the links; we keep one, so that it never closes.
     to_us: mpsc::Sender<Event>,
@@ -98,7 +108,7 @@ struct Owner {
 }
 
 impl Owner {
-    fn new(followed: Followed, pools: Pools, published: Arc<Published>) -> Self {
+    fn new(followed: Followed, pools: Pools, shown: Arc<Nodes>) -> Self {
         let (to_us, news) = mpsc::channel(NEWS_MAX);
         let policy = match &followed.by {
             By::Sentinels(by) => Policy::sentinels(by.sentinels.iter().cloned(), Patience::within(by.failover_wait)),
@@ -106,13 +116,18 @@ impl Owner {
                 let (primary, replicas) = (single.primary.clone(), single.replicas.clone());
                 Policy::single(primary, replicas, Patience::within(Duration::ZERO))
             }
+            By::Shard(_, shard) => Policy::shard(shard.primary.clone(), shard.replicas.clone()),
         };
-        let replicas = followed.reads.map(|_| Replicas::new(pools.clone(), Arc::clone(&published)));
+        let cluster = match &followed.by {
+            By::Shard(cluster, _) => Some(cluster.clone()),
+            By::Sentinels(_) | By::Url(_) => None,
+        };
+        let replicas = followed.reads.map(|_| Replicas::new(pools.clone(), Arc::clone(&shown), cluster));
         Self {
             policy,
             followed,
             pools,
-            published,
+            shown,
             wanted: watch::Sender::new(Wanted { pace: Pace::Fast, round: 0 }),
             to_us,
             news,
@@ -188,8 +203,13 @@ impl Owner {
     }
 
     fn node_link(&self, node: &Address) -> NodeLink {
+        let at = match &self.followed.by {
+            By::Shard(cluster, _) => cluster.reached(node),
+            By::Sentinels(_) | By::Url(_) => node,
+        };
         NodeLink {
             node: node.clone(),
+            at: at.clone(),
             pool: self.pools.first().clone(),
             period: self.followed.period,
             asks_history: self.followed.reads.is_some(),
@@ -201,17 +221,20 @@ impl Owner {
     /// Shows what is decided, and has the pools follow.
     fn publish(&mut self) {
         let now = self.policy.topology();
-        let before = self.published.topology.borrow().clone();
+        let before = self.shown.topology.borrow().clone();
         if before.as_deref() == Some(now) {
             return;
         }
-        self.published.topology.send_replace(Some(Arc::new(now.clone())));
+        self.shown.topology.send_replace(Some(Arc::new(now.clone())));
         let before = before.unwrap_or_default();
-        tell(&before, now);
+        match &self.followed.by {
+            By::Shard(..) => tell_of_replicas(&before, now),
+            By::Sentinels(_) | By::Url(_) => tell(&before, now),
+        }
         if let Some(replicas) = &mut self.replicas {
             replicas.follow(now);
         }
-        if matches!(self.followed.by, By::Url(_)) {
+        if matches!(self.followed.by, By::Url(_) | By::Shard(..)) {
             return;
         }
         if now.generation != before.generation

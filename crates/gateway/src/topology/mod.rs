@@ -7,3 +7,4 @@ pub(crate) mod node_link;
 pub(crate) mod pace;
 mod readers;
 pub(crate) mod sentinel_link;
+mod shards;

@@ -36,6 +36,8 @@ impl Lost {
 /// See the module's documentation.
 pub(super) struct NodeLink {
     pub(super) node: Address,
+    /// Where it is reached.
+    pub(super) at: Address,
     /// How to log in there, as it is in force when a connection is made.
     pub(super) pool: Control,
     /// Between two questions at a calm pace.
@@ -76,8 +78,7 @@ impl NodeLink {
     /// Asks until something goes wrong.
     async fn follow(&mut self) -> Result<Infallible, Lost> {
         let settings = self.pool.settings();
-        let (limit, endpoint) =
-            (settings.connect_timeout, settings.endpoint.at(self.node.host.clone(), self.node.port));
+        let (limit, endpoint) = (settings.connect_timeout, settings.endpoint.at(self.at.host.clone(), self.at.port));
         let mut talk = Conversation::open(&endpoint, NAME, limit).await?;
         loop {
             let wanted = *self.wanted.borrow_and_update();

@@ -4,13 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::topology::{Address, Topology};
+use cluster::Cluster;
 use pool::{Access, Conversation, ConversationError, Key, NoPool, Pools};
 use thiserror::Error;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
     command::read_only::ReadOnly,
-    observe::{published::Published, sharing::readers::Reader},
+    observe::sharing::{nodes::Nodes, readers::Reader},
     topology::pace::NAME,
 };
 
@@ -21,7 +22,9 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Replicas {
     pools: Pools,
-    published: Arc<Published>,
+    nodes: Arc<Nodes>,
+    /// Whose shard it is, if one of a cluster: that knows the commands.
+    cluster: Option<Cluster>,
     /// The ways into the pools of replicas that have been of use.
     found: BTreeMap<Address, Access>,
     /// There was no pool for one, which has been told.
@@ -40,8 +43,8 @@ enum Unknown {
 }
 
 impl Replicas {
-    pub(super) fn new(pools: Pools, published: Arc<Published>) -> Self {
-        Self { pools, published, found: BTreeMap::new(), is_short: false, asking: None }
+    pub(super) fn new(pools: Pools, nodes: Arc<Nodes>, cluster: Option<Cluster>) -> Self {
+        Self { pools, nodes, cluster, found: BTreeMap::new(), is_short: false, asking: None }
     }
 
     /// Has readers go by this.
@@ -55,7 +58,7 @@ impl Replicas {
                 replicas.push(Reader { access, caught_up, round_trip });
             }
         }
-        self.published.readers.change(|known| {
+        self.nodes.readers.change(|known| {
             known.replicas = replicas;
             known.round_trip = topology.round_trip;
         });
@@ -65,7 +68,11 @@ impl Replicas {
         if let Some(access) = self.found.get(address) {
             return Some(access.clone());
         }
-        match self.pools.find(&Key::node(address.host.as_str(), address.port)) {
+        let key = match self.cluster.as_ref().map(|cluster| cluster.reached(address)) {
+            None => Key::node(address.host.as_str(), address.port),
+            Some(at) => Key::replica(at.host.as_str(), at.port),
+        };
+        match self.pools.find(&key) {
             Ok(access) => {
                 self.is_short = false;
                 self.found.insert(address.clone(), access.clone());
@@ -84,13 +91,15 @@ impl Replicas {
     /// Another primary may know other commands.
     fn ask_for_commands(&mut self, topology: &Topology) {
         let generation = topology.generation;
-        let Some(primary) = topology.primary.clone().filter(|_| topology.proven) else { return };
+        let Some(primary) = topology.primary.clone().filter(|_| topology.proven && self.cluster.is_none()) else {
+            return;
+        };
         if self.asking.as_ref().is_some_and(|(of, _)| *of == generation) {
             return;
         }
         self.end();
-        let (pools, published) = (self.pools.clone(), Arc::clone(&self.published));
-        self.asking = Some((generation, tokio::spawn(learn(pools, published, primary))));
+        let (pools, nodes) = (self.pools.clone(), Arc::clone(&self.nodes));
+        self.asking = Some((generation, tokio::spawn(learn(pools, nodes, primary))));
     }
 
     fn end(&mut self) {
@@ -107,12 +116,12 @@ impl Drop for Replicas {
 }
 
 /// Asks until there is an answer.
-async fn learn(pools: Pools, published: Arc<Published>, primary: Address) {
+async fn learn(pools: Pools, nodes: Arc<Nodes>, primary: Address) {
     let mut is_told = false;
     loop {
         match ask(&pools, &primary).await {
             Ok(commands) => {
-                published.readers.change(|known| known.commands = Some(Arc::new(commands)));
+                nodes.readers.change(|known| known.commands = Some(Arc::new(commands)));
                 return;
             }
             Err(error) => {

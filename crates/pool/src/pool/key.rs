@@ -32,6 +32,13 @@ pub enum At {
         /// Its port.
         port: u16,
     },
+    /// To this node of a cluster, for what a replica may answer in the stead of its primary.
+    Replica {
+        /// A name or an address.
+        host: Arc<str>,
+        /// Its port.
+        port: u16,
+    },
 }
 
 /// With which login connections are made.
@@ -95,6 +102,11 @@ impl Key {
         Self { at: At::Node { host: host.into(), port }, login: Login::Configured }
     }
 
+    /// A node of a cluster, for reads of its keys while it is a replica, with the login of the configuration.
+    pub fn replica(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { at: At::Replica { host: host.into(), port }, login: Login::Configured }
+    }
+
     /// Whether its pool goes where the first one goes.
     pub(super) fn follows(&self) -> bool {
         self.at == At::Upstream
@@ -106,6 +118,7 @@ impl Key {
         settings.endpoint = match &self.at {
             At::Upstream => Endpoint { tenure: Tenure::default(), ..first.endpoint.clone() },
             At::Node { host, port } => first.endpoint.alone_at(host, *port),
+            At::Replica { host, port } => Endpoint { of_replica: true, ..first.endpoint.alone_at(host, *port) },
         };
         if !self.follows() {
             // Whoever sends to it has found out what it is, and knows of others.

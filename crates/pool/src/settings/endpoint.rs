@@ -26,6 +26,8 @@ pub struct Endpoint {
     pub(crate) tenure: Tenure,
     /// Connections are made as somebody of whom nothing is known, and send nothing of our own that its rights may forbid.
     pub(crate) guest: bool,
+    /// The node is a replica of a cluster, whose connections say `READONLY`: without it, it sends all reads elsewhere.
+    pub(crate) of_replica: bool,
     /// Why nothing is to be sent for now, if that is so.
     pub(crate) held: Option<Arc<str>>,
 }
@@ -65,7 +67,8 @@ impl Endpoint {
     pub(super) fn with_address(address: Address) -> Self {
         let (user, password, service, held) = (None, None, None, None);
         let tenure = Tenure::default();
-        Self { address, user, password, db: 0, epoch: 0, service, tenure, guest: false, held }
+        let (guest, of_replica) = (false, false);
+        Self { address, user, password, db: 0, epoch: 0, service, tenure, guest, of_replica, held }
     }
 
     /// With this login.

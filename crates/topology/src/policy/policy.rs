@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -40,6 +40,8 @@ pub struct Policy {
     heads: Heads,
     /// Replicas that are named for it, beside those that are found.
     listed: Vec<Address>,
+    /// Those that the serving node speaks of are asked too, and its primary should it become a replica.
+    finds_others: bool,
     /// When a sentinel first named any primary.
     named_since: Option<Instant>,
     /// When something was first awaited, if it is.
@@ -86,10 +88,16 @@ impl Policy {
         policy
     }
 
+    /// Looks at a shard whose nodes somebody else names, at the addresses at which they can be asked.
+    pub fn shard(primary: Address, replicas: Vec<Address>) -> Self {
+        Self { finds_others: false, ..Self::single(primary, replicas, Patience::within(Duration::ZERO)) }
+    }
+
     fn new(sentinels: Sentinels, patience: Patience) -> Self {
         Self {
             patience,
             sentinels,
+            finds_others: true,
             nodes: BTreeMap::new(),
             serving: None,
             heads: Heads::default(),
@@ -209,9 +217,10 @@ impl Policy {
     /// Asks the nodes that matter now, and forgets the others.
     fn follow_nodes(&mut self) {
         let mut wanted: BTreeSet<Address> = self.serving.iter().map(|serving| serving.address.clone()).collect();
-        wanted.extend(self.followed().cloned());
+        wanted.extend(self.followed().filter(|_| self.finds_others).cloned());
         let known = self.serving.iter().flat_map(|serving| connected(&serving.address, &self.nodes));
-        for node in self.sentinels.nodes().chain(&self.listed).chain(known.filter(|_| self.sentinels.len() == 0)) {
+        let known = known.filter(|_| self.finds_others && self.sentinels.len() == 0);
+        for node in self.sentinels.nodes().chain(&self.listed).chain(known) {
             if wanted.len() < NODES_MAX {
                 wanted.insert(node.clone());
             }

@@ -66,3 +66,17 @@ fn a_node_without_sentinels_has_the_replicas_that_it_knows_and_those_that_are_li
     assert_eq!(names, ["b", "l"]);
     assert!(told.topology().replicas.iter().any(|replica| replica.caught_up.is_some()));
 }
+
+#[test]
+fn of_a_shard_only_the_nodes_that_are_named_are_asked() {
+    let mut told = Told::single("a");
+    told.policy = Policy::shard(node("a"), vec![node("l")]);
+    told.role("a", Role::Primary { offset: 100, replicas: vec![(node("b"), 90)] });
+    told.role("l", Role::Replica { primary: node("a"), linked: true, offset: Some(100) });
+    let asked: Vec<_> = told.policy.nodes_asked().map(|node| node.host.clone()).collect();
+    assert_eq!(asked, ["a", "l"]);
+    // It stays with the primary that it has, whatever that becomes.
+    told.role("a", replica_of("b"));
+    assert_eq!(told.topology().primary, Some(node("a")));
+    assert!(!told.topology().proven && told.policy.nodes_asked().count() == 2);
+}

@@ -280,7 +280,7 @@ fn nodes(source: &Source, page: &mut Page<'_, '_>) -> Result<(), Error> {
     if let Some(cluster) = source.published.cluster.get() {
         return shards(cluster, source, page);
     }
-    let Some(topology) = source.published.topology.borrow().clone() else { return Ok(()) };
+    let Some(topology) = source.published.nodes.topology.borrow().clone() else { return Ok(()) };
     page.gauge("topology_generation", "Primaries that there were since the start", as_f64(topology.generation))?;
     let waits = u64::from(topology.awaited.is_some());
     page.gauge("topology_awaited", "1 while requests wait for a primary", as_f64(waits))?;

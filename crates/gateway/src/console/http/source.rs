@@ -26,7 +26,7 @@ impl Source {
         if let Some(cluster) = self.published.cluster.get() {
             return topology::unready(cluster, &self.operator);
         }
-        let topology = self.published.topology.borrow().clone();
+        let topology = self.published.nodes.topology.borrow().clone();
         if let Some(awaited) = topology.and_then(|topology| topology.awaited.clone()) {
             return Some(format!("requests wait: {awaited}"));
         }

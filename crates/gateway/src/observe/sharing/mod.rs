@@ -5,6 +5,7 @@ pub(crate) mod account;
 pub(crate) mod accounts;
 mod holders;
 pub(crate) mod input_memory;
+pub(crate) mod nodes;
 pub(crate) mod party;
 mod ranking;
 pub(crate) mod readers;

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cluster::Choice;
 use pool::Access;
 use settings::{ReadSettings, Reads};
 
@@ -35,15 +36,6 @@ pub(crate) struct Known {
     pub(crate) replicas: Vec<Reader>,
     /// How long the primary's answers take.
     pub(crate) round_trip: Option<Duration>,
-}
-
-/// Where a read goes.
-#[derive(Debug)]
-pub(crate) enum Choice {
-    Primary,
-    Replica(Access),
-    /// No replica may have it, and the primary is not to.
-    Nobody,
 }
 
 /// See the module's documentation.

@@ -196,8 +196,9 @@ impl Login<'_> {
         self.endpoint.login().is_some().then_some(Question::LogIn).into_iter().collect()
     }
 
-    fn closing(&self) -> Option<Question> {
-        (self.endpoint.db != 0).then_some(Question::Select)
+    fn closing(&self) -> impl Iterator<Item = Question> + use<> {
+        let select = (self.endpoint.db != 0).then_some(Question::Select);
+        select.into_iter().chain(self.endpoint.of_replica.then_some(Question::ReadOnly))
     }
 
     async fn ask(&mut self, questions: &[Question]) -> Result<(), LoginError> {
@@ -216,9 +217,9 @@ impl Login<'_> {
         let (words, asked) = (error_words(reply), outcome(reply));
         let told = &mut self.facts.told;
         match (question, words) {
-            (Question::LogIn, Some(words)) => return Err(LoginError::Refused(words)),
+            (Question::LogIn | Question::ReadOnly, Some(words)) => return Err(LoginError::Refused(words)),
             (_, Some(words)) if is_refused_login(&words) => return Err(LoginError::Refused(words)),
-            (Question::LogIn, None) => {}
+            (Question::LogIn | Question::ReadOnly, None) => {}
             (Question::Hello3, words) => {
                 self.facts.hello3 = None;
                 told.hello = asked;

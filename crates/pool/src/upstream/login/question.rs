@@ -46,6 +46,8 @@ pub(crate) enum Question {
     Info,
     /// `SELECT` of the database that sessions begin in.
     Select,
+    /// `READONLY`: a replica of a cluster is to answer reads itself.
+    ReadOnly,
 }
 
 impl Question {
@@ -61,6 +63,7 @@ impl Question {
             Self::Process => vec!["INFO", "server"],
             Self::Info => vec!["INFO"],
             Self::Select => vec!["SELECT", db],
+            Self::ReadOnly => vec!["READONLY"],
         };
         words.into_iter().map(str::as_bytes).collect()
     }

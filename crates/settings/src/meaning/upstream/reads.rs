@@ -100,12 +100,9 @@ pub(crate) fn single_settings(config: &Config, endpoint: &Endpoint) -> Result<Op
         let who = if follows { "sentinels name" } else { "a cluster names" };
         return value("upstream.replicas", format!("{who} the replicas; list none"));
     }
-    let Some(reads) = read_settings(config)?.filter(|_| !follows) else { return Ok(None) };
-    let Some((host, port)) = endpoint.host_and_port().filter(|_| upstream.url != "embedded" && !is_cluster) else {
-        let problem = match is_cluster {
-            true => "replicas of a cluster are not read; write \"primary\"",
-            false => "only an upstream of redis:// or redis-sentinel:// has replicas",
-        };
+    let Some(reads) = read_settings(config)?.filter(|_| !follows && !is_cluster) else { return Ok(None) };
+    let Some((host, port)) = endpoint.host_and_port().filter(|_| upstream.url != "embedded") else {
+        let problem = "only an upstream of redis://, redis-sentinel:// or redis-cluster:// has replicas";
         return value("upstream.reads", problem);
     };
     Ok(Some(SingleSettings { primary: Address::new(host, port), replicas, refresh: reads.period() }))
@@ -134,6 +131,8 @@ mod tests {
         assert!(settings("url = \"redis://h\"").unwrap().single.is_none(), "nobody asks for them");
         let followed = settings("url = \"redis-sentinel://s/m\"\nreads = \"replica\"").unwrap();
         assert!(followed.single.is_none() && followed.session.reads.is_some());
+        let cluster = settings("url = \"redis-cluster://h\"\nreads = \"nearest\"").unwrap();
+        assert!(cluster.single.is_none() && cluster.session.reads.is_some());
     }
 
     #[test]
@@ -141,7 +140,6 @@ mod tests {
         for (upstream, key) in [
             ("reads = \"replica\"", "upstream.reads: only"),
             ("url = \"unix:///r\"\nreads = \"replica\"", "upstream.reads: only"),
-            ("url = \"redis-cluster://h\"\nreads = \"nearest\"", "upstream.reads: replicas of a cluster are not read"),
             ("url = \"redis-cluster://h\"\nreplicas = [\"r\"]", "upstream.replicas: a cluster names"),
             ("url = \"redis://h\"\nreads = \"all\"", "upstream.reads: \"all\""),
             ("url = \"redis://h\"\nreplicas = [\"h:x\"]", "upstream.replicas: "),
