@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::service::Service;
-use crate::support::{Client, DEADLINE, Gateway, wait};
+use super::service::{Sentinel, Service};
+use crate::support::{Client, DEADLINE, Gateway, requests, wait};
 
 fn moved(gateway: &Gateway, service: &Service) {
     service.fail_over(0);
@@ -58,6 +58,42 @@ fn a_transaction_under_way_is_never_executed_on_two_nodes() {
     expect_lost(&mut client);
     client.expect_closed();
     gateway.client().expect("GET n", "$-1\r\n");
+}
+
+/// Its node refuses what each of them sends, before the gateway knows why.
+#[test]
+fn no_client_hears_what_a_replica_says_to_a_connection_of_its_own() {
+    let mut service = Service::start(&[]);
+    let builder = Gateway::builder().upstream(&service.url()).allow("not ready").allow("sentinel does not answer");
+    // Nothing but a refusal tells it.
+    let gateway = builder.config("[sentinel]\nrefresh_ms = 60_000\n[upstream]\ncheck_interval_ms = 60_000").start();
+    let [mut watch, mut multi, mut tracking, mut script] = [(); 4].map(|()| gateway.client());
+    watch.expect("WATCH w", "+OK\r\n");
+    multi.expect("MULTI", "+OK\r\n");
+    multi.expect("INCR m", "+QUEUED\r\n");
+    tracking.call(&["HELLO", "3"]);
+    tracking.expect("CLIENT TRACKING ON", "+OK\r\n");
+    script.expect("WATCH s", "+OK\r\n");
+    // Whose words prove nothing.
+    let words = "READONLY You can't write against a read only replica.";
+    let said = script.call(&["EVAL", &format!("return redis.error_reply(\"{words}\")"), "0"]);
+    assert_eq!(String::from_utf8_lossy(&said), format!("-{words}\r\n"));
+    service.sentinels.iter_mut().for_each(Sentinel::kill9);
+    let mut old = service.direct(0);
+    old.expect("CLIENT PAUSE 600000 WRITE", "+OK\r\n");
+    watch.send(&["SET", "w", "1"]);
+    multi.send(&["EXEC"]);
+    tracking.send_raw(&requests(&["INCR t", "PUBLISH c m"]));
+    wait("them to be under way", || {
+        let clients = old.line("INFO clients");
+        String::from_utf8_lossy(&clients).contains("blocked_clients:3\r\n").then_some(())
+    });
+    old.expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[1].address().port()), "+OK\r\n");
+    old.expect("CLIENT UNPAUSE", "+OK\r\n");
+    for mut bound in [watch, multi, tracking] {
+        expect_lost(&mut bound);
+        bound.expect_closed();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
     load::{more_load, under_load},
     service::{Sentinel, Service},
 };
-use crate::support::{Client, DEADLINE, Gateway, Machine, Metrics, Redis, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Machine, Metrics, Redis, request, requests, wait};
 
 /// How long a client may have to wait, on an idle machine.
 const GAP: Duration = Duration::from_millis(1_200);
@@ -116,7 +116,7 @@ fn what_a_replica_refuses_is_executed_once_by_the_next_primary_and_no_client_hea
     let config = "[upstream]\nfailover_wait_ms = 20_000\n[pool]\nqueue_timeout_ms = 20_000";
     let builder = Gateway::builder().upstream(&service.url()).config(config).metrics().allow("not ready");
     let gateway = builder.allow("sentinel does not answer").start();
-    let mut clients: Vec<Client> = (0..5).map(|_| gateway.client()).collect();
+    let mut clients: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
     clients[0].expect("RPUSH l v", ":1\r\n");
     // What its replies cost is known by then.
     for _ in 0..10 {
@@ -137,7 +137,10 @@ fn what_a_replica_refuses_is_executed_once_by_the_next_primary_and_no_client_hea
     clients[1].send(&["BLPOP", "l", "30"]);
     clients[3].send_raw(&requests(&["MULTI", "INCR transaction", "EXEC"]));
     clients[4].send(&["EVAL", "return redis.error_reply('READONLY of its own')", "0"]);
-    old.expect("EXISTS script count transaction last", ":0\r\n");
+    let run = request(&["EVAL", "return redis.call('INCR', 'queued')", "0"]);
+    let transaction = [requests(&["MULTI", "GET nosuch"]), run, requests(&["EXEC"])].concat();
+    clients[5].send_raw(&transaction);
+    old.expect("EXISTS script count transaction last queued", ":0\r\n");
     old.expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[1].address().port()), "+OK\r\n");
     old.expect("CLIENT UNPAUSE", "+OK\r\n");
     // As they did at the start.
@@ -149,11 +152,15 @@ fn what_a_replica_refuses_is_executed_once_by_the_next_primary_and_no_client_hea
         vec!["+OK\r\n", ":1\r\n", ":2\r\n", "$1\r\n2\r\n", ":1\r\n"],
         vec!["+OK\r\n", "+QUEUED\r\n", "*1\r\n:1\r\n"],
         vec!["-READONLY of its own\r\n"],
+        vec!["+OK\r\n", "+QUEUED\r\n", "+QUEUED\r\n", "*2\r\n$-1\r\n:1\r\n"],
     ];
     for (client, expected) in clients.iter_mut().zip(expected) {
         let replies = client.read_replies(expected.len());
         let replies: Vec<_> = replies.iter().map(|reply| String::from_utf8_lossy(reply)).collect();
         assert_eq!(replies, expected);
     }
-    assert_eq!(new.line("MGET script count transaction last"), b"*4\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\nx\r\n");
+    assert_eq!(
+        new.line("MGET script count transaction last queued"),
+        b"*5\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\nx\r\n$1\r\n1\r\n"
+    );
 }

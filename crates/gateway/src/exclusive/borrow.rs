@@ -4,7 +4,7 @@
 use std::io;
 
 use cluster::Borrowed;
-use pool::{JobError, Wanted};
+use pool::{JobError, Sent, Wanted};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
@@ -75,10 +75,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         true
     }
 
-    /// The refusal of the state that the connection was to be in, where nothing but what follows `request` relies on that.
-    pub(super) fn refusal(&mut self, error: &io::Error, request: &ExclusiveRequest) -> Option<JobError> {
-        let failure = error.get_ref()?.downcast_ref()?;
-        (matches!(failure, JobError::StateRefused(_)) && self.note_refusal(request)).then(|| failure.clone())
+    /// What `error`, by which a connection was lost, comes to for `request`; and whether the client may go on because it was
+    /// the refusal of the state that the connection was to be in, on which nothing but what follows relies.
+    pub(super) fn loss(&mut self, error: &io::Error, request: &ExclusiveRequest) -> (JobError, bool) {
+        if let Some(failure @ JobError::StateRefused(_)) = error.get_ref().and_then(|error| error.downcast_ref())
+            && self.note_refusal(request)
+        {
+            return (failure.clone(), true);
+        }
+        // So the pool says that nothing was written, as another node is the primary.
+        let sent = if error.kind() == io::ErrorKind::NotConnected { Sent::No } else { Sent::Maybe };
+        (JobError::ConnectionLost { reason: error.to_string().into(), sent }, false)
     }
 
     /// A connection in the state that is `wanted`: of a cluster, one of the node `at` which it is to be asked for, or of

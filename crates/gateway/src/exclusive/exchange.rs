@@ -10,7 +10,7 @@ use std::{
 };
 
 use cluster::Cluster;
-use pool::{Burst, Caller, JobError, ReplyKind, Sent, Spent, UnderWay, micros};
+use pool::{Burst, Caller, JobError, ReplyKind, Spent, UnderWay, micros};
 use resp::{Protocol, write_request};
 use settings::SessionSettings;
 use tokio::{
@@ -42,7 +42,7 @@ use crate::{
 pub(super) type ReplyHead = [u8; 12];
 
 /// An exchange that ended before all replies were there.
-struct Broken {
+pub(super) struct Broken {
     /// Replies that did not come.
     missing: u32,
     /// The session goes on all the same.
@@ -224,6 +224,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     // Others have their turns, however many replies one request has.
                     consume_budget().await;
                     let unblocked = request.waits() && !blocks;
+                    if kind == ReplyKind::Error {
+                        Box::pin(self.must_be_primary(at, request)).await?;
+                    }
                     self.take_message(at, kind, request, unblocked, &mut swallow, head).await?;
                 }
                 Event::Flush => {
@@ -374,12 +377,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on, and one
     /// that was to begin there.
-    fn lost(&mut self, error: &io::Error, request: &ExclusiveRequest) -> Broken {
+    pub(super) fn lost(&mut self, error: &io::Error, request: &ExclusiveRequest) -> Broken {
         let Some(lending) = self.exclusive.lending.take() else { return Broken::closing(0) };
-        let refused = self.refusal(error, request);
-        let mut go_on = refused.is_some();
-        let lost = || JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
-        let failure = refused.unwrap_or_else(lost);
+        let (failure, mut go_on) = self.loss(error, request);
         self.caller.count_failure(&failure);
         self.fail_replies(lending.missing(), &failure);
         let (client, reason) = (self.link.entry().id(), lending.reason().name());

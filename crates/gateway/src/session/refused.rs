@@ -5,7 +5,7 @@
 //! did before, and is run again as a whole. Any script can say the same words, though: it is run again only once
 //! the node has shown that it is not the primary.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool::{Burst, Further, JobError};
 use resp::{Decoded, ReplyScanner, RequestDecoder, RequestLimits};
@@ -16,19 +16,10 @@ use crate::{
         class::{Class, Upstream},
         classify::classify,
         errors,
-        refusal::{READ_ONLY, TURNS_OUT, is_script},
+        refusal::{READ_ONLY, SCRIPT_TURNS_OUT, TURNS_OUT, are_words_in, is_script, says_refused, says_refused_within},
     },
     session::session::Session,
 };
-
-/// What Redis says to a write of a script, and to one that has declared that it writes: how an error reply begins.
-const SCRIPT_REFUSED: [&[u8]; 2] = [
-    b"-READONLY You can't write against a read only replica.",
-    b"-READONLY Can not run script with write flag on readonly replica",
-];
-
-/// How long a node has to turn out to be no primary any more before a script is taken at its word that it was refused.
-const SCRIPT_TURNS_OUT: Duration = Duration::from_secs(1);
 
 /// The end of a burst that was not executed: where it begins, in bytes, and how many replies stand before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +32,11 @@ struct Tail {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Whether the burst has an error among its replies that may be about a primary that is none any more.
+    /// Whether the burst has an error among its replies that may be about a primary that is none any more. What `EXEC`
+    /// holds is not counted.
     pub(super) fn may_be_refused(&self) -> bool {
-        self.burst.errors > 0 && self.link.published().has_sentinels()
+        let Burst { errors, transaction, replies, .. } = &self.burst;
+        (*errors > 0 || *transaction) && self.link.published().has_sentinels() && are_words_in(replies)
     }
 
     /// Asks again what was refused by a replica, as long as a request may wait for a primary; `result` is how the burst
@@ -67,6 +60,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 continue;
             }
             let limit = if tail.scripted { SCRIPT_TURNS_OUT } else { TURNS_OUT };
+            if tail.scripted {
+                // Behind words of its own, or within an EXEC, nobody has taken note.
+                self.caller.doubt();
+            }
             if !self.link.published().is_left(limit).await && tail.scripted {
                 break;
             }
@@ -152,6 +149,17 @@ fn early_replies(burst: &Burst) -> u32 {
     if burst.taken_early > 0 { burst.replies_due.saturating_sub(whole) } else { 0 }
 }
 
+/// A transaction whose end has not been seen.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// Where. Of one that is answered in part nothing is asked again: `None`.
+    at: Option<Tail>,
+    /// A command in it was refused.
+    refused: bool,
+    /// All others are scripts, or only read.
+    only_scripts_write: bool,
+}
+
 /// From where on nothing was executed that changes anything, because a replica refused it; nothing where a write that was
 /// refused is followed by one that was not, since they would change places. The replies to the first `early` requests are
 /// not there.
@@ -159,16 +167,15 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
     let (mut decoder, mut scanner) = (RequestDecoder::new(RequestLimits::accepted()), ReplyScanner::new(usize::MAX));
     let (mut at, mut early) = (Tail { requests: 0, replies: 0, done: 0, scripted: false }, early);
     let (mut tail, mut scripted) = (None, false);
-    // Where the transaction at hand begins, and whether a command in it was refused.
-    let mut transaction = None;
+    let mut transaction: Option<Begun> = None;
     while at.requests < requests.len() {
         let Ok(Decoded::Request { len }) = decoder.decode(&requests[at.requests..]) else { return None };
         let request = decoder.request(&requests[at.requests..]);
-        let class = classify(&request, Upstream::Redis);
+        let (class, runs_script) = (classify(&request, Upstream::Redis), is_script(request.arg(0).unwrap_or_default()));
+        let begun = |at| Some(Begun { at, refused: false, only_scripts_write: true });
         if early > 0 {
-            // Of a transaction that is answered in part nothing is asked again.
             transaction = match class {
-                Class::Multi => Some((Tail { done: u32::MAX, ..at }, false)),
+                Class::Multi => begun(None),
                 Class::Exec => None,
                 _ => transaction,
             };
@@ -179,27 +186,28 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
         progress.complete?;
         let reply = &replies[at.replies..at.replies + progress.consumed];
         match (class, &mut transaction) {
-            (Class::Multi, None) => transaction = Some((at, false)),
-            (Class::Exec, Some((begun, is_refused))) => {
+            (Class::Multi, None) => transaction = begun(Some(at)),
+            (Class::Exec, Some(Begun { at, refused, only_scripts_write })) => {
                 let is_aborted = reply.starts_with(b"-EXECABORT");
-                if is_aborted && (*is_refused || says_refused(reply)) {
-                    if begun.done == u32::MAX {
-                        return None;
-                    }
-                    tail.get_or_insert(*begun);
+                // A replica would have refused the whole for any other write.
+                let by_script = *only_scripts_write && says_refused_within(reply);
+                if by_script || (is_aborted && (*refused || says_refused(reply))) {
+                    scripted |= by_script;
+                    tail.get_or_insert((*at)?);
                 } else if !is_aborted && tail.is_some() {
                     return None;
                 }
                 transaction = None;
             }
-            (_, Some((_, is_refused))) => *is_refused |= says_refused(reply),
-            (Class::Plain { .. }, None)
-                if is_script(request.arg(0).unwrap_or_default()) && script_says_refused(reply) =>
-            {
+            (_, Some(begun)) => {
+                begun.refused |= says_refused(reply);
+                begun.only_scripts_write &= runs_script || matches!(class, Class::Plain { read_only: true });
+            }
+            (Class::Plain { .. }, None) if runs_script && says_refused(reply) => {
                 scripted = true;
                 tail.get_or_insert(at);
             }
-            (Class::Plain { .. }, None) if says_refused(reply) => {
+            (Class::Plain { .. }, None) if reply.strip_prefix(b"-") == Some(READ_ONLY) => {
                 tail.get_or_insert(at);
             }
             (Class::Plain { read_only: true }, None) => {}
@@ -209,15 +217,6 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
         at = Tail { requests: at.requests + len, replies: at.replies + progress.consumed, done: at.done + 1, ..at };
     }
     tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, ..tail })
-}
-
-/// `EXEC` says it behind words of its own.
-fn says_refused(reply: &[u8]) -> bool {
-    reply.first() == Some(&b'-') && reply.windows(READ_ONLY.len()).any(|part| part == READ_ONLY)
-}
-
-fn script_says_refused(reply: &[u8]) -> bool {
-    SCRIPT_REFUSED.iter().any(|refused| reply.starts_with(refused))
 }
 
 #[cfg(test)]
@@ -282,13 +281,25 @@ mod tests {
             let early = u32::try_from(early).expect("few");
             refused_tail(&requests, &replies, early).map(|tail| (tail.done, tail.scripted))
         };
-        for (request, reply) in [("EVAL s 0", no), ("EVALSHA 1a2b 0", NO), ("FCALL f 0", declared)] {
+        let raised = "-ERR Error running script (call to f_1a2b): @user_script:1: @user_script: 1: -READONLY You can't write \
+                      against a read only replica. \r\n";
+        for (request, reply) in
+            [("EVAL s 0", no), ("EVALSHA 1a2b 0", NO), ("FCALL f 0", declared), ("EVAL s 0", raised)]
+        {
             assert_eq!(tail(&[(request, reply)], 0), Some((0, true)), "{request}");
         }
         assert_eq!(tail(&[("SET k 1", NO), ("EVAL s 0", no)], 0), Some((0, true)));
         assert_eq!(tail(&[("EVAL s 0", ":1\r\n"), ("SET k 1", NO)], 0), Some((1, false)));
         assert_eq!(tail(&[("EVAL s 0", "-READONLY x\r\n")], 0), None, "words of its own");
         assert_eq!(tail(&[("SET k 1", no)], 0), None, "it is no script");
+        // In a transaction too, if nothing else in it writes.
+        let executed = format!("*2\r\n$1\r\nv\r\n{no}");
+        let with = |other| {
+            [("GET k", "+v\r\n"), ("MULTI", "+OK\r\n"), other, ("EVAL s 0", "+QUEUED\r\n"), ("EXEC", &executed)]
+        };
+        assert_eq!(tail(&with(("GET k", "+QUEUED\r\n")), 0), Some((1, true)));
+        assert_eq!(tail(&with(("PUBLISH c m", "+QUEUED\r\n")), 0), None, "it would be published twice");
+        assert_eq!(tail(&with(("GET k", "+QUEUED\r\n")), 2), None, "its client has a part of it already");
         // The first replies were handed on before.
         let multi = [("MULTI", "+OK\r\n"), ("SET k 1", NO), ("EXEC", "-EXECABORT Transaction discarded.\r\n")];
         assert_eq!(tail(&multi, 1), None, "its client has a part of the transaction already");

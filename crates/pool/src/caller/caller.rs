@@ -99,6 +99,11 @@ impl Caller {
         self.shared.node.alone_from()
     }
 
+    /// Something that came speaks against what is known of the upstream: it is asked what it is, now and then.
+    pub fn doubt(&self) {
+        self.shared.node.look();
+    }
+
     /// The runtime that this caller runs on, of those that its pool was started on.
     pub fn runtime(&self) -> usize {
         self.branch

@@ -12,9 +12,13 @@ use tokio::{
 use crate::{
     command::{
         class::Reason,
-        refusal::{READ_ONLY, TURNS_OUT, is_script},
+        refusal::{READ_ONLY, SCRIPT_TURNS_OUT, TURNS_OUT, is_script, says_refused},
     },
-    exclusive::{change::Change, exchange::Exchange, request::ExclusiveRequest},
+    exclusive::{
+        change::Change,
+        exchange::{Broken, Exchange},
+        request::ExclusiveRequest,
+    },
 };
 
 impl ExclusiveRequest {
@@ -43,6 +47,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let is_other = matches!(request.reason, Reason::Blocking | Reason::Other) && !is_script;
         let is_alone = request.change == Change::None && is_other;
         (is_followed && is_alone).then(|| Instant::now() + self.caller.failover_wait())
+    }
+
+    /// Looks at an error that begins at `at` in the output. If it is a refusal that cannot be asked again, and the node turns
+    /// out to be no primary any more, the connection is of no more use: its client is told what it would be told a moment
+    /// later. A script that says the same of its own proves nothing.
+    pub(in crate::exclusive) async fn must_be_primary(
+        &mut self,
+        at: usize,
+        request: &ExclusiveRequest,
+    ) -> Result<(), Broken> {
+        let reply = &self.link.output()[at..];
+        if !says_refused(reply) || request.is_refused(reply) || !self.link.published().has_sentinels() {
+            return Ok(());
+        }
+        self.caller.doubt();
+        if !self.link.published().is_left(SCRIPT_TURNS_OUT).await {
+            return Ok(());
+        }
+        self.link.output().truncate(at);
+        // Of several requests those behind it may have been executed.
+        let is_last = self.exclusive.lending.as_ref().is_some_and(|lending| lending.missing() == 1);
+        let kind = if is_last { io::ErrorKind::NotConnected } else { io::ErrorKind::Other };
+        Err(self.lost(&io::Error::new(kind, "another node is the primary now"), request))
     }
 
     /// Asks again, on another connection each time, until a node does not refuse; false to close the session.
