@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Gateway, assert_own_error, request, wait};
+use crate::support::{Client, Gateway, assert_own_error, pass, request, wait};
 
 /// Clients that write at the same time.
 pub const CLIENTS: usize = 20;
+
+/// How long a client rests between two rounds of a load that goes slowly.
+const REST: Duration = Duration::from_millis(50);
 
 /// Keys whose values are asked for at a time in the end.
 const ASKED: usize = 500;
@@ -35,23 +38,47 @@ pub struct Told {
     pub uncounted: Vec<usize>,
 }
 
-/// Runs clients while `trouble` does its worst, which can see how many rounds they have had.
-pub fn under_load(gateway: &Gateway, trouble: impl FnOnce(&AtomicUsize)) -> Told {
-    under_load_of(CLIENTS, gateway, trouble)
+/// Who writes.
+#[derive(Clone, Copy)]
+pub struct Clients {
+    pub number: usize,
+    /// Whether a client sends pipelines too. Otherwise it has one request under way at a time.
+    pub pipelines: bool,
 }
 
-/// The same with so many clients.
-pub fn under_load_of(clients: usize, gateway: &Gateway, trouble: impl FnOnce(&AtomicUsize)) -> Told {
-    let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+/// The load as whoever makes the trouble sees it.
+#[derive(Default)]
+pub struct Load {
+    /// Rounds that all clients together have had.
+    rounds: AtomicUsize,
+    is_slow: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Load {
+    /// Has the clients rest between rounds, or not any more.
+    pub fn slow_down(&self, is_slow: bool) {
+        self.is_slow.store(is_slow, Ordering::Relaxed);
+    }
+}
+
+/// Runs clients while `trouble` does its worst, which can see how many rounds they have had.
+pub fn under_load(gateway: &Gateway, trouble: impl FnOnce(&Load)) -> Told {
+    under_load_of(Clients { number: CLIENTS, pipelines: true }, gateway, trouble)
+}
+
+/// The same with these clients.
+pub fn under_load_of(clients: Clients, gateway: &Gateway, trouble: impl FnOnce(&Load)) -> Told {
+    let load = Load::default();
     let parts: Vec<Told> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..clients)
+        let threads: Vec<_> = (0..clients.number)
             .map(|index| {
-                let (client, over, rounds) = (gateway.client(), &over, &rounds);
-                scope.spawn(move || write_on(client, index, over, rounds))
+                let (client, load) = (gateway.client(), &load);
+                scope.spawn(move || write_on(client, index, clients.pipelines, load))
             })
             .collect();
-        let over = Over(&over);
-        trouble(&rounds);
+        let over = Over(&load);
+        trouble(&load);
         drop(over);
         threads.into_iter().map(|thread| thread.join().expect("no client fails")).collect()
     });
@@ -70,60 +97,78 @@ pub fn under_load_of(clients: usize, gateway: &Gateway, trouble: impl FnOnce(&At
 }
 
 /// Waits until the clients have had `each` more rounds.
-pub fn more_load(rounds: &AtomicUsize, each: usize) {
-    let goal = rounds.load(Ordering::Relaxed) + CLIENTS * each;
-    wait("the load to be there", || (rounds.load(Ordering::Relaxed) > goal).then_some(()));
+pub fn more_load(load: &Load, each: usize) {
+    let goal = load.rounds.load(Ordering::Relaxed) + CLIENTS * each;
+    wait("the load to be there", || (load.rounds.load(Ordering::Relaxed) > goal).then_some(()));
 }
 
 /// Ends the load, also when what makes the trouble fails.
-struct Over<'o>(&'o AtomicBool);
+struct Over<'l>(&'l Load);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_over.store(true, Ordering::Relaxed);
     }
 }
 
-fn write_on(mut client: Client, index: usize, over: &AtomicBool, rounds: &AtomicUsize) -> Told {
-    let (mut told, mut counts, mut uncounted) = (Told::default(), Vec::new(), 0);
+fn write_on(mut client: Client, index: usize, pipelines: bool, load: &Load) -> Told {
+    let mut told = Told { counts: vec![Vec::new()], uncounted: vec![0], ..Told::default() };
     for round in 0.. {
         let (key, value, counter) = (format!("c{index}:{round}"), format!("v{index}:{round}"), format!("n{index}"));
-        // Alone, and then a pipeline with a transaction in it.
+        // Alone, and then, if there are to be any, a pipeline with a transaction in it.
         let alone = client.call(&["SET", &key, &value]);
         told.note(index, alone, &key, &value);
+        if pipelines {
+            told.pipeline(&mut client, index, [&key, &value, &counter]);
+        } else {
+            let count = client.call(&["INCR", &counter]);
+            told.count(&count);
+        }
+        load.rounds.fetch_add(1, Ordering::Relaxed);
+        if load.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        if load.is_slow.load(Ordering::Relaxed) {
+            pass(REST);
+        }
+    }
+    told
+}
+
+impl Told {
+    /// Of one client: two writes and a count between them, at once.
+    fn pipeline(&mut self, client: &mut Client, index: usize, [key, value, counter]: [&str; 3]) {
         let (more, last) = (format!("{key}:p"), format!("{key}:t"));
         let pipeline: [&[&str]; 6] = [
-            &["SET", &more, &value],
-            &["INCR", &counter],
+            &["SET", &more, value],
+            &["INCR", counter],
             &["MULTI"],
-            &["SET", &last, &value],
+            &["SET", &last, value],
             &["GET", &last],
             &["EXEC"],
         ];
         client.send_raw(&pipeline.iter().flat_map(|args| request(args)).collect::<Vec<_>>());
         let replies = client.read_replies(pipeline.len());
-        told.note(index, replies[0].clone(), &more, &value);
-        match replies[1].strip_prefix(b":") {
-            Some(count) => counts.push(String::from_utf8_lossy(count).trim_end().parse().expect("a number")),
-            None => {
-                uncounted += 1;
-                told.failed(&replies[1]);
-            }
-        }
+        self.note(index, replies[0].clone(), &more, value);
+        self.count(&replies[1]);
         let executed = format!("*2\r\n+OK\r\n${}\r\n{value}\r\n", value.len());
         let done = if replies[5] == executed.as_bytes() { b"+OK\r\n".to_vec() } else { replies[5].clone() };
-        told.note(index, done, &last, &value);
-        rounds.fetch_add(1, Ordering::Relaxed);
-        if over.load(Ordering::Relaxed) {
-            break;
+        self.note(index, done, &last, value);
+    }
+
+    /// Of one client.
+    fn count(&mut self, reply: &[u8]) {
+        match reply.strip_prefix(b":") {
+            Some(count) => {
+                self.counts[0].push(String::from_utf8_lossy(count).trim_end().parse().expect("a number"));
+            }
+            None => {
+                self.uncounted[0] += 1;
+                self.failed(reply);
+            }
         }
     }
-    told.counts.push(counts);
-    told.uncounted.push(uncounted);
-    told
-}
 
-impl Told {
     fn note(&mut self, client: usize, reply: Vec<u8>, key: &str, value: &str) {
         if reply == b"+OK\r\n" {
             self.writes.push(Write { client, key: key.to_owned(), value: value.to_owned(), at: Instant::now() });

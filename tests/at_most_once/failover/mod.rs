@@ -6,6 +6,7 @@ mod lent;
 mod load;
 mod lost;
 mod measure;
+mod measure_kills;
 mod planned;
 mod service;
 mod shown;
