@@ -286,22 +286,27 @@ pub(crate) fn for_request(
             if let Ok(hello) = session_commands::read_hello(request, requester) {
                 match hello.protocol {
                     Some(protocol) => write_request(&mut placeholder, &["HELLO", &protocol.version().to_string()]),
-                    None => write_request(&mut placeholder, &["PING"]),
+                    None => write_request(&mut placeholder, &["HELLO"]),
                 }
                 return Some((placeholder, Noted::Hello(Box::new(hello))));
             }
-            write_request(&mut placeholder, &["PING"]);
+            write_request(&mut placeholder, &["HELLO"]);
         }
         // A session that is blocked already is unblocked at that point of the transaction.
         Local::ClientUnblock if valid => match session_commands::answer(local, request, requester, &mut Vec::new()) {
             NextStep::Unblock(Unblock { request, node: None }) => placeholder = request,
             // The connection of the transaction may lead to another node, where the id is somebody else's.
-            _ => write_request(&mut placeholder, &["PING"]),
+            _ => write_request(&mut placeholder, &["CLIENT", "UNBLOCK", "0"]),
         },
-        // Does no harm there, and takes the rights that Redis asks for.
+        // They do no harm there, and take the rights that Redis asks for.
         Local::ClientId | Local::ClientGetName | Local::ClientInfo | Local::ClientList => {
-            request.write(&mut placeholder)
+            request.write(&mut placeholder);
         }
+        Local::ClientSetName | Local::ClientSetInfo => request.write(&mut placeholder),
+        Local::ClientReply => write_request(&mut placeholder, &["CLIENT", "REPLY", "ON"]),
+        Local::ClientNoEvict => write_request(&mut placeholder, &["CLIENT", "NO-EVICT", "OFF"]),
+        // Nobody has this id.
+        Local::ClientKill => write_request(&mut placeholder, &["CLIENT", "KILL", "ID", "0"]),
         _ => write_request(&mut placeholder, &["PING"]),
     }
     // Of its length from the beginning: it may hold a password, and a copy would be left behind if it had to be moved.
