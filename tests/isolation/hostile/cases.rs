@@ -40,11 +40,6 @@ const REQUEST_BYTES_MAX: &[u8] = b"-ERR respool: request larger than request_byt
 const NOTHING: &[u8] = b"";
 
 const NO_LOGIN: &[u8] = b"-NOAUTH Authentication required.\r\n";
-const HELLO_OF_7_0: &[u8] =
-    b"otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and \
-    select the RESP protocol version at the same time\r\n";
-const HELLO_OF_7_2: &[u8] = b"otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the \
-    client and select the RESP protocol version at the same time\r\n";
 
 /// All of them.
 pub const DIFFERENCES: &[Difference] = &[
@@ -88,8 +83,6 @@ pub const DIFFERENCES: &[Difference] = &[
         redis: b"-ERR Syntax error in HELLO option 'NONSENSE'\r\n$1\r\nx\r\n",
         respool: b"-ERR Syntax error in HELLO option 'NONSENSE'\r\n$-1\r\n",
     },
-    // The words of Redis 7.2 and later.
-    Difference { case: "a HELLO without a login", redis: HELLO_OF_7_0, respool: HELLO_OF_7_2 },
     // Which commands there are is known to the upstream alone, and it is not asked before a login.
     Difference {
         case: "an unknown command",

@@ -3,7 +3,7 @@
 
 use std::{fmt::Display, num::NonZeroU32, time::Duration};
 
-use pool::JobError;
+use pool::{Facts, JobError};
 use resp::RequestError;
 use settings::UserLimits;
 
@@ -175,10 +175,14 @@ pub(crate) const EXEC_NO_LOGIN: &str = "EXECABORT Transaction discarded because 
 /// Redis's own.
 pub(crate) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-/// Redis's own.
-pub(crate) const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
-    protocol version at the same time";
+/// Redis's own, of the upstream's version.
+pub(crate) fn hello_without_login(facts: &Facts) -> String {
+    let version = if facts.may_be_since(7, 2) { "<proto> " } else { "" };
+    format!(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO {version}AUTH <user> <pass> \
+         option can be used to authenticate the client and select the RESP protocol version at the same time"
+    )
+}
 
 /// Redis's own, for a transaction that holds a request that could not be queued.
 pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";

@@ -212,7 +212,10 @@ pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -
         }
     }
     let may_be_nobody = requester.state.authenticated || users.elsewhere;
-    if may_be_nobody || is_login { Ok(hello) } else { fail(errors::HELLO_WITHOUT_LOGIN) }
+    match may_be_nobody || is_login {
+        true => Ok(hello),
+        false => fail(&errors::hello_without_login(&requester.caller.facts())),
+    }
 }
 
 /// Where nothing is subscribed, every name is confirmed with a count of none.

@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (None, Some(user)) if is_known => self.enter(user),
             (None, Some(_)) => Ok(()),
             (None, None) if self.state.authenticated || Box::pin(self.stays_nobody()).await => Ok(()),
-            (None, None) => Err(errors::HELLO_WITHOUT_LOGIN.to_owned()),
+            (None, None) => Err(errors::hello_without_login(&self.caller.facts())),
         };
         if let Some(text) = entered.err().or(hello.fault.take()) {
             write_error(self.link.output(), &text);
