@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Gateway, Redis, pass, request, wait};
+use crate::support::{Client, Gateway, Redis, assert_own_error, pass, request, requests, wait};
 
 /// More than a script of Redis can nest, whose stack has room for 8,000 values.
 const LEVELS_MAX: usize = 8_000;
@@ -191,4 +191,66 @@ fn a_read_that_was_sent_just_behind_what_waits_is_answered_from_elsewhere() {
         redis.client().expect("CLIENT UNPAUSE", "+OK\r\n");
         assert_eq!(writer.read_reply(), b"+OK\r\n");
     }
+}
+
+/// Commands that change their connection, under names that no table knows.
+const RENAMED: [(&str, &str); 6] = [
+    ("MULTI", "xmulti"),
+    ("SUBSCRIBE", "xsubscribe"),
+    ("MONITOR", "a-name-of-more-than-thirty-two-bytes"),
+    ("CLIENT", "xclient"),
+    ("SELECT", "xselect"),
+    ("BLPOP", "xblpop"),
+];
+
+#[test]
+fn a_command_that_the_upstream_has_renamed_changes_no_connection_that_others_share() {
+    let args: Vec<&str> = RENAMED
+        .iter()
+        .flat_map(|(own, name)| ["--rename-command", own, name])
+        .chain(["--rename-command", "FLUSHDB", "XF"])
+        .collect();
+    let redis = Redis::start(&args);
+    let config = "[pool]\nworkers = 1\n[commands]\ndeny = [\"RENAME\"]";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let (mut hostile, mut other) = (gateway.client(), gateway.client());
+    other.expect("SET k 1", "+OK\r\n");
+    for line in ["XMULTI", "xsubscribe c", "a-name-of-more-than-thirty-two-bytes", "xclient REPLY OFF", "xselect 3"] {
+        // Asked the first time, known the second.
+        for _ in 0..2 {
+            assert_own_error(&hostile.line(line));
+            other.expect("GET k", "$1\r\n1\r\n");
+        }
+        // What followed a MULTI would have been part of it.
+        let aborted = hostile.line("EXEC");
+        assert!(aborted.starts_with(if line == "XMULTI" { b"-EXECABORT" } else { b"-ERR EXEC" }), "{line}");
+    }
+    hostile.send_raw(&requests(&["XMULTI", "SET k 2", "EXEC", "GET k"]));
+    let replies = hostile.read_replies(4);
+    assert!(replies[2].starts_with(b"-EXECABORT") && replies[3] == b"$1\r\n1\r\n", "{replies:?}");
+    // What leaves its connection as it is goes through, and what waits makes nobody wait.
+    hostile.send_raw(&requests(&["nosuch", "xf", "SET k 1", "XBLPOP l 0"]));
+    assert_eq!(hostile.read_replies(3)[1..].concat(), b"+OK\r\n+OK\r\n");
+    wait("it to block", || {
+        let clients = String::from_utf8_lossy(&other.line("INFO clients")).into_owned();
+        clients.contains("blocked_clients:1\r\n").then_some(())
+    });
+    other.expect("GET k", "$1\r\n1\r\n");
+    other.expect("RPUSH l x", ":1\r\n");
+    assert_eq!(hostile.read_reply(), b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n");
+}
+
+#[test]
+fn a_command_is_denied_by_any_name() {
+    let redis = Redis::start(&["--rename-command", "FLUSHALL", "xf", "--rename-command", "CONFIG", "xc"]);
+    let config = "[commands]\ndeny = [\"FLUSHALL\", \"CONFIG|SET\"]";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let mut client = gateway.client();
+    client.expect("SET k 1", "+OK\r\n");
+    for line in ["FLUSHALL", "xf", "XF", "xc SET maxmemory 1", "MULTI", "xf", "EXEC"] {
+        let reply = client.line(line);
+        assert!(line == "MULTI" || reply.starts_with(b"-E"), "{line}");
+    }
+    client.expect("GET k", "$1\r\n1\r\n");
+    client.expect("xc GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n");
 }

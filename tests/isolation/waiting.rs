@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Machine, Redis, assert_same, requests, wait};
+use crate::support::{Client, Gateway, Machine, Redis, Upstream, assert_same, pass, requests, wait};
 
 #[test]
 fn wait_tells_the_truth_about_the_sessions_last_write() {
@@ -117,5 +117,38 @@ fn a_stream_request_that_redis_refuses_gets_its_words() {
         "BLPOP key inf",
     ] {
         assert_same(&client.line(line), &direct.line(line), line);
+    }
+}
+
+/// The entry of a module's command in the answer to `COMMAND INFO`.
+fn described(name: &str, flags: &str) -> String {
+    let flags = format!("*{}\r\n+{}\r\n", flags.split(' ').count(), flags.replace(' ', "\r\n+"));
+    format!("*1\r\n*6\r\n${}\r\n{name}\r\n:-2\r\n{flags}:1\r\n:1\r\n:1\r\n", name.len())
+}
+
+#[test]
+fn a_command_of_a_module_that_blocks_waits_for_as_long_as_it_likes() {
+    let silence = Duration::from_millis(1200);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(request) = peer.next() {
+            match request.as_str() {
+                "COMMAND INFO mod.wait" => peer.reply(&described("mod.wait", "write module blocking")),
+                "COMMAND INFO mod.set" => peer.reply(&described("mod.set", "write module")),
+                "mod.wait k" | "mod.mute k" => {
+                    pass(silence);
+                    peer.reply("+element\r\n");
+                }
+                _ => peer.reply("+OK\r\n"),
+            }
+        }
+    });
+    let config = "[pool]\nworkers = 1\nreply_timeout_ms = 500\n[commands]\nblocking = [\"Mod.Mute\"]";
+    let gateway = Gateway::builder().upstream(&upstream.url()).config(config).start();
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    client.expect("mod.set k", "+OK\r\n");
+    for line in ["mod.wait k", "mod.mute k"] {
+        client.send(&line.split(' ').collect::<Vec<_>>());
+        bystander.expect("mod.set k", "+OK\r\n");
+        assert_eq!(client.read_reply(), b"+element\r\n", "{line}");
     }
 }

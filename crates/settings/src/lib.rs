@@ -39,6 +39,7 @@ pub use logins::limits::{Limits, UserLimits};
 pub use logins::peers::Peers;
 pub use logins::rate::Bucket;
 pub use logins::users::{DEFAULT_USER, Digest32, PASSWORD_BYTES_MAX, User, Users};
+pub use meaning::command_names::command_names;
 pub use meaning::log_settings::LogSettings;
 pub use meaning::outside::{ExportSettings, HttpSettings};
 pub use meaning::session::{SessionSettings, SlowLogSettings};

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use pool::Burst;
-use resp::{Decoded, RequestDecoder, RequestError};
+use resp::{Decoded, Request, RequestDecoder, RequestError};
 use settings::{SessionSettings, UserLimits};
 
 use crate::command::{
     class::{Class, Upstream},
-    classify::{classify, is_listed},
+    classify::{is_listed, table},
     errors,
+    told::names::{Listed, Names},
 };
 
 /// Why gathering stopped.
@@ -53,6 +54,8 @@ pub(crate) struct Bounds<'c> {
     /// A request of more bytes is to have a connection of its own.
     pub(crate) alone: usize,
     pub(crate) denied: &'c HashSet<Vec<u8>>,
+    /// Commands of which the operator says that they block.
+    pub(crate) blocking: &'c HashSet<Vec<u8>>,
 }
 
 impl<'c> Bounds<'c> {
@@ -68,7 +71,18 @@ impl<'c> Bounds<'c> {
             unfinished: settings.input_bytes_max,
             alone: usize::MAX,
             denied: &limits.denied,
+            blocking: &settings.blocking,
         }
+    }
+
+    /// The class of a request.
+    fn class(&self, request: &Request<'_>, names: &Names) -> Class {
+        if !self.denied.is_empty() && is_listed(request, self.denied) {
+            return Class::Refused(errors::DENIED);
+        }
+        let (name, upstream) = (request.arg(0).unwrap_or_default(), self.upstream);
+        let listed = Listed { denied: self.denied, blocking: self.blocking };
+        table(name, request, upstream).unwrap_or_else(|| names.class(request, upstream, listed))
     }
 }
 
@@ -78,7 +92,7 @@ pub(super) fn gather(
     bytes: &[u8],
     decoder: &mut RequestDecoder,
     burst: &mut Burst,
-    bounds: Bounds<'_>,
+    (bounds, names): (Bounds<'_>, &Names),
 ) -> (usize, usize, Stop) {
     let mut used = 0;
     let mut transaction: Option<Mark> = None;
@@ -103,10 +117,7 @@ pub(super) fn gather(
             }
             Ok(Decoded::Request { len }) => {
                 let request = decoder.request(&bytes[used..]);
-                let mut class = classify(&request, bounds.upstream);
-                if !bounds.denied.is_empty() && is_listed(&request, bounds.denied) {
-                    class = Class::Refused(errors::DENIED);
-                }
+                let class = bounds.class(&request, names);
                 let read_only = match class {
                     Class::Plain { .. } | Class::Multi if bounds.singly || len > bounds.alone => {
                         break (0, Stop::Other(class));
@@ -124,7 +135,12 @@ pub(super) fn gather(
                         burst.transaction = true;
                         false
                     }
-                    Class::Local(_) | Class::Exec | Class::Exclusive(_) | Class::Refused(_) | Class::Attack => {
+                    Class::Local(_)
+                    | Class::Exec
+                    | Class::Exclusive(_)
+                    | Class::Unheard
+                    | Class::Refused(_)
+                    | Class::Attack => {
                         break (0, Stop::Other(class));
                     }
                 };

@@ -199,12 +199,13 @@ impl Input {
             self.has_read(bytes - begun, presence);
             if self.pending.len() > begun {
                 self.pending.extend_from_slice(&scratch[..bytes]);
-                return Poll::Ready(Ok(self.take_complete(burst, bounds)));
+                return Poll::Ready(Ok(self.take_complete(burst, bounds, presence)));
             }
             if scratch[..bytes].starts_with(&TLS_HANDSHAKE) {
                 return Poll::Ready(Ok(Stop::Tls));
             }
-            let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, bounds);
+            let names = &presence.published().names;
+            let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, (bounds, names));
             self.missing = narrow(missing);
             if begun > 0 {
                 self.advance(begun);
@@ -235,7 +236,7 @@ impl Input {
         Poll::Ready(Ok(match bytes {
             0 => Stop::End,
             _ if self.missing > 0 => Stop::Incomplete,
-            _ => self.take_complete(burst, bounds),
+            _ => self.take_complete(burst, bounds, presence),
         }))
     }
 
@@ -271,7 +272,7 @@ impl Input {
 
     /// Gathers from what is kept, without reading.
     pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>, sender: Sender<'_>) -> Stop {
-        let stop = self.take_complete(burst, bounds);
+        let stop = self.take_complete(burst, bounds, sender.presence);
         self.note_gathered(burst, sender.presence);
         self.settle(bounds.unfinished, sender);
         stop
@@ -283,8 +284,9 @@ impl Input {
         burst.requests.len() < READ_BYTES || self.claim_spare(READ_BYTES, bounds.unfinished, presence)
     }
 
-    fn take_complete(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
-        let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, bounds);
+    fn take_complete(&mut self, burst: &mut Burst, bounds: Bounds<'_>, presence: &Presence) -> Stop {
+        let names = &presence.published().names;
+        let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, (bounds, names));
         self.missing = narrow(missing);
         self.advance(used);
         self.decoder.shrink();
@@ -310,6 +312,14 @@ impl Input {
                 Ok(Some(result))
             }
             Decoded::Incomplete { .. } | Decoded::Nothing { .. } => Ok(None),
+        }
+    }
+
+    /// What `look` makes of the request at which gathering stopped, if there is one.
+    pub(crate) fn look_at_other<T>(&mut self, look: impl FnOnce(&Request<'_>) -> T) -> Option<T> {
+        match self.decoder.decode(&self.pending) {
+            Ok(Decoded::Request { .. }) => Some(look(&self.decoder.request(&self.pending))),
+            _ => None,
         }
     }
 

@@ -207,6 +207,11 @@ impl<S> Link<S> {
         self.input.may_gather_on(burst, bounds, &self.presence)
     }
 
+    /// See [`Input::look_at_other`].
+    pub(crate) fn look_at_request<T>(&mut self, look: impl FnOnce(&Request<'_>) -> T) -> Option<T> {
+        self.input.look_at_other(look)
+    }
+
     /// Hands the request at which gathering stopped to `read`, which may reply to it, and takes it off the input.
     /// `None` if there is none. One that `holds_login` is wiped then.
     pub(crate) fn take_request<T>(

@@ -12,7 +12,7 @@ const BLOCKING_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The time-out of a blocking request; `None` for none. Nothing where the upstream will refuse it at once.
 pub(crate) fn blocking_time(request: &Request<'_>) -> Option<Duration> {
-    let (at, unit) = place(request);
+    let (at, unit) = place(request)?;
     let text = request.arg(at).and_then(|arg| std::str::from_utf8(arg).ok());
     if text.is_some_and(|text| text.contains(['x', 'X'])) {
         // Redis takes hexadecimal seconds, too. They are nobody's habit: it may take as long as it likes.
@@ -24,21 +24,23 @@ pub(crate) fn blocking_time(request: &Request<'_>) -> Option<Duration> {
     asked.unwrap_or(Some(Duration::ZERO)).filter(|asked| *asked < BLOCKING_MAX)
 }
 
-/// Where the time-out stands, and in which part of a second it is.
-fn place(request: &Request<'_>) -> (usize, f64) {
+/// Where the time-out stands, and in which part of a second it is; nothing of a command that is known to block, and no
+/// more.
+fn place(request: &Request<'_>) -> Option<(usize, f64)> {
     let name = request.arg(0).unwrap_or_default().to_ascii_uppercase();
-    match name.as_slice() {
+    Some(match name.as_slice() {
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => (request.len() - 1, 1.0),
         b"BLMPOP" | b"BZMPOP" => (1, 1.0),
         b"WAIT" => (2, 1e-3),
         b"WAITAOF" => (3, 1e-3),
         b"XREAD" | b"XREADGROUP" => (stream_read::timeout_at(request).unwrap_or(request.len()), 1e-3),
-        _ => (request.len() - 1, 1.0),
-    }
+        _ => return None,
+    })
 }
 
 /// Where the time-out stands, and what stands there for another one.
 pub(crate) fn time_out(request: &Request<'_>, time: Duration) -> Option<(usize, String)> {
-    let (at, unit) = place(request);
+    let (at, unit) = place(request)?;
     let text = if unit < 1.0 { time.as_millis().to_string() } else { format!("{:.3}", time.as_secs_f64()) };
     (at < request.len()).then_some((at, text))
 }
@@ -69,7 +71,9 @@ mod tests {
 
     #[test]
     fn nought_is_for_ever_and_nonsense_is_refused_at_once() {
-        for line in ["BLPOP key 0", "WAIT 1 0", "XREAD BLOCK 0 STREAMS s $", "BLPOP key 1e12", "BLPOP key 0x1p3"] {
+        for line in
+            ["BLPOP key 0", "WAIT 1 0", "XREAD BLOCK 0 STREAMS s $", "BLPOP key 1e12", "BLPOP key 0x1p3", "M.BPOP 1"]
+        {
             assert_eq!(of(line), None, "{line}");
         }
         for line in ["BLPOP key nonsense", "BLPOP key -1", "BLPOP", "WAIT 1", "XREAD BLOCK", "BLPOP key nan"] {

@@ -16,6 +16,8 @@ pub(crate) enum Class {
     Exec,
     /// Needs an exclusive connection.
     Exclusive(Reason),
+    /// Nobody here has heard of it: the upstream is asked what it is.
+    Unheard,
     /// Would harm those who share the upstream, or means nothing behind a gateway.
     Refused(&'static str),
     /// What a browser or a cross-protocol attack sends: Redis closes at once, and so do we. Also the header of a load

@@ -1,5 +1,5 @@
-//! Which class a command is of: the one table. Adding a command touches one line here. Unknown commands are plain, so
-//! that new ones work the day they exist.
+//! Which class a command is of: the one table. Adding a command touches one line here. What an unknown one is, the
+//! upstream says; see `told`.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,9 @@ use crate::command::{
 const NAME_MAX: usize = 24;
 
 const READ: Class = Class::Plain { read_only: true };
-const PLAIN: Class = Class::Plain { read_only: false };
+
+/// Of a command that is nothing special.
+pub(crate) const PLAIN: Class = Class::Plain { read_only: false };
 
 /// The name in upper case, or `None` where it is longer than any that the table knows.
 fn upper<'n>(parts: &[&[u8]], name: &'n mut [u8; NAME_MAX]) -> Option<&'n [u8]> {
@@ -34,26 +36,28 @@ fn upper<'n>(parts: &[&[u8]], name: &'n mut [u8; NAME_MAX]) -> Option<&'n [u8]> 
 
 /// Whether `names`, in upper case, hold the request's command or its `command|subcommand`.
 pub(crate) fn is_listed(request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool {
-    let (first, second) = (request.arg(0).unwrap_or_default(), request.arg(1).unwrap_or_default());
-    let mut name = first.to_ascii_uppercase();
-    if names.contains(&name) {
-        return true;
-    }
-    name.push(b'|');
-    name.extend(second.to_ascii_uppercase());
-    names.contains(&name)
+    is_listed_as(&request.arg(0).unwrap_or_default().to_ascii_uppercase(), request, names)
 }
 
-/// Classifies a request to an upstream of this kind.
+/// The same of a request whose command is this one, in upper case.
+pub(crate) fn is_listed_as(command: &[u8], request: &Request<'_>, names: &HashSet<Vec<u8>>) -> bool {
+    let second = || request.arg(1).unwrap_or_default().to_ascii_uppercase();
+    names.contains(command) || names.contains(&[command, b"|", &second()].concat())
+}
+
+/// Classifies a request to an upstream of this kind, of which nothing is known but that.
 pub(crate) fn classify(request: &Request<'_>, upstream: Upstream) -> Class {
+    table(request.arg(0).unwrap_or_default(), request, upstream).unwrap_or(PLAIN)
+}
+
+/// The class of a request whose command has this name; `None` where the table does not know it.
+pub(crate) fn table(command: &[u8], request: &Request<'_>, upstream: Upstream) -> Option<Class> {
     let embedded = upstream == Upstream::Embedded;
     let mut name = [0; NAME_MAX];
-    let first = request.arg(0).unwrap_or_default();
     if embedded && embedded_limits::fault(request).is_some() {
-        return Class::Local(Local::EmbeddedFault);
+        return Some(Class::Local(Local::EmbeddedFault));
     }
-    let Some(name) = upper(&[first], &mut name) else { return PLAIN };
-    match name {
+    Some(match upper(&[command], &mut name)? {
         // The traffic of most programs first.
         b"GET" | b"MGET" | b"EXISTS" | b"HGET" | b"HGETALL" | b"HMGET" | b"TTL" | b"PTTL" | b"STRLEN" => READ,
         b"SET" | b"DEL" | b"INCR" | b"EXPIRE" | b"HSET" | b"LPUSH" | b"RPUSH" | b"LPOP" | b"RPOP" | b"SADD" => PLAIN,
@@ -115,8 +119,8 @@ pub(crate) fn classify(request: &Request<'_>, upstream: Upstream) -> Class {
         b"POST" | b"HOST:" => Class::Attack,
         // Its reply would be taken for that of the client's first request, and so on.
         b"PROXY" if matches!(request.arg(1), Some(b"TCP4" | b"TCP6" | b"UNKNOWN")) => Class::Attack,
-        _ => PLAIN,
-    }
+        _ => return None,
+    })
 }
 
 fn subcommand<'n>(request: &Request<'_>, name: &'n mut [u8; NAME_MAX]) -> &'n [u8] {

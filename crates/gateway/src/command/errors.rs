@@ -224,5 +224,9 @@ pub(crate) const TRANSACTION_ELSEWHERE: &str =
 pub(crate) const ELSEWHERE: &str = "ERR respool: the key's slot is at another node of the cluster than the keys that are watched, or the channels \
      that are subscribed, on this connection";
 
+/// What changes a connection that others share, under another name than its own.
+pub(crate) const RENAMED: &str =
+    "a command that the upstream has renamed goes through the gateway only if it leaves its connection as it is";
+
 /// `[commands] deny`.
 pub(crate) const DENIED: &str = "this command is denied by the gateway's configuration";

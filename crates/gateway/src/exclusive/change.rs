@@ -55,9 +55,12 @@ impl Change {
             Class::Exclusive(Reason::Tracking) if sub_is(b"CACHING") => Self::Caching,
             Class::Exclusive(Reason::Tracking) if sub_is(b"GETREDIR") || sub_is(b"TRACKINGINFO") => Self::ShowTracking,
             Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
-            Class::Exclusive(_) | Class::Local(_) | Class::Plain { .. } | Class::Refused(_) | Class::Attack => {
-                Self::None
-            }
+            Class::Exclusive(_)
+            | Class::Local(_)
+            | Class::Plain { .. }
+            | Class::Unheard
+            | Class::Refused(_)
+            | Class::Attack => Self::None,
         }
     }
 }

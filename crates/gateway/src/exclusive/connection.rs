@@ -128,13 +128,13 @@ impl ExclusiveConnection {
                     || matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch | Local::Unsubscribe)
             }
             // Of a cluster it leads to one node, which may not have all keys.
-            (Some(lending), Class::Plain { .. }) if lending.node().is_some() => {
+            (Some(lending), Class::Plain { .. } | Class::Unheard) if lending.node().is_some() => {
                 lending.is_in_transaction()
                     || lending.is_restricted(protocol)
                     || lending.binds_reads()
                     || lending.is_monitor()
             }
-            (Some(_), Class::Plain { .. } | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
+            (Some(_), Class::Plain { .. } | Class::Unheard | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
         }
     }
 
@@ -142,7 +142,7 @@ impl ExclusiveConnection {
     /// request's key first, and would send it elsewhere.
     pub(crate) fn restricts(&self, class: Class, protocol: Protocol) -> bool {
         let is_of_others = match class {
-            Class::Plain { .. } | Class::Multi | Class::Exec => true,
+            Class::Plain { .. } | Class::Unheard | Class::Multi | Class::Exec => true,
             Class::Exclusive(reason) => reason != Reason::PubSub,
             Class::Local(_) | Class::Refused(_) | Class::Attack => false,
         };

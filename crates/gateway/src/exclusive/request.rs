@@ -69,7 +69,12 @@ impl ExclusiveRequest {
         let reason = match class {
             Class::Exclusive(reason) => reason,
             Class::Multi => Reason::Transaction,
-            Class::Local(_) | Class::Exec | Class::Plain { .. } | Class::Refused(_) | Class::Attack => Reason::Other,
+            Class::Local(_)
+            | Class::Exec
+            | Class::Plain { .. }
+            | Class::Unheard
+            | Class::Refused(_)
+            | Class::Attack => Reason::Other,
         };
         let names = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
         let mut due = match lending {
@@ -81,7 +86,8 @@ impl ExclusiveRequest {
         let mut made = Self { reason, change, command, ..Self::simple(Vec::new(), 0) };
         made.overtakes = class == Class::Exclusive(Reason::Other)
             && request.arg(0).is_some_and(|name| !name.eq_ignore_ascii_case(b"DEBUG"));
-        made.teaches = request.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(b"CONFIG"));
+        made.teaches = class == Class::Exclusive(Reason::Other)
+            && request.arg(1).is_some_and(|name| name.eq_ignore_ascii_case(b"SET"));
         made.marks = class == Class::Local(Local::ClientUnknown);
         if made.waits() {
             made.blocks_for = blocking_time(request);

@@ -13,7 +13,7 @@ use pool::JobError;
 use tokio::time::timeout;
 
 use crate::{
-    command::remembered::Remembered,
+    command::told::{names::Names, remembered::Remembered},
     observe::{
         counts::{Counts, Fault},
         registry::Registry,
@@ -49,6 +49,7 @@ pub(crate) struct Published {
     /// Exclusive connections, by who borrows them.
     pub(crate) borrowed: Arc<Shares>,
     pub(crate) remembered: Remembered,
+    pub(crate) names: Names,
 }
 
 impl Default for Published {
@@ -66,6 +67,7 @@ impl Default for Published {
             input: Arc::default(),
             borrowed: Arc::default(),
             remembered: Remembered::default(),
+            names: Names::default(),
         }
     }
 }

@@ -4,14 +4,19 @@
 use std::sync::Arc;
 
 use pool::{Burst, JobError};
-use resp::{Protocol, write_error, write_simple};
+use resp::{Protocol, write_error, write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
-    command::errors,
+    command::{
+        class::{Class, Upstream},
+        classify::PLAIN,
+        errors,
+        told::names::Listed,
+    },
     local_reply::{
         about_clients::AboutClients,
         info,
@@ -88,6 +93,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         session_commands::greet(hello, &facts, &mut requester, link.output());
         self.admit();
         true
+    }
+
+    /// The class of a request whose command nobody here has heard of: the upstream is asked what it is. Asked in vain, the
+    /// request is refused.
+    pub(super) async fn heard(&mut self, published: &Published) -> Class {
+        if !self.state.authenticated {
+            return PLAIN;
+        }
+        let Some(name) = self.link.look_at_request(|request| request.arg(0).unwrap_or_default().to_vec()) else {
+            return PLAIN;
+        };
+        let mut burst = Burst { needs: self.state.needs, replies_due: 1, read_only: true, ..Burst::default() };
+        write_request(&mut burst.requests, &[b"COMMAND".as_slice(), b"INFO", &name]);
+        // As the gateway's own user: the client's may lack the right.
+        let asked = match self.operator.pools().caller_on(self.caller.runtime()) {
+            Some(mut caller) => caller.call(burst).await,
+            None => self.caller.call(burst).await,
+        };
+        if let Some(failure) = asked.failure {
+            published.failed(&failure, 1, self.link.entry().address());
+            self.state.refusal = Some(errors::job(&failure, &self.settings.upstream).into_boxed_str());
+            return PLAIN;
+        }
+        published.names.learn(self.caller.facts().generation(), &name, asked.burst.replies);
+        let (settings, upstream) = (self.settings.shared(), Upstream::of(&self.settings));
+        let listed = Listed { denied: &self.state.limits(&settings).denied, blocking: &settings.blocking };
+        let class = self.link.look_at_request(|request| published.names.class(request, upstream, listed));
+        // One that the upstream does not know either is told so by the upstream.
+        class.filter(|class| *class != Class::Unheard).unwrap_or(PLAIN)
     }
 
     /// Answers a request as the upstream does, which is asked once.

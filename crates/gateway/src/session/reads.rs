@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    command::{errors, read_only::Work},
+    command::{errors, told::read_only::Work},
     session::session::Session,
 };
 

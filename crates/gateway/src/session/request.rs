@@ -77,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.settings.users.elsewhere {
             Box::pin(self.identify(class)).await;
         }
+        let class = if class == Class::Unheard { Box::pin(self.heard(&published)).await } else { class };
         let part = self.part_for(class);
         let Some(way) = self.read(class, part, &published) else { return false };
         let is_local = matches!(way, Way::Local(_));
@@ -340,7 +341,7 @@ fn answer(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, ou
             Way::Local(NextStep::Answered)
         }
         Class::Refused(reason) => {
-            rules::note_refusal(request, requester.state);
+            rules::note_refusal(request, requester.published, requester.state);
             write_error(out, &errors::refused(reason));
             Way::Local(NextStep::Answered)
         }
@@ -348,7 +349,7 @@ fn answer(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, ou
             requester.published.turned_away.note(rules::attack(request), requester.entry.address(), "");
             Way::Local(NextStep::Close)
         }
-        Class::Plain { .. } | Class::Multi | Class::Exclusive(_) => Way::Shared(alone(class, request)),
+        Class::Plain { .. } | Class::Unheard | Class::Multi | Class::Exclusive(_) => Way::Shared(alone(class, request)),
     }
 }
 

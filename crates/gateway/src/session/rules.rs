@@ -14,7 +14,7 @@ use crate::{
         errors,
     },
     local_reply::requester::Requester,
-    observe::turned_away::Kind,
+    observe::{published::Published, turned_away::Kind},
 };
 
 /// How far the calls by which a request is read and served reach down the stack, and more.
@@ -179,8 +179,8 @@ pub(super) fn may_subscriber(class: Class) -> bool {
 }
 
 /// Takes note of a request that was refused and on which the client's next ones may rely.
-pub(super) fn note_refusal(request: &Request<'_>, state: &mut ClientState) {
-    let name = request.arg(0).unwrap_or_default();
+pub(super) fn note_refusal(request: &Request<'_>, published: &Published, state: &mut ClientState) {
+    let name = published.names.own_name(request);
     if name.eq_ignore_ascii_case(b"MULTI") {
         state.transaction = Transaction::Aborted;
     } else if name.eq_ignore_ascii_case(b"WATCH") {
@@ -191,7 +191,7 @@ pub(super) fn note_refusal(request: &Request<'_>, state: &mut ClientState) {
 /// Answers a request for which its user has to wait so long.
 pub(super) fn refuse_for_now(request: &Request<'_>, wait: Duration, requester: &mut Requester<'_>, out: &mut Vec<u8>) {
     let Requester { state, settings, published, entry, .. } = requester;
-    note_refusal(request, state);
+    note_refusal(request, published, state);
     let name = state.member().map_or(DEFAULT_USER, |member| member.name());
     published.turned_away.note(Kind::UserRequests, entry.address(), name);
     write_error(out, &errors::user_requests_full(name, state.limits(settings), wait));
@@ -199,20 +199,20 @@ pub(super) fn refuse_for_now(request: &Request<'_>, wait: Duration, requester: &
 
 /// Answers a request that may not run, because it relies on one that was refused; false if it may.
 pub(super) fn withhold(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) -> bool {
-    let Requester { state, settings, .. } = requester;
+    let Requester { state, settings, published, .. } = requester;
     if matches!(class, Class::Local(Local::Quit | Local::Reset) | Class::Attack) {
         return false;
     }
     let from = out.len();
     match (state.transaction, &state.select_failed) {
-        (Transaction::Aborted, _) => answer_aborted(request, state, out),
+        (Transaction::Aborted, _) => answer_aborted(request, &published.names.own_name(request), state, out),
         (Transaction::Unwatched(_), _) if class == Class::Multi => {
             state.transaction = Transaction::Aborted;
             write_error(out, errors::AFTER_REFUSED_WATCH);
         }
         (_, Some(failure)) if !is_answered_anywhere(class) => {
             write_error(out, &errors::after_failed_select(failure, &settings.upstream));
-            note_refusal(request, state);
+            note_refusal(request, published, state);
         }
         (Transaction::Open | Transaction::Unwatched(_), _) => return false,
     }
@@ -228,8 +228,7 @@ fn is_answered_anywhere(class: Class) -> bool {
 }
 
 /// Answers within a transaction that was refused at its `MULTI`. Goes by names, as its end may be denied.
-fn answer_aborted(request: &Request<'_>, state: &mut ClientState, out: &mut Vec<u8>) {
-    let name = request.arg(0).unwrap_or_default();
+fn answer_aborted(request: &Request<'_>, name: &[u8], state: &mut ClientState, out: &mut Vec<u8>) {
     let (is_exec, is_whole) = (name.eq_ignore_ascii_case(b"EXEC"), request.len() == 1);
     let is_discard = name.eq_ignore_ascii_case(b"DISCARD");
     if is_exec || (is_discard && is_whole) {

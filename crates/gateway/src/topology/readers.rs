@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
-    command::read_only::ReadOnly,
+    command::told::read_only::ReadOnly,
     observe::sharing::{nodes::Nodes, readers::Reader},
     topology::pace::NAME,
 };

@@ -1,5 +1,5 @@
-//! The commands of Redis 7.0 to 8.4 and of Valkey 8 and 9, so that a name which denies nothing is noticed. Nothing
-//! else depends on this list: commands that are not in it are served like all others.
+//! The commands of Redis 7.0 to 8.4 and of Valkey 8 and 9, so that a name which denies nothing is noticed. What one
+//! that is not in this list does, the gateway asks the upstream.
 
 use crate::reading::suggestion::did_you_mean;
 
@@ -58,6 +58,11 @@ const OPEN: [&str; 1] = ["DEBUG"];
 fn subcommands(command: &str) -> Option<impl Iterator<Item = &'static str>> {
     let mut words = WITH_SUBCOMMANDS.iter().map(|line| line.split_whitespace());
     words.find_map(|mut words| (words.next() == Some(command)).then_some(words))
+}
+
+/// The commands, in capitals.
+pub fn command_names() -> impl Iterator<Item = &'static str> {
+    commands().filter(|name| *name != "RESPOOL")
 }
 
 fn commands() -> impl Iterator<Item = &'static str> {

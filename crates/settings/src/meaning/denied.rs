@@ -1,4 +1,5 @@
-//! `deny`, of all and of one user: each entry names a command, so that a list which denies nothing is noticed.
+//! `deny`, of all and of one user: each entry names a command, so that a list which denies nothing is noticed. And
+//! `blocking`.
 
 use std::collections::HashSet;
 
@@ -33,6 +34,22 @@ pub(crate) fn listed(key: &str, deny: &[String], commands: &Commands) -> Result<
     Ok(denied)
 }
 
+/// The commands that block and do not say so, in capitals.
+pub(crate) fn blocking(commands: &Commands) -> Result<HashSet<Vec<u8>>, ConfigError> {
+    let (key, mut blocking) = ("commands.blocking", HashSet::new());
+    for entry in &commands.blocking {
+        let name = entry.to_ascii_uppercase();
+        if !has_form(&name) || name.contains('|') {
+            return value(key, format!("\"{entry}\" is not written as COMMAND"));
+        }
+        if command_names::fault(&name).is_none() {
+            return value(key, format!("\"{entry}\" is none of a module: respool knows whether it blocks"));
+        }
+        blocking.insert(name.into_bytes());
+    }
+    Ok(blocking)
+}
+
 fn fault(name: &str, known: &[String]) -> Option<String> {
     if !has_form(name) {
         let close = name.split_whitespace().collect::<Vec<_>>().join("|");
@@ -65,9 +82,21 @@ mod tests {
     use super::*;
 
     fn refusal(entry: &str) -> Option<String> {
-        let commands =
-            Commands { deny: vec![entry.to_owned()], known: vec!["newcmd".into(), "secret-b840fc02".into()] };
+        let commands = Commands {
+            deny: vec![entry.to_owned()],
+            known: vec!["newcmd".into(), "secret-b840fc02".into()],
+            ..Commands::default()
+        };
         denied(&commands).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_a_command_that_nobody_here_knows_is_said_to_block() {
+        let names = |entry: &str| blocking(&Commands { blocking: vec![entry.to_owned()], ..Commands::default() });
+        assert_eq!(names("fsl.bpop").expect("a name"), HashSet::from([b"FSL.BPOP".to_vec()]));
+        for entry in ["", "a b", "json.x|y", "blpop", "Get"] {
+            assert!(names(entry).is_err(), "{entry:?}");
+        }
     }
 
     #[test]

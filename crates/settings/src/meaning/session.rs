@@ -20,7 +20,7 @@ use crate::{
     },
     meaning::{
         client_tls::{client_tls, names_users},
-        denied::{denied, listed},
+        denied::{blocking, denied, listed},
         ranges::{bytes, count, micros, millis, millis_or_zero, value, within},
         upstream::{
             cluster::{Presented, presented},
@@ -132,6 +132,8 @@ pub struct SessionSettings {
     pub logins: LoginBounds,
     /// `COMMAND` and `COMMAND|SUBCOMMAND`, in upper case.
     pub denied: HashSet<Vec<u8>>,
+    /// Commands of modules that block and do not say so, in upper case.
+    pub blocking: HashSet<Vec<u8>>,
     /// What each user may do.
     pub of_users: Limits,
 }
@@ -202,6 +204,7 @@ pub(crate) fn session_settings(
         },
         slow_log: slow_log_settings(config)?,
         denied: denied(&config.commands)?,
+        blocking: blocking(&config.commands)?,
         of_users: limits(config)?,
     })
 }

@@ -12,5 +12,8 @@ section! {
         /// Commands that this version of respool does not know and that `deny` may name: those of a newer Redis, or
         /// renamed ones. Names with a dot, as modules have them, need no entry here.
         known: Vec<String> = Vec::new(),
+        /// Commands of modules that wait for something and do not say so: what `COMMAND INFO` shows without the flag
+        /// `blocking`. Each gets a connection of its own, and may wait for longer than `reply_timeout_ms`.
+        blocking: Vec<String> = Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use cluster::Choice;
 use pool::Access;
 use settings::{ReadSettings, Reads};
 
-use crate::command::read_only::ReadOnly;
+use crate::command::told::read_only::ReadOnly;
 
 /// Nodes whose answers take as long, give or take this, are equally near.
 const NEAR: Duration = Duration::from_micros(200);
