@@ -323,3 +323,21 @@ fn who_cannot_be_asked_about_is_told_so_in_time_however_many_there_are() {
     // One after the other, as many at a time as are asked, they would wait for ten seconds.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_user_without_the_right_to_ping_speaks_of_clients_within_a_transaction() {
+    let redis = redis("off");
+    let rights = "on >quiet ~* -@all +@transaction +client|setname +client|kill +client|unblock +acl|whoami";
+    ops(&redis).expect(&format!("ACL SETUSER quiet {rights}"), "+OK\r\n");
+    let gateway = gateway(&redis, "");
+    let (mut through, mut direct) = (logged_in(&gateway, "quiet"), redis.client());
+    direct.expect("AUTH quiet quiet", "+OK\r\n");
+    let lines = ["MULTI", "CLIENT SETNAME a", "CLIENT KILL ID 999999", "CLIENT UNBLOCK 999999", "ACL WHOAMI", "EXEC"];
+    compare(&mut through, &mut direct, &lines);
+    compare(&mut through, &mut direct, &["MULTI", "CLIENT REPLY ON", "EXEC", "MULTI", "CLIENT NO-EVICT ON", "EXEC"]);
+    compare(
+        &mut through,
+        &mut direct,
+        &["MULTI", "CLIENT SETNAME b c d", "EXEC", "MULTI", "CLIENT SETNAME \u{7f}", "EXEC"],
+    );
+}
