@@ -24,11 +24,13 @@ pub struct Borrowed {
     pub lent: Lent,
     /// Its node; `None` where there is no cluster.
     pub node: Option<Address>,
+    /// It is of the first pool: where all is that belongs to no slot.
+    pub is_of_first: bool,
 }
 
 impl From<Lent> for Borrowed {
     fn from(lent: Lent) -> Self {
-        Self { lent, node: None }
+        Self { lent, node: None, is_of_first: true }
     }
 }
 
@@ -78,8 +80,9 @@ impl Cluster {
             let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();
             let failure = match lend_of((caller, since), node.as_ref(), wanted).await {
                 Ok(lent) => {
+                    let is_of_first = node.is_none();
                     let node = node.map(|node| node.address.clone()).or_else(|| map.anchor().cloned());
-                    return Ok(Borrowed { lent, node });
+                    return Ok(Borrowed { lent, node, is_of_first });
                 }
                 Err(failure) => failure,
             };
@@ -108,7 +111,7 @@ impl Cluster {
     ) -> Result<Borrowed, JobError> {
         let node = self.node(&self.map(), address).ok_or_else(|| no_way(address))?;
         let lent = lend_of(caller, Some(&node).filter(|node| !node.is_first), wanted).await?;
-        Ok(Borrowed { lent, node: Some(address.clone()) })
+        Ok(Borrowed { lent, node: Some(address.clone()), is_of_first: node.is_first })
     }
 
     /// Whether the node that has `slot` is this one.

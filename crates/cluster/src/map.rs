@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use pool::{Access, Caller, Key};
+use pool::{Access, Attempts, Caller, JobError, Key, Standing};
 use route::Commands;
 use topology::{Address, Layout};
 
@@ -95,6 +95,22 @@ impl Node {
     /// Where it is.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether its pool is the first one of the directory: where all goes that belongs to no slot.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Opens a connection there that stays, from the first runtime.
+    ///
+    /// # Errors
+    /// As [`Caller::open_standing`].
+    ///
+    /// # Cancel safety
+    /// As [`Caller::open_standing`].
+    pub async fn open_standing(self: &Arc<Self>, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
+        self.caller(0).open_standing(name, attempts).await
     }
 
     /// A caller for one who runs on this runtime, for as long as it holds it.

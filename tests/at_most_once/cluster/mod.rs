@@ -2,6 +2,7 @@
 //! client sees a word of it, nothing is executed twice, and what could not be executed is an error and never data.
 
 mod bound;
+mod events;
 mod everywhere;
 mod failover;
 mod members;

@@ -85,7 +85,7 @@ impl ExclusiveConnection {
     pub(crate) fn kept_bytes(&self) -> usize {
         self.lending
             .as_ref()
-            .map_or(0, |lending| lending.queued.bytes() + lending.subscription_bytes() + lending.at_node.bytes())
+            .map_or(0, |lending| lending.queued.bytes() + lending.names.bytes() + lending.at_node.bytes())
     }
 
     /// Whether keys are watched on it.
@@ -110,7 +110,7 @@ impl ExclusiveConnection {
 
     /// Channels, patterns and sharded channels that are subscribed on it.
     pub(crate) fn subscriptions(&self) -> [usize; 3] {
-        self.lending.as_ref().map_or([0; 3], |lending| lending.subscriptions())
+        self.lending.as_ref().map_or([0; 3], |lending| lending.names.counts())
     }
 
     /// Whether a request of `class` goes there rather than being answered here or shared.

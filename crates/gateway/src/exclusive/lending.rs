@@ -1,12 +1,11 @@
 //! What an exclusive connection is lent for, and for how long: follows requests and replies as they
 //! pass. No I/O. Owned by `connection`, told by `exchange`.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use cluster::Borrowed;
 use pool::{Lent, ReplyKind};
-use resp::{Protocol, Request, Value};
+use resp::{Protocol, Request};
 use topology::Address;
 
 use crate::{
@@ -15,11 +14,12 @@ use crate::{
     exclusive::{
         change::Change,
         message::{Message, is_monitored, subject},
-        nodes::at_node::AtNode,
+        nodes::{at_node::AtNode, subscribed::Names},
         placeholder::QueuedTransaction,
         tracking::invalidation,
     },
     observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
+    pubsub::events::is_event,
 };
 
 /// An exclusive connection and what it is needed for.
@@ -61,22 +61,16 @@ pub(crate) struct Lending {
     pub(super) teaches: bool,
     /// What the transaction holds.
     pub(super) queued: QueuedTransaction,
-    channels: HashSet<Vec<u8>>,
-    patterns: HashSet<Vec<u8>>,
-    shards: HashSet<Vec<u8>>,
-    /// Of memory, for what is subscribed.
-    subscription_bytes: usize,
+    /// What is subscribed.
+    pub(super) names: Names,
 }
 
-/// Bytes of memory for a subscription, besides its name.
-const SUBSCRIPTION_BYTES: usize = 64;
-
 impl Lending {
-    pub(crate) fn new(Borrowed { lent, node }: Borrowed, place: Place, reason: Reason) -> Self {
+    pub(crate) fn new(Borrowed { lent, node, is_of_first }: Borrowed, place: Place, reason: Reason) -> Self {
         Self {
             lent,
             place,
-            at_node: AtNode::new(node),
+            at_node: AtNode::new(node, is_of_first),
             reason,
             expected: 0,
             errors: 0,
@@ -96,10 +90,7 @@ impl Lending {
             no_touch: false,
             teaches: false,
             queued: QueuedTransaction::default(),
-            channels: HashSet::new(),
-            patterns: HashSet::new(),
-            shards: HashSet::new(),
-            subscription_bytes: 0,
+            names: Names::default(),
         }
     }
 
@@ -120,8 +111,8 @@ impl Lending {
         if !marked {
             former.give_back();
         }
-        move |Borrowed { lent, node }| {
-            at_node.settle_at(node);
+        move |Borrowed { lent, node, is_of_first }| {
+            at_node.settle_at(node, is_of_first);
             Self { at_node, queued, watching, ..Self::new(lent.into(), place, reason) }
         }
     }
@@ -175,7 +166,7 @@ impl Lending {
     }
 
     pub(crate) fn is_subscribed(&self) -> bool {
-        !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
+        !self.names.is_empty()
     }
 
     /// `CLIENT NO-TOUCH`
@@ -207,11 +198,6 @@ impl Lending {
         self.monitor || self.binds_reads() || self.is_subscribed()
     }
 
-    /// Counts as `CLIENT LIST` says them: channels, patterns, sharded channels.
-    pub(crate) fn subscriptions(&self) -> [usize; 3] {
-        [self.channels.len(), self.patterns.len(), self.shards.len()]
-    }
-
     /// Whether all but a few requests get an error from the upstream because of subscriptions.
     pub(crate) fn is_restricted(&self, protocol: Protocol) -> bool {
         protocol == Protocol::Resp2 && self.is_subscribed()
@@ -221,13 +207,7 @@ impl Lending {
     pub(crate) fn due(&self, change: Change, request: &Request<'_>) -> u32 {
         let names = request.len() - 1;
         let replies = match change {
-            Change::Subscribe if !self.multi && names > 0 => names,
-            Change::Subscribe if !self.multi => match request.arg(0).unwrap_or_default().first() {
-                Some(b'p' | b'P') => self.patterns.len().max(1),
-                Some(b's' | b'S') if request.arg(0).is_some_and(|name| name.len() == 12) => self.shards.len().max(1),
-                Some(b'u' | b'U') => self.channels.len().max(1),
-                _ => 1,
-            },
+            Change::Subscribe if !self.multi => self.names.due(request),
             // As in Redis, a monitor that asks to be one is not answered.
             Change::Monitor if self.monitor && !self.multi => names.min(1),
             _ => 1,
@@ -284,38 +264,11 @@ impl Lending {
         match subject(message) {
             Some(b"pong") if protocol == Protocol::Resp2 => Message::Reply,
             Some(subject) if subject.ends_with(b"subscribe") => {
-                self.confirm(message);
+                self.names.confirm(message);
                 if self.confirming { Message::Confirmation } else { Message::Push }
             }
             _ => Message::Push,
         }
-    }
-
-    fn confirm(&mut self, message: &[u8]) {
-        let Ok((confirmation, _)) = Value::decode(&Bytes::copy_from_slice(message)) else { return };
-        let (Value::Array(items) | Value::Push(items)) = confirmation else { return };
-        let [Some(kind), name] = [0, 1].map(|index| items.get(index).and_then(Value::as_bytes)) else { return };
-        let Some(name) = name else { return };
-        let (names, begins) = match kind {
-            b"subscribe" => (&mut self.channels, true),
-            b"psubscribe" => (&mut self.patterns, true),
-            b"ssubscribe" => (&mut self.shards, true),
-            b"unsubscribe" => (&mut self.channels, false),
-            b"punsubscribe" => (&mut self.patterns, false),
-            b"sunsubscribe" => (&mut self.shards, false),
-            _ => return,
-        };
-        let bytes = name.len() + SUBSCRIPTION_BYTES;
-        match begins {
-            true if names.insert(name.to_vec()) => self.subscription_bytes += bytes,
-            false if names.remove(name) => self.subscription_bytes -= bytes,
-            true | false => {}
-        }
-    }
-
-    /// Bytes of memory for what is subscribed.
-    pub(super) fn subscription_bytes(&self) -> usize {
-        self.subscription_bytes
     }
 
     /// Applies a change whose request was answered by `reply`; the database that the session is in from
@@ -335,7 +288,7 @@ impl Lending {
     /// The same for a request of a transaction.
     pub(crate) fn executed(&mut self, change: Change, reply: &[u8]) -> Option<u32> {
         if change == Change::Subscribe {
-            self.confirm(reply);
+            self.names.confirm(reply);
         }
         if reply.starts_with(b"-") { None } else { self.took_effect(change) }
     }
@@ -377,7 +330,9 @@ impl Lending {
 
     /// Passes on what comes of its own accord and begins at `at` in `out`, as the client is to see it.
     pub(super) fn pass_on(&self, seen: Message, state: &ClientState, out: &mut Vec<u8>, at: usize) {
-        if seen == Message::Monitored && state.is_muted() {
+        let is_muted = seen == Message::Monitored && state.is_muted();
+        // Those of all other nodes come otherwise.
+        if is_muted || (!self.at_node.is_first && is_event(&out[at..])) {
             out.truncate(at);
         } else if invalidation::tells_of_an_end(&out[at..]) {
             self.translate(out, at, state.id);

@@ -26,7 +26,7 @@ use crate::{
         signals::{Signal, Signals},
         systemd,
     },
-    pubsub::{directory::Directory, shared_connection::SharedPubSub},
+    pubsub::{directory::Directory, nodes::SharedPubSub},
     session::opener::Opener,
     topology::follower::Follower,
 };
@@ -64,7 +64,7 @@ pub(crate) async fn run(
     let callers: Vec<Caller> = (0..threads.runtimes().len()).map(caller).collect();
     let shared_pubsub = directory
         .as_ref()
-        .map(|directory| SharedPubSub::start(Arc::clone(directory), callers[0].clone(), operator.follow()));
+        .map(|directory| SharedPubSub::start(directory, callers[0].clone(), cluster.as_ref(), operator.follow()));
     let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory, cluster);
     let mut listener =
         Listener::new(open(&settings, inherited)?, opener, threads, callers).context("cannot start threads")?;

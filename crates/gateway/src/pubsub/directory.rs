@@ -1,25 +1,25 @@
 //! The directory of shared subscriptions, without I/O: which channels and patterns are subscribed at the upstream,
 //! and for which sessions (a feed). What comes for a name goes into the queues of those who listen.
 //!
-//! Sessions join and leave; the task in `shared_connection` asks what to send and tells what came. Both do so in
+//! Sessions join and leave; each `link` to the upstream asks what to send and tells what came. Both do so in
 //! short turns at one lock; messages are taken without it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use resp::write_request;
 use settings::PubSubSettings;
-use tokio::sync::Notify;
 
 use crate::{
     observe::{published::Published, sharing::party::Party},
     pubsub::{
         backlog::Backlog,
         feed::{Feed, Upstream},
+        link::LinkState,
         message::{Kind, Name},
+        nodes::Shards,
         queue::Queue,
     },
 };
@@ -28,6 +28,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Joined {
     Waiting,
+    /// For nodes of a cluster, which tell events of their own keys.
+    WaitingForNodes,
     Confirmed,
     /// The upstream's error, without its mark.
     Refused(Arc<str>),
@@ -44,42 +46,35 @@ pub(crate) enum Full {
     Share,
 }
 
-/// A request that the upstream has yet to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked {
-    Subscribe(Name),
-    Unsubscribe(Name),
-    Ping,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Directory {
     contents: Mutex<Contents>,
-    /// There are requests to send.
-    changed: Notify,
     settings: PubSubSettings,
     /// Where others see how many feeds there are and what became of slow listeners.
     seen_by: Arc<Published>,
 }
 
-struct Contents {
-    backlog: Backlog,
+pub(super) struct Contents {
+    pub(super) backlog: Backlog,
     /// Number of the last message.
-    number: u64,
+    pub(super) number: u64,
     /// How many feeds count to whose share.
     parties: HashMap<Party, usize>,
-    feeds: [HashMap<Arc<[u8]>, Feed>; 3],
-    /// Feeds whose subscription at the upstream may not be what it should be.
-    changed: HashSet<Name>,
-    /// Why the upstream cannot be reached, if it cannot.
-    down: Option<Arc<str>>,
+    pub(super) feeds: [HashMap<Arc<[u8]>, Feed>; 3],
+    /// By their numbers.
+    pub(super) links: BTreeMap<u64, LinkState>,
+    pub(super) links_made: u64,
+    /// Nodes whose events are to be heard are not known yet.
+    awaits_nodes: bool,
+    /// Who tells events of which key, where the upstream is a cluster.
+    pub(super) shards: Option<Shards>,
 }
 
 impl fmt::Debug for Contents {
     /// Not the names, which are clients'.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contents").field("feeds", &self.len()).field("down", &self.down).finish_non_exhaustive()
+        f.debug_struct("Contents").field("feeds", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -88,15 +83,36 @@ impl Contents {
         self.feeds.iter().map(HashMap::len).sum()
     }
 
-    fn feed(&mut self, name: &Name) -> Option<&mut Feed> {
+    /// Of all feeds.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name> {
+        Kind::ALL
+            .into_iter()
+            .zip(&self.feeds)
+            .flat_map(|(kind, feeds)| feeds.keys().map(move |bytes| Name { kind, bytes: Arc::clone(bytes) }))
+    }
+
+    pub(super) fn feed(&mut self, name: &Name) -> Option<&mut Feed> {
         self.feeds[name.kind as usize].get_mut(&name.bytes)
     }
 
-    fn remove(&mut self, name: &Name) -> Option<Feed> {
-        self.changed.remove(name);
+    pub(super) fn remove(&mut self, name: &Name) -> Option<Feed> {
+        self.links.values_mut().for_each(|link| link.forget(name));
         let feed = self.feeds[name.kind as usize].remove(&name.bytes)?;
         uncount(&mut self.parties, &feed.party);
         Some(feed)
+    }
+
+    /// Removes feeds to which nobody listens and that are subscribed nowhere.
+    pub(super) fn remove_those_over(&mut self) {
+        let over: Vec<Name> = Kind::ALL
+            .into_iter()
+            .zip(&self.feeds)
+            .flat_map(|(kind, feeds)| {
+                let over = feeds.iter().filter(|(_, feed)| feed.is_over());
+                over.map(move |(bytes, _)| Name { kind, bytes: Arc::clone(bytes) })
+            })
+            .collect();
+        over.iter().for_each(|name| drop(self.remove(name)));
     }
 
     /// Adds a feed that counts to the share of `party`.
@@ -135,16 +151,22 @@ impl Directory {
                 number: 0,
                 parties: HashMap::new(),
                 feeds: Default::default(),
-                changed: HashSet::new(),
-                down: None,
+                links: BTreeMap::new(),
+                links_made: 0,
+                awaits_nodes: false,
+                shards: None,
             }),
-            changed: Notify::new(),
             settings,
             seen_by,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Contents> {
+    /// Keys are at these nodes now.
+    pub(super) fn are_at(&self, shards: Shards) {
+        self.lock().shards = Some(shards);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,9 +174,17 @@ impl Directory {
         &self.settings
     }
 
-    /// Waits until there are requests to send. Cancel-safe.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Whether all that clients subscribe to is subscribed here, and not only events of nodes.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.settings.for_all
+    }
+
+    /// Nodes whose events are to be heard have yet to be found, or there are links to them by now.
+    pub(crate) fn await_nodes(&self, awaits: bool) {
+        let mut contents = self.lock();
+        if std::mem::replace(&mut contents.awaits_nodes, awaits) && !awaits {
+            contents.feeds.iter_mut().flat_map(|feeds| feeds.values_mut()).for_each(Feed::wake);
+        }
     }
 
     /// Counts a session that was too slow.
@@ -163,7 +193,7 @@ impl Directory {
     }
 
     /// Lets others see how many feeds there are.
-    fn show(&self, contents: &Contents) {
+    pub(super) fn show(&self, contents: &Contents) {
         self.seen_by.counts.subscriptions.set(contents.len());
     }
 
@@ -186,20 +216,22 @@ impl Directory {
             contents.add(name, listener.party());
             self.show(&contents);
         }
-        let number = contents.number;
-        let Some(feed) = contents.feed(name) else { return Err(Full::All) };
+        let Contents { links, feeds, number, .. } = &mut *contents;
+        let Some(feed) = feeds[name.kind as usize].get_mut(&name.bytes) else { return Err(Full::All) };
         feed.listeners.insert(listener.id(), Arc::clone(listener));
-        match feed.upstream {
-            Upstream::Asked | Upstream::Confirmed => {}
-            Upstream::Refused(_) | Upstream::Absent | Upstream::Leaving => {
-                if matches!(feed.upstream, Upstream::Refused(_)) {
-                    feed.upstream = Upstream::Absent;
+        for (link, state) in links.iter_mut().filter(|(_, state)| state.wants(name)) {
+            let upstream = &mut feed.at(*link).upstream;
+            match upstream {
+                Upstream::Asked | Upstream::Confirmed => {}
+                Upstream::Refused(_) | Upstream::Absent | Upstream::Leaving => {
+                    if matches!(upstream, Upstream::Refused(_)) {
+                        *upstream = Upstream::Absent;
+                    }
+                    state.has_changed(name);
                 }
-                contents.changed.insert(name.clone());
-                self.changed.notify_one();
             }
         }
-        Ok(number)
+        Ok(*number)
     }
 
     /// Takes a session off the listeners of `name`. The last one's leaving ends the subscription.
@@ -210,15 +242,15 @@ impl Directory {
         if !feed.listeners.is_empty() {
             return contents.recount(name);
         }
-        match feed.upstream {
-            Upstream::Absent | Upstream::Refused(_) if feed.outstanding == 0 => {
-                contents.remove(name);
-                self.show(&contents);
-            }
-            Upstream::Absent | Upstream::Refused(_) | Upstream::Leaving => {}
-            Upstream::Asked | Upstream::Confirmed => {
-                contents.changed.insert(name.clone());
-                self.changed.notify_one();
+        if feed.is_over() {
+            contents.remove(name);
+            return self.show(&contents);
+        }
+        let Contents { links, feeds, .. } = &mut *contents;
+        let Some(feed) = feeds[name.kind as usize].get_mut(&name.bytes) else { return };
+        for (link, state) in links.iter_mut().filter(|(_, state)| state.wants(name)) {
+            if matches!(feed.at(*link).upstream, Upstream::Asked | Upstream::Confirmed) {
+                state.has_changed(name);
             }
         }
     }
@@ -226,155 +258,34 @@ impl Directory {
     /// Whether all of `names` can be confirmed to a session that has joined them.
     pub(crate) fn joined<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Joined {
         let mut contents = self.lock();
-        let mut joined = Joined::Confirmed;
+        let Contents { links, feeds, awaits_nodes, .. } = &mut *contents;
+        let (mut joined, mut down) = (Joined::Confirmed, None);
         for name in names {
-            let Some(feed) = contents.feed(name) else { return Joined::Refused("ERR no such subscription".into()) };
-            match &feed.upstream {
-                Upstream::Confirmed => feed.served = true,
-                Upstream::Refused(text) => return Joined::Refused(Arc::clone(text)),
-                Upstream::Absent | Upstream::Asked | Upstream::Leaving => joined = Joined::Waiting,
+            let Some(feed) = feeds[name.kind as usize].get_mut(&name.bytes) else {
+                return Joined::Refused("ERR no such subscription".into());
+            };
+            let mut served = true;
+            for (link, state) in links.iter().filter(|(_, state)| state.wants(name)) {
+                match &feed.at(*link).upstream {
+                    Upstream::Confirmed => continue,
+                    Upstream::Refused(text) => return Joined::Refused(Arc::clone(text)),
+                    Upstream::Absent | Upstream::Asked | Upstream::Leaving => served = false,
+                }
+                if state.serves.is_main() {
+                    down = down.or(state.down.as_ref());
+                    joined = Joined::Waiting;
+                } else if state.down.is_none() && joined == Joined::Confirmed {
+                    joined = Joined::WaitingForNodes;
+                }
+            }
+            feed.served |= served;
+            if *awaits_nodes && joined == Joined::Confirmed && name.may_be_of_events() {
+                joined = Joined::WaitingForNodes;
             }
         }
-        match (joined, &contents.down) {
+        match (joined, down) {
             (Joined::Waiting, Some(reason)) => Joined::Down(Arc::clone(reason)),
             (joined, _) => joined,
-        }
-    }
-
-    /// Writes requests for what has changed, up to about `bytes_max`, one a name, so that each has one answer.
-    /// Whether there is more to write.
-    pub(crate) fn requests(&self, out: &mut Vec<u8>, bytes_max: usize, asked: &mut impl Extend<Asked>) -> bool {
-        let mut contents = self.lock();
-        while out.len() < bytes_max {
-            let Some(name) = contents.changed.iter().next().cloned() else { return false };
-            contents.changed.remove(&name);
-            let Some(feed) = contents.feed(&name) else { continue };
-            let wanted = !feed.listeners.is_empty();
-            let (state, command, ask) = match (&feed.upstream, wanted) {
-                (Upstream::Absent | Upstream::Leaving, true) => {
-                    (Upstream::Asked, name.kind.subscribe(), Asked::Subscribe(name.clone()))
-                }
-                (Upstream::Asked | Upstream::Confirmed, false) => {
-                    (Upstream::Leaving, name.kind.unsubscribe(), Asked::Unsubscribe(name.clone()))
-                }
-                _ => continue,
-            };
-            feed.upstream = state;
-            feed.outstanding += 1;
-            write_request(out, &[command.as_bytes(), &name.bytes]);
-            asked.extend([ask]);
-        }
-        !contents.changed.is_empty()
-    }
-
-    /// Whether there is something to subscribe to, or the upstream's return to be noticed.
-    pub(crate) fn is_idle(&self) -> bool {
-        let contents = self.lock();
-        contents.len() == 0 && contents.down.is_none()
-    }
-
-    /// The upstream can be reached again.
-    pub(crate) fn up(&self) {
-        self.lock().down = None;
-    }
-
-    /// The connection is lost or was not to be had: every feed that has listeners is to be subscribed anew.
-    /// `reason` is set when sessions that wait for confirmations should know.
-    pub(crate) fn lost(&self, reason: Option<Arc<str>>) {
-        let mut contents = self.lock();
-        let Contents { feeds, changed, down, parties, .. } = &mut *contents;
-        let news = down.is_none() && reason.is_some();
-        *down = reason;
-        changed.clear();
-        for (kind, feeds) in Kind::ALL.into_iter().zip(feeds) {
-            feeds.retain(|_, feed| {
-                let stays = !feed.listeners.is_empty();
-                if !stays {
-                    uncount(parties, &feed.party);
-                }
-                stays
-            });
-            for (bytes, feed) in feeds {
-                feed.outstanding = 0;
-                if !matches!(feed.upstream, Upstream::Refused(_)) {
-                    feed.upstream = Upstream::Absent;
-                    changed.insert(Name { kind, bytes: Arc::clone(bytes) });
-                }
-                if news {
-                    feed.wake();
-                }
-            }
-        }
-        self.show(&contents);
-    }
-
-    /// Takes in what came, at one go; listeners are woken when the turn ends.
-    pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn { directory: self, contents: self.lock(), fresh: Vec::new(), ended: Vec::new() }
-    }
-}
-
-/// The right to tell what came from the upstream.
-pub(crate) struct Turn<'f> {
-    directory: &'f Directory,
-    contents: MutexGuard<'f, Contents>,
-    fresh: Vec<Name>,
-    ended: Vec<Feed>,
-}
-
-impl Turn<'_> {
-    /// A message for those who listen to `bytes`.
-    pub(crate) fn message(&mut self, kind: Kind, bytes: &[u8], message: &[u8]) {
-        let Some((name, _)) = self.contents.feeds[kind as usize].get_key_value(bytes) else { return };
-        let name = Name { kind, bytes: Arc::clone(name) };
-        self.contents.number += 1;
-        let (number, max) = (self.contents.number, self.directory.settings.backlog_messages);
-        let message = self.contents.backlog.keep(number, &name, message);
-        let Some(feed) = self.contents.feed(&name) else { return };
-        feed.listeners.values().for_each(|listener| listener.push(&message, max));
-        if !std::mem::replace(&mut feed.fresh, true) {
-            self.fresh.push(name);
-        }
-    }
-
-    /// The upstream confirmed what it was asked, or refused it with `error`.
-    pub(crate) fn answered(&mut self, asked: &Asked, error: Option<Arc<str>>) {
-        let (Asked::Subscribe(name) | Asked::Unsubscribe(name)) = asked else { return };
-        let Some(feed) = self.contents.feed(name) else { return };
-        feed.outstanding = feed.outstanding.saturating_sub(1);
-        if feed.outstanding > 0 {
-            // A later request decides.
-            return;
-        }
-        feed.upstream = match (asked, error) {
-            (Asked::Subscribe(_), None) => Upstream::Confirmed,
-            (Asked::Subscribe(_), Some(text)) => Upstream::Refused(text),
-            (Asked::Unsubscribe(_) | Asked::Ping, _) => Upstream::Absent,
-        };
-        if !std::mem::replace(&mut feed.fresh, true) {
-            self.fresh.push(name.clone());
-        }
-        if let Upstream::Refused(text) = &feed.upstream
-            && feed.served
-        {
-            // It was in force before the connection was lost. The rest of the text may name the channel.
-            let error = text.split(' ').next().unwrap_or_default();
-            tracing::warn!(error, "subscription refused, closing its subscribers");
-            feed.listeners.values().for_each(|listener| listener.end());
-            self.ended.extend(self.contents.remove(name));
-        } else if feed.listeners.is_empty() && matches!(feed.upstream, Upstream::Absent | Upstream::Refused(_)) {
-            self.contents.remove(name);
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.ended.iter_mut().for_each(Feed::wake);
-        for name in &self.fresh {
-            if let Some(feed) = self.contents.feed(name) {
-                feed.wake();
-            }
         }
     }
 }

@@ -1,23 +1,25 @@
-//! Shared pub/sub, the part with I/O: the task that owns the upstream connection `respool-pubsub`. It
+//! Shared pub/sub, the part with I/O: the task that owns an upstream connection `respool-pubsub`. It
 //! connects when there is something to subscribe to, brings the upstream's subscriptions in line with
-//! what `directory` says, hands messages over, and does all of it again after a loss. The gateway ends it.
+//! what its `link` says, hands messages over, and does all of it again after a loss. Whoever has started it ends it.
 //!
 //! It waits for one of three: messages, changes to send, or the time to ask for a sign of life.
 
 use std::{collections::VecDeque, future::poll_fn, io, ops::Range, sync::Arc, task::Poll, time::Duration};
 
-use pool::{Attempts, Caller, ReplyKind, Standing};
-use resp::{parse_integer, write_request};
+use cluster::Node;
+use pool::{Attempts, Caller, JobError, ReplyKind, Standing};
+use resp::write_request;
 use thiserror::Error;
 use tokio::{
-    task::{JoinHandle, JoinSet, yield_now},
+    task::{JoinSet, yield_now},
     time::{Instant, sleep_until},
 };
 
 use crate::{
     config::live_settings::LiveSettings,
     pubsub::{
-        directory::{Asked, Directory},
+        events::heading,
+        link::{Asked, Link},
         message::Kind,
     },
 };
@@ -44,58 +46,57 @@ enum Lost {
     Outdated,
 }
 
-/// The running task.
-#[derive(Debug)]
-pub(crate) struct SharedPubSub {
-    task: JoinHandle<()>,
+/// Where the connection leads.
+#[derive(Debug, Clone)]
+pub(super) enum To {
+    /// To the gateway's upstream.
+    Upstream(Caller),
+    /// To a node of a cluster.
+    Node(Arc<Node>),
 }
 
-impl SharedPubSub {
-    /// Starts it; it connects once there is a subscription.
-    pub(crate) fn start(directory: Arc<Directory>, caller: Caller, settings: LiveSettings) -> Self {
-        Self { task: tokio::spawn(keep_running(directory, caller, settings)) }
-    }
-
-    /// Ends it and closes its connection, after the sessions have ended.
-    pub(crate) async fn end(self) {
-        self.task.abort();
-        // It ends by being aborted, as nothing else ends it.
-        let _ = self.task.await;
+impl To {
+    async fn open(&self, attempts: &mut Attempts) -> Result<Standing, JobError> {
+        match self {
+            Self::Upstream(caller) => caller.open_standing(NAME, attempts).await,
+            Self::Node(node) => node.open_standing(NAME, attempts).await,
+        }
     }
 }
 
-/// Starts the task anew if it panics, which is a bug; sessions keep what they had.
-async fn keep_running(directory: Arc<Directory>, caller: Caller, settings: LiveSettings) {
+/// Starts the task anew if it panics, which is a bug; sessions keep what they had. Never returns.
+pub(super) async fn keep_running(link: Link, to: To, settings: LiveSettings) {
+    let link = Arc::new(link);
     // Ends what it holds when it is dropped.
     let mut tasks = JoinSet::new();
     loop {
-        tasks.spawn(run(Arc::clone(&directory), caller.clone(), settings.clone()));
+        tasks.spawn(run(Arc::clone(&link), to.clone(), settings.clone()));
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(%error, "shared pub/sub ended unexpectedly, starting it anew");
-            directory.lost(None);
+            link.lost(None);
         }
     }
 }
 
-async fn run(directory: Arc<Directory>, caller: Caller, mut settings: LiveSettings) {
+async fn run(link: Arc<Link>, to: To, mut settings: LiveSettings) {
     let mut attempts = Attempts::default();
     loop {
-        while directory.is_idle() {
-            directory.changed().await;
+        while link.is_idle() {
+            link.changed().await;
         }
-        match caller.open_standing(NAME, &mut attempts).await {
+        match to.open(&mut attempts).await {
             Ok(standing) => {
-                directory.up();
-                tracing::info!(subscriptions = directory.len(), "shared pub/sub connected");
-                let mut connection = Connection::new(standing, &directory, &mut settings);
+                link.up();
+                tracing::info!(subscriptions = link.directory().len(), "shared pub/sub connected");
+                let mut connection = Connection::new(standing, &link, &mut settings);
                 let lost = connection.serve(&mut attempts).await;
                 drop(connection);
-                directory.lost(None);
-                tracing::warn!(reason = %lost, subscriptions = directory.len(), "shared pub/sub connection lost");
+                link.lost(None);
+                tracing::warn!(reason = %lost, subscriptions = link.directory().len(), "shared pub/sub connection lost");
             }
             Err(error) => {
                 tracing::debug!(%error, "shared pub/sub cannot connect");
-                directory.lost(Some(error.to_string().into()));
+                link.lost(Some(error.to_string().into()));
             }
         }
     }
@@ -104,7 +105,7 @@ async fn run(directory: Arc<Directory>, caller: Caller, mut settings: LiveSettin
 /// A connection in use.
 struct Connection<'f> {
     standing: Standing,
-    directory: &'f Directory,
+    link: &'f Link,
     /// Told when others are in force, which may name another upstream.
     settings: &'f mut LiveSettings,
     /// In the order in which they will be answered.
@@ -123,11 +124,11 @@ enum Event {
 }
 
 impl<'f> Connection<'f> {
-    fn new(standing: Standing, directory: &'f Directory, settings: &'f mut LiveSettings) -> Self {
+    fn new(standing: Standing, link: &'f Link, settings: &'f mut LiveSettings) -> Self {
         let now = Instant::now();
         Self {
             standing,
-            directory,
+            link,
             settings,
             asked: VecDeque::new(),
             input: Vec::new(),
@@ -165,7 +166,7 @@ impl<'f> Connection<'f> {
         let deadline = self.deadline();
         let (input, came, standing) = (&mut self.input, &mut self.came, &mut self.standing);
         // Half of what a listener may be behind.
-        let messages_max = (self.directory.settings().backlog_messages / 2).max(1);
+        let messages_max = (self.link.directory().settings().backlog_messages / 2).max(1);
         let messages = poll_fn(|cx| {
             while came.len() < messages_max && input.len() < TURN_BYTES {
                 let from = input.len();
@@ -181,7 +182,7 @@ impl<'f> Connection<'f> {
         });
         tokio::select! {
             came = messages => came,
-            () = self.directory.changed() => Ok(Event::Changed),
+            () = self.link.changed() => Ok(Event::Changed),
             () = self.settings.changed() => Ok(Event::Changed),
             () = sleep_until(deadline) => Ok(Event::Quiet),
         }
@@ -198,10 +199,10 @@ impl<'f> Connection<'f> {
     /// Hands over what came.
     fn take_in(&mut self) -> Result<(), Lost> {
         self.last_read = Instant::now();
-        let mut turn = self.directory.turn();
+        let mut turn = self.link.turn();
         for (range, kind) in self.came.drain(..) {
             let message = &self.input[range];
-            let heading = heading(message);
+            let heading = heading(message).map(|(subject, name, _)| (subject, name));
             if let Some((subject, name)) = heading
                 && let Some(kind) = kind_of_message(subject)
             {
@@ -229,7 +230,7 @@ impl<'f> Connection<'f> {
             if self.asked.is_empty() {
                 self.last_asked = Instant::now();
             }
-            more = self.directory.requests(&mut requests, WRITE_BYTES, &mut self.asked);
+            more = self.link.requests(&mut requests, WRITE_BYTES, &mut self.asked);
             self.standing.send(&requests).await?;
         }
         Ok(())
@@ -261,43 +262,4 @@ fn answers(asked: &Asked, heading: Option<(&[u8], &[u8])>, kind: ReplyKind) -> b
         Asked::Unsubscribe(name) => (name.kind.unsubscribe().as_bytes(), &*name.bytes),
     };
     heading == Some(expected)
-}
-
-/// The first two elements of an array or push message, if they are bulk strings.
-fn heading(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    if !matches!(message.first(), Some(b'*' | b'>')) {
-        return None;
-    }
-    let (_, rest) = line(message)?;
-    let (subject, rest) = bulk(rest)?;
-    Some((subject, bulk(rest)?.0))
-}
-
-fn bulk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = line(bytes)?;
-    let length = usize::try_from(parse_integer(head.strip_prefix(b"$")?)?).ok()?;
-    let (item, rest) = rest.split_at_checked(length)?;
-    Some((item, rest.get(2..)?))
-}
-
-/// A line without its end, and what follows.
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    Some((bytes[..end].strip_suffix(b"\r")?, &bytes[end + 1..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_heading_is_two_bulk_strings() {
-        let message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n";
-        assert_eq!(heading(message), Some((&b"message"[..], &b"c"[..])));
-        assert_eq!(heading(b"*3\r\n$9\r\nsubscribe\r\n$0\r\n\r\n:1\r\n"), Some((&b"subscribe"[..], &b""[..])));
-        assert_eq!(heading(b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"), None);
-        assert_eq!(heading(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"), Some((&b"pong"[..], &b""[..])));
-        assert_eq!(heading(b"+PONG\r\n"), None);
-        assert_eq!(heading(b"-ERR no\r\n"), None);
-    }
 }

@@ -154,13 +154,14 @@ mod tests {
 
     use crate::{
         observe::{address::Address, published::Published},
-        pubsub::directory::Asked,
+        pubsub::link::{Asked, Link, Serves},
     };
 
     const BACKLOG: usize = 4;
 
     struct Desk {
         directory: Arc<Directory>,
+        link: Link,
         published: Arc<Published>,
     }
 
@@ -175,13 +176,15 @@ mod tests {
     impl Desk {
         fn new() -> Self {
             let settings = PubSubSettings {
+                for_all: true,
                 backlog_messages: BACKLOG,
                 backlog_bytes_max: 500,
                 subscriptions_max: 4,
                 subscriptions_share: 3,
             };
             let published = Arc::<Published>::default();
-            Self { directory: Arc::new(Directory::new(settings, Arc::clone(&published))), published }
+            let directory = Arc::new(Directory::new(settings, Arc::clone(&published)));
+            Self { link: Link::new(&directory, Serves::All), directory, published }
         }
 
         fn subscriber(&self) -> Subscriber {
@@ -195,22 +198,21 @@ mod tests {
             Subscriber::new(Arc::clone(&self.directory), entry)
         }
 
-        /// What would be sent to the upstream now.
         fn asked(&self) -> Vec<Asked> {
             let mut asked = Vec::new();
-            self.directory.requests(&mut Vec::new(), usize::MAX, &mut asked);
+            self.link.requests(&mut Vec::new(), usize::MAX, &mut asked);
             asked
         }
 
         fn answer_all(&self) -> usize {
             let asked = self.asked();
-            let mut turn = self.directory.turn();
+            let mut turn = self.link.turn();
             asked.iter().for_each(|asked| turn.answered(asked, None));
             asked.len()
         }
 
         fn publish(&self, channel: &str, text: &str) {
-            self.directory.turn().message(Kind::Channel, channel.as_bytes(), format!(">{text}").as_bytes());
+            self.link.turn().message(Kind::Channel, channel.as_bytes(), format!(">{text}").as_bytes());
         }
 
         fn subscribed(&self, channels: &[&str]) -> Subscriber {
@@ -238,15 +240,15 @@ mod tests {
         assert_eq!(one.joined(), Joined::Waiting);
         assert_eq!(desk.asked(), [Asked::Subscribe(channel("a"))]);
         let other = desk.subscriber();
-        desk.directory.turn().answered(&Asked::Subscribe(channel("a")), None);
+        desk.link.turn().answered(&Asked::Subscribe(channel("a")), None);
         let third = desk.subscribed(&["a"]);
         assert_eq!(one.joined(), Joined::Confirmed);
         drop((one, other));
         assert_eq!(desk.asked(), []);
         drop(third);
         assert_eq!(desk.asked(), [Asked::Unsubscribe(channel("a"))]);
-        desk.directory.turn().answered(&Asked::Unsubscribe(channel("a")), None);
-        assert!(desk.directory.is_idle());
+        desk.link.turn().answered(&Asked::Unsubscribe(channel("a")), None);
+        assert!(desk.link.is_idle());
     }
 
     #[test]
@@ -259,9 +261,9 @@ mod tests {
         assert_eq!(late.joined(), Joined::Waiting, "what is confirmed now is about to end");
         let coming = desk.asked();
         assert_eq!((leaving.len(), coming.len()), (1, 1));
-        desk.directory.turn().answered(&leaving[0], None);
+        desk.link.turn().answered(&leaving[0], None);
         assert_eq!(late.joined(), Joined::Waiting);
-        desk.directory.turn().answered(&coming[0], None);
+        desk.link.turn().answered(&coming[0], None);
         assert_eq!(late.joined(), Joined::Confirmed);
     }
 
@@ -287,8 +289,7 @@ mod tests {
         }
         let mut out = Vec::new();
         for expected in ["*1", "*1*2", "*1*2*3"] {
-            let bytes_max = out.len() + 1;
-            assert_eq!(subscriber.deliver(Protocol::Resp2, &mut out, bytes_max), Ok(()));
+            assert_eq!(subscriber.deliver(Protocol::Resp2, &mut out, expected.len() - 1), Ok(()));
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
     }
@@ -330,21 +331,21 @@ mod tests {
         let mut subscriber = desk.subscriber();
         subscriber.join(&[channel("a")]).expect("a place");
         let asked = desk.asked();
-        desk.directory.turn().answered(&asked[0], Some("NOPERM".into()));
+        desk.link.turn().answered(&asked[0], Some("NOPERM".into()));
         assert_eq!(subscriber.joined(), Joined::Refused("NOPERM".into()));
         subscriber.give_up();
-        assert!(desk.directory.is_idle());
+        assert!(desk.link.is_idle());
     }
 
     #[test]
     fn a_subscription_that_does_not_come_back_ends_its_subscribers() {
         let desk = Desk::new();
         let mut subscriber = desk.subscribed(&["a"]);
-        desk.directory.lost(None);
+        desk.link.lost(None);
         let asked = desk.asked();
         assert_eq!(asked, [Asked::Subscribe(channel("a"))]);
         assert_eq!(delivered(&mut subscriber).as_deref(), Ok(""), "a loss alone ends nothing");
-        desk.directory.turn().answered(&asked[0], Some("NOPERM".into()));
+        desk.link.turn().answered(&asked[0], Some("NOPERM".into()));
         assert_eq!(delivered(&mut subscriber), Err(Missed::Ended));
     }
 
@@ -387,12 +388,12 @@ mod tests {
         let desk = Desk::new();
         let (mut waiting, served) = (desk.subscriber(), desk.subscribed(&["b"]));
         waiting.join(&[channel("a")]).expect("a place");
-        desk.directory.lost(Some("refused".into()));
+        desk.link.lost(Some("refused".into()));
         assert_eq!(waiting.joined(), Joined::Down("refused".into()));
         drop((waiting, served));
         assert_eq!(desk.directory.len(), 0);
-        assert!(!desk.directory.is_idle(), "its return has to be noticed");
-        desk.directory.up();
-        assert!(desk.directory.is_idle());
+        assert!(!desk.link.is_idle(), "its return has to be noticed");
+        desk.link.up();
+        assert!(desk.link.is_idle());
     }
 }

@@ -3,10 +3,12 @@
 //! A client that speaks RESP2 and is subscribed may do little else, as with Redis.
 
 use std::{
+    collections::BTreeMap,
     future::poll_fn,
     io,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use pool::JobError;
@@ -33,12 +35,15 @@ use crate::{
 /// Bytes of messages that are passed on in one write.
 const MESSAGES_BYTES: usize = 64 * 1024;
 
+/// How long a subscriber waits for nodes that do not answer, whose events it gets once they do.
+const NODES_WAIT: Duration = Duration::from_millis(500);
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
-    /// `None` where each subscriber has a connection of its own.
+    /// `None` where each subscriber has a connection of its own, and the upstream is no cluster.
     directory: Option<Arc<Directory>>,
-    /// `None` while the session has no subscription.
+    /// `None` while the session has no subscription here.
     subscriber: Option<Box<Subscriber>>,
 }
 
@@ -56,12 +61,17 @@ impl Subscriptions {
 
     /// Whether a request of `class` changes subscriptions that are shared.
     pub(crate) fn are_changed_by(&self, class: Class) -> bool {
-        self.directory.is_some() && SubscriptionRequest::is_one(class)
+        self.are_all_here() && SubscriptionRequest::is_one(class)
     }
 
-    /// Whether there is any.
+    /// Whether all of the client's are here, and not only events beside a connection of its own.
+    fn are_all_here(&self) -> bool {
+        self.directory.as_ref().is_some_and(|directory| directory.is_for_all())
+    }
+
+    /// Whether there is any, besides events.
     pub(crate) fn exist(&self) -> bool {
-        self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_subscribed())
+        self.are_all_here() && self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_subscribed())
     }
 
     /// Bytes of memory for them.
@@ -76,7 +86,7 @@ impl Subscriptions {
 
     /// Channels, patterns and sharded channels.
     pub(crate) fn counts(&self) -> [usize; 3] {
-        self.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts())
+        self.subscriber.as_ref().filter(|_| self.are_all_here()).map_or([0; 3], |subscriber| subscriber.counts())
     }
 
     /// Whether the client has missed messages, because it was too slow to read them.
@@ -131,28 +141,18 @@ impl Subscriptions {
         protocol: Protocol,
         settings: &SessionSettings,
     ) -> bool {
-        let Some(directory) = &self.directory else { return false };
-        let subscriber = self
-            .subscriber
-            .get_or_insert_with(|| Box::new(Subscriber::new(Arc::clone(directory), Arc::clone(link.entry()))));
-        if let Err(full) = subscriber.join(names) {
-            link.published().turned_away.note(Kind::SubscriptionsFull, link.entry().address(), "");
-            let settings = directory.settings();
-            let text = match full {
-                Full::All => errors::subscriptions_full(settings.subscriptions_max),
-                Full::Share => errors::subscriptions_share_full(settings.subscriptions_share),
-            };
+        if let Err(text) = self.join(names, link) {
             write_error(link.output(), &text);
             self.end_if_over();
             return true;
         }
-        if subscriber.joined() == Joined::Waiting {
+        if self.is_waiting() {
             link.flush(settings, || self.is_overrun()).await;
         }
         let reply_timeout = settings.reply_timeout;
         let failure = match self.confirmed(link, settings, Instant::now() + reply_timeout).await {
             Outcome::Gone => return false,
-            Outcome::Settled(Joined::Waiting | Joined::Confirmed) => {
+            Outcome::Settled(Joined::Waiting | Joined::WaitingForNodes | Joined::Confirmed) => {
                 if let Some(subscriber) = &mut self.subscriber {
                     subscriber.confirm(names, protocol, link.output());
                 }
@@ -170,6 +170,75 @@ impl Subscriptions {
         true
     }
 
+    fn is_waiting(&self) -> bool {
+        let joined = self.subscriber.as_ref().map(|subscriber| subscriber.joined());
+        matches!(joined, Some(Joined::Waiting | Joined::WaitingForNodes))
+    }
+
+    /// Joins `names`, all or none; why not, as the client is to be told.
+    fn join<S>(&mut self, names: &[Name], link: &Link<S>) -> Result<(), String> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let subscriber = self
+            .subscriber
+            .get_or_insert_with(|| Box::new(Subscriber::new(Arc::clone(directory), Arc::clone(link.entry()))));
+        subscriber.join(names).map_err(|full| {
+            link.published().turned_away.note(Kind::SubscriptionsFull, link.entry().address(), "");
+            let settings = directory.settings();
+            match full {
+                Full::All => errors::subscriptions_full(settings.subscriptions_max),
+                Full::Share => errors::subscriptions_share_full(settings.subscriptions_share),
+            }
+        })
+    }
+
+    /// Has the client, which has a connection of its own, get events of all nodes for those of `names` that may have some;
+    /// why not, if it cannot. They are to be subscribed on its connection, and `follow` is to be called then.
+    pub(crate) fn join_events<S>(&mut self, names: impl Iterator<Item = Name>, link: &Link<S>) -> Result<(), String> {
+        if self.directory.is_none() || self.are_all_here() {
+            return Ok(());
+        }
+        let names: Vec<Name> = names.filter(Name::may_be_of_events).collect();
+        if names.is_empty() { Ok(()) } else { self.join(&names, link) }
+    }
+
+    /// Goes by what has `changed` of the names subscribed on the client's connection: which are by now, and which are not.
+    /// Waits until it gets events for all of them; false to close the session.
+    pub(crate) async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        changed: BTreeMap<Name, bool>,
+        link: &mut Link<S>,
+        settings: &SessionSettings,
+    ) -> bool {
+        let begun: Vec<Name> = changed.iter().filter(|(_, begins)| **begins).map(|(name, _)| name.clone()).collect();
+        if let Err(text) = self.join_events(begun.iter().cloned(), link) {
+            write_error(link.output(), &text);
+            return false;
+        }
+        if self.is_waiting()
+            && let Outcome::Gone = self.confirmed(link, settings, Instant::now() + NODES_WAIT).await
+        {
+            return false;
+        }
+        if let Some(subscriber) = &mut self.subscriber {
+            // The client has been told by the upstream.
+            let mut unsaid = Vec::new();
+            subscriber.confirm(&begun, Protocol::Resp2, &mut unsaid);
+            subscriber.give_up();
+            for (name, _) in changed.into_iter().filter(|(_, begins)| !begins) {
+                subscriber.unsubscribe(name.kind, vec![name], Protocol::Resp2, &mut unsaid);
+            }
+        }
+        self.end_if_over();
+        true
+    }
+
+    /// Ends those to events.
+    pub(crate) fn end_events(&mut self) {
+        if !self.are_all_here() {
+            self.end();
+        }
+    }
+
     /// Waits until what was joined stands. Cancel-safe.
     async fn confirmed<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
@@ -177,20 +246,23 @@ impl Subscriptions {
         settings: &SessionSettings,
         deadline: Instant,
     ) -> Outcome {
+        let nodes_deadline = deadline.min(Instant::now() + NODES_WAIT);
         poll_fn(|cx| {
             // Registers for being woken, and therefore comes before the look.
             if link.poll_asked(cx).ends() {
                 return Poll::Ready(Outcome::Gone);
             }
-            match self.subscriber.as_ref().map(|subscriber| subscriber.joined()) {
-                Some(Joined::Waiting) => {}
+            let joined = self.subscriber.as_ref().map(|subscriber| subscriber.joined());
+            let (until, over) = match joined {
+                Some(Joined::Waiting) => (deadline, Outcome::TimedOut),
+                Some(Joined::WaitingForNodes) => (nodes_deadline, Outcome::Settled(Joined::WaitingForNodes)),
                 Some(joined) => return Poll::Ready(Outcome::Settled(joined)),
                 None => return Poll::Ready(Outcome::Gone),
-            }
+            };
             if link.poll_gone(cx, settings).is_ready() {
                 return Poll::Ready(Outcome::Gone);
             }
-            link.poll_until(cx, deadline).map(|()| Outcome::TimedOut)
+            link.poll_until(cx, until).map(|()| over)
         })
         .await
     }

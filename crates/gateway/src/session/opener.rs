@@ -38,7 +38,7 @@ pub(crate) struct Ends {
 pub(crate) struct Opener {
     operator: Arc<Operator>,
     published: Arc<Published>,
-    /// Shared pub/sub; `None` where each subscriber has a connection of its own.
+    /// Shared pub/sub; `None` where each subscriber has a connection of its own, and the upstream is no cluster.
     directory: Option<Arc<Directory>>,
     /// The upstream is a cluster.
     cluster: Option<Cluster>,

@@ -70,6 +70,8 @@ pub struct GatewaySettings {
 /// What shared pub/sub goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PubSubSettings {
+    /// All that clients subscribe to is shared, and not only events of the nodes of a cluster.
+    pub for_all: bool,
     /// Messages of a channel that a subscriber may be behind.
     pub backlog_messages: usize,
     /// Bytes of messages that are kept for subscribers.
@@ -108,11 +110,11 @@ impl GatewaySettings {
             embedded,
             sentinel,
             single: single_settings(config, &pool.endpoint)?,
+            shared_pubsub: pubsub_settings(config, cluster.is_some())?,
             cluster,
             session,
             foreign,
             pool,
-            shared_pubsub: pubsub_settings(config)?,
             grace_period: millis_or_zero("shutdown.grace_period_ms", config.shutdown.grace_period_ms, 1)?,
             log: log_settings(config)?,
             export: export_settings(config)?,
@@ -176,17 +178,19 @@ fn listen(config: &Config) -> Result<Vec<Listen>, ConfigError> {
     Ok(all)
 }
 
-fn pubsub_settings(config: &Config) -> Result<Option<PubSubSettings>, ConfigError> {
+/// Of a cluster, events of keys are shared in any case.
+fn pubsub_settings(config: &Config, is_cluster: bool) -> Result<Option<PubSubSettings>, ConfigError> {
     let pubsub = &config.pubsub;
     let subscriptions_max = count("pubsub.subscriptions_max", pubsub.subscriptions_max)?;
+    let for_all = one_of("pubsub.mode", &pubsub.mode, ["dedicated", "shared"])? == 1;
     let settings = PubSubSettings {
+        for_all,
         backlog_messages: count("pubsub.backlog_messages", pubsub.backlog_messages)?,
         backlog_bytes_max: bytes("pubsub.backlog_bytes_max", pubsub.backlog_bytes_max, 1)?,
         subscriptions_max,
         subscriptions_share: share(&config.clients, subscriptions_max)?,
     };
-    let is_shared = one_of("pubsub.mode", &pubsub.mode, ["dedicated", "shared"])? == 1;
-    Ok(is_shared.then_some(settings))
+    Ok((for_all || is_cluster).then_some(settings))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ const LOG_BYTES_MAX: usize = 256 * 1024;
 pub(in crate::exclusive) struct AtNode {
     /// The node that has lent the connection; `None` where there is no cluster.
     pub(in crate::exclusive) node: Option<Address>,
+    /// It has lent a connection of the first pool: subscribers hear its events there.
+    pub(in crate::exclusive) is_first: bool,
     /// The slot of the transaction's first key, or of what is watched, once there was one.
     pub(in crate::exclusive) slot: Option<u16>,
     /// All requests since `MULTI`, that one included; `None` if they were too many.
@@ -35,8 +37,8 @@ struct Log {
 }
 
 impl AtNode {
-    pub(in crate::exclusive) fn new(node: Option<Address>) -> Self {
-        Self { node, log: Some(Log::default()), ..Self::default() }
+    pub(in crate::exclusive) fn new(node: Option<Address>, is_first: bool) -> Self {
+        Self { node, is_first, log: Some(Log::default()), ..Self::default() }
     }
 
     /// Looks at a reply to `request`: whether it is one that no client is to see.
@@ -87,8 +89,8 @@ impl AtNode {
     }
 
     /// It goes on at this node.
-    pub(in crate::exclusive) fn settle_at(&mut self, node: Option<Address>) {
-        (self.node, self.lost) = (node, false);
+    pub(in crate::exclusive) fn settle_at(&mut self, node: Option<Address>, is_first: bool) {
+        (self.node, self.is_first, self.lost) = (node, is_first, false);
     }
 
     /// A request has been executed, or queued; whether the client is in a transaction and watches keys by now.

@@ -27,7 +27,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has one request executed by the node of the cluster that has its key, or by all; false to close the session.
-    pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
+    pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, request: ExclusiveRequest) -> bool {
         // Before that nobody knows which requests are about all.
         if let Err(failure) = cluster.found().await {
             self.note_refusal(&request);
@@ -44,6 +44,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(how) = self.is_for_all(cluster, &request) {
             return self.end_caching().await && self.run_everywhere(cluster, &request, how).await;
         }
+        if !self.join_events(&request) {
+            return true;
+        }
+        self.run_alone(cluster, request).await && self.follow_events().await
+    }
+
+    /// Has it executed on the connection that the session borrows, or on one that is borrowed for it.
+    async fn run_alone(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
         if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
             return true;
         }
