@@ -78,9 +78,10 @@ fn a_subscriber_is_answered_about_keys_of_other_nodes_and_stays_subscribed() {
     let mut newer = gateway.client();
     newer.line("HELLO 3");
     newer.expect("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
-    newer.expect("MULTI", "+OK\r\n");
-    assert_own_error(&newer.line(&gets[2]));
-    newer.expect("EXEC", ABORTED);
+    newer.send_raw(&requests(&["MULTI", &gets[2], "SUBSCRIBE d", "EXEC"]));
+    let replies = newer.read_replies(4);
+    assert_own_error(&replies[2]);
+    assert_eq!(replies[3], ABORTED.as_bytes());
     assert_goes_on(&mut newer);
     // Each transaction of a subscriber has a slot of its own, and so has what it watches.
     let mut sharded = gateway.client();
@@ -94,6 +95,89 @@ fn a_subscriber_is_answered_about_keys_of_other_nodes_and_stays_subscribed() {
     publisher.line("PUBLISH c m");
     assert_eq!(newer.read_reply(), b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
     assert_eq!(subscriber.read_reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+}
+
+#[test]
+fn who_listens_has_keys_of_all_nodes() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes, "");
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    client.line("HELLO 3");
+    client.expect("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    for (count, slot) in [NEAR, 6_000, FAR].into_iter().enumerate() {
+        let key = key_of(slot);
+        let (watch, incr) = (format!("WATCH {key}"), format!("INCR {key}"));
+        client.send_raw(&requests(&[&watch, "MULTI", &incr]));
+        assert_eq!(client.read_replies(3).concat(), b"+OK\r\n+OK\r\n+QUEUED\r\n");
+        other.expect("PUBLISH c m", ":1\r\n");
+        assert_eq!(client.read_reply(), b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+        client.expect("EXEC", "*1\r\n:1\r\n");
+        client.expect(&watch, "+OK\r\n");
+        client.expect(&format!("PSUBSCRIBE {count}"), &format!(">3\r\n$10\r\npsubscribe\r\n$1\r\n{count}\r\n:2\r\n"));
+        other.expect(&incr, ":2\r\n");
+        client.send_raw(&requests(&["MULTI", &incr, "EXEC"]));
+        assert_eq!(client.read_replies(3)[2], b"_\r\n");
+        client.expect("PUNSUBSCRIBE", &format!(">3\r\n$12\r\npunsubscribe\r\n$1\r\n{count}\r\n:1\r\n"));
+        // Messages come while it is blocked.
+        client.send_raw(&requests(&[&format!("BLPOP {{{key}}}q 0")]));
+        wait("it to be blocked", || {
+            other.expect("PUBLISH c m", ":1\r\n");
+            let shown = String::from_utf8_lossy(&other.line("CLIENT LIST")).into_owned();
+            assert_eq!(client.read_reply(), b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+            shown.contains("cmd=blpop").then_some(())
+        });
+        other.expect(&format!("RPUSH {{{key}}}q v"), ":1\r\n");
+        assert!(client.read_reply().ends_with(b"$1\r\nv\r\n"));
+        assert_goes_on(&mut client);
+    }
+    // What is subscribed in a transaction is subscribed after it, and goes with the last unsubscription.
+    let mut late = gateway.client();
+    late.line("HELLO 3");
+    late.send_raw(&requests(&["MULTI", &format!("GET {}", key_of(FAR)), "SUBSCRIBE d", "EXEC"]));
+    late.read_replies(4);
+    late.expect(&format!("BLPOP {} 0.01", key_of(NEAR + 1)), "_\r\n");
+    other.expect("PUBLISH d m", ":0\r\n");
+    assert_eq!(late.read_reply(), b">3\r\n$7\r\nmessage\r\n$1\r\nd\r\n$1\r\nm\r\n");
+    client.send_raw(&requests(&["HELLO 2", "PING", "HELLO 3", "UNSUBSCRIBE", "PING"]));
+    let replies = client.read_replies(5);
+    assert_eq!(replies[1], b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    assert!(replies[2].starts_with(b"-ERR"), "{:?}", replies[2]);
+    assert_eq!(replies[3..].concat(), b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n+PONG\r\n");
+}
+
+/// The next reply that is no line of a monitor.
+fn replied(monitor: &mut Client) -> Vec<u8> {
+    wait("a reply", || {
+        let reply = monitor.read_reply();
+        (!reply.starts_with(b"+1")).then_some(reply)
+    })
+}
+
+#[test]
+fn a_monitor_is_answered_and_has_keys_of_all_nodes() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes, "");
+    let (mut monitor, mut other) = (gateway.client(), gateway.client());
+    monitor.expect("MONITOR", "+OK\r\n");
+    other.expect("ECHO one", "$3\r\none\r\n");
+    wait("what others send to be shown", || {
+        String::from_utf8_lossy(&monitor.read_reply()).ends_with("\"ECHO\" \"one\"\r\n").then_some(())
+    });
+    for slot in [NEAR, 6_000, FAR] {
+        let key = key_of(slot);
+        let lines =
+            [format!("SET {key} 1"), format!("INCR {key}"), "MULTI".into(), format!("GET {key}"), "EXEC".into()];
+        monitor.send_raw(&requests(&lines.each_ref().map(String::as_str)));
+        let replies: Vec<u8> = (0..5).flat_map(|_| replied(&mut monitor)).collect();
+        assert_eq!(String::from_utf8_lossy(&replies), "+OK\r\n:2\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\n2\r\n");
+        monitor.send_raw(&requests(&[&format!("BLPOP {{{key}}}q 0.01"), "DBSIZE", "ECHO two"]));
+        let replies: Vec<u8> = (0..3).flat_map(|_| replied(&mut monitor)).collect();
+        assert!(replies.starts_with(b"*-1\r\n:") && replies.ends_with(b"\r\n$3\r\ntwo\r\n"), "{replies:?}");
+    }
+    monitor.send_raw(&requests(&["RESET"]));
+    assert_eq!(replied(&mut monitor), b"+RESET\r\n");
+    other.expect("ECHO three", "$5\r\nthree\r\n");
+    monitor.expect("PING", "+PONG\r\n");
 }
 
 #[test]

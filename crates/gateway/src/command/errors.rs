@@ -136,6 +136,10 @@ pub(crate) const SUBSCRIPTION_ENDED: &str = "ERR respool: the upstream ended a s
 pub(crate) const SUBSCRIBE_IN_MULTI: &str =
     "ERR respool: subscriptions cannot change within MULTI where pubsub.mode is \"shared\"";
 
+/// Of a cluster: a subscriber listens at another node than that of its transaction.
+pub(crate) const SUBSCRIBE_BESIDE_MULTI: &str =
+    "ERR respool: subscriptions cannot change within MULTI while there are others, where the upstream is a cluster";
+
 /// The console's answers are not the upstream's, which executes a transaction.
 pub(crate) const RESPOOL_IN_MULTI: &str = "ERR respool: RESPOOL is not allowed within MULTI";
 

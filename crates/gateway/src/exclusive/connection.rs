@@ -1,5 +1,6 @@
 //! The exclusive connection of a session, while it borrows one: which requests go there, how long it is needed, and
-//! what comes of its own accord. Requests are sent by `exchange`.
+//! what comes of its own accord. Requests are sent by `exchange`. Where the upstream is a cluster, a client listens on
+//! one of its own beside it, and so its transactions and its keys can be at any node.
 
 use std::{
     future::poll_fn,
@@ -30,6 +31,8 @@ const PUSHES_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct ExclusiveConnection {
     pub(super) lending: Option<Box<Lending>>,
+    /// Of a cluster: the one on which the client has subscribed, or monitors. It serves nothing else.
+    pub(super) listening: Option<Box<Lending>>,
 }
 
 impl ExclusiveConnection {
@@ -38,9 +41,36 @@ impl ExclusiveConnection {
         self.lending.is_some()
     }
 
+    /// Both of them.
+    fn all(&self) -> impl Iterator<Item = &Lending> {
+        [&self.lending, &self.listening].into_iter().flatten().map(|lending| &**lending)
+    }
+
     /// Why the session borrows one, if it does.
     pub(crate) fn reason(&self) -> Option<Reason> {
-        self.lending.as_ref().map(|lending| lending.reason())
+        self.all().next().map(Lending::reason)
+    }
+
+    /// Whether there is one on which the client listens.
+    pub(super) fn listens_beside(&self) -> bool {
+        self.listening.is_some()
+    }
+
+    /// Has the one on which the client listens take the place of the other, until it is turned again.
+    pub(super) fn turn(&mut self) {
+        std::mem::swap(&mut self.lending, &mut self.listening);
+    }
+
+    /// Has a client of a cluster that has begun to listen do so beside what it does next.
+    pub(super) fn part(&mut self) {
+        let only_listens = |lending: &Lending| {
+            (lending.is_subscribed() || lending.is_monitor())
+                && lending.node().is_some()
+                && !(lending.is_in_transaction() || lending.is_watching() || lending.binds_reads())
+        };
+        if self.listening.is_none() {
+            self.listening = self.lending.take_if(|lending| only_listens(lending));
+        }
     }
 
     /// Whether a transaction has been begun on it and not ended.
@@ -50,8 +80,7 @@ impl ExclusiveConnection {
 
     /// Whether a client of a cluster has each of its requests looked at by itself: a node may send it elsewhere.
     pub(crate) fn is_at_one_node(&self) -> bool {
-        let may_be_sent_on =
-            |lending: &Lending| lending.is_in_transaction() || lending.binds_reads() || lending.is_monitor();
+        let may_be_sent_on = |lending: &Lending| lending.is_in_transaction() || lending.binds_reads();
         self.lending.as_deref().is_some_and(may_be_sent_on)
     }
 
@@ -63,7 +92,7 @@ impl ExclusiveConnection {
 
     /// Whether all that the upstream does is shown on it.
     pub(crate) fn is_monitor(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_monitor())
+        self.all().any(Lending::is_monitor)
     }
 
     /// Whether `CLIENT CACHING` holds for what is sent there next.
@@ -83,9 +112,7 @@ impl ExclusiveConnection {
 
     /// Bytes of memory for what is to be done once its transaction is executed, and for what is subscribed on it.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.lending
-            .as_ref()
-            .map_or(0, |lending| lending.queued.bytes() + lending.names.bytes() + lending.at_node.bytes())
+        self.all().map(|lending| lending.queued.bytes() + lending.names.bytes() + lending.at_node.bytes()).sum()
     }
 
     /// Whether keys are watched on it.
@@ -95,7 +122,7 @@ impl ExclusiveConnection {
 
     /// Whether the client does nothing but listen to it.
     pub(crate) fn is_listened_to(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_subscribed() || lending.is_monitor())
+        self.all().any(|lending| lending.is_subscribed() || lending.is_monitor())
     }
 
     /// Whether it was lost, and what it was lent for goes on at another with the next request.
@@ -105,36 +132,33 @@ impl ExclusiveConnection {
 
     /// Whether anything is subscribed on it.
     pub(crate) fn is_subscribed(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_subscribed())
+        self.all().any(Lending::is_subscribed)
     }
 
     /// Channels, patterns and sharded channels that are subscribed on it.
     pub(crate) fn subscriptions(&self) -> [usize; 3] {
-        self.lending.as_ref().map_or([0; 3], |lending| lending.names.counts())
+        let add = |sum: [usize; 3], counts: [usize; 3]| [0, 1, 2].map(|kind| sum[kind] + counts[kind]);
+        self.all().map(|lending| lending.names.counts()).fold([0; 3], add)
     }
 
     /// Whether a request of `class` goes there rather than being answered here or shared.
     pub(crate) fn takes(&self, class: Class, protocol: Protocol) -> bool {
+        let in_transaction = self.is_in_transaction();
+        let is_restricted = self.all().any(|lending| lending.is_restricted(protocol));
         match (&self.lending, class) {
             (_, Class::Refused(_) | Class::Attack | Class::Local(Local::Quit | Local::Reset)) => false,
             // The upstream has the words for what a subscriber may not do.
-            (Some(lending), Class::Local(Local::Hello | Local::Auth)) => {
-                lending.is_in_transaction() || (lending.is_subscribed() && protocol == Protocol::Resp2)
-            }
-            (None, class) => matches!(class, Class::Multi | Class::Exclusive(_)),
-            (Some(lending), Class::Local(local)) => {
-                lending.is_in_transaction()
-                    || lending.is_restricted(protocol)
-                    || matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch | Local::Unsubscribe)
+            (_, Class::Local(Local::Hello | Local::Auth)) => in_transaction || is_restricted,
+            (_, Class::Multi | Class::Exclusive(_)) => true,
+            (_, Class::Local(Local::Unsubscribe)) => self.all().next().is_some(),
+            (_, _) if in_transaction || is_restricted => true,
+            (Some(_), Class::Local(local)) => {
+                matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch)
             }
             // Of a cluster it leads to one node, which may not have all keys.
-            (Some(lending), Class::Plain { .. } | Class::Unheard) if lending.node().is_some() => {
-                lending.is_in_transaction()
-                    || lending.is_restricted(protocol)
-                    || lending.binds_reads()
-                    || lending.is_monitor()
-            }
-            (Some(_), Class::Plain { .. } | Class::Unheard | Class::Multi | Class::Exec | Class::Exclusive(_)) => true,
+            (Some(lending), Class::Plain { .. } | Class::Unheard) if lending.node().is_some() => lending.binds_reads(),
+            (Some(_), Class::Plain { .. } | Class::Unheard | Class::Exec) => true,
+            (None, Class::Local(_) | Class::Plain { .. } | Class::Unheard | Class::Exec) => false,
         }
     }
 
@@ -146,10 +170,8 @@ impl ExclusiveConnection {
             Class::Exclusive(reason) => reason != Reason::PubSub,
             Class::Local(_) | Class::Refused(_) | Class::Attack => false,
         };
-        let lending = self.lending.as_ref().filter(|lending| is_of_others && lending.node().is_some());
-        lending.is_some_and(|lending| {
-            lending.is_subscribed() && protocol == Protocol::Resp2 && !lending.is_in_transaction()
-        })
+        let is_restricted = |lending: &Lending| lending.node().is_some() && lending.is_restricted(protocol);
+        is_of_others && !self.is_in_transaction() && self.all().any(is_restricted)
     }
 
     /// A client's request as it goes there, as a user who may lack any right or not.
@@ -160,7 +182,8 @@ impl ExclusiveConnection {
         registry: &Registry,
         is_guest: bool,
     ) -> ExclusiveRequest {
-        ExclusiveRequest::new(class, request, self.lending.as_deref(), (registry, is_guest))
+        let listening = self.listening.as_deref().filter(|_| is_about_listening(class) && !self.is_in_transaction());
+        ExclusiveRequest::new(class, request, listening.or(self.lending.as_deref()), (registry, is_guest))
     }
 
     /// Gives the connection back once nothing needs it.
@@ -170,8 +193,15 @@ impl ExclusiveConnection {
         }
     }
 
-    /// Gives the connection back, or closes it if replies are outstanding.
+    /// Gives both back, or closes one if replies are outstanding.
     pub(crate) fn end(&mut self) {
+        self.end_current();
+        self.turn();
+        self.end_current();
+    }
+
+    /// The same, but for the one on which the client listens beside it.
+    pub(super) fn end_current(&mut self) {
         if let Some(lending) = self.lending.take_if(|lending| !lending.is_waiting() && !lending.is_monitor()) {
             lending.give_back();
         }
@@ -196,26 +226,52 @@ impl ExclusiveConnection {
         state: &ClientState,
         out: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
-        let Some(lending) = self.lending.as_mut().filter(|lending| !lending.at_node.is_lost()) else {
-            return Poll::Pending;
-        };
         let before = out.len();
-        while out.len() - before < PUSHES_BYTES {
-            let at = out.len();
-            match lending.lent.poll_message(cx, out) {
-                Poll::Ready(Ok(kind)) => {
-                    let seen = lending.saw(&out[at..], kind, state.needs.protocol);
-                    if is_cut_off(lending, &out[at..], None) {
-                        out.truncate(at);
-                        return Poll::Ready(Err(CUT_OFF.into()));
-                    }
-                    lending.pass_on(seen, state, out, at);
-                }
-                Poll::Ready(Err(_)) if outlives(lending) => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => break,
-            }
+        for lending in [&mut self.lending, &mut self.listening].into_iter().flatten() {
+            poll_pushes_of(lending, cx, state, out)?;
         }
         if out.len() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
+
+    /// The same, of the one on which the client listens beside what it waits for; an error when that is lost.
+    pub(super) fn take_heard(
+        &mut self,
+        cx: &mut Context<'_>,
+        state: &ClientState,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        self.listening.as_mut().map_or(Ok(()), |listening| poll_pushes_of(listening, cx, state, out))
+    }
+}
+
+/// Whether a request of `class` is one about what the client listens to.
+fn is_about_listening(class: Class) -> bool {
+    matches!(class, Class::Local(Local::Unsubscribe) | Class::Exclusive(Reason::PubSub | Reason::Monitor))
+}
+
+/// Appends what comes on one of them without having been asked for, as far as it is there.
+fn poll_pushes_of(
+    lending: &mut Lending,
+    cx: &mut Context<'_>,
+    state: &ClientState,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let before = out.len();
+    while !lending.at_node.is_lost() && out.len() - before < PUSHES_BYTES {
+        let at = out.len();
+        match lending.lent.poll_message(cx, out) {
+            Poll::Ready(Ok(kind)) => {
+                let seen = lending.saw(&out[at..], kind, state.needs.protocol);
+                if is_cut_off(lending, &out[at..], None) {
+                    out.truncate(at);
+                    return Err(CUT_OFF.into());
+                }
+                lending.pass_on(seen, state, out, at);
+            }
+            Poll::Ready(Err(_)) if outlives(lending) => break,
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    Ok(())
 }

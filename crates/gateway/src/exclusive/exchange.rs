@@ -11,7 +11,6 @@ use std::{
 
 use cluster::Cluster;
 use pool::{Burst, Caller, JobError, ReplyKind, Spent, UnderWay, micros};
-use resp::{Protocol, write_request};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -175,13 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             show(self.link, NO_COMMAND);
         }
         go_on
-    }
-
-    /// Has the connection speak another version of the protocol.
-    pub(crate) async fn switch_protocol(&mut self, protocol: Protocol) -> bool {
-        let mut requests = Vec::new();
-        write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
-        self.exchange(&ExclusiveRequest::simple(requests, 1), &mut ReplyHead::default()).await
     }
 
     /// Has requests executed and counts what became of them; false to close the session.
@@ -353,10 +345,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
             Poll::Pending => {}
         }
-        if subscriptions.take_messages(cx, link, state.needs.protocol).is_err() {
+        let heard = exclusive.take_heard(cx, state, link.output());
+        if heard.is_err() || subscriptions.take_messages(cx, link, state.needs.protocol).is_err() {
             return Poll::Ready(Event::Gone);
         }
-        let is_subscribed = subscriptions.exist() || lending.is_subscribed();
+        let is_subscribed = subscriptions.exist() || exclusive.is_subscribed();
         invalidation::deliver(cx, link, state.needs.protocol, is_subscribed);
         if link.unwritten() > 0 {
             return Poll::Ready(Event::Flush);

@@ -1,16 +1,19 @@
 //! A question to the upstream in a client's stead: what it says to a request whose words are its own, on a connection
-//! that serves nobody else meanwhile; and the request to end what the client waits for.
+//! that serves nobody else meanwhile; the request to end what the client waits for; and the switch to another protocol.
 
 use std::{future::poll_fn, io};
 
 use pool::{Burst, JobError, Sent};
-use resp::write_request;
+use resp::{Protocol, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
 };
 
-use crate::exclusive::exchange::Exchange;
+use crate::exclusive::{
+    exchange::{Exchange, ReplyHead},
+    request::ExclusiveRequest,
+};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// What the upstream answers to a request that gets `due` replies, or one error instead.
@@ -47,6 +50,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         };
         self.caller.count_failure(&failure);
         Err(failure)
+    }
+
+    /// Has what the session borrows speak another version of the protocol.
+    pub(crate) async fn switch_protocol(&mut self, protocol: Protocol) -> bool {
+        let (mut requests, mut go_on) = (Vec::new(), true);
+        write_request(&mut requests, &["HELLO", &protocol.version().to_string()]);
+        let request = ExclusiveRequest::simple(requests, 1);
+        for _ in 0..2 {
+            if self.exclusive.is_lent() && !self.exclusive.is_lost() {
+                go_on &= self.exchange(&request, &mut ReplyHead::default()).await;
+            }
+            self.exclusive.turn();
+        }
+        go_on
     }
 
     /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if

@@ -83,8 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let facts = self.caller.facts();
         let protocol = hello.protocol.unwrap_or(self.state.needs.protocol);
         let switches = facts.speaks(protocol) && protocol != self.state.needs.protocol;
-        let has_to = self.exclusive.is_lent() && !self.exclusive.is_lost();
-        if has_to && switches && !self.exchange().switch_protocol(protocol).await {
+        if switches && !self.exchange().switch_protocol(protocol).await {
             return false;
         }
         let Self { link, state, settings, caller, .. } = self;

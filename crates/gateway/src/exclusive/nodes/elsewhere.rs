@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use pool::JobError;
-use resp::write_error;
+use resp::{Protocol, write_error};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep},
@@ -44,18 +44,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(how) = self.is_for_all(cluster, &request) {
             return self.end_caching().await && self.run_everywhere(cluster, &request, how).await;
         }
+        if request.change == Change::Subscribe && self.exclusive.is_in_transaction() && self.exclusive.listens_beside()
+        {
+            return self.refuse_in_cluster(errors::SUBSCRIBE_BESIDE_MULTI).await;
+        }
         if !self.join_events(&request) {
             return true;
         }
         self.run_alone(cluster, request).await && self.follow_events().await
     }
 
-    /// Has it executed on the connection that the session borrows, or on one that is borrowed for it.
+    /// Has it executed on the connection that the session borrows, or on one that is borrowed for it. What is about
+    /// listening is executed where the client listens.
     async fn run_alone(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
-        if !self.exclusive.is_lent() && !self.borrow(&mut request).await {
-            return true;
+        let is_about_listening = matches!(request.change, Change::Subscribe | Change::Monitor);
+        let is_restricted = self.exclusive.is_subscribed() && self.state.needs.protocol == Protocol::Resp2;
+        let turns = !self.exclusive.is_in_transaction() && (is_about_listening || is_restricted);
+        if turns {
+            self.exclusive.turn();
         }
-        self.run_at_its_node(cluster, request).await
+        let is_lent = self.exclusive.is_lent() || self.borrow(&mut request).await;
+        let go_on = !is_lent || self.run_at_its_node(cluster, request).await;
+        if turns {
+            self.exclusive.turn();
+        }
+        self.exclusive.part();
+        go_on
     }
 
     async fn run_at_its_node(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
@@ -235,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// The transaction of `request` will not be executed. What it has left is refused up to its end, since nobody knows
     /// what of it the upstream has.
     fn abandon(&mut self, request: &ExclusiveRequest) {
-        self.exclusive.end();
+        self.exclusive.end_current();
         if request.change != Change::EndMulti {
             self.state.transaction = Transaction::Aborted;
         }
@@ -255,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Tells the client that what it has asked for belongs to another node than that to which it is bound.
     fn say_elsewhere(&mut self, request: &ExclusiveRequest, in_transaction: bool, is_watching: bool) {
-        if in_transaction && !self.exclusive.is_subscribed() {
+        if in_transaction {
             self.abandon(request);
         } else {
             self.exclusive.end_if_over();

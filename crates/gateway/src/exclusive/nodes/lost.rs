@@ -36,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if begins {
             return Some(self.give_up(request, &failure));
         }
-        self.exclusive.end();
+        self.exclusive.end_current();
         self.state.transaction.watch_refused(None);
         self.fail_replies(request.errors(), &failure);
         Some(true)

@@ -112,9 +112,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Has the client get events for what is subscribed by now, and for nothing else; false to close the session.
     pub(super) async fn follow_events(&mut self) -> bool {
-        match &mut self.exclusive.lending {
-            Some(lending) => {
-                let changed = std::mem::take(&mut lending.names.changed);
+        match &mut self.exclusive.listening {
+            Some(listening) => {
+                let changed = std::mem::take(&mut listening.names.changed);
                 self.subscriptions.follow(changed, self.link, self.settings).await
             }
             None => {
