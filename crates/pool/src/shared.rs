@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     bounds::{
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     /// What goes over all connections, likewise.
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) workers: Gauges,
+    /// For the one whose connection is to be replaced.
+    pub(crate) renewal: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -71,6 +73,7 @@ impl Shared {
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,
+            renewal: Arc::new(Semaphore::new(1)),
             part: Arc::new(Part::new(turns)),
             trust: Arc::default(),
             node,

