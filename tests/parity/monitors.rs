@@ -124,3 +124,26 @@ fn what_a_monitor_does_to_clients_it_does_to_those_of_the_gateway() {
     idle.expect_closed();
     assert_eq!(workers(), before, "none of the gateway's connections was closed");
 }
+
+/// All that comes until the other end closes, without what shows a monitor requests.
+fn unshown(mut client: Client, lines: &[&str]) -> String {
+    client.send_raw(&requests(lines));
+    let all = text(client.read_to_end());
+    let is_shown = |line: &str| line.starts_with("+1") && line.contains(" [0 ");
+    all.split_inclusive("\r\n").filter(|line| !is_shown(line)).collect()
+}
+
+#[test]
+fn what_a_monitor_is_shown_in_the_middle_of_a_transaction_costs_it_no_reply() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    for lines in [
+        &["MONITOR", "MULTI", "PING", "ECHO a", "CLIENT GETNAME", "EXEC", "QUIT"][..],
+        &["MONITOR", "MULTI", "PING", "ECHO a", "EXEC", "RESET", "PING", "QUIT"],
+        &["MONITOR", "MULTI", "CLIENT SETNAME x", "ECHO a", "EXEC", "CLIENT GETNAME", "PING", "QUIT"],
+        &["MONITOR", "MULTI", "ECHO a", "GET k", "EXEC", "PING", "RESET", "GET k", "QUIT"],
+        &["MULTI", "MONITOR", "PING", "EXEC", "RESET", "PING", "QUIT"],
+    ] {
+        assert_eq!(unshown(gateway.client(), lines), unshown(redis.client(), lines), "{lines:?}");
+    }
+}

@@ -270,7 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             lending.pass_on(seen, self.state, out, at);
             return Ok(());
         }
-        if request.change == Change::EndMulti && !lending.queued.gather(out, at) {
+        let monitors = lending.is_monitor();
+        if request.change == Change::EndMulti && !lending.queued.gather(out, at, monitors) {
             lending.expect(request.change, 1, request.errors());
             return Ok(());
         }

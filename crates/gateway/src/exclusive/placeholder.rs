@@ -13,7 +13,7 @@ use crate::{
         class::{Class, Local, Upstream},
         classify::classify,
     },
-    exclusive::change::Change,
+    exclusive::{change::Change, message::is_monitored},
     local_reply::{
         requester::{Hello, NextStep, Requester, Unblock},
         session_commands,
@@ -38,6 +38,8 @@ pub(crate) struct QueuedTransaction {
     /// known of it.
     begun: Vec<u8>,
     reading: Option<Reading>,
+    /// The client is shown what the upstream does, in lines that stand in that reply.
+    monitors: bool,
 }
 
 /// What the gateway has to do when a queued request has been executed.
@@ -87,15 +89,17 @@ impl QueuedTransaction {
     }
 
     /// Whether the reply to `EXEC` that goes on at `at` in `out` is whole; otherwise it is kept until more has come. In
-    /// RESP2 a message that a request of the transaction causes is an array, which is no item for all that.
-    pub(super) fn gather(&mut self, out: &mut Vec<u8>, at: usize) -> bool {
+    /// RESP2 a message that a request of the transaction causes is an array, and what is shown to a client that `monitors`
+    /// is a line: neither is an item for all that.
+    pub(super) fn gather(&mut self, out: &mut Vec<u8>, at: usize, monitors: bool) -> bool {
+        self.monitors = monitors;
         let part = &out[at..];
         let reading = if let Some(reading) = &mut self.reading {
             reading.is_reply(part);
             reading
         } else {
-            let Some((_, mut items)) = Items::of(part, &self.noted) else { return true };
-            if items.reading.confirmed_at.is_empty() {
+            let Some((_, mut items)) = Items::of(part, &self.noted, monitors) else { return true };
+            if items.reading.confirmed_at.is_empty() && !monitors {
                 return true;
             }
             items.by_ref().for_each(drop);
@@ -115,7 +119,7 @@ impl QueuedTransaction {
 
     /// Takes the reply to `EXEC` apart. `None` if nothing was noted, or nothing was executed.
     pub(crate) fn executed(self, reply: &[u8]) -> Option<Executed<'_>> {
-        let (head, items) = Items::of(reply, &self.noted).filter(|_| !self.noted.is_empty())?;
+        let (head, items) = Items::of(reply, &self.noted, self.monitors).filter(|_| !self.noted.is_empty())?;
         Some(Executed { head, items, noted: self.noted.into_iter().peekable() })
     }
 }
@@ -202,18 +206,20 @@ struct Reading {
     confirmed_at: Vec<usize>,
     /// Kinds of confirmations, and names.
     subscribed: HashSet<(Bytes, Bytes)>,
+    /// The client is shown what the upstream does.
+    monitors: bool,
 }
 
 impl<'r> Items<'r> {
     /// With what stands in front of them; `None` where nothing was executed.
-    fn of(reply: &'r [u8], noted: &[(usize, Noted)]) -> Option<(&'r [u8], Self)> {
+    fn of(reply: &'r [u8], noted: &[(usize, Noted)], monitors: bool) -> Option<(&'r [u8], Self)> {
         if !reply.starts_with(b"*") || reply.starts_with(b"*-1") {
             return None;
         }
         let changes = noted.iter().filter(|(_, noted)| *noted == Noted::Change(Change::Subscribe));
         let confirmed_at = changes.map(|(index, _)| *index).collect();
         let (head, rest) = reply.split_at(reply.iter().position(|byte| *byte == b'\n')? + 1);
-        Some((head, Self { rest, reading: Reading { confirmed_at, ..Reading::default() } }))
+        Some((head, Self { rest, reading: Reading { confirmed_at, monitors, ..Reading::default() } }))
     }
 }
 
@@ -222,7 +228,8 @@ impl Reading {
     fn is_reply(&mut self, part: &[u8]) -> bool {
         let is_pushed = part.starts_with(b">") && !confirms(part);
         let listens = !self.confirmed_at.is_empty() && (part.starts_with(b"*3") || part.starts_with(b"*4"));
-        let is_reply = !(is_pushed || listens && self.is_heard(part));
+        let is_shown = self.monitors && is_monitored(part);
+        let is_reply = !(is_pushed || is_shown || listens && self.is_heard(part));
         self.index += usize::from(is_reply);
         is_reply
     }
