@@ -85,10 +85,11 @@ fn what_is_read_ahead_of_clients_that_do_not_read_leaves_room_for_requests() {
             *sent += deaf.send_available(&stream[*sent % stream.len()..]);
         }
         let total: usize = sent.iter().sum();
-        (std::mem::replace(&mut before, total) == total).then_some(())
+        // On a busy machine a pause proves nothing by itself.
+        (std::mem::replace(&mut before, total) == total && held(&gateway) >= 8 * MIB).then_some(())
     });
     let held = held(&gateway);
-    assert!((8 * MIB..=17 * MIB).contains(&held), "{held} bytes are held");
+    assert!(held <= 17 * MIB, "{held} bytes are held");
     for _ in 0..5 {
         client.send(&["SET", "k", &"y".repeat(12 * MIB)]);
         assert_eq!(String::from_utf8_lossy(&client.read_reply()), "+OK\r\n");

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::service::{SERVICE, Service};
+use super::service::{SERVICE, Sentinel, Service};
 use crate::support::{Builder, Gateway, Machine, wait};
 
 /// How soon a gateway serves after its start, on an idle machine.
@@ -38,9 +38,10 @@ fn dead_and_mute_sentinels_in_front_delay_nobody() {
 
 #[test]
 fn a_node_that_a_sentinel_names_has_to_say_that_it_is_a_primary() {
-    let service = Service::start(&[]);
+    let mut service = Service::start(&[]);
     let replica: SocketAddr = service.nodes[1].address();
-    // A sentinel that stayed behind: it names a node that is a replica.
+    // A sentinel that stayed behind, and knows of no other: it names a node that is a replica.
+    service.sentinels[1..].iter_mut().for_each(Sentinel::kill9);
     let sentinel = &service.sentinels[0];
     let mut console = sentinel.client();
     console.expect(&format!("SENTINEL REMOVE {SERVICE}"), "+OK\r\n");

@@ -299,6 +299,7 @@ impl Keeper {
                 Some(node) => Arc::clone(node),
                 None => match self.enter(address, is_anchor) {
                     Ok(node) => Arc::new(node),
+                    Err(NoPool::Closed) => return,
                     Err(error) => return self.cannot(format!("{address}: no pool for it: {error}")),
                 },
             };
