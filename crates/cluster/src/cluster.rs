@@ -124,6 +124,11 @@ impl Cluster {
         self.0.settings.reached(node)
     }
 
+    /// A client has sent a command that no node has told of.
+    pub(crate) fn misses_command(&self) {
+        self.0.news.misses_command();
+    }
+
     /// The scripts that clients have loaded.
     pub(crate) fn scripts(&self) -> &Scripts {
         &self.0.scripts

@@ -15,6 +15,7 @@ mod round;
 mod scripts;
 mod standalone;
 mod together;
+mod totals;
 
 pub use cluster::{Cluster, ClusterSettings};
 pub use everywhere::Asked;

@@ -92,6 +92,11 @@ impl Node {
         &self.key
     }
 
+    /// Whether a worker is connected to it.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.access.is_connected()
+    }
+
     /// Where it is.
     pub fn address(&self) -> &Address {
         &self.address

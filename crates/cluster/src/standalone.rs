@@ -2,6 +2,8 @@
 
 use resp::{Protocol, write_bulk, write_text};
 
+use crate::totals::total;
+
 /// What a Redis without a cluster answers to commands about one.
 pub const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
 
@@ -14,19 +16,32 @@ const MODE: (&[u8], &[u8]) = (b"$4\r\nmode\r\n$7\r\ncluster\r\n", b"$4\r\nmode\r
 
 /// Appends the reply to `INFO`.
 pub fn info(reply: &[u8], out: &mut Vec<u8>) {
-    let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let text =
-        reply.get(head..).and_then(|text| text.strip_suffix(b"\r\n")).and_then(|text| std::str::from_utf8(text).ok());
-    let Some(text) = text.filter(|text| WORDS.iter().any(|(word, _)| text.contains(word))) else {
-        return out.extend_from_slice(reply);
-    };
-    let text = WORDS.iter().fold(text.to_owned(), |text, (word, other)| text.replace(word, other));
-    match reply.first() {
-        Some(b'=') => {
-            let verbatim = text.strip_prefix("txt:").unwrap_or(&text);
-            write_text(out, Protocol::Resp3, verbatim);
-        }
+    info_of_all(&[reply], true, out);
+}
+
+/// The same, where several primaries have answered, or some of them; `hides` what they say of their cluster.
+pub(crate) fn info_of_all(replies: &[&[u8]], hides: bool, out: &mut Vec<u8>) {
+    let Some((first, others)) = replies.split_first() else { return };
+    let Some(text) = text_of(first) else { return out.extend_from_slice(first) };
+    let others: Vec<&str> = others.iter().filter_map(|reply| text_of(reply)).collect();
+    let mut text = if others.is_empty() { text.to_owned() } else { total(text, &others) };
+    if hides {
+        text = WORDS.iter().fold(text, |text, (word, other)| text.replace(word, other));
+    }
+    match first.first() {
+        Some(b'=') => write_text(out, Protocol::Resp3, &text),
         _ => write_bulk(out, text.as_bytes()),
+    }
+}
+
+/// The text of a bulk or a verbatim string.
+fn text_of(reply: &[u8]) -> Option<&str> {
+    let head = reply.iter().position(|byte| *byte == b'\n')? + 1;
+    let text = std::str::from_utf8(reply.get(head..)?.strip_suffix(b"\r\n")?).ok()?;
+    match reply[0] {
+        b'=' => text.strip_prefix("txt:"),
+        b'$' => Some(text),
+        _ => None,
     }
 }
 

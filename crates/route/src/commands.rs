@@ -52,6 +52,17 @@ impl Commands {
         Ok(commands)
     }
 
+    /// Takes in what another node, or the same one later, says; whether that is news. What only one of them knows stays
+    /// known: nodes of two versions are asked in turns.
+    pub fn join(&mut self, newer: Self) -> bool {
+        let mut is_news = false;
+        for (name, command) in newer.by_name {
+            is_news |= self.by_name.get(&name) != Some(&command);
+            self.by_name.insert(name, command);
+        }
+        is_news
+    }
+
     /// Names of all, in no order.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.by_name.keys().map(AsRef::as_ref)

@@ -38,8 +38,8 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
         b"latency|histogram" | b"latency|graph" | b"latency|doctor" | b"latency|history" | b"latency|latest" => {
             Reach::Keys
         }
-        // Whatever a node knows is told to those that do not, if a client has loaded or run it here.
-        b"script|exists" => Reach::Everywhere(Merge::Or),
+        // The tip says "or": of a script that one node knows another may know nothing.
+        b"script|exists" => Reach::Everywhere(Merge::And),
         // It asks about the connection on which the last write went.
         b"wait" | b"waitaof" => Reach::Keys,
         // No tips, and of one node only it would be half done: users, and what is counted, kept or written of all.
@@ -60,6 +60,7 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
 
 /// Upstreams older than version 7 say nothing of keys that move, nor of how far a command reaches.
 pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
+    complete_debug(by_name);
     let is_older = !by_name.contains_key(&b"script|load"[..]);
     if !is_older {
         return;
@@ -88,7 +89,7 @@ pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
     for (name, subcommand, reach) in [
         ("script", "load", EVERYWHERE),
         ("script", "flush", EVERYWHERE),
-        ("script", "exists", Reach::Everywhere(Merge::Or)),
+        ("script", "exists", Reach::Everywhere(Merge::And)),
         ("script", "kill", Reach::Everywhere(Merge::OneSucceeded)),
         ("config", "set", EVERYWHERE),
         ("config", "resetstat", EVERYWHERE),
@@ -104,6 +105,30 @@ pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
             let subcommand_itself = Command { reach, ..command.clone() };
             by_name.insert([name, "|", subcommand].concat().into_bytes().into(), subcommand_itself);
         }
+    }
+}
+
+/// No upstream says of `DEBUG` that some of it is about a key, and some changes how a node goes on: of one node only that
+/// would be half done.
+fn complete_debug(by_name: &mut HashMap<Box<[u8]>, Command>) {
+    let Some(debug) = by_name.get_mut(&b"debug"[..]) else { return };
+    debug.has_subcommands = true;
+    let of_all = Command { reach: EVERYWHERE, ..debug.clone() };
+    let of_key = Command { keys: index(2, 0), arity: -3, ..debug.clone() };
+    for name in ["object", "digest-value", "listpack", "ziplist", "quicklist", "sdslen", "htstats-key"] {
+        by_name.insert(format!("debug|{name}").into_bytes().into(), of_key.clone());
+    }
+    for name in [
+        "sleep",
+        "reload",
+        "loadaof",
+        "set-active-expire",
+        "quicklist-packed-threshold",
+        "set-disable-deny-scripts",
+        "replybuffer",
+        "pause-cron",
+    ] {
+        by_name.insert(format!("debug|{name}").into_bytes().into(), of_all.clone());
     }
 }
 

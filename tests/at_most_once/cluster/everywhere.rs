@@ -119,3 +119,66 @@ fn a_cluster_of_one_primary_has_what_one_redis_has() {
     client.expect("CLIENT TRACKING OFF", "+OK\r\n");
     client.expect("GET second", "$1\r\n1\r\n");
 }
+
+#[test]
+fn what_each_primary_counts_is_shown_as_one_sum() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    let slots = [5, 7_000, 12_000];
+    slots.iter().for_each(|slot| client.expect(&format!("SET {} v EX 1000", key_of(*slot)), "+OK\r\n"));
+    client.expect(&format!("SET {}{{{}}} v", "x", key_of(5)), "+OK\r\n");
+    let mut blocked: Vec<_> = slots.iter().map(|slot| (gateway.client(), key_of(*slot))).collect();
+    blocked.iter_mut().for_each(|(client, key)| client.send(&["BLPOP", &format!("{{{key}}}:list"), "0"]));
+    let mut info = |what: &str| String::from_utf8_lossy(&client.line(what)).into_owned();
+    wait("all to be blocked", || info("INFO clients").contains("blocked_clients:3\r\n").then_some(()));
+    let said = info("INFO");
+    for expected in ["blocked_clients:3\r\n", "db0:keys=4,expires=3,avg_ttl=", "redis_mode:standalone\r\n"] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    assert!(info("INFO commandstats").contains("cmdstat_set:calls=4,"), "{}", info("INFO commandstats"));
+    drop(blocked);
+    wait("none to be blocked", || info("INFO").contains("blocked_clients:0\r\n").then_some(()));
+    client.line("HELLO 3");
+    let said = String::from_utf8_lossy(&client.line("INFO keyspace")).into_owned();
+    assert!(said.starts_with('=') && said.contains("txt:# Keyspace\r\ndb0:keys=4,"), "{said}");
+}
+
+#[test]
+fn a_slow_log_of_all_has_as_many_entries_as_were_asked_for_and_the_last_ones() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    client.expect("CONFIG SET slowlog-log-slower-than -1", "+OK\r\n");
+    client.expect("SLOWLOG RESET", "+OK\r\n");
+    client.expect("SLOWLOG GET 5", "*0\r\n");
+    client.expect("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n");
+    for slot in [5, 7_000, 12_000] {
+        (0..5).for_each(|_| drop(client.line(&format!("GET {}", key_of(slot)))));
+    }
+    client.expect("CONFIG SET slowlog-log-slower-than -1", "+OK\r\n");
+    for (asked, count) in [("SLOWLOG GET 5", 5), ("SLOWLOG GET", 10), ("SLOWLOG GET 0", 0)] {
+        let said = String::from_utf8_lossy(&client.line(asked)).into_owned();
+        assert!(said.starts_with(&format!("*{count}\r\n")), "{asked}: {said}");
+    }
+    let all = String::from_utf8_lossy(&client.line("SLOWLOG GET -1")).into_owned();
+    let count: usize = all.lines().next().and_then(|head| head[1..].parse().ok()).expect("a count");
+    assert!(count >= 15, "{all}");
+    assert!(client.line("SLOWLOG GET x").starts_with(b"-ERR"), "Redis has the words for that");
+}
+
+#[test]
+fn what_debugs_reaches_the_node_of_its_key_or_all() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    for slot in [5, 7_000, 12_000] {
+        client.expect(&format!("SET {} v", key_of(slot)), "+OK\r\n");
+        assert!(client.line(&format!("DEBUG OBJECT {}", key_of(slot))).starts_with(b"+Value at:"), "slot {slot}");
+    }
+    client.expect("DEBUG SLEEP 0", "+OK\r\n");
+    for node in &nodes.0[..3] {
+        let stats = String::from_utf8_lossy(&node.client().line("INFO commandstats")).into_owned();
+        assert!(stats.contains("cmdstat_debug:calls=2,"), "{stats}");
+    }
+}

@@ -108,7 +108,7 @@ fn spawn(port: u16, bus: u16, directory: &TempDir) -> Process {
     command
         .args(["--port", &port, "--cluster-port", &bus, "--cluster-enabled", "yes", "--save", ""])
         .args(["--cluster-node-timeout", &timeout, "--repl-diskless-sync-delay", "0"])
-        .args(["--cluster-require-full-coverage", "no"])
+        .args(["--cluster-require-full-coverage", "no", "--enable-debug-command", "local"])
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .stdout(log);

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{At, Conversation, Key, NoPool, Pools, Upstream, Value};
-use route::Commands;
+use pool::{At, Conversation, Key, NoPool, Pools, Upstream};
 use tokio::{
     sync::watch,
     task::{JoinSet, yield_now},
@@ -21,6 +20,7 @@ use crate::{
     cluster::ClusterSettings,
     following::{
         asking::{Answer, Question, ask, candidates},
+        commands::Told,
         news::News,
         pace::Pace,
     },
@@ -47,7 +47,7 @@ pub(crate) struct Keeper {
     published: Arc<watch::Sender<Arc<Map>>>,
     news: Arc<News>,
     belief: Belief,
-    commands: Option<Arc<Commands>>,
+    commands: Told,
     /// The node of the first pool.
     anchor: Option<Address>,
     /// A slot that it had when it became that.
@@ -87,7 +87,7 @@ impl Keeper {
             published,
             news,
             belief: Belief::of(map.layout.clone()),
-            commands: map.problem.is_none().then(|| Arc::clone(&map.commands)),
+            commands: Told::of(map.problem.is_none().then(|| Arc::clone(&map.commands))),
             anchor,
             anchor_slot: shard.and_then(|shard| map.layout.first_slot(shard)).unwrap_or_default(),
             leaving: BTreeMap::new(),
@@ -126,6 +126,7 @@ impl Keeper {
                 () = sleep_until(leaves), if leaves < next => self.leave(),
                 () = sleep_until(next) => return,
                 () = news.doubted() => pace.doubted(),
+                () = news.command_missed() => if self.commands.miss() { pace.doubted() },
                 words = news.spoken() => {
                     let mut are_known = true;
                     for word in words {
@@ -260,20 +261,17 @@ impl Keeper {
         if view.layout.shards().is_empty() {
             return Err(format!("{node}: it knows of no node that has a slot"));
         }
-        if self.commands.is_none() {
-            let limit = self.pools.first().settings().connect_timeout;
-            let told = conversation.ask(&[&["COMMAND"]], limit).await.map_err(|error| format!("{node}: {error}"))?;
-            let commands = Commands::read(told.first().unwrap_or(&Value::Null));
-            self.commands = Some(Arc::new(commands.map_err(|error| format!("{node}: {error}"))?));
-        }
+        let limit = self.pools.first().settings().connect_timeout;
+        let learned = self.commands.learn(&mut conversation, limit).await;
+        let are_news = learned.map_err(|problem| format!("{node}: {problem}"))?;
         let before = self.belief.layout().generation;
         let failing = view.failing.clone();
         let is_believed = self.belief.views(asked, view);
         if is_believed {
             self.failing = failing;
         }
-        if self.belief.layout().generation != before {
-            self.publish(false);
+        if self.belief.layout().generation != before || are_news {
+            self.publish(are_news);
         }
         let said = if is_believed { Ok(()) } else { Err(format!("{node}: it knows less than others")) };
         self.open.insert(node, conversation);
@@ -283,7 +281,7 @@ impl Keeper {
     /// Has the pools follow, and shows what is known.
     fn publish(&mut self, again: bool) {
         let layout = self.belief.layout();
-        let Some(commands) = self.commands.clone().filter(|_| !layout.shards().is_empty()) else { return };
+        let Some(commands) = self.commands.known().filter(|_| !layout.shards().is_empty()) else { return };
         let before = Arc::clone(&self.published.borrow());
         if before.layout.generation == layout.generation && !again {
             return;
@@ -298,7 +296,10 @@ impl Keeper {
             let node = match before.node_at(address).filter(|node| node.is_first == is_anchor) {
                 Some(node) => Arc::clone(node),
                 None => match self.enter(address, is_anchor) {
-                    Ok(node) => Arc::new(node),
+                    Ok(node) => {
+                        self.commands.renew();
+                        Arc::new(node)
+                    }
                     Err(NoPool::Closed) => return,
                     Err(error) => return self.cannot(format!("{address}: no pool for it: {error}")),
                 },

@@ -1,7 +1,8 @@
-//! How it is known which node has which slot: `keeper` owns what is known, asks nodes (`asking`) at its `pace`, and hears the
-//! `news` of rounds. `seeds` looks once, for those who only want to know. Started by `cluster`.
+//! How it is known which node has which slot: `keeper` owns what is known, asks nodes (`asking`) at its `pace`, for their
+//! `commands` too, and hears the `news` of rounds. `seeds` looks once, for those who only want to know. Started by `cluster`.
 
 mod asking;
+mod commands;
 pub(crate) mod keeper;
 pub(crate) mod news;
 mod pace;

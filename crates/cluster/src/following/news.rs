@@ -22,12 +22,18 @@ pub(crate) struct News {
     words: Mutex<Vec<Word>>,
     spoken: Notify,
     doubted: Notify,
+    unknown: Notify,
 }
 
 impl News {
     /// Something speaks against what is known.
     pub(crate) fn doubt(&self) {
         self.doubted.notify_one();
+    }
+
+    /// A client has sent a command that nobody has told of.
+    pub(crate) fn misses_command(&self) {
+        self.unknown.notify_one();
     }
 
     /// A node has said something of a slot.
@@ -45,6 +51,11 @@ impl News {
     /// Waits for a doubt.
     pub(crate) async fn doubted(&self) {
         self.doubted.notified().await;
+    }
+
+    /// Waits for a command that nobody has told of.
+    pub(crate) async fn command_missed(&self) {
+        self.unknown.notified().await;
     }
 
     /// Waits for words; what was said since the last time.

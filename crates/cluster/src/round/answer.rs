@@ -1,12 +1,12 @@
 //! The replies to one unit, made of those to its pieces.
 
-use resp::write_error;
-use route::{Cursor, ScanReply, merge, pick_key, replies};
+use resp::{write_array, write_error, write_integer};
+use route::{Cursor, Merge, ScanReply, merge, pick_key, replies};
 use topology::Layout;
 
 use crate::{
     round::unit::{Making, Unit},
-    standalone::info,
+    standalone::info_of_all,
 };
 
 /// Said of what failed in part and is not taken back.
@@ -29,9 +29,7 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         }
         Making::Merged(how, order) => {
             let at = out.len();
-            if let Err(mismatch) = merge(*how, answers, order, out) {
-                write_error(out, &format!("ERR respool: {mismatch}"));
-            }
+            write_merged(*how, answers, order, out);
             let failed = |reply: &[u8]| reply.starts_with(b"-");
             if !only_reads && failed(&out[at..]) && answers.iter().any(|answer| !failed(answer)) {
                 out.truncate(out.len() - b"\r\n".len());
@@ -40,9 +38,55 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         }
         Making::Scan(slot) => scanned(*slot, first, layout, out),
         Making::RandomKey => random_key(answers, random, out),
-        Making::Info => info(first, out),
+        Making::Info { hides } => info_of_all(answers, *hides, out),
+        Making::Exist(kept) => {
+            let at = out.len();
+            write_merged(Merge::And, answers, &[], out);
+            known(kept, at, out);
+        }
+        Making::Last(count) => last(*count, answers, out),
         Making::Refused(text) => write_error(out, text),
     }
+}
+
+fn write_merged(how: Merge, answers: &[&[u8]], order: &[u32], out: &mut Vec<u8>) {
+    if let Err(mismatch) = merge(how, answers, order, out) {
+        write_error(out, &format!("ERR respool: {mismatch}"));
+    }
+}
+
+/// The items of an array.
+fn items(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    replies(if reply.starts_with(b"*") { &reply[head..] } else { &[] })
+}
+
+/// Of the numbers at the end of `out` those are 1 whose scripts are kept here.
+fn known(kept: &[bool], at: usize, out: &mut Vec<u8>) {
+    let merged = out.split_off(at);
+    if !merged.starts_with(b"*") {
+        return out.extend_from_slice(&merged);
+    }
+    write_array(out, kept.len());
+    for (item, kept) in items(&merged).zip(kept) {
+        if *kept { write_integer(out, 1) } else { out.extend_from_slice(item) }
+    }
+}
+
+/// The last entries of several logs, each of which begins with its number and its time.
+fn last(count: usize, answers: &[&[u8]], out: &mut Vec<u8>) {
+    if let Some(error) = answers.iter().find(|answer| answer.starts_with(b"-")) {
+        return out.extend_from_slice(error);
+    }
+    let mut entries: Vec<&[u8]> = answers.iter().flat_map(|answer| items(answer)).collect();
+    let time = |entry: &[u8]| {
+        let time = items(entry).nth(1)?;
+        resp::parse_integer(time.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
+    };
+    entries.sort_by_key(|entry| std::cmp::Reverse(time(entry)));
+    entries.truncate(count);
+    write_array(out, entries.len());
+    entries.iter().for_each(|entry| out.extend_from_slice(entry));
 }
 
 /// The shard at hand is scanned on, or the next one is.

@@ -20,9 +20,10 @@ use crate::{
     round::{
         answer,
         state::{Batch, Missing, Patience, State, Way},
-        unit::{Order, Piece, Target, Taught, Unit, Units},
+        unit::{Order, Piece, Target, Unit, Units},
         verdict::{DOWN, Verdict},
     },
+    scripts::Taught,
 };
 
 /// How often a piece is sent on at once; after that a moment passes first.
@@ -104,6 +105,9 @@ impl Cluster {
         };
         let mut units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map, self.scripts());
         let only_reads = units.only_read();
+        if units.are_unknown {
+            self.misses_command();
+        }
         let mut round = Round {
             cluster: self,
             requests: std::mem::take(&mut burst.requests),

@@ -6,7 +6,12 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use route::{Command, Cursor, Merge, Plan, Route};
 
-use crate::{map::Map, scripts::Scripts, standalone::NO_CLUSTER};
+use crate::{
+    map::Map,
+    scripts::{Scripts, Taught},
+    standalone::NO_CLUSTER,
+    totals::are_counted,
+};
 
 /// Redis's own.
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -16,6 +21,9 @@ const ABOUT_CLUSTER: &str = "ERR respool: requests about the cluster cannot be p
 
 /// Redis has no such command, and refuses a transaction that holds it.
 const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
+
+/// Entries of the slow log that are shown if nobody says how many.
+const ENTRIES: i64 = 10;
 
 /// Bytes of texts of scripts that go with a burst, but for one text at least.
 const LOADS_BYTES_MAX: usize = 1024 * 1024;
@@ -94,8 +102,12 @@ pub(super) enum Making {
     Scan(u16),
     /// One of several keys.
     RandomKey,
-    /// Text about a node, which names its cluster.
-    Info,
+    /// Text about the nodes that have answered; what it says of their cluster is for clients, or not.
+    Info { hides: bool },
+    /// Which of some scripts are known: those that all nodes know, and those that are kept here.
+    Exist(Vec<bool>),
+    /// So many of all entries of a log, the last ones.
+    Last(usize),
     /// An error, and nothing is sent.
     Refused(String),
 }
@@ -109,31 +121,6 @@ pub(super) struct Unit {
     pub(super) scripts: Option<Taught>,
 }
 
-/// What is known of scripts once a request has been executed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taught {
-    /// A node knows this one.
-    Known(Vec<u8>),
-    /// None is known any more.
-    Flushed,
-}
-
-impl Taught {
-    fn of(request: &Request<'_>, scripts: &Scripts) -> Option<Self> {
-        let is_named = |name: &[u8]| request.arg(1).is_some_and(|second| second.eq_ignore_ascii_case(name));
-        let text = if is(request, "EVAL") || is(request, "EVAL_RO") {
-            request.arg(1)
-        } else if !is(request, "SCRIPT") {
-            None
-        } else if is_named(b"FLUSH") {
-            return Some(Self::Flushed);
-        } else {
-            request.arg(2).filter(|_| is_named(b"LOAD"))
-        };
-        text.filter(|text| !scripts.has(text)).map(|text| Self::Known(text.to_vec()))
-    }
-}
-
 /// All of a burst.
 #[derive(Debug, Default)]
 pub(super) struct Units {
@@ -142,6 +129,8 @@ pub(super) struct Units {
     /// Texts of scripts that pieces are sent behind: nobody could send a transaction again for the lack of one.
     pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
     loads_bytes: usize,
+    /// Some are of a command that no node has told of.
+    pub(super) are_unknown: bool,
 }
 
 impl Units {
@@ -158,7 +147,7 @@ impl Units {
                 at += units.transaction(requests, at, map, scripts);
                 continue;
             }
-            units.request(&request, at..at + length, map);
+            units.request(&request, at..at + length, map, scripts);
             if let Some(unit) = units.units.last_mut() {
                 unit.scripts = Taught::of(&request, scripts);
             }
@@ -190,8 +179,9 @@ impl Units {
         self.units.push(Unit { making, pieces: from..self.pieces.len(), scripts: None });
     }
 
-    fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map) {
+    fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map, scripts: &Scripts) {
         let command = map.commands.find(request);
+        self.are_unknown |= command.is_none();
         let only_reads = command.is_some_and(Command::only_reads);
         let is_fast = command.is_some_and(Command::is_fast);
         let plain = |target| Piece { only_reads, is_fast, ..Piece::new(target, Sent::Client(at.clone())) };
@@ -202,15 +192,18 @@ impl Units {
                 let suits_replica = command.is_some_and(|command| command.suits_replica(request));
                 self.unit(Making::AsTheyAre, [Piece { may_wait, suits_replica, ..plain(Target::Slot(slot)) }]);
             }
+            Route::Anywhere if is_info(request) => {
+                // One that is not there keeps nobody waiting.
+                let others = map.nodes.iter().enumerate().filter(|(_, node)| !node.is_first && node.is_connected());
+                let slots = others.filter_map(|(shard, _)| map.layout.first_slot(shard));
+                let slots: Vec<u16> = if are_counted(request.args().skip(1)) { slots.collect() } else { Vec::new() };
+                let targets = [Target::Anchor].into_iter().chain(slots.into_iter().map(Target::Slot));
+                let pieces = targets.map(|target| Piece { order: Order::Alone, ..plain(target) }).collect::<Vec<_>>();
+                self.unit(Making::Info { hides: !map.is_shown }, pieces);
+            }
             Route::Anywhere => {
-                let making = if is_info(request) && !map.is_shown { Making::Info } else { Making::AsTheyAre };
-                self.unit(
-                    making,
-                    [Piece {
-                        order: if is(request, "PING") { Order::Free } else { Order::Behind },
-                        ..plain(Target::Anchor)
-                    }],
-                );
+                let order = if is(request, "PING") { Order::Free } else { Order::Behind };
+                self.unit(Making::AsTheyAre, [Piece { order, ..plain(Target::Anchor) }]);
             }
             Route::Split(command, how) => match Plan::of(command, request) {
                 Some(plan) => {
@@ -228,7 +221,7 @@ impl Units {
             },
             Route::Everywhere(how) => {
                 let pieces = shards(map).map(|slot| Piece { order: Order::Alone, ..plain(Target::Slot(slot)) });
-                self.unit(Making::Merged(how, Vec::new()), pieces.collect::<Vec<_>>());
+                self.unit(making_of_all(request, how, scripts), pieces.collect::<Vec<_>>());
             }
             Route::Scan => match Cursor::read(request) {
                 Some(cursor) => {
@@ -336,6 +329,20 @@ pub(crate) fn has_slot(requests: &[u8], slot: u16) -> bool {
         at += length;
     }
     false
+}
+
+/// How the replies of all shards become one.
+fn making_of_all(request: &Request<'_>, how: Merge, scripts: &Scripts) -> Making {
+    let word = |at: usize| request.arg(at).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
+    match (&word(0)[..], &word(1)[..]) {
+        (b"SCRIPT", b"EXISTS") => Making::Exist(request.args().skip(2).map(|digest| scripts.knows(digest)).collect()),
+        (b"SLOWLOG", b"GET") => {
+            let wanted = request.arg(2).map_or(Some(ENTRIES), resp::parse_integer);
+            // Negative ones are all.
+            Making::Last(wanted.and_then(|wanted| usize::try_from(wanted).ok()).unwrap_or(usize::MAX))
+        }
+        _ => Making::Merged(how, Vec::new()),
+    }
 }
 
 /// A slot of each shard.

@@ -1,6 +1,7 @@
-//! Finding a route allocates nothing.
+//! Finding a route allocates nothing, and what nodes say later is joined with what they have said.
 
-use route::Route;
+use resp::Value;
+use route::{Commands, Route};
 
 use crate::told::{commands, with};
 
@@ -29,4 +30,22 @@ fn a_route_costs_no_memory() {
             assert_eq!(allocated.count_total, 0, "{line}");
         });
     }
+}
+
+#[test]
+fn what_one_node_does_not_know_another_may() {
+    let described = |names: &[(&str, i64)]| {
+        let item = |(name, arity): &(&str, i64)| {
+            let flags = vec![Value::Simple("readonly".into())];
+            let mut parts = vec![Value::Bulk((*name).to_owned().into()), Value::Integer(*arity), Value::Array(flags)];
+            parts.extend([1, 1, 1].map(Value::Integer));
+            Value::Array(parts)
+        };
+        Commands::read(&Value::Array(names.iter().map(item).collect())).expect("commands")
+    };
+    let mut known = described(&[("get", 2), ("old", 2)]);
+    assert!(!known.join(described(&[("get", 2)])), "nothing is new");
+    assert!(known.join(described(&[("get", -2), ("json.get", -2)])));
+    let goes = |line: &[&str]| with(line, |request| matches!(known.route(request), Route::Slot(_)));
+    assert!(goes(&["JSON.GET", "k", "$"]) && goes(&["GET", "k", "more"]) && goes(&["OLD", "k"]));
 }

@@ -1,0 +1,186 @@
+//! `INFO` of all primaries as that of one Redis: what is counted is added up, and the rest is what the first says.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+/// Fields that are counted by each node for itself.
+const COUNTED: [&str; 32] = [
+    "connected_clients",
+    "blocked_clients",
+    "tracking_clients",
+    "clients_in_timeout_table",
+    "total_blocking_keys",
+    "rdb_changes_since_last_save",
+    "rdb_bgsave_in_progress",
+    "aof_rewrite_in_progress",
+    "total_connections_received",
+    "total_commands_processed",
+    "instantaneous_ops_per_sec",
+    "total_net_input_bytes",
+    "total_net_output_bytes",
+    "rejected_connections",
+    "expired_keys",
+    "expired_time_cap_reached_count",
+    "evicted_keys",
+    "evicted_clients",
+    "keyspace_hits",
+    "keyspace_misses",
+    "tracking_total_keys",
+    "tracking_total_items",
+    "tracking_total_prefixes",
+    "unexpected_error_replies",
+    "total_error_replies",
+    "dump_payload_sanitizations",
+    "total_reads_processed",
+    "total_writes_processed",
+    "acl_access_denied_auth",
+    "acl_access_denied_cmd",
+    "lazyfree_pending_objects",
+    "lazyfreed_objects",
+];
+
+/// Sections of lines that one node may have and another not, each with several figures.
+const LISTS: [&str; 3] = ["# Commandstats", "# Errorstats", "# Keyspace"];
+
+/// The figures of one line.
+type Figures<'t> = Vec<(&'t str, &'t str)>;
+
+/// The sections that hold such fields or lines, as a client asks for them.
+const SECTIONS: [&str; 9] =
+    ["all", "default", "everything", "clients", "persistence", "stats", "commandstats", "errorstats", "keyspace"];
+
+/// Whether what is asked for with these arguments is counted by each node for itself.
+pub(crate) fn are_counted<'a>(mut sections: impl Iterator<Item = &'a [u8]>) -> bool {
+    let is_counted = |asked: &[u8]| SECTIONS.iter().any(|section| asked.eq_ignore_ascii_case(section.as_bytes()));
+    match sections.next() {
+        None => true,
+        Some(first) => is_counted(first) || sections.any(is_counted),
+    }
+}
+
+/// The text of `first` with what the `others` have counted.
+pub(crate) fn total(first: &str, others: &[&str]) -> String {
+    let mut counted: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut lists: BTreeMap<&str, Vec<(&str, Figures<'_>)>> = BTreeMap::new();
+    for (section, line) in [first].iter().chain(others).flat_map(|text| lines(text)) {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if let Some(list) = LISTS.iter().find(|list| **list == section) {
+            lists.entry(list).or_default().push((name, figures(value)));
+        } else if let (true, Ok(number)) = (COUNTED.contains(&name), value.parse::<i64>()) {
+            let sum = counted.entry(name).or_default();
+            *sum = sum.saturating_add(number);
+        }
+    }
+    let mut out = String::with_capacity(first.len() + first.len() / 4);
+    for (section, line) in lines(first) {
+        if LISTS.contains(&section) {
+            if line == section {
+                list(section, lists.remove(section).unwrap_or_default(), &mut out);
+            }
+            continue;
+        }
+        match line.split_once(':').and_then(|(name, _)| Some((name, counted.get(name)?))) {
+            // Writing to a string cannot fail.
+            Some((name, sum)) => drop(write!(out, "{name}:{sum}\r\n")),
+            None => out.extend([line, "\r\n"]),
+        }
+    }
+    out
+}
+
+/// Each line, with the head of its section.
+fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut section = "";
+    text.split_terminator("\r\n").map(move |line| {
+        if line.starts_with('#') {
+            section = line;
+        } else if line.is_empty() {
+            section = "";
+        }
+        (section, line)
+    })
+}
+
+/// The figures of one line, as `calls=1,usec=2`.
+fn figures(value: &str) -> Figures<'_> {
+    value.split(',').filter_map(|figure| figure.split_once('=')).collect()
+}
+
+/// Writes a section whose lines have these names and figures, those of the same name as one.
+fn list(section: &str, rows: Vec<(&str, Figures<'_>)>, out: &mut String) {
+    out.extend([section, "\r\n"]);
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in &rows {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    if section == "# Keyspace" {
+        names.sort_by_key(|name| name.strip_prefix("db").and_then(|number| number.parse::<u32>().ok()));
+    }
+    for name in names {
+        let same: Vec<&[(&str, &str)]> =
+            rows.iter().filter(|(other, _)| *other == name).map(|(_, figures)| &figures[..]).collect();
+        out.extend([name, ":"]);
+        for (place, (figure, value)) in same.first().copied().unwrap_or_default().iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            let _ = match *figure {
+                "usec_per_call" => write!(out, "{comma}usec_per_call={:.2}", mean(&same, "usec", "calls")),
+                "avg_ttl" => write!(out, "{comma}avg_ttl={:.0}", weighed(&same, "avg_ttl", "expires")),
+                _ if value.parse::<i64>().is_ok() => write!(out, "{comma}{figure}={:.0}", sum(&same, figure)),
+                _ => write!(out, "{comma}{figure}={value}"),
+            };
+        }
+        out.push_str("\r\n");
+    }
+}
+
+fn of(row: &[(&str, &str)], figure: &str) -> f64 {
+    row.iter().find(|(name, _)| *name == figure).and_then(|(_, value)| value.parse().ok()).unwrap_or_default()
+}
+
+fn sum(rows: &[&[(&str, &str)]], figure: &str) -> f64 {
+    rows.iter().map(|row| of(row, figure)).sum()
+}
+
+fn mean(rows: &[&[(&str, &str)]], of: &str, by: &str) -> f64 {
+    sum(rows, of) / sum(rows, by).max(1.0)
+}
+
+fn weighed(rows: &[&[(&str, &str)]], figure: &str, weight: &str) -> f64 {
+    rows.iter().map(|row| of(row, figure) * of(row, weight)).sum::<f64>() / sum(rows, weight).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_added_up_and_the_rest_is_of_the_first() {
+        let text = |blocked: u32, more: &str| {
+            format!("# Server\r\nredis_version:7\r\n\r\n# Clients\r\nblocked_clients:{blocked}\r\n\r\n{more}")
+        };
+        let keys = |lines: &str| format!("# Keyspace\r\n{lines}");
+        let first = text(1, &keys("db0:keys=2,expires=1,avg_ttl=100\r\n"));
+        let others = [
+            text(2, &keys("db0:keys=3,expires=3,avg_ttl=500\r\ndb1:keys=1,expires=0,avg_ttl=0\r\n")),
+            text(0, &keys("")).replace(":7", ":8"),
+        ];
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        let expected = text(3, &keys("db0:keys=5,expires=4,avg_ttl=400\r\ndb1:keys=1,expires=0,avg_ttl=0\r\n"));
+        assert_eq!(total(&first, &others), expected);
+        assert_eq!(total(&text(0, &keys("")), &[&first]), first);
+        let stats = |line: &str| format!("# Commandstats\r\ncmdstat_{line}\r\n");
+        let both = total(
+            &stats("get:calls=1,usec=10,usec_per_call=10.00,rejected_calls=0,failed_calls=1"),
+            &[&stats("get:calls=3,usec=20,usec_per_call=6.67,rejected_calls=0,failed_calls=1"), "not of Redis", ""],
+        );
+        assert_eq!(both, stats("get:calls=4,usec=30,usec_per_call=7.50,rejected_calls=0,failed_calls=2"));
+    }
+
+    #[test]
+    fn only_what_is_counted_is_asked_of_all() {
+        let asked = |line: &str| are_counted(line.split_terminator(' ').map(str::as_bytes));
+        assert!(asked("") && asked("KEYSPACE") && asked("server all"));
+        assert!(!asked("server") && !asked("replication memory"));
+    }
+}
