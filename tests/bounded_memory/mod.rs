@@ -3,6 +3,7 @@
 mod backpressure;
 mod before_login;
 mod input_room;
+mod large_replies;
 mod limits;
 mod overload;
 mod own_answers;

@@ -155,6 +155,16 @@ impl Client {
         Ok(count)
     }
 
+    /// So many bytes, whatever they are.
+    #[track_caller]
+    pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.input.len() < count {
+            assert!(self.fill().expect("more in time") > 0, "the connection ended after {} bytes", self.input.len());
+        }
+        let rest = self.input.split_off(count);
+        std::mem::replace(&mut self.input, rest)
+    }
+
     #[track_caller]
     pub fn read_replies(&mut self, count: usize) -> Vec<Vec<u8>> {
         (0..count).map(|_| self.read_reply()).collect()

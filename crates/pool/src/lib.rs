@@ -58,7 +58,7 @@ pub use pool::logins::{LoginFailure, Logins};
 pub use pool::pool::{Drained, Pool};
 pub use pool::pools::{Listed, NoPool, Pools};
 pub use queue::expected::Expected;
-pub use queue::job::{Answer, Burst};
+pub use queue::job::{Answer, Begun, Burst, Pieces};
 pub use queue::progress::{Progress, Stage};
 pub use resp::{Protocol, ReplyKind, Value};
 pub use settings::endpoint::Endpoint;

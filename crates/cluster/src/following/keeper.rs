@@ -1,6 +1,5 @@
-//! The task that owns what is known of the cluster. It asks nodes for their views: now and then, when a pool has lost its
-//! node, when a reply speaks against what is known, and without pause while a shard has no primary. It alone decides, and
-//! publishes what it has decided as a map.
+//! The task that owns what is known of the cluster, and publishes it as a map. It asks nodes for their views: now and then,
+//! when a pool has lost its node or a reply speaks against what is known, and without pause while a shard has no primary.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

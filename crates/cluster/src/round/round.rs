@@ -66,7 +66,7 @@ pub(super) struct Round<'r> {
     /// Texts of scripts that pieces are sent behind.
     pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
     pub(super) buffers: Vec<Vec<u8>>,
-    pub(super) share: Option<Share>,
+    pub(super) share: Option<Box<Share>>,
     pub(super) failed: Vec<(JobError, u32)>,
     /// Requests that no node was to have.
     pub(super) refused: u32,

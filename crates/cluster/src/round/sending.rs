@@ -132,7 +132,7 @@ impl Round<'_> {
     fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
         let Batch { way, pieces, burst } = batch;
         match (burst.room, &mut self.share) {
-            (Some(room), Some(share)) => share.join(room),
+            (Some(room), Some(share)) => share.join(*room),
             (Some(room), none) => *none = Some(room),
             (None, _) => {}
         }

@@ -97,8 +97,8 @@ impl<S> Link<S> {
     }
 
     /// Has replies counted by `share` until it is replaced.
-    pub(crate) fn count_replies_by(&mut self, share: Option<Share>) {
-        self.share = share.map(Box::new);
+    pub(crate) fn count_replies_by(&mut self, share: Option<Box<Share>>) {
+        self.share = share;
     }
 
     /// Waits until there is room for replies of `bytes` that clients have to read; `None` when that takes too long.
@@ -279,9 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         {
             self.deaf = true;
             if error.kind() == io::ErrorKind::TimedOut {
-                self.published().fault(Fault::ClientStuck, self.entry().address(), "");
-                // It is there and takes nothing: what it still asks for is not fetched either.
-                self.presence.ask(Asked::Kill);
+                self.give_up();
             }
         }
         recycle(&mut self.output);
@@ -347,6 +345,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
         })
         .await
+    }
+
+    /// The client is there and takes nothing: what it still asks for is not fetched either.
+    pub(crate) fn give_up(&mut self) {
+        self.published().fault(Fault::ClientStuck, self.entry().address(), "");
+        self.break_off();
+    }
+
+    /// Nothing further is written, and the client is closed at once.
+    pub(crate) fn break_off(&mut self) {
+        self.deaf = true;
+        self.presence.ask(Asked::Kill);
     }
 
     /// Closes the stream. Where that takes a word to the client, as with TLS, it has as long as for a reply, unless the

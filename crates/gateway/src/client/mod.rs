@@ -5,4 +5,5 @@
 pub(crate) mod gather;
 mod input;
 pub(crate) mod link;
+pub(crate) mod outlet;
 pub(crate) mod state;

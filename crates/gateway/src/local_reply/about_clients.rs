@@ -118,7 +118,7 @@ where
     write_text(link.output(), requester.state.needs.protocol, &lines);
     if lines.len() > REPLY_FREE_BYTES {
         drop(lines);
-        link.count_replies_by(Some(room));
+        link.count_replies_by(Some(Box::new(room)));
         link.flush(settings, || false).await;
         link.count_replies_by(None);
     }

@@ -7,7 +7,7 @@
 
 use std::task::{Context, Poll};
 
-use pool::{Burst, Further, Out, REPLY_FREE_BYTES};
+use pool::{Burst, Further, Out, Pieces, REPLY_FREE_BYTES};
 use settings::SessionSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::Span;
@@ -16,6 +16,7 @@ use crate::{
     client::{
         gather::{Bounds, Stop},
         link::Link,
+        outlet::Outlet,
         state::{ClientState, Transaction},
     },
     config::live_settings::LiveSettings,
@@ -32,8 +33,7 @@ struct Ahead<'s, S> {
     window: Window,
     /// Nothing but plain requests is to be expected, whatever the client sends.
     may_read: bool,
-    /// Replies wait until the stream takes them.
-    writes: bool,
+    outlet: Outlet,
     /// What has been gathered and has not followed.
     gathered: &'s mut Burst,
     /// Why gathering stopped.
@@ -43,7 +43,8 @@ struct Ahead<'s, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
-        self.pass_on(cx, out);
+        let Self { outlet, link, state, settings, .. } = self;
+        outlet.pass_on(cx, link, (out, state.is_muted()), settings);
         if self.followed.is_some() || !out.may_pass() {
             return;
         }
@@ -53,24 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
             self.gathered.needs = self.state.needs;
             let expected = self.window.expected(self.gathered.replies_due as usize);
             self.gathered.expected = self.window.expects(expected);
+            self.gathered.pieces = Pieces::AsTheyCome;
             self.followed = out.follow(self.gathered).map(|further| (further, span));
-        }
-    }
-
-    /// Writes the replies that have come. No more are taken while the client takes none.
-    fn pass_on(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
-        loop {
-            if self.writes {
-                self.writes = self.link.poll_write(cx).is_pending();
-            }
-            let from = self.link.unwritten();
-            if self.writes || self.link.is_full() || out.poll_replies(cx, self.link.output()) == 0 {
-                return;
-            }
-            self.writes = true;
-            if self.state.is_muted() {
-                self.link.output().truncate(from);
-            }
         }
     }
 
@@ -124,13 +109,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let is_bounded = self.state.limits(&self.settings).requests_per_second.is_some();
             let may_read = !is_bounded && !self.is_looked_at_singly() && !self.subscriptions.exist();
             let Self { caller, burst, link, state, settings, window, .. } = self;
+            burst.pieces = Pieces::AsTheyCome;
             let mut ahead = Ahead {
                 link,
                 state,
                 settings,
                 window: *window,
                 may_read,
-                writes: false,
+                outlet: Outlet::default(),
                 gathered: &mut gathered,
                 stop,
                 followed: None,
@@ -155,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             let spent = self.caller.spent();
+            self.make_way().await;
             self.answered(due, spent, result.err());
             self.flush().await;
             self.link.count_replies_by(None);

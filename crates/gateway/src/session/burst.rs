@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use ::topology::Address;
 use cluster::{Choice, Cluster, Reads};
-use pool::{Burst, JobError, REPLY_FREE_BYTES, Spent};
+use pool::{Burst, JobError, Pieces, REPLY_FREE_BYTES, Spent};
 use settings::{DEFAULT_USER, ReadSettings, Reads as Where};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::Instrument;
 
 use crate::{
-    client::{gather::Stop, link::recycle},
+    client::{gather::Stop, link::recycle, outlet::Outlet},
     command::{class::Class, errors},
     observe::{counts::Fault, spans, turned_away::Kind},
     session::session::Session,
@@ -48,11 +49,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return true;
         }
         if self.prepare().await {
+            self.burst.pieces = Pieces::Announced;
             let mut result = if spans::are_wanted() {
-                Box::pin(self.execute_here()).await
+                Box::pin(self.execute_within_span()).await
             } else {
                 self.caller.execute(&mut self.burst).await
             };
+            if self.burst.begun.is_some() {
+                // Boxed, because a large reply is rare.
+                result = Box::pin(self.pass_on(result)).await;
+            }
             if self.may_be_refused() {
                 (result, _) = Box::pin(self.ask_again(result, &mut None)).await;
             }
@@ -72,6 +78,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The same for a burst whose large replies are passed on as they come.
+    async fn execute_within_span(&mut self) -> Result<(), JobError> {
+        let Some(span) = spans::job(self.state.id, &self.burst) else {
+            return self.caller.execute(&mut self.burst).await;
+        };
+        let result = self.caller.execute(&mut self.burst).instrument(span.clone()).await;
+        let result = self.pass_on(result).await;
+        spans::done(&span, self.caller.spent(), result.as_ref().err());
+        result
+    }
+
+    /// Passes a large reply on to the client as it comes, if one has begun to; otherwise the `result` stands.
+    async fn pass_on(&mut self, result: Result<(), JobError>) -> Result<(), JobError> {
+        let Some(begun) = self.burst.begun.take() else { return result };
+        let (mut outlet, is_muted) = (Outlet::default(), self.state.is_muted());
+        let Self { caller, burst, link, settings, .. } = self;
+        let result = caller.go_on(burst, begun, |cx, out| outlet.pass_on(cx, link, (&out, is_muted), settings)).await;
+        self.make_way().await;
+        result
+    }
+
+    /// Writes what has come of a large reply before the rest of it takes its place.
+    pub(super) async fn make_way(&mut self) {
+        if self.burst.in_part && !self.burst.is_torn && self.burst.replies.len() > REPLY_FREE_BYTES {
+            self.flush().await;
+        }
+    }
+
     /// Gets the gathered burst ready to be sent; false if there is no room for its replies, which it has been told.
     pub(super) async fn prepare(&mut self) -> bool {
         self.burst.needs = self.state.needs;
@@ -79,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let expected = self.window.expected(due as usize);
         self.burst.expected = self.window.expects(expected);
         if expected > REPLY_FREE_BYTES {
-            self.burst.room = self.link.room_for_replies(expected, &self.settings).await;
+            self.burst.room = self.link.room_for_replies(expected, &self.settings).await.map(Box::new);
             if self.burst.room.is_none() {
                 self.refuse_burst(due);
                 return false;
@@ -119,7 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.link.count_replies_by(None);
     }
 
-    /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew.
+    /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew. Where
+    /// the client has a part of a reply whose rest is lost, it is closed: it would take all that follows for that rest.
     pub(super) fn answered(&mut self, due: u32, spent: Spent, failure: Option<JobError>) {
         let (burst, settings) = (&mut self.burst, &self.settings);
         if spent.total_us >= settings.slow_log.threshold_us {
@@ -137,6 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(failure) = failure {
             let failed = due.saturating_sub(burst.replies_done);
             self.link.published().failed(&failure, failed, self.link.entry().address());
+            if burst.is_torn {
+                self.link.break_off();
+            }
             let text = errors::job(&failure, &settings.upstream);
             (burst.replies_done..due).for_each(|_| resp::write_error(&mut burst.replies, &text));
         }

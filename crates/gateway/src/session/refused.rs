@@ -35,8 +35,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether the burst has an error among its replies that may be about a primary that is none any more. What `EXEC`
     /// holds is not counted.
     pub(super) fn may_be_refused(&self) -> bool {
-        let Burst { errors, transaction, replies, .. } = &self.burst;
-        (*errors > 0 || *transaction) && self.link.published().has_sentinels() && are_words_in(replies)
+        // Where one has been handed on in pieces, what is here begins within it, and the client has what was before it.
+        let Burst { errors, transaction, replies, in_part, .. } = &self.burst;
+        let may_be = (*errors > 0 || *transaction) && !*in_part;
+        may_be && self.link.published().has_sentinels() && are_words_in(replies)
     }
 
     /// Asks again what was refused by a replica, as long as a request may wait for a primary; `result` is how the burst
@@ -108,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             all.replies_due += due;
             all.replies_done += burst.replies_done;
             match (&mut all.room, burst.room) {
-                (Some(room), Some(more)) => room.join(more),
+                (Some(room), Some(more)) => room.join(*more),
                 (none, more) => *none = none.take().or(more),
             }
             return Vec::new();

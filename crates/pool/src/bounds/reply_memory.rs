@@ -63,16 +63,24 @@ impl Room {
     }
 
     /// Has `held` cover replies of `bytes`; otherwise what is to be [waited](Wait) for.
-    pub(crate) fn claim(&self, held: &mut Option<Share>, bytes: usize) -> Result<(), Short> {
-        // In steps, so that a long reply of many pieces asks seldom.
-        let beyond = bytes.saturating_sub(REPLY_FREE_BYTES);
-        let wanted = beyond.checked_next_multiple_of(REPLY_FREE_BYTES).unwrap_or(beyond);
-        let held = held.get_or_insert_with(|| self.budget.charge(0));
+    pub(crate) fn claim(&self, held: &mut Share, bytes: usize) -> Result<(), Short> {
+        let wanted = beyond_free(bytes);
         match held.grow(wanted, self.all_max) {
             true => Ok(()),
             false => Err(Short { own: held.own(), more: wanted - held.bytes() }),
         }
     }
+}
+
+/// Has `held` cover no more than replies of `bytes`.
+pub(crate) fn release(held: &mut Share, bytes: usize) {
+    held.shrink(beyond_free(bytes));
+}
+
+/// What replies of `bytes` need a share of; in steps, so that a long reply of many pieces asks seldom.
+fn beyond_free(bytes: usize) -> usize {
+    let beyond = bytes.saturating_sub(REPLY_FREE_BYTES);
+    beyond.checked_next_multiple_of(REPLY_FREE_BYTES).unwrap_or(beyond)
 }
 
 /// How many bytes a job has a share of, and how many it lacks.
@@ -146,7 +154,8 @@ impl Held {
         if bytes > room.job_max {
             return Poll::Ready(Err(JobError::RepliesTooLarge(room.job_max)));
         }
-        let Err(short) = room.claim(&mut self.share, all) else { return Poll::Ready(Ok(())) };
+        let share = self.share.get_or_insert_with(|| room.budget.charge(0));
+        let Err(short) = room.claim(share, all) else { return Poll::Ready(Ok(())) };
         let more = ready!(self.wait.poll_for(cx, short, &room, PATIENCE_ALONE));
         match (more, &mut self.share) {
             (Some(more), Some(share)) => share.join(more),

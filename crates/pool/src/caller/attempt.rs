@@ -62,7 +62,7 @@ impl Caller {
                 Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) if !moves => {
                     // What may have ended the connection is not repeated on another.
                     let ended_it = || self.facts().limits.end_connections(limits.queue_bytes_max);
-                    burst.read_only && !std::mem::replace(&mut repeated, true) && !ended_it()
+                    burst.read_only && !burst.is_torn && !std::mem::replace(&mut repeated, true) && !ended_it()
                 }
                 _ => false,
             };
@@ -123,7 +123,13 @@ impl Caller {
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
         let (failure, ticket) = match self.wait(receiver, (started, limits), meanwhile).await {
-            Ok(outcome) => (outcome.give_back(burst), None),
+            Ok(outcome) => {
+                let failure = outcome.give_back(burst);
+                if burst.begun.is_some() {
+                    return Ok(());
+                }
+                (failure, None)
+            }
             Err(failure) => {
                 // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
                 let given_up = std::mem::replace(&mut self.ticket, Arc::new(Ticket::new()));
@@ -131,9 +137,17 @@ impl Caller {
                 (Some(failure), Some(given_up))
             }
         };
-        let (mut early, count) = ticket.as_ref().unwrap_or(&self.ticket).early.rest();
+        let rest = ticket.as_ref().unwrap_or(&self.ticket).early.rest();
+        burst.is_torn |= ticket.is_some() && rest.torn() > 0;
+        let torn = if burst.is_torn { rest.torn() } else { 0 };
+        let mut early = rest.replies;
         burst.taken_early = burst.taken_early.saturating_sub(early.len());
-        burst.replies_done = burst.replies_done.max(count);
+        burst.replies_done = burst.replies_done.max(rest.count);
+        if torn > 0 && early.len() >= torn {
+            // Nothing of that reply has been taken.
+            early.truncate(early.len() - torn);
+            burst.is_torn = false;
+        }
         if !early.is_empty() {
             early.append(&mut burst.replies);
             burst.replies = early;
@@ -166,7 +180,9 @@ impl Caller {
             }
             let (now, queue_deadline) = (Instant::now(), started.after(limits.queue_timeout).instant());
             let reply_timeout = limits.reply_timeout;
-            match self.ticket.taken_at().map(Moment::instant) {
+            // A reply that comes in pieces is not late while they come, nor while the caller takes none.
+            let came = |taken: Moment| self.ticket.early.last_piece().map_or(taken, |piece| piece.max(taken));
+            match self.ticket.taken_at().map(|taken| came(taken).instant()) {
                 Some(taken) if now >= taken + reply_timeout => return Err(JobError::ReplyTimeout(reply_timeout)),
                 Some(taken) => check = taken + reply_timeout,
                 None if now < queue_deadline => {

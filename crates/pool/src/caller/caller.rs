@@ -13,7 +13,7 @@ use crate::{
     error::JobError,
     queue::{
         branch::Entrances,
-        job::{Answer, Burst, Outcome},
+        job::{Answer, Begun, Burst, Outcome},
         progress::Progress,
         ticket::Ticket,
     },
@@ -193,9 +193,32 @@ impl Caller {
         let (mut started, receiver) = self.begin(burst, further);
         async move {
             let result = self.execute_until_answered(burst, &mut started, receiver, &mut meanwhile).await;
-            self.call_has_ended(burst, started, result.as_ref().err());
+            if burst.begun.is_none() {
+                self.call_has_ended(burst, started, result.as_ref().err());
+            }
             result
         }
+    }
+
+    /// Goes on with a call that has ended because a large reply has begun to come, which is taken `meanwhile` as
+    /// [`execute_meanwhile`](Self::execute_meanwhile) says it.
+    ///
+    /// # Errors
+    /// As with [`execute`](Self::execute). Where `burst` [is torn](Burst::is_torn) then, the client has a part of a reply
+    /// and will not get the rest.
+    ///
+    /// # Cancel safety
+    /// As with [`execute`](Self::execute).
+    pub async fn go_on(
+        &mut self,
+        burst: &mut Burst,
+        begun: Begun,
+        mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
+    ) -> Result<(), JobError> {
+        let mut started = self.progress.began_at();
+        let result = self.execute_until_answered(burst, &mut started, Some(*begun.0), &mut meanwhile).await;
+        self.call_has_ended(burst, started, result.as_ref().err());
+        result
     }
 
     fn begin(&mut self, burst: &Burst, further: Option<Further>) -> (Moment, Option<oneshot::Receiver<Outcome>>) {

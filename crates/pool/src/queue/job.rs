@@ -1,7 +1,11 @@
 //! A job: the requests of one burst of one caller, and where to answer. It is answered exactly once,
 //! at the latest when it is dropped.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -37,12 +41,35 @@ pub struct Burst {
     pub replies_done: u32,
     /// Bytes of replies that were taken before the answer came, in front of these.
     pub taken_early: usize,
+    /// Whether the caller takes a large reply in pieces. Never of a transaction.
+    pub pieces: Pieces,
+    /// A reply has been handed on in pieces: these begin within one.
+    pub in_part: bool,
+    /// They end within one, of which nothing further comes: what is missing cannot be made up.
+    pub is_torn: bool,
+    /// A large reply has begun to come; see [`Caller::go_on`](crate::Caller::go_on). Nothing else of the burst is here.
+    pub begun: Option<Begun>,
     /// How many of these are errors.
     pub errors: u32,
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
     /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
-    pub room: Option<Share>,
+    pub room: Option<Box<Share>>,
 }
+
+/// How a caller takes a reply that is too large to wait for its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pieces {
+    /// Not before it is whole.
+    #[default]
+    Never,
+    /// Its call ends when the reply begins to come, and [goes on](crate::Caller::go_on) with it.
+    Announced,
+    /// Its call takes [what has come](crate::Out::poll_replies) as it is.
+    AsTheyCome,
+}
+
+/// A call whose replies have begun to come.
+pub struct Begun(pub(crate) Box<oneshot::Receiver<Outcome>>);
 
 impl Burst {
     /// What it is counted as.
@@ -52,6 +79,12 @@ impl Burst {
             (false, true) => BurstClass::Read,
             (false, false) => BurstClass::Write,
         }
+    }
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Begun")
     }
 }
 
@@ -126,6 +159,48 @@ impl Job {
     /// be sent.
     pub(crate) fn take(&self, now: Moment, lane: u64) -> bool {
         self.order().ticket.take(now, lane)
+    }
+
+    /// Whether its caller takes large replies in pieces.
+    pub(crate) fn goes_in_pieces(&self) -> bool {
+        let Burst { pieces, transaction, errors, .. } = self.burst();
+        *pieces != Pieces::Never && !transaction && *errors == 0
+    }
+
+    /// Hands on all that is there, at the end of which a reply has been handed on up to `torn` bytes; whether the caller
+    /// has taken all before it. Otherwise the task is woken when it has, or is gone.
+    pub(crate) fn hand_on_piece(&mut self, cx: &mut Context<'_>, torn: usize) -> bool {
+        if self.burst().pieces == Pieces::Announced {
+            self.begins();
+        }
+        let Order { burst, ticket, open, .. } = self.order_mut();
+        let bytes = burst.replies.len();
+        if !ticket.early.hand_on_piece(cx, &mut burst.replies, torn, burst.replies_done) {
+            // Its end shows at the next look.
+            let _ = open.as_mut().map_or(Poll::Pending, |(answer, _)| answer.poll_closed(cx));
+            return false;
+        }
+        burst.taken_early += bytes;
+        (burst.in_part, burst.is_torn) = (true, true);
+        true
+    }
+
+    /// Whether its caller has ever taken anything early, or is to.
+    pub(crate) fn is_wanted_early(&self) -> bool {
+        self.order().ticket.early.is_wanted()
+    }
+
+    /// Tells the caller that replies begin to come.
+    fn begins(&mut self) {
+        let Order { burst, ticket, open, .. } = self.order_mut();
+        burst.pieces = Pieces::AsTheyCome;
+        ticket.early.is_to_be_taken();
+        let Some((answer, place)) = open.take() else { return };
+        let (sender, receiver) = oneshot::channel();
+        *open = Some((sender, place));
+        let burst = Burst { begun: Some(Begun(Box::new(receiver))), ..Burst::default() };
+        // A caller that has gone away drops the receiver too.
+        let _ = answer.send(Outcome(Box::new(Order { burst, ticket: Arc::clone(ticket), open: None, failure: None })));
     }
 
     /// Hands on the replies that are there, the first `whole` bytes, to a caller that takes them early; whether it did.

@@ -45,6 +45,11 @@ impl Progress {
         self.since.store(at.micros().max(1), Ordering::Relaxed);
     }
 
+    /// When the job at hand began.
+    pub(crate) fn began_at(&self) -> Moment {
+        Moment::from_micros(self.since.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn ended(&self) {
         self.since.store(0, Ordering::Relaxed);
     }

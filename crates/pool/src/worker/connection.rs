@@ -3,7 +3,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -12,7 +11,6 @@ use std::{
 };
 
 use resp::{Protocol, ReplyScanner, write_request};
-use thiserror::Error;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::Instant,
@@ -37,7 +35,8 @@ use crate::{
     },
     worker::{
         aside::Aside,
-        in_flight::{InFlight, ReadError},
+        in_flight::InFlight,
+        lost::Lost,
         own_request::{self, Purpose},
         patience::Patience,
         preparation::Preparation,
@@ -53,21 +52,6 @@ const GUEST_READ_BYTES: usize = 16 * 1024;
 /// Levels of a reply up to which its end is looked for, whatever becomes of the reply: eight times what scripts of
 /// Redis nest. At 8 bytes each.
 const LEVELS_MAX: usize = 64 * 1024;
-
-/// Why a connection is of no further use.
-#[derive(Debug, Error)]
-pub(crate) enum Lost {
-    #[error("closed by the upstream")]
-    Closed,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("protocol error from the upstream: {0}")]
-    Malformed(#[from] ReadError),
-    #[error("upstream completed no reply for {} ms with requests in flight", .0.as_millis())]
-    Silent(Duration),
-    #[error("another node is the primary now")]
-    Left,
-}
 
 pub(crate) struct Connection {
     endpoint: Endpoint,
@@ -282,12 +266,12 @@ impl Connection {
     }
 
     /// Writes what is queued, reads what has come and answers what is complete; returns when anything
-    /// was read. Cancel-safe: nothing is lost between two calls.
+    /// was read. Cancel-safe: nothing is lost between two calls. `others_wait`: for this connection to have room.
     ///
     /// # Errors
     /// The connection is of no further use: [`fail`](Self::fail) it.
-    pub(crate) async fn drive(&mut self) -> Result<(), Lost> {
-        poll_fn(|cx| self.poll_drive(cx)).await
+    pub(crate) async fn drive(&mut self, others_wait: impl Fn() -> bool) -> Result<(), Lost> {
+        poll_fn(|cx| self.poll_drive(cx, &others_wait)).await
     }
 
     /// Whether the node there is still the primary: if not, nothing further is written to it or heard from it.
@@ -295,28 +279,34 @@ impl Connection {
         if self.endpoint.tenure.is_over() { Err(Lost::Left) } else { Ok(()) }
     }
 
-    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll_drive(&mut self, cx: &mut Context<'_>, others_wait: &impl Fn() -> bool) -> Poll<Result<(), Lost>> {
         self.may_stay()?;
         self.preparation.begin_switch(&mut self.in_flight);
-        if self.in_flight.is_unbegun() && self.poll_read(cx)?.is_ready() {
+        if self.in_flight.is_unbegun() && self.poll_read(cx, others_wait)?.is_ready() {
             // The news may have been that it was closed while idle: nothing is lost then.
             return Poll::Ready(Ok(()));
         }
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
         let written = self.in_flight.poll_write(&mut self.stream, cx, (&self.writes, &self.traffic));
-        match (written, self.poll_read(cx)?) {
+        match (written, self.poll_read(cx, others_wait)?) {
             (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error.into())),
             (_, read) => read.map(Ok),
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Lost> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, others_wait: &impl Fn() -> bool) -> Result<Poll<()>, Lost> {
         if self.in_flight.short().is_some() {
             return self.poll_room(cx);
         }
         let mut came = false;
         loop {
+            let others_wait = || !self.preparation.is_idle() || !self.aside.is_empty() || others_wait();
+            if self.in_flight.poll_handed_on(cx, self.scanner.bulk_left(), others_wait).is_pending() {
+                // It is not the upstream that is silent.
+                self.last_progress = Instant::now();
+                return Ok(if came { Poll::Ready(()) } else { Poll::Pending });
+            }
             let mut buffer = ReadBuf::new(&mut self.read_buffer);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Pending if came => break,

@@ -14,7 +14,7 @@ use tokio::{io::AsyncWrite, time::Instant};
 
 use crate::{
     bounds::{
-        reply_memory::{Room, Short},
+        reply_memory::{Room, Short, release},
         share::Share,
         trust::{LARGE_MAX, Trust},
     },
@@ -24,7 +24,9 @@ use crate::{
         job::{Burst, Job},
     },
     stats::{totals::Writes, traffic::Traffic},
+    time::alarm::Alarm,
     worker::{
+        flow::Flow,
         own_request::{Answered, Purpose},
         slot::{Fate, Owner, Slot},
     },
@@ -46,6 +48,10 @@ pub(crate) struct InFlight {
     saw_readonly: bool,
     /// The front reply has no room; with its kind if it is complete.
     short: Option<(Short, Option<ReplyKind>)>,
+    /// Of the front replies, where they are large.
+    flow: Flow,
+    /// Rings when their caller is to be looked at.
+    look: Alarm,
     /// Slots whose replies are not expected to be small.
     not_small: usize,
     /// Further ones wait beside the connection.
@@ -99,7 +105,9 @@ impl InFlight {
 
     /// The front reply is so large that what comes behind it should go elsewhere.
     pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
-        self.short.is_some() || self.slots.front().is_some_and(|slot| slot.is_bulky(scanner.bulk_left()))
+        self.short.is_some()
+            || self.flow.is_in_pieces()
+            || self.slots.front().is_some_and(|slot| slot.is_bulky(scanner.bulk_left()))
     }
 
     /// Whether an error reply has said since the last look that the upstream has become a replica.
@@ -199,7 +207,8 @@ impl InFlight {
             let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
-            if slot.expected == Expected::Unknown && slot.is_bulky(scanner.bulk_left()) {
+            let is_bulky = || slot.is_bulky(scanner.bulk_left()) || self.flow.is_in_pieces();
+            if slot.expected == Expected::Unknown && is_bulky() {
                 slot.expected = Expected::Large;
                 self.trust.was_large();
             }
@@ -209,7 +218,7 @@ impl InFlight {
             if progress.depth > room.depth_max && slot.fate == Fate::Kept {
                 slot.give_up(Fate::TooDeep);
             }
-            match slot.take_in(piece, scanner.bulk_left(), scanner.level_bytes(), room) {
+            match slot.take_in(piece, (scanner.bulk_left(), scanner.level_bytes()), room, &mut self.flow) {
                 Err(short) => self.short = Some((short, progress.complete)),
                 Ok(()) => {
                     if let Some(kind) = progress.complete {
@@ -235,6 +244,50 @@ impl InFlight {
         {
             slot.whole = 0;
         }
+    }
+
+    /// Hands on a large reply as far as it has come, if it is handed on in pieces; `bulk_left` bytes of it are known to
+    /// follow. Ready once its caller has taken what there is, is gone, or has had its time: nothing further is to be read
+    /// before. `others_wait`: besides those whose jobs are in flight.
+    pub(crate) fn poll_handed_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        bulk_left: usize,
+        others_wait: impl Fn() -> bool,
+    ) -> Poll<()> {
+        while self.flow.is_in_pieces()
+            && let Err(until) = self.hand_on_piece(cx, bulk_left, &others_wait)
+        {
+            ready!(self.look.poll_until(cx, until));
+        }
+        Poll::Ready(())
+    }
+
+    fn hand_on_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        bulk_left: usize,
+        others_wait: impl Fn() -> bool,
+    ) -> Result<(), Instant> {
+        let has_jobs_behind = self.slots.iter().skip(1).any(|slot| matches!(slot.owner, Owner::Job(_)));
+        let Some(slot) = self.slots.front_mut().filter(|slot| !slot.is_unwanted()) else { return Ok(()) };
+        let (there, whole, is_last) = (slot.burst().replies.len(), slot.whole, slot.left == 1);
+        let Owner::Job(job) = &mut slot.owner else { return Ok(()) };
+        if there == whole {
+            return Ok(());
+        }
+        let torn = self.flow.torn + there - whole;
+        if job.hand_on_piece(cx, torn) {
+            slot.whole = 0;
+            self.flow.torn = torn;
+            self.flow.goes_on();
+            if let Some(held) = job.burst_mut().room.as_mut().filter(|_| is_last) {
+                release(held, bulk_left);
+            }
+            return Ok(());
+        }
+        let others_wait = has_jobs_behind || !job.is_wanted_early() || others_wait();
+        self.flow.waits(Instant::now(), others_wait).map_or(Ok(()), Err)
     }
 
     /// Takes out the jobs of which nothing has been written; the worker's own requests stay.
@@ -271,7 +324,7 @@ impl InFlight {
         let (Some((_, complete)), Some(slot)) = (self.short.take(), self.slots.front_mut()) else { return };
         match (share, &mut slot.burst_mut().room) {
             (Some(share), Some(held)) => held.join(share),
-            (Some(share), none) => *none = Some(share),
+            (Some(share), none) => *none = Some(Box::new(share)),
             (None, _) => slot.give_up(Fate::NoRoom),
         }
         if let Some(kind) = complete {
@@ -286,11 +339,13 @@ impl InFlight {
         let whole = slot.whole;
         if !slot.is_unwanted() {
             let burst = slot.burst_mut();
+            burst.is_torn = false;
             burst.replies_done += 1;
             burst.errors += u32::from(kind == ReplyKind::Error);
             traffic.replied(kind, &burst.replies[whole..]);
             self.saw_readonly |= kind == ReplyKind::Error && burst.replies[whole..].starts_with(b"-READONLY");
             slot.whole = slot.burst().replies.len();
+            self.flow.torn = 0;
         }
         if slot.left > 0 {
             return;
@@ -302,6 +357,7 @@ impl InFlight {
             }
         }
         self.written -= 1;
+        self.flow.ends();
         match self.slots.pop_front() {
             Some(Slot { owner: Owner::Job(job), fate, .. }) => match fate {
                 Fate::Kept => job.finish(),

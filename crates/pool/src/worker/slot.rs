@@ -9,7 +9,7 @@ use crate::{
         expected::{BULKY_BYTES, Expected},
         job::{Burst, Job},
     },
-    worker::own_request::Purpose,
+    worker::{flow::Flow, own_request::Purpose},
 };
 
 /// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
@@ -106,9 +106,9 @@ impl Slot {
     pub(super) fn take_in(
         &mut self,
         piece: &[u8],
-        bulk_left: usize,
-        level_bytes: usize,
+        (bulk_left, level_bytes): (usize, usize),
         room: &Room,
+        flow: &mut Flow,
     ) -> Result<(), Short> {
         if self.is_unwanted() {
             return Ok(());
@@ -116,21 +116,32 @@ impl Slot {
         let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
         let asks = wanted + level_bytes > room.unasked();
         let claimed = if asks { self.claim(wanted, level_bytes, room) } else { Ok(()) };
+        let in_pieces = asks && self.fate == Fate::Kept && flow.takes(wanted, || self.goes_in_pieces());
         if self.fate == Fate::Kept {
             let replies = &mut self.burst_mut().replies;
-            if bulk_left > piece.len() && claimed.is_ok() {
+            if bulk_left > piece.len() && claimed.is_ok() && !in_pieces {
                 replies.reserve(piece.len() + bulk_left);
             }
             replies.extend_from_slice(piece);
         }
-        claimed
+        // What has been begun goes on: it needs no more than a piece while its caller takes it.
+        if in_pieces && flow.torn > 0 { Ok(()) } else { claimed }
+    }
+
+    fn goes_in_pieces(&self) -> bool {
+        // No error is as large, but one would have to be counted as a whole.
+        let is_error = matches!(self.burst().replies.get(self.whole), Some(b'-' | b'!'));
+        matches!(&self.owner, Owner::Job(job) if job.goes_in_pieces()) && !is_error
     }
 
     fn claim(&mut self, wanted: usize, level_bytes: usize, room: &Room) -> Result<(), Short> {
         match &mut self.owner {
             // What the worker asked itself is short, and has to be read whatever callers may get.
             Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
-            Owner::Job(job) if wanted <= room.job_max => room.claim(&mut job.burst_mut().room, wanted + level_bytes),
+            Owner::Job(job) if wanted <= room.job_max => {
+                let held = job.burst_mut().room.get_or_insert_with(|| Box::new(room.budget.charge(0)));
+                room.claim(held, wanted + level_bytes)
+            }
             Owner::Worker(..) | Owner::Job(_) => {
                 self.give_up(Fate::TooLarge);
                 Ok(())

@@ -23,7 +23,8 @@ use crate::{
     time::alarm::Alarm,
     upstream::{facts::Facts, node::Dialled},
     worker::{
-        connection::{Connection, Lost},
+        connection::Connection,
+        lost::Lost,
         waits::{changed, further, next_job, refuse_while_down},
     },
 };
@@ -211,7 +212,7 @@ impl Worker {
             let deadline = self.deadline(connection);
             tokio::select! {
                 biased;
-                driven = connection.drive() => {
+                driven = connection.drive(|| !self.shared.branches[self.branch].jobs.is_empty()) => {
                     driven?;
                     self.shared.node.checks.heard();
                 }

@@ -35,13 +35,15 @@ section! {
         /// Bytes of the requests in one job. A single request may be larger.
         batch_bytes_max: ByteCount = ByteCount(1_048_576),
         /// Bytes that the replies to one job should have. A client with larger replies gets fewer requests into its
-        /// next job. The replies to a job stay in memory until the client has read them.
+        /// next job. The replies to a job stay in memory until the client has read them, but for those larger than
+        /// 256 KiB, which reach it as they come.
         batch_reply_bytes: ByteCount = ByteCount(1_048_576),
-        /// Bytes that the replies to one job may have. Beyond this the client gets an error instead.
+        /// Bytes of replies to one job that may be held here, or that are known to come. Beyond this the client gets an
+        /// error instead.
         reply_bytes_max: ByteCount = ByteCount(1_073_741_824),
         /// Bytes of replies that have not reached their clients yet, for all clients together. The first 64 KiB of
         /// each client are not counted. Beyond this, requests whose replies are known to be large wait. A large
-        /// reply that nobody expected becomes an error.
+        /// reply that nobody expected becomes an error, or ends its client if that has the beginning of it already.
         replies_bytes_max: ByteCount = ByteCount(268_435_456),
         /// How deep arrays may stand in arrays in one reply. A request whose reply is nested deeper gets an error.
         /// Scripts of Redis nest up to 7,995 levels. Costs 8 bytes of memory for each level while the reply comes.

@@ -1,0 +1,71 @@
+//! The way of replies to a client while its burst is out: they are written as they come, and no more of them are taken
+//! while the client takes none. So a large one is nowhere held as a whole. A client that takes nothing for too long is
+//! given up, as it is when it does not take replies that are whole.
+
+use std::task::{Context, Poll};
+
+use pool::Out;
+use settings::SessionSettings;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use crate::client::link::Link;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Outlet {
+    /// Replies wait until the stream takes them.
+    writes: bool,
+    /// How many bytes waited when it last took some, and until when it has to take more.
+    stuck: Option<(usize, Instant)>,
+}
+
+impl Outlet {
+    /// Writes the replies that have come; of a muted client they are thrown away.
+    pub(crate) fn pass_on<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut Link<S>,
+        (out, is_muted): (&Out<'_>, bool),
+        settings: &SessionSettings,
+    ) {
+        loop {
+            if self.writes || link.is_full() {
+                self.writes = link.poll_write(cx).is_pending();
+            }
+            if self.writes {
+                return self.waits(cx, link, settings);
+            }
+            self.stuck = None;
+            let from = link.unwritten();
+            if out.poll_replies(cx, link.output()) == 0 {
+                return;
+            }
+            self.writes = true;
+            if is_muted {
+                link.output().truncate(from);
+            }
+        }
+    }
+
+    /// The client takes nothing now. It may do so only once it has sent all: that is kept, up to a bound.
+    fn waits<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut Link<S>,
+        settings: &SessionSettings,
+    ) {
+        let _ = link.poll_gone(cx, settings);
+        let unwritten = link.unwritten();
+        let until = match self.stuck {
+            Some((before, until)) if before == unwritten => until,
+            _ => Instant::now() + settings.write_timeout,
+        };
+        self.stuck = Some((unwritten, until));
+        if let Poll::Ready(()) = link.poll_until(cx, until) {
+            link.give_up();
+        }
+    }
+}
