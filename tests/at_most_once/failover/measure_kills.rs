@@ -1,7 +1,12 @@
 //! What kills of each role cost 50 verified clients, in figures, as `docs/failover.md` has them: of the primary, of a replica and
 //! of a sentinel at the same time, each on a service of its own. Takes minutes; run by `./tests/run failover`.
 
-use std::{any::Any, thread, time::Duration};
+use std::{
+    any::Any,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use super::{
     load::{Clients, Load, more_load, under_load_of},
@@ -13,6 +18,9 @@ use super::{
 /// back has to copy all of them.
 const KILLS: usize = 5;
 const SERVICES: usize = 10;
+
+/// Of the roles one at a time has its load in full.
+static FULL_LOAD: Mutex<()> = Mutex::new(());
 
 /// What is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,26 +41,28 @@ struct Sum {
 }
 
 impl Role {
-    /// Kills one node or sentinel after another, and has each come back. The load is in full around each kill, and goes
-    /// slowly meanwhile, so that there is less to copy and the other roles have their turn.
+    /// Kills one node or sentinel after another, and has each come back. The load is in full before each kill, and goes
+    /// slowly otherwise, so that there is less to copy, and sentinels have the time that they need.
     fn kill(self, service: &mut Service, load: &Load) {
         load.slow_down(true);
         for kill in 0..KILLS {
             let primary = service.primary(&[0, 1, 2]);
-            load.slow_down(false);
-            more_load(load, 10);
-            if self == Self::Sentinel {
-                service.sentinels[kill % 3].kill9();
-                more_load(load, 2);
+            {
+                let _turn = FULL_LOAD.lock().unwrap_or_else(PoisonError::into_inner);
+                load.slow_down(false);
+                more_load(load, 10);
+                match self {
+                    Self::Primary => service.nodes[primary].kill9(),
+                    Self::Replica => service.nodes[(primary + 1 + kill % 2) % 3].kill9(),
+                    Self::Sentinel => service.sentinels[kill % 3].kill9(),
+                }
                 load.slow_down(true);
-                service.sentinels[kill % 3].restart();
-            } else {
-                let victim = if self == Self::Primary { primary } else { (primary + 1 + kill % 2) % 3 };
-                service.nodes[victim].kill9();
-                more_load(load, 2);
-                load.slow_down(true);
-                let primary = if self == Self::Primary { service.primary_but(victim) } else { primary };
-                service.rejoin(victim, primary);
+            }
+            more_load(load, 2);
+            match self {
+                Self::Primary => service.rejoin(primary, service.primary_but(primary)),
+                Self::Replica => service.rejoin((primary + 1 + kill % 2) % 3, primary),
+                Self::Sentinel => service.sentinels[kill % 3].restart(),
             }
             service.wait_until_ready();
         }

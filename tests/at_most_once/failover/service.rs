@@ -21,6 +21,10 @@ const DOWN_AFTER_MS: u64 = 1_000;
 /// that is not, and let ten seconds pass before they demote it.
 const READY: Duration = DEADLINE;
 
+/// How often sentinels look at the nodes, and how often while a test waits for them.
+const LOOK: Duration = Duration::from_secs(10);
+const LOOK_OFTEN: Duration = Duration::from_millis(200);
+
 /// One sentinel.
 pub struct Sentinel {
     process: Process,
@@ -83,6 +87,11 @@ impl Sentinel {
         self.process.signal(Signal::CONT);
     }
 
+    /// How often it asks the nodes what they are, every ten seconds otherwise: an older one keeps to that.
+    fn look_every(&self, period: Duration) -> io::Result<Vec<u8>> {
+        self.try_client()?.try_line(&format!("SENTINEL DEBUG INFO-PERIOD {}", period.as_millis()))
+    }
+
     /// The address that it names for the primary.
     pub fn named(&self) -> SocketAddr {
         let reply = self.client().line(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {SERVICE}"));
@@ -137,7 +146,7 @@ impl Service {
         self.nodes[node].restart_slowly(&["--replicaof", &of]);
     }
 
-    /// Waits until a failover could succeed.
+    /// Waits until a failover could succeed. Sentinels look at the nodes more often meanwhile.
     pub fn wait_until_ready(&self) {
         within(READY, "replicas and sentinels to be ready", || {
             let follows = |node: &usize| {
@@ -154,6 +163,7 @@ impl Service {
             let fed = info.lines().filter(|line| line.starts_with("slave")).filter(is_fed).count();
             (fed == followers).then_some(())?;
             let knows = |sentinel: &Sentinel| {
+                sentinel.look_every(LOOK_OFTEN).ok()?;
                 let mut client = sentinel.try_client().ok()?;
                 let replicas = client.try_line(&format!("SENTINEL REPLICAS {SERVICE}")).ok()?;
                 let table = client.try_line(&format!("SENTINEL MASTER {SERVICE}")).ok()?;
@@ -164,6 +174,9 @@ impl Service {
             };
             self.sentinels.iter().try_for_each(knows)
         });
+        for sentinel in &self.sentinels {
+            sentinel.look_every(LOOK).expect("it was there a moment ago");
+        }
     }
 
     /// The upstream's URL with these sentinels.
