@@ -180,9 +180,12 @@ fn totals_add_up_when_nothing_goes_wrong() {
     let shared = requests["read"] + requests["write"] + requests["transaction"];
     let jobs = metrics.value("respool_job_requests_count");
     assert_eq!(metrics.value("respool_job_requests_sum"), shared);
-    // Every job went out in one write, together with all its requests.
-    assert_eq!((metrics.value("respool_write_jobs_sum"), metrics.value("respool_write_requests_sum")), (jobs, shared));
-    assert!(metrics.value("respool_write_jobs_count") <= jobs);
+    // Every job went out in one write, together with all its requests; a read whose reply is long in coming, as on a busy
+    // machine, went out once more elsewhere.
+    let written = (metrics.value("respool_write_jobs_sum"), metrics.value("respool_write_requests_sum"));
+    let again = (written.0 - jobs, written.1 - shared);
+    assert!(again.0 >= 0.0 && again.1 >= again.0 && again.1 <= requests["read"], "{again:?} again");
+    assert!(metrics.value("respool_write_jobs_count") <= written.0);
     assert!(metrics.series().count() < 1200, "cardinality is bounded");
 }
 
