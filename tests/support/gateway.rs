@@ -27,6 +27,9 @@ const OF_LOST_UPSTREAMS: [&str; 4] =
 const OF_CLIENTS: [&str; 4] =
     ["requests failed", "_max was reached", "write_timeout_ms passed", "the upstream ended subscriptions"];
 
+/// What it says where a machine is so busy that somebody is not heard in time.
+const OF_BUSY_MACHINES: [&str; 2] = ["no answer within", "does not answer within"];
+
 /// What it says of the system, which may allow less than ten thousand clients and as many connections.
 const OF_SYSTEM: &str = "too few file descriptors";
 
@@ -204,7 +207,7 @@ impl Gateway {
         let config = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"".parse().expect("valid");
         Builder {
             config,
-            allowed: OF_CLIENTS.into_iter().chain([OF_SYSTEM]).map(str::to_owned).collect(),
+            allowed: OF_CLIENTS.into_iter().chain(OF_BUSY_MACHINES).chain([OF_SYSTEM]).map(str::to_owned).collect(),
             bare: false,
             sockets: Vec::new(),
             environment: Vec::new(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::nodes::{Nodes, key_of};
-use crate::support::{Client, Gateway, Metrics, requests, wait};
+use crate::support::{Client, Gateway, Machine, Metrics, requests, wait};
 
 /// Slots whose keys are counted up, two of each shard.
 pub(super) const COUNTED: [u16; 6] = [5, 1_000, 6_000, 7_000, 12_000, 16_000];
@@ -126,11 +126,11 @@ fn a_primary_that_is_killed_is_followed_to_its_replica_and_nothing_counts_twice(
         killed.borrow_mut().0[0].kill9();
         // Others are served meanwhile.
         let began = Instant::now();
-        let mut client = gateway.client();
+        let (mut client, machine) = (gateway.client(), Machine::watch());
         while began.elapsed() < Duration::from_millis(500) {
             let asked = Instant::now();
             assert_eq!(client.line("SET {k}other 1"), b"+OK\r\n", "of a shard that is alive");
-            assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+            machine.assert_within(Duration::from_secs(2), asked.elapsed(), "a request beside the dead node");
         }
         served(&gateway, 5);
     });
@@ -147,11 +147,11 @@ fn a_frozen_primary_delays_no_other_and_its_clients_go_on_with_the_next() {
     let gateway = nodes.gateway();
     served(&gateway, 12_000);
     nodes.0[2].freeze();
-    let mut client = gateway.client();
+    let (mut client, machine) = (gateway.client(), Machine::watch());
     for _ in 0..200 {
         let asked = Instant::now();
         client.expect(&format!("INCRBY {} 0", key_of(5)), ":0\r\n");
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        machine.assert_within(Duration::from_secs(2), asked.elapsed(), "a request beside the frozen node");
     }
     served(&gateway, 12_000);
     nodes.0[2].thaw();

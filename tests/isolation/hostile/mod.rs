@@ -108,6 +108,7 @@ fn nothing_that_is_sent_after_the_malformed_part_is_executed() {
 fn greetings_of_other_protocols_execute_nothing_and_end_their_connection() {
     let redis = Redis::start(&[]);
     for builder in [Gateway::builder().upstream(&redis.url()), Gateway::builder()] {
+        let builder = builder.config("[upstream]\nconnect_timeout_ms = 20000");
         let gateway = builder.allow("clients speak TLS to an address without it").start();
         let mut bystander = gateway.client();
         for greeting in greetings() {

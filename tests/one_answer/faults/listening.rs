@@ -22,6 +22,7 @@ const QUIET: Duration = Duration::from_millis(300);
 #[derive(Debug, Default)]
 pub struct Channel {
     published: AtomicU64,
+    heard: AtomicU64,
     /// Numbers of messages of which nobody can tell whether they were published, or are yet to be.
     open: Mutex<BTreeSet<u64>>,
 }
@@ -53,8 +54,13 @@ impl Channel {
         }
     }
 
-    /// Listens until it is over; how many messages came.
-    pub fn listen(&self, scene: &Scene<'_>) -> u64 {
+    /// Whether a listener has got a message.
+    pub fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire) > 0
+    }
+
+    /// Listens until it is over.
+    pub fn listen(&self, scene: &Scene<'_>) {
         let (mut client, mut last, mut seen) = (None, 0, BTreeSet::new());
         while !scene.tally.is_over() {
             client = client.or_else(|| subscribed(scene));
@@ -64,6 +70,7 @@ impl Channel {
                     Ok((Value::Array(parts), _)) => {
                         if let Some(number) = self.check(scene.tally, &parts, last) {
                             last = last.max(number);
+                            self.heard.fetch_add(1, Ordering::AcqRel);
                             if !seen.insert(number) {
                                 scene.tally.hold("a listener", Err((Flaw::Duplicated, format!("{number} again"))));
                             }
@@ -76,7 +83,6 @@ impl Channel {
                 Ok(None) | Err(_) => client = None,
             }
         }
-        seen.len() as u64
     }
 
     /// The number that a message carries; nothing for a confirmation.

@@ -102,6 +102,8 @@ pub fn run(seed: u64, time: Duration) -> Report {
         while Instant::now() < ends {
             Round::draw(&mut rng).play(&mut stage, scene.tally);
         }
+        // On a busy machine that may take longer than all these rounds.
+        wait("a listener to hear something", || channel.is_heard().then_some(()));
         if ends_in_trouble(seed) {
             drain_in_trouble(&mut stage, &mut rng, scene.tally);
         } else {
@@ -109,8 +111,7 @@ pub fn run(seed: u64, time: Duration) -> Report {
         }
         drop(over);
         let gone: u64 = vanishers.into_iter().map(|thread| thread.join().expect("nothing fails")).sum();
-        let heard: u64 = listeners.into_iter().map(|thread| thread.join().expect("no listener fails")).sum();
-        assert!(heard > 0, "listeners heard nothing at all");
+        listeners.into_iter().for_each(|thread| thread.join().expect("no listener fails"));
         let writers: Vec<_> = writers.into_iter().map(|thread| thread.join().expect("no client fails")).collect();
         (writers, gone)
     });
