@@ -52,8 +52,8 @@ fn answer(tuned: &Tuned) -> String {
         choice.rounds,
         choice.noise * 100.0,
         match choice.certainty {
-            Certainty::Sure | Certainty::Likely => "",
-            Certainty::NotSure => ": measure longer (--budget) or on a quieter machine",
+            Certainty::Sure => "",
+            Certainty::Likely | Certainty::NotSure => ": measure longer (--budget) or on a quieter machine",
         }
     ));
     if choice.any_depth {

@@ -63,8 +63,10 @@ pub enum Written {
 impl Tuned {
     /// Why nobody should rely on the answer, if that is so.
     pub fn doubt(&self) -> Option<String> {
-        if self.choice.certainty == Certainty::NotSure {
-            return Some("the answer is not sure".to_owned());
+        match self.choice.certainty {
+            Certainty::Sure => {}
+            Certainty::Likely => return Some("the answer is likely, but not sure".to_owned()),
+            Certainty::NotSure => return Some("the answer is not sure".to_owned()),
         }
         let target = self.p99_ms_max.filter(|_| !self.choice.keeps_target)?;
         Some(format!("no pool kept the p99 of {target} ms"))
@@ -94,7 +96,7 @@ mod tests {
             .doubt()
         };
         assert_eq!(doubt(Certainty::Sure, None, true), None);
-        assert_eq!(doubt(Certainty::Likely, Some(1.0), true), None);
+        assert!(doubt(Certainty::Likely, Some(1.0), true).unwrap().contains("not sure"));
         assert!(doubt(Certainty::NotSure, None, true).unwrap().contains("not sure"));
         assert!(doubt(Certainty::Sure, Some(1.0), false).unwrap().contains("no pool kept"));
     }
