@@ -74,6 +74,11 @@ impl Command {
         self.only_reads && self.is_of_its_keys && !self.has_several_keys(request)
     }
 
+    /// Whether it looks at nothing but the keys that stand at fixed places, and remembers nothing of a client: no script does.
+    pub fn is_of_its_keys(&self) -> bool {
+        self.is_of_its_keys
+    }
+
     /// Whether it costs its node no time worth mentioning.
     pub fn is_fast(&self) -> bool {
         self.is_fast

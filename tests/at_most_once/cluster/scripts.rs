@@ -79,6 +79,13 @@ fn a_script_that_one_node_knows_is_known_to_all() {
     client.send_raw(&requests(&["MULTI", &run, "EXEC"]));
     assert_eq!(client.read_replies(3)[2], b"*1\r\n:6\r\n");
 
+    // One that has failed is known all the same.
+    let failing = "return redis.error_reply('MINE it failed')";
+    assert_eq!(client.call(&["EVAL", failing, "1", &here]), b"-MINE it failed\r\n");
+    let digest = load(&mut nodes.0[0].client(), failing);
+    client.send_raw(&requests(&["MULTI", &format!("EVALSHA {digest} 1 {there}"), "EXEC"]));
+    assert_eq!(client.read_replies(3)[2], b"*1\r\n-MINE it failed\r\n");
+
     // One that cannot be read is none.
     let broken = "return (";
     assert!(client.call(&["EVAL", broken, "0"]).starts_with(b"-ERR Error compiling script"));

@@ -6,6 +6,7 @@ mod answer;
 mod reading;
 pub(crate) mod round;
 mod sending;
+mod single;
 mod state;
 mod unit;
 mod verdict;

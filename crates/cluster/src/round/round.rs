@@ -19,6 +19,7 @@ use crate::{
     replicas::{Chosen, Reads},
     round::{
         answer,
+        single::spent,
         state::{Batch, Missing, Patience, State, Way},
         unit::{Order, Piece, Target, Unit, Units},
         verdict::{DOWN, Verdict},
@@ -85,24 +86,15 @@ pub(super) struct Round<'r> {
 }
 
 impl Cluster {
-    /// Executes a burst: afterwards it has a reply for each of its requests, errors where they failed. `caller` is one of
-    /// the first pool; `text` says an error to a client; `reads` tells where reads go, if not all to primaries.
-    ///
-    /// # Cancel safety
-    /// What was sent is executed all the same, and its replies are dropped.
-    pub async fn execute(
+    /// Executes a burst whose one piece has been `tried`, or of which nothing has.
+    pub(super) async fn execute_round(
         &self,
         caller: &mut Caller,
         burst: &mut Burst,
-        text: Text<'_>,
-        reads: Option<Reads<'_>>,
+        (text, reads): (Text<'_>, Option<Reads<'_>>),
+        (map, settings, started): (Arc<Map>, Arc<Settings>, Instant),
+        tried: Option<(Batch, Option<JobError>)>,
     ) -> Executed {
-        let started = Instant::now();
-        let settings = self.pools().first().settings();
-        let map = match self.known(&settings, started).await {
-            Ok(map) => map,
-            Err(failure) => return fail_all(burst, failure, text, started),
-        };
         let mut units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map, self.scripts());
         let only_reads = units.only_read();
         if units.are_unknown {
@@ -132,6 +124,9 @@ impl Cluster {
             pause: LATER.0,
             map,
         };
+        if let Some((batch, failure)) = tried {
+            round.take(batch, failure, text);
+        }
         round.run(caller, text).await;
         round.answer(&units.units, &mut burst.replies);
         burst.replies_done = burst.replies_due;
@@ -141,28 +136,19 @@ impl Cluster {
     }
 }
 
-fn spent(started: Instant) -> Spent {
-    Spent { queue_us: 0, total_us: pool::micros(started.elapsed()) }
-}
-
-fn fail_all(burst: &mut Burst, failure: JobError, text: Text<'_>, started: Instant) -> Executed {
-    let said = text(&failure);
-    (0..burst.replies_due).for_each(|_| write_error(&mut burst.replies, &said));
-    burst.replies_done = burst.replies_due;
-    Executed { failed: vec![(failure, burst.replies_due)], spent: spent(started), ..Executed::default() }
+/// Whether a node knows a script once it has answered so to the request that brought it. The script may have failed.
+fn is_known(reply: &[u8]) -> bool {
+    ![&b"-ERR Error compiling script"[..], b"-ERR respool: ", b"-NOPERM "].iter().any(|words| reply.starts_with(words))
 }
 
 impl Round<'_> {
     async fn run(&mut self, caller: &mut Caller, text: Text<'_>) {
-        loop {
+        while !self.states.iter().all(|state| matches!(state, State::Done(..))) {
             let batches = self.batches();
             if !batches.is_empty() {
                 self.send(batches, caller, text).await;
             }
             self.give_up(text);
-            if self.states.iter().all(|state| matches!(state, State::Done(..))) {
-                return;
-            }
             if self.states.iter().any(|state| matches!(state, State::Waits(..) | State::Stuck(..))) {
                 self.wait().await;
             }
@@ -390,7 +376,7 @@ impl Round<'_> {
             let only_reads = self.pieces[unit.pieces.clone()].iter().all(|piece| piece.only_reads);
             answer::write(unit, only_reads, &answers[unit.pieces.clone()], &self.map.layout, random, out);
             match &unit.scripts {
-                Some(Taught::Known(text)) if !out[at..].starts_with(b"-") => self.cluster.scripts().learn(text),
+                Some(Taught::Known(text)) if is_known(&out[at..]) => self.cluster.scripts().learn(text),
                 Some(Taught::Flushed) if out[at..].starts_with(b"+") => self.cluster.scripts().forget(),
                 Some(Taught::Known(_) | Taught::Flushed) | None => {}
             }

@@ -129,7 +129,7 @@ impl Round<'_> {
     }
 
     /// Takes in what has come of a batch.
-    fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
+    pub(super) fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
         let Batch { way, pieces, burst } = batch;
         match (burst.room, &mut self.share) {
             (Some(room), Some(share)) => share.join(*room),
