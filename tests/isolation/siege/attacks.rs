@@ -46,6 +46,8 @@ fn reaching() -> Vec<Attack> {
             "clients that there are not",
             &["CLIENT KILL ADDR 1.2.3.4:5", "CLIENT KILL TYPE replica", "CLIENT KILL x"],
         ),
+        lines("names of connections' states", &["XSUBSCRIBE c", "XSYNC", "XREADONLY", "XPSYNC ? -1", "XSUBSCRIBE d"]),
+        lines("commands that there are not", &["NOSUCH a"; 2_000]),
         lines("a cluster", &["ASKING", "READONLY", "CLUSTER SLOTS", "CLIENT CAPA redirect", "CLIENT NOSUCH"]),
         lines(
             "the console",

@@ -84,7 +84,10 @@ fn work(gateway: &Gateway, number: usize, over: &AtomicBool) -> (u64, Duration) 
 
 /// A Redis with what the attacks reach for, where both users may log in too, and the gateway before it.
 fn besieged() -> (Redis, Gateway) {
-    let redis = Redis::start(&["--proto-max-bulk-len", "1mb"]);
+    // The attacker knows the names by which commands are called that would change a connection.
+    let names = [("SYNC", "XSYNC"), ("READONLY", "XREADONLY"), ("SSUBSCRIBE", "XSUBSCRIBE"), ("PSYNC", "XPSYNC")];
+    let renamed = names.iter().flat_map(|(own, name)| ["--rename-command", own, name]);
+    let redis = Redis::start(&["--proto-max-bulk-len", "1mb"].into_iter().chain(renamed).collect::<Vec<_>>());
     let mut direct = redis.client();
     for user in ["app", "evil"] {
         direct.expect(&format!("ACL SETUSER {user} on >secret ~* &* +@all"), "+OK\r\n");
