@@ -10,6 +10,10 @@ use tokio::time::Instant;
 
 use crate::queue::expected::BULKY_BYTES;
 
+/// Bytes that are read while a caller has not taken what came before: so that it and the worker do not take turns for
+/// each read.
+pub(super) const AHEAD_BYTES: usize = 128 * 1024;
+
 /// How long others wait in all for the caller of one reply to take it, and so much longer for each MiB that it has taken.
 const PATIENCE: Duration = Duration::from_millis(20);
 const PATIENCE_PER_MIB: Duration = Duration::from_millis(2);

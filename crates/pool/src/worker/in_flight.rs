@@ -26,7 +26,7 @@ use crate::{
     stats::{totals::Writes, traffic::Traffic},
     time::alarm::Alarm,
     worker::{
-        flow::Flow,
+        flow::{AHEAD_BYTES, Flow},
         own_request::{Answered, Purpose},
         slot::{Fate, Owner, Slot},
     },
@@ -284,6 +284,9 @@ impl InFlight {
             if let Some(held) = job.burst_mut().room.as_mut().filter(|_| is_last) {
                 release(held, bulk_left);
             }
+            return Ok(());
+        }
+        if there < AHEAD_BYTES {
             return Ok(());
         }
         let others_wait = has_jobs_behind || !job.is_wanted_early() || others_wait();
