@@ -32,9 +32,9 @@ pub enum TlsError {
         /// What rustls says.
         error: rustls::Error,
     },
-    /// An authority's certificate cannot be used.
+    /// A certificate, be it an authority's, cannot be used.
     #[error("a certificate in {} cannot be used: {error}", path.display())]
-    Authority {
+    Certificate {
         /// The file.
         path: PathBuf,
         /// What rustls says.

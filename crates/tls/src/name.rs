@@ -1,5 +1,7 @@
 //! The name in a certificate.
 
+use std::time::SystemTime;
+
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_cert::{
     Certificate,
@@ -11,9 +13,13 @@ use x509_cert::{
 };
 
 /// The last `CN` of a certificate's subject, which is the most particular one. `None` if there is none, or if it is not
-/// written in one of the usual alphabets.
-pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+/// written in one of the usual alphabets, or if the certificate is over by `now`: a session that is resumed begins with the
+/// certificate of the one before.
+pub fn common_name(certificate: &CertificateDer<'_>, now: SystemTime) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
+    if certificate.tbs_certificate.validity.not_after.to_system_time() < now {
+        return None;
+    }
     let mut parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
     let value = &parts.rfind(|part| part.oid == COMMON_NAME)?.value;
     let name = match value.tag() {
@@ -27,7 +33,9 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 
     use super::*;
 
@@ -38,11 +46,23 @@ mod tests {
             params.distinguished_name = DistinguishedName::new();
             params.distinguished_name.push(DnType::OrganizationName, "somebody");
             names.iter().for_each(|name| params.distinguished_name.push(DnType::CommonName, *name));
-            common_name(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
+            common_name(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der(), SystemTime::now())
         };
         assert_eq!(of(&["app"]).as_deref(), Some("app"));
         assert_eq!(of(&["b\u{fc}ro"]).as_deref(), Some("b\u{fc}ro"));
         assert_eq!(of(&[]), None);
-        assert_eq!(common_name(&CertificateDer::from(&b"nonsense"[..])), None);
+        assert_eq!(common_name(&CertificateDer::from(&b"nonsense"[..]), SystemTime::now()), None);
+    }
+
+    #[test]
+    fn a_certificate_names_nobody_once_it_is_over() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "app");
+        params.not_after = date_time_ymd(2030, 1, 2);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let end = UNIX_EPOCH + Duration::from_secs(1_893_542_400);
+        let name = |now| common_name(certificate.der(), now);
+        assert_eq!(name(end), Some("app".to_owned()));
+        assert_eq!(name(end + Duration::from_secs(1)), None);
     }
 }

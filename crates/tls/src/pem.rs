@@ -59,12 +59,7 @@ impl Files {
 
     /// The authorities in a file.
     pub(crate) fn authorities(&mut self, path: &Path) -> Result<RootCertStore, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in self.certificates(path)? {
-            let added = roots.add(certificate);
-            added.map_err(|error| TlsError::Authority { path: path.to_owned(), error: error.to_string() })?;
-        }
-        Ok(roots)
+        authorities(path, self.certificates(path)?)
     }
 
     /// A certificate with those that lead to its authority, and its key.
@@ -75,6 +70,8 @@ impl Files {
         provider: &CryptoProvider,
     ) -> Result<CertifiedKey, TlsError> {
         let chain = self.certificates(certificate)?;
+        // Whatever stands behind the first is shown to clients, and looked at by nobody before them.
+        authorities(certificate, chain.clone())?;
         let bytes = self.read(key)?;
         let parsed = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| TlsError::NoKey(key.to_owned()))?;
         CertifiedKey::from_der(chain, parsed, provider).map_err(|error| TlsError::Pair {
@@ -82,5 +79,41 @@ impl Files {
             certificate: certificate.to_owned(),
             error,
         })
+    }
+}
+
+/// Certificates as those of authorities, if each of them is one.
+fn authorities(path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        let added = roots.add(certificate);
+        added.map_err(|error| TlsError::Certificate { path: path.to_owned(), error: error.to_string() })?;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+
+    use super::*;
+
+    #[test]
+    fn each_certificate_of_a_chain_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let [chain, key] = ["chain", "key"].map(|name| directory.path().join(name));
+        let pair = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["a".into()]).unwrap().self_signed(&pair).unwrap().pem();
+        fs::write(&key, pair.serialize_pem()).unwrap();
+        let rubbish = "-----BEGIN CERTIFICATE-----\ncnViYmlzaA==\n-----END CERTIFICATE-----\n";
+        for (second, is_fine) in [("", true), (certificate.as_str(), true), (rubbish, false)] {
+            fs::write(&chain, format!("{certificate}{second}")).unwrap();
+            let read = Files::default().pair(&chain, &key, &default_provider());
+            assert_eq!(read.is_ok(), is_fine, "{second}");
+            if let Err(error) = read {
+                assert!(error.to_string().contains(&chain.display().to_string()), "{error}");
+            }
+        }
     }
 }

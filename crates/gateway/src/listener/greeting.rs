@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use settings::Users;
@@ -93,7 +93,7 @@ async fn go_through(arrival: Arrival, place: &OnceLock<Address>, terms: Terms) -
 /// The user whose name is in the client's certificate.
 fn named(stream: &tls::ServerStream<tokio::net::TcpStream>, users: &Users) -> Option<String> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    tls::common_name(certificate).filter(|name| users.may_be_proven(name))
+    tls::common_name(certificate, SystemTime::now()).filter(|name| users.may_be_proven(name))
 }
 
 fn kind(error: &io::Error) -> Option<Kind> {
