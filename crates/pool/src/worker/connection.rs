@@ -351,7 +351,7 @@ impl Connection {
                 }
                 Purpose::Moved => {}
                 Purpose::Ping | Purpose::Hello(_) | Purpose::Select(_) => {
-                    self.preparation.answered(&answered, &mut self.in_flight);
+                    self.preparation.answered(&answered, &mut self.in_flight)?;
                 }
             }
         }

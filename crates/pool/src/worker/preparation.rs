@@ -3,7 +3,7 @@
 //! fails, it would run in another database. Jobs that need the same state wait together, so that a switch is made
 //! for all of them at once.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use resp::{ReplyKind, write_request};
 
@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct Preparation {
     /// In which everything runs that is written now.
     state: Needs,
+    /// The database in which it was made.
+    made_in: u32,
     switch: Option<Switch>,
     /// Not written; those that came first are in front.
     waiting: VecDeque<Job>,
@@ -43,7 +45,7 @@ struct Switch {
 impl Preparation {
     /// Of a connection that is in this state.
     pub(crate) fn new(state: Needs) -> Self {
-        Self { state, ..Self::default() }
+        Self { state, made_in: state.db, ..Self::default() }
     }
 
     /// In which everything runs that is written now.
@@ -103,15 +105,21 @@ impl Preparation {
     }
 
     /// Takes in the reply to a request of the worker's own.
-    pub(crate) fn answered(&mut self, answered: &Answered, in_flight: &mut InFlight) {
+    ///
+    /// # Errors
+    /// The user may change databases no more, and the one in which connections are made is to be had on another alone.
+    pub(crate) fn answered(&mut self, answered: &Answered, in_flight: &mut InFlight) -> io::Result<()> {
         let refused = answered.kind == ReplyKind::Error;
         match answered.purpose {
-            Purpose::Ping | Purpose::Check | Purpose::Moved => return,
+            Purpose::Ping | Purpose::Check | Purpose::Moved => return Ok(()),
+            Purpose::Select(db) if refused && db == self.made_in && answered.error_text().starts_with("NOPERM") => {
+                return Err(io::Error::other("the upstream refuses to change its database back"));
+            }
             Purpose::Hello(protocol) if !refused => self.state.protocol = protocol,
             Purpose::Select(db) if !refused => self.state.db = db,
             Purpose::Hello(_) | Purpose::Select(_) => {}
         }
-        let Some(switch) = &mut self.switch else { return };
+        let Some(switch) = &mut self.switch else { return Ok(()) };
         switch.replies_due -= 1;
         if refused && switch.refused.is_none() {
             switch.refused = Some(answered.error_text());
@@ -119,6 +127,7 @@ impl Preparation {
         if switch.replies_due == 0 {
             self.end_switch(in_flight);
         }
+        Ok(())
     }
 
     fn end_switch(&mut self, in_flight: &mut InFlight) {

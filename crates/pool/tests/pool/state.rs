@@ -95,6 +95,35 @@ async fn a_refused_select_fails_its_job_alone_and_without_running_it() {
     assert_eq!(pool.status().lost, 0);
 }
 
+/// Where the right to change databases has been taken away, the database in which connections are made is had anew.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_may_not_go_back_to_its_first_database_is_replaced() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let (mut caller, mut other) = (pool.caller(), pool.caller());
+    let (answer, ()) = tokio::join!(caller.call(burst_in(3, &["GET", "a"])), async {
+        assert_eq!(peer.written().await, [["SELECT", "3"]]);
+        peer.reply("+OK\r\n").await;
+        assert_eq!(peer.echo_next().await, ["GET", "a"]);
+    });
+    assert_eq!(replies(answer), "+GET a\r\n");
+    let refused = "-NOPERM this user has no permissions to run the 'select' command\r\n";
+    let (answer, mut peer) = tokio::join!(other.call(burst(&["GET", "b"])), async {
+        assert_eq!(peer.written().await, [["SELECT", "0"]]);
+        peer.reply(refused).await;
+        let mut next = Peer::accept(&arrivals).await;
+        assert_eq!(next.echo_next().await, ["GET", "b"]);
+        next
+    });
+    assert_eq!(replies(answer), "+GET b\r\n");
+    let (answer, ()) = tokio::join!(caller.call(burst_in(3, &["GET", "c"])), async {
+        assert_eq!(peer.written().await, [["SELECT", "3"]]);
+        peer.reply(refused).await;
+    });
+    assert!(matches!(answer.failure, Some(JobError::StateRefused(words)) if words.starts_with("NOPERM")));
+}
+
 /// A script that runs for too long, rights that were taken away: what had been granted is refused.
 #[tokio::test(start_paused = true)]
 async fn what_refuses_a_state_is_news_for_the_jobs_that_need_it_and_for_nobody_else() {
