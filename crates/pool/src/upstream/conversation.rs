@@ -13,7 +13,10 @@ use tokio::{
 
 use crate::{
     settings::endpoint::Endpoint,
-    upstream::{login::talk::written, stream::Stream},
+    upstream::{
+        login::talk::{NOT_OK, written},
+        stream::Stream,
+    },
 };
 
 /// Aggregates inside aggregates in one reply.
@@ -65,7 +68,7 @@ impl Conversation {
     /// # Errors
     /// Nobody answers in time, or the login is refused. That one is wanted, and there is none, says the first reply.
     pub async fn open(endpoint: &Endpoint, name: &str, limit: Duration) -> Result<Self, ConversationError> {
-        let opened = timeout(limit, Self::log_in(endpoint, name)).await;
+        let opened = timeout(limit, Self::log_in(endpoint, &["CLIENT", "SETNAME", name])).await;
         opened.map_err(|_| ConversationError::Timeout(limit))?
     }
 
@@ -74,21 +77,24 @@ impl Conversation {
     /// # Errors
     /// Nobody answers in time, or the login is refused, or wanted.
     pub(crate) async fn prove(endpoint: &Endpoint, name: &str, limit: Duration) -> Result<(), ConversationError> {
-        let named = async { Self::log_in(endpoint, name).await?.named().await };
+        // Unlike the other one, it needs no right: a refusal would stand in the upstream's log of those.
+        let named = async { Self::log_in(endpoint, &["HELLO", "2", "SETNAME", name]).await?.named().await };
         timeout(limit, named).await.map_err(|_| ConversationError::Timeout(limit))?
     }
 
-    async fn log_in(endpoint: &Endpoint, name: &str) -> Result<Self, ConversationError> {
+    async fn log_in(endpoint: &Endpoint, naming: &[&str]) -> Result<Self, ConversationError> {
         let stream = Stream::dial(&endpoint.address).await.map_err(ConversationError::Connect)?;
         let scanner = ReplyScanner::new(DEPTH_MAX);
         let mut conversation = Self { stream, input: BytesMut::new(), scanner, scanned: 0, owes_name: false };
         let login = endpoint.login();
-        let name: &[&[u8]] = &[b"CLIENT", b"SETNAME", name.as_bytes()];
-        conversation.write(&login.as_deref().into_iter().chain([name]).collect::<Vec<_>>()).await?;
-        if login.is_some()
-            && let Value::Error(text) = conversation.next().await?
-        {
-            return Err(ConversationError::Refused(text));
+        let naming: Vec<_> = naming.iter().map(|word| word.as_bytes()).collect();
+        conversation.write(&login.as_deref().into_iter().chain([&naming[..]]).collect::<Vec<_>>()).await?;
+        if login.is_some() {
+            match conversation.next().await? {
+                Value::Simple(text) if text == "OK" => {}
+                Value::Error(text) => return Err(ConversationError::Refused(text)),
+                _ => return Err(ConversationError::Refused(NOT_OK.to_owned())),
+            }
         }
         conversation.owes_name = true;
         Ok(conversation)

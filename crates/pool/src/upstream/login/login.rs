@@ -15,7 +15,7 @@ use crate::{
         facts::{Asked, Facts},
         login::{
             question::{PARAMETERS, Question, is_for_now, outcome, pairs, take_config, take_info},
-            talk::{Talk, error_words},
+            talk::{NOT_OK, Talk, error_words},
         },
         stream::Stream,
     },
@@ -218,6 +218,7 @@ impl Login<'_> {
         let told = &mut self.facts.told;
         match (question, words) {
             (Question::LogIn | Question::ReadOnly, Some(words)) => return Err(LoginError::Refused(words)),
+            (Question::LogIn, None) if reply[..] != *b"+OK\r\n" => return Err(LoginError::Refused(NOT_OK.to_owned())),
             (_, Some(words)) if is_refused_login(&words) => return Err(LoginError::Refused(words)),
             (Question::LogIn | Question::ReadOnly, None) => {}
             (Question::Hello3, words) => {

@@ -16,6 +16,9 @@ const REPLY_BYTES_MAX: usize = 1 << 20;
 /// More than the framing of an argument, or of a request, has bytes.
 const FRAME_BYTES: usize = 32;
 
+/// What is said of a login that was answered by neither of its replies.
+pub(crate) const NOT_OK: &str = "ERR the upstream has answered AUTH by neither OK nor an error";
+
 /// See the module's documentation.
 pub(crate) struct Talk {
     stream: Stream,
