@@ -1,12 +1,14 @@
 //! Commands that the gateway answers from a client's own state, in Redis's words. Those that need the upstream's
 //! consent are only read here; the session asks for it.
 
+use std::sync::Arc;
+
 use pool::{Facts, Login, Password};
 use resp::{
     Protocol, Request, parse_integer, write_array, write_bulk, write_error, write_integer, write_null, write_push,
     write_simple,
 };
-use settings::DEFAULT_USER;
+use settings::{DEFAULT_USER, PASSWORD_BYTES_MAX};
 
 use crate::{
     command::{class::Local, embedded_limits, errors},
@@ -115,7 +117,10 @@ fn auth(request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>)
     let users = &requester.settings.users;
     match credentials(request) {
         Err(text) => write_error(out, &text),
-        Ok((name, password)) if users.elsewhere => return NextStep::LogIn(login(name, password)),
+        Ok((name, password)) if users.elsewhere => match login(name, password) {
+            Some(login) => return NextStep::LogIn(login),
+            None => write_error(out, login_failed(requester, name.unwrap_or(DEFAULT_USER.as_bytes()))),
+        },
         Ok((None, _)) if !users.are_required() => {
             let text = "ERR AUTH <password> called without any password configured for the default user. \
                         Are you sure your configuration is correct?";
@@ -144,10 +149,14 @@ fn credentials<'r>(request: &Request<'r>) -> Result<(Option<&'r [u8]>, &'r [u8])
     Ok((name, password.unwrap_or_default()))
 }
 
-/// One that the upstream decides.
-fn login(name: Option<&[u8]>, password: &[u8]) -> Login {
-    let name = name.map(|name| String::from_utf8_lossy(name).into());
-    Login::User { name, password: Password::new(password.to_vec()) }
+/// One that the upstream decides. None that would be much to keep, and none whose name is no text: nobody has it.
+fn login(name: Option<&[u8]>, password: &[u8]) -> Option<Login> {
+    let is_small = |secret: &[u8]| secret.len() <= PASSWORD_BYTES_MAX;
+    if !name.is_none_or(is_small) || !is_small(password) {
+        return None;
+    }
+    let name = name.map(str::from_utf8).transpose().ok()?.map(Arc::from);
+    Some(Login::User { name, password: Password::new(password.to_vec()) })
 }
 
 /// Takes note of a wrong password for `user`; what its sender is told, once it has waited for that.
@@ -187,7 +196,10 @@ pub(crate) fn read_hello<'r>(request: &Request<'r>, requester: &Requester<'_>) -
         let fault = if option.eq_ignore_ascii_case(b"AUTH") && request.len() > at + 2 {
             let (name, password) = (request.arg(at + 1), request.arg(at + 2).unwrap_or_default());
             if users.elsewhere {
-                hello.login = Some(login(name, password));
+                hello.login = login(name, password);
+                if hello.login.is_none() {
+                    return Err(NoHello::Login(name.unwrap_or_default()));
+                }
             } else if users.admit(name, password) {
                 hello.user = users.logged_in_as(name);
             } else {

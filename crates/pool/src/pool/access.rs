@@ -30,6 +30,11 @@ impl Access {
         std::mem::swap(&mut self.shared, &mut caller.shared);
     }
 
+    /// Whether what a caller sends goes this way already: to the same pool, with the same login.
+    pub fn leads_as(&self, caller: &Caller) -> bool {
+        Arc::ptr_eq(&self.shared, &caller.shared)
+    }
+
     /// What the pool's upstream has said about itself.
     pub fn facts(&self) -> Arc<Facts> {
         self.shared.node.facts()

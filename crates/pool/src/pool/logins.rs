@@ -2,7 +2,8 @@
 //! it is used, and counts for a while for those who come next with the same name and password. Another password is another
 //! login: it is asked of the upstream, and never meets what the right one opened. Nothing is kept of one that was refused.
 //! Whoever comes with a login that is being proven waits for that, and all who have waited since before the upstream was
-//! asked go by one answer. Few are asked at a time, so that whoever guesses opens few connections.
+//! asked go by one answer. Few are asked at a time, so that whoever guesses opens few connections; what was right before and
+//! still has its pool does not wait behind the guesses.
 
 use std::{
     collections::HashMap,
@@ -25,8 +26,11 @@ use crate::{
     upstream::conversation::{Conversation, ConversationError},
 };
 
-/// Logins that are asked of the upstream at a time.
-const ASKED_MAX: usize = 16;
+/// Logins of which nothing is known that are asked of the upstream at a time.
+const GUESSES_MAX: usize = 12;
+
+/// The same of those that were right before.
+const RETURNING_MAX: usize = 4;
 
 /// What the connection that proves a login is known as.
 const NAME: &str = "respool-login";
@@ -62,7 +66,8 @@ type Asked = Option<(Instant, Result<(), LoginFailure>)>;
 #[derive(Debug)]
 struct Desk {
     pools: Pools,
-    asking: Semaphore,
+    guesses: Semaphore,
+    returning: Semaphore,
     /// Logins that are being proven, each with the turn of those who want to know.
     turns: Mutex<HashMap<Login, Arc<Turn<Asked>>>>,
     /// Whether the upstream's default user needs no password, and when it was asked.
@@ -73,7 +78,8 @@ impl Logins {
     /// Those of the upstream to which `pools` lead.
     pub fn new(pools: Pools) -> Self {
         let (turns, nobody) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Desk { pools, asking: Semaphore::new(ASKED_MAX), turns, nobody }))
+        let (guesses, returning) = (Semaphore::new(GUESSES_MAX), Semaphore::new(RETURNING_MAX));
+        Self(Arc::new(Desk { pools, guesses, returning, turns, nobody }))
     }
 
     /// The way into the pool of a login, which the upstream has let in within `fresh` or lets in now. Waits at most
@@ -99,7 +105,10 @@ impl Logins {
             match turn.as_ref().filter(|(at, _)| *at > came) {
                 Some((_, answer)) => Err(answer.clone().and_then(|()| Ok(self.0.pools.find(&key)?))),
                 // It is never closed.
-                None => Ok((turn, self.0.asking.acquire().await)),
+                None if self.0.pools.proven_within(&key, Duration::MAX).is_some() => {
+                    Ok((turn, self.0.returning.acquire().await))
+                }
+                None => Ok((turn, self.0.guesses.acquire().await)),
             }
         };
         let limit = self.0.pools.first().settings().connect_timeout;

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod key;
 pub(crate) mod logins;
+mod members;
 mod places;
 pub(crate) mod pool;
 pub(crate) mod pools;

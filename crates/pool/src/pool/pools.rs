@@ -22,6 +22,7 @@ use crate::{
         access::Access,
         control::{Control, Status},
         key::{Key, Login},
+        members::{Member, Members},
         pool::{Drained, Pool},
     },
     settings::settings::Settings,
@@ -62,6 +63,9 @@ pub enum NoPool {
     /// All that there may be are used.
     #[error("all {0} pools that there may be are used")]
     Full(usize),
+    /// All that there may be of one user, one for each of its passwords, are used.
+    #[error("all {0} pools of this user, one for each of its passwords, are used")]
+    UserFull(usize),
     /// The directory is being drained.
     #[error("the pools are closed")]
     Closed,
@@ -87,29 +91,6 @@ struct Directory {
     /// Rings when there is something to look after.
     started: Arc<Notify>,
     sweeper: JoinHandle<()>,
-}
-
-#[derive(Debug)]
-struct Members {
-    /// Of the configured upstream; `None` once the directory is closed.
-    first: Option<Pool>,
-    others: HashMap<Key, Member>,
-    /// Closed, and not over yet.
-    ending: Vec<Pool>,
-    /// What those have counted that are over.
-    past: Option<(Totals, Status)>,
-    /// Pools that were started.
-    started: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    pool: Pool,
-    /// Counted from 1, in the order in which they started.
-    number: u64,
-    unused_since: Option<Instant>,
-    /// When the upstream has last let its login in.
-    proven: Option<Instant>,
 }
 
 impl Pools {
@@ -171,7 +152,7 @@ impl Pools {
             return Ok(member.pool.access());
         }
         let settings = self.first().settings();
-        members.make_room(settings.pools_max)?;
+        members.make_room(key, settings.pools_max)?;
         let facts = (key.login != Login::Configured).then(|| self.first().facts_to_share());
         let in_common = self.0.in_common.of_further(facts);
         let pool = Pool::start_among(&self.0.home, &self.0.runtimes, key.settings(&settings), in_common);
@@ -335,57 +316,6 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         self.sweeper.abort();
-    }
-}
-
-impl Member {
-    fn look(&mut self, now: Instant) {
-        self.unused_since = if self.pool.is_used() { None } else { Some(self.unused_since.unwrap_or(now)) };
-    }
-}
-
-impl Members {
-    /// Has room for one more, with the first one, below `max`.
-    fn make_room(&mut self, max: usize) -> Result<(), NoPool> {
-        self.bury();
-        // They are soon over. Whoever comes and goes quickly does not have them pile up.
-        if self.ending.len() >= max {
-            return Err(NoPool::Full(max));
-        }
-        if self.others.len() + 1 < max {
-            return Ok(());
-        }
-        let now = Instant::now();
-        self.others.values_mut().for_each(|member| member.look(now));
-        let unused = self.others.iter().filter_map(|(key, member)| Some((member.unused_since?, member.number, key)));
-        let longest = unused.min_by_key(|(since, number, _)| (*since, *number)).map(|(_, _, key)| key.clone());
-        self.end(&longest.ok_or(NoPool::Full(max))?);
-        Ok(())
-    }
-
-    fn end(&mut self, key: &Key) {
-        if let Some(member) = self.others.remove(key) {
-            tracing::debug!(?key, "pool ends, nobody uses it");
-            member.pool.close();
-            self.ending.push(member.pool);
-        }
-    }
-
-    /// Remembers what those have counted that are over, and forgets them.
-    fn bury(&mut self) {
-        let over: Vec<Pool>;
-        (over, self.ending) = std::mem::take(&mut self.ending).into_iter().partition(Pool::is_over);
-        for pool in over {
-            let control = pool.control();
-            let (totals, status) = (control.totals(), control.status());
-            self.past = Some(match self.past.take() {
-                None => (totals, status.counts()),
-                Some((past, mut counts)) => {
-                    counts.add(&status.counts());
-                    (Totals::sum([past, totals].into_iter()), counts)
-                }
-            });
-        }
     }
 }
 

@@ -107,6 +107,21 @@ async fn there_are_no_more_pools_than_there_may_be_and_an_unused_one_makes_room(
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_user_with_many_passwords_leaves_room_for_others() {
+    let (pools, arrivals) = start(|settings| settings.pools_max = 20);
+    let _upstream = Upstream::start(arrivals, |_| Act::Echo);
+    let with = |password: usize| {
+        let login = Login::User { name: Some("ann".into()), password: password.to_string().into() };
+        pools.find(&Key { at: At::Upstream, login })
+    };
+    let mut used: Vec<_> = (0..8).map(|password| with(password).unwrap()).collect();
+    assert_eq!(with(8).unwrap_err(), NoPool::UserFull(8));
+    assert!(with(0).is_ok() && pools.find(&of("bob")).is_ok());
+    used.remove(3);
+    assert!(with(8).is_ok() && pools.all().len() == 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_are_bounded_for_all_pools_together() {
     let one = burst(&["INCR", "a"]).requests.len();
     let (pools, arrivals) = start(|settings| settings.queue_bytes_max = 2 * one + 1);
