@@ -134,6 +134,74 @@ fn a_reload_brings_the_login_up_to_date() {
 }
 
 #[test]
+fn who_asks_about_clients_needs_the_right_of_its_login() {
+    let upstream = Upstream::start();
+    let gateway = upstream.gateway_with_users();
+    let (mut app, mut root) = (gateway.client(), gateway.client());
+    app.expect("AUTH app a", "+OK\r\n");
+    root.expect("AUTH root r", "+OK\r\n");
+    let id = String::from_utf8_lossy(&root.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned();
+    for request in ["CLIENT LIST", "CLIENT ID", "CLIENT SETNAME x", "CLIENT NO-EVICT ON", "CLIENT UNBLOCK 1"] {
+        let reply = app.line(request);
+        assert!(reply.starts_with(b"-NOPERM"), "{request}: {}", String::from_utf8_lossy(&reply));
+    }
+    assert!(app.line(&format!("CLIENT KILL ID {id}")).starts_with(b"-NOPERM"));
+    root.expect("CLIENT SETNAME x", "+OK\r\n");
+    // What another is told of a request is not what this one is told.
+    let has_reached = root.line("READONLY");
+    assert!(!has_reached.starts_with(b"-NOPERM"));
+    assert!(app.line("READONLY").starts_with(b"-NOPERM"));
+}
+
+#[test]
+fn what_needs_a_restart_leaves_a_user_its_login() {
+    let upstream = Upstream::start();
+    let mut gateway = upstream.gateway_with_users();
+    let mut app = gateway.client();
+    app.expect("AUTH app a", "+OK\r\n");
+    let before = gateway.config_with("");
+    gateway.rewrite("[auth]\nmode = \"upstream\"");
+    for name in ["app", "root"] {
+        gateway.forget("auth", "users", name);
+    }
+    for key in ["upstream_user", "upstream_password_file"] {
+        gateway.forget("users", "app", key);
+    }
+    gateway.hang_up();
+    let line = gateway.logs().wait_for("configuration in force", DEADLINE);
+    assert!(line.contains("needs_restart") && line.contains("users: changed app"), "{line}");
+    app.expect("ACL WHOAMI", IS_READER);
+    let mut another = gateway.client();
+    another.expect("AUTH app a", "+OK\r\n");
+    another.expect("ACL WHOAMI", IS_READER);
+    // Back again, and everything goes by the file.
+    gateway.overwrite(&before);
+    gateway.hang_up();
+    another.expect("ACL WHOAMI", IS_READER);
+}
+
+#[test]
+fn a_client_with_a_connection_of_its_own_does_not_keep_the_login_before() {
+    let upstream = Upstream::start();
+    let mut gateway = upstream.gateway_with_users();
+    let mut clients = ["WATCH app:1", "SUBSCRIBE news.1", "GET app:1"].map(|request| {
+        let mut client = gateway.client();
+        client.expect("AUTH app a", "+OK\r\n");
+        assert!(!client.line(request).starts_with(b"-"), "{request}");
+        client
+    });
+    for key in ["upstream_user", "upstream_password_file"] {
+        gateway.forget("users", "app", key);
+    }
+    gateway.hang_up();
+    let [watches, subscribes, plain] = &mut clients;
+    for client in [watches, subscribes] {
+        client.expect_closed();
+    }
+    wait("the gateway's own user", || (plain.line("ACL WHOAMI") == b"$3\r\nops\r\n").then_some(()));
+}
+
+#[test]
 fn where_nobody_has_to_log_in_all_may_have_a_login() {
     let upstream = Upstream::start();
     let config = upstream.as_reader("default", "upstream_user = \"reader\"");
@@ -158,7 +226,7 @@ fn where_the_upstream_decides_a_process_is_the_user_that_its_system_user_stands_
     let own = fs::metadata(upstream.directory.path()).expect("it is there").uid();
     let listen = format!("listen = [\"unix:{}\", \"127.0.0.1:0\"]", path.display());
     upstream.direct().expect("ACL SETUSER default off", "+OK\r\n");
-    let gateway = upstream_decides(&upstream, &listen, &format!("peers = [\"{own}:reader\"]"));
+    let mut gateway = upstream_decides(&upstream, &listen, &format!("peers = [\"{own}:reader\"]"));
     let mut peer = connect(&path);
     peer.expect("ACL WHOAMI", IS_READER);
     assert!(peer.line("GET other").starts_with(b"-NOPERM"));
@@ -166,6 +234,20 @@ fn where_the_upstream_decides_a_process_is_the_user_that_its_system_user_stands_
     peer.expect("AUTH ops ops", "+OK\r\n");
     peer.expect("ACL WHOAMI", "$3\r\nops\r\n");
     gateway.client().expect("GET app:1", "-NOAUTH Authentication required.\r\n");
+    // Its user is proven no more: it is closed, and one that knows the password stays.
+    let (mut peer, mut knows) = (connect(&path), connect(&path));
+    peer.expect("ACL WHOAMI", IS_READER);
+    knows.expect("AUTH reader first", "+OK\r\n");
+    let admits = gateway.config_with("");
+    gateway.forget("users", "reader", "upstream_password_file");
+    gateway.rewrite("[auth]\npeers = []");
+    gateway.hang_up();
+    peer.expect_closed();
+    knows.expect("ACL WHOAMI", IS_READER);
+    gateway.overwrite(&admits);
+    gateway.hang_up();
+    knows.expect("ACL WHOAMI", IS_READER);
+    wait("to be admitted again", || (connect(&path).line("ACL WHOAMI") == IS_READER.as_bytes()).then_some(()));
     // Its user is deleted: it is closed, as it would be by Redis.
     let mut peer = connect(&path);
     peer.expect("ACL WHOAMI", IS_READER);

@@ -149,6 +149,47 @@ fn what_changes_at_the_upstream_holds_at_the_next_command() {
 }
 
 #[test]
+fn what_a_login_asks_of_the_upstream_stands_in_no_log_of_it() {
+    let redis = redis("off");
+    let (gateway, mut direct) = (gateway(&redis, ""), ops(&redis));
+    direct.expect("ACL SETUSER small on >small ~* -@all +get", "+OK\r\n");
+    direct.expect("ACL LOG RESET", "+OK\r\n");
+    logged_in(&gateway, "small").expect("GET app:1", "$3\r\none\r\n");
+    direct.expect("ACL LOG", "*0\r\n");
+}
+
+#[test]
+fn a_name_that_is_no_text_and_what_would_be_much_to_keep_is_no_login() {
+    let redis = redis("off");
+    let gateway = gateway(&redis, "");
+    ops(&redis).expect("ACL SETUSER any on nopass ~* &* +@all", "+OK\r\n");
+    let mut client = gateway.client();
+    for (bytes, reply) in [(512, "+OK\r\n"), (513, WRONG)] {
+        assert_eq!(client.call(&["AUTH", "any", &"x".repeat(bytes)]), reply.as_bytes(), "{bytes}");
+    }
+    assert_eq!(client.call(&["HELLO", "2", "AUTH", &"n".repeat(513), "x"]), WRONG.as_bytes());
+    client.send_raw(b"*3\r\n$4\r\nAUTH\r\n$1\r\n\xff\r\n$1\r\nx\r\n");
+    assert_eq!(client.read_reply(), WRONG.as_bytes());
+    client.expect("ACL WHOAMI", "$3\r\nany\r\n");
+}
+
+#[test]
+fn who_may_change_databases_no_more_leaves_others_of_its_user_alone() {
+    let redis = redis("off");
+    let (gateway, mut direct) = (gateway(&redis, ""), ops(&redis));
+    let (mut moved, mut stays) = (logged_in(&gateway, "wide"), logged_in(&gateway, "wide"));
+    moved.expect("SELECT 3", "+OK\r\n");
+    moved.expect("SET here 3", "+OK\r\n");
+    direct.expect("ACL SETUSER wide -select", "+OK\r\n");
+    for _ in 0..3 {
+        stays.expect("GET app:1", "$3\r\none\r\n");
+        stays.expect("EXISTS here", ":0\r\n");
+        let told = moved.line("GET here");
+        assert!(told.starts_with(b"-NOPERM"), "{}", String::from_utf8_lossy(&told));
+    }
+}
+
+#[test]
 fn a_user_that_is_deleted_has_no_client_any_more_until_it_is_there_again() {
     let redis = redis("off");
     let gateway = gateway(&redis, "[upstream]\nrefused_delay_max_ms = 60_000");

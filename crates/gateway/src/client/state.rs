@@ -76,6 +76,8 @@ pub(crate) struct ClientState {
     member: Option<Member>,
     /// It has logged in as that user, and does not only count as its client.
     is_named: bool,
+    /// It has proved that by what is no password.
+    pub(crate) proven: bool,
     /// Where the limits of its user stand.
     limits_at: u32,
     pub(crate) failed_logins: FailedLogins,
@@ -100,6 +102,7 @@ impl ClientState {
             authenticated,
             member: None,
             is_named: false,
+            proven: false,
             limits_at: 0,
             failed_logins: FailedLogins::default(),
             replies: Replies::On,
@@ -122,7 +125,7 @@ impl ClientState {
     /// The client has proved to be this user or, if not `is_named`, counts as a client of it.
     pub(crate) fn join(&mut self, member: Member, is_named: bool, settings: &SessionSettings) {
         self.authenticated = true;
-        self.is_named = is_named;
+        (self.is_named, self.proven) = (is_named, false);
         self.member = Some(member);
         self.look_up_limits(settings);
     }

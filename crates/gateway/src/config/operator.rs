@@ -20,8 +20,8 @@ use crate::config::{live_settings::LiveSettings, outcome::Outcome};
 /// The command of the console, and the part of it that changes the configuration.
 const CONSOLE: [&[u8]; 2] = [b"RESPOOL", b"RESPOOL|CONFIG"];
 
-/// Who may log in, which goes with who decides about it.
-const GO_WITH_MODE: [&str; 4] = ["auth.users", "auth.peers", "auth.admins", "tls.user_from_certificate"];
+/// Who may log in and as whom that one's requests run, which goes with who decides about it.
+const GO_WITH_MODE: [&str; 5] = ["auth.users", "auth.peers", "auth.admins", "users", "tls.user_from_certificate"];
 
 /// What the configuration needs of those who start it.
 pub(crate) struct Outside {
@@ -217,7 +217,7 @@ impl Operator {
     }
 
     /// Keys that cannot change now. Where a primary or a cluster is followed, or would be, the URL is one of them; where
-    /// somebody else would decide about logins, the names of those who may log in.
+    /// somebody else would decide about logins, those who may log in.
     fn fixed(&self, config: &Config, running: &Config, follows: bool) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
         let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);

@@ -127,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) async fn ask(&mut self, request: Vec<u8>, due: usize, published: &Published) -> bool {
         let (generation, protocol) = (self.caller.facts().generation(), self.state.needs.protocol);
         // What one user is told need not hold for another.
-        let remembered = (!self.settings.users.elsewhere).then_some(&published.remembered);
+        let remembered = (!self.caller.is_guest()).then_some(&published.remembered);
         if let Some(answer) = remembered.and_then(|remembered| remembered.answer(generation, protocol, &request)) {
             self.link.output().extend_from_slice(&answer);
             return true;

@@ -41,6 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (entry, published) = (link.entry(), link.published());
         let mut requester = Requester { state, entry, published, settings, caller, executing: None };
         requester.log_in(name)?;
+        state.proven = false;
         access.exchange(&mut self.caller);
         self.admit();
         Ok(())
@@ -63,21 +64,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The client is nobody any more, or the user that everybody is; or its user has another login now. False if that is not
-    /// to be had.
+    /// to be had, or not to be had any more, or if the client has a connection with the login before.
     pub(super) fn look_up_login(&mut self) -> bool {
+        let users = &self.settings.users;
         let user = self.state.member().map_or("", |member| member.name());
-        if self.settings.users.elsewhere && self.state.authenticated && !self.settings.users.may_be_proven(user) {
-            // It has one that nobody here knows.
-            return true;
+        if users.elsewhere && self.state.authenticated {
+            match self.state.proven {
+                // It has one that nobody here knows.
+                false => return true,
+                true if !users.may_be_proven(user) => return false,
+                true => {}
+            }
         }
-        let found = access_of(user, &self.operator, &self.settings);
-        found.map(|mut access| access.exchange(&mut self.caller)).is_ok()
+        let Ok(mut access) = access_of(user, &self.operator, &self.settings) else { return false };
+        if self.exclusive.is_lent() && !access.leads_as(&self.caller) {
+            return false;
+        }
+        access.exchange(&mut self.caller);
+        true
     }
 
     /// Finds out, before a request of this class, as whom it runs if nobody has logged in, and whether that user has the
     /// right to it where the gateway answers.
     pub(super) async fn identify(&mut self, class: Class) {
-        if !self.state.authenticated && !rules::may_precede_login(class) && class != Class::Attack {
+        let is_nobody = self.settings.users.elsewhere && !self.state.authenticated;
+        if is_nobody && !rules::may_precede_login(class) && class != Class::Attack {
             self.enter_as_nobody().await;
         }
         self.state.refusal = None;
@@ -111,6 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// is refused if the upstream cannot be asked.
     async fn missing_right(&self, request: &[&str], is_about_others: bool) -> Option<String> {
         let user = self.state.member().map_or(DEFAULT_USER, |member| member.name());
+        let login = self.settings.users.login_of(user);
+        let user = login.name().unwrap_or(user);
         let mut burst = Burst { replies_due: 1, ..Burst::default() };
         let words: Vec<&str> = ["ACL", "DRYRUN", user].into_iter().chain(request.iter().copied()).collect();
         write_request(&mut burst.requests, &words);

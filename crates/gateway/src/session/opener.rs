@@ -129,6 +129,7 @@ impl Opener {
                 access.exchange(&mut session.caller);
             }
             session.join(member, is_named);
+            session.state.proven = is_named;
         }
         session
     }

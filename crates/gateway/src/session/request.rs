@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn serve_request(&mut self, class: Class) -> bool {
         let published = Arc::clone(self.link.published());
         let (from, before) = (self.link.unwritten(), self.state.replies);
-        if self.settings.users.elsewhere {
+        if self.settings.users.elsewhere || self.caller.is_guest() {
             Box::pin(self.identify(class)).await;
         }
         let class = if class == Class::Unheard { Box::pin(self.heard(&published)).await } else { class };
