@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio_rustls::rustls::{
-    RootCertStore,
+    self, CertificateError, RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
@@ -59,7 +59,12 @@ impl Files {
 
     /// The authorities in a file.
     pub(crate) fn authorities(&mut self, path: &Path) -> Result<RootCertStore, TlsError> {
-        authorities(path, self.certificates(path)?)
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| TlsError::Certificate { path: path.to_owned(), error: error.to_string() })?;
+        }
+        Ok(roots)
     }
 
     /// A certificate with those that lead to its authority, and its key.
@@ -70,8 +75,14 @@ impl Files {
         provider: &CryptoProvider,
     ) -> Result<CertifiedKey, TlsError> {
         let chain = self.certificates(certificate)?;
-        // Whatever stands behind the first is shown to clients, and looked at by nobody before them.
-        authorities(certificate, chain.clone())?;
+        // Whatever stands behind the first is shown to clients, and read by nobody before them. What it is good for is
+        // theirs to say.
+        let unreadable = rustls::Error::from(CertificateError::BadEncoding);
+        let is_none =
+            |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()) == Err(unreadable.clone());
+        if chain.iter().any(is_none) {
+            return Err(TlsError::Certificate { path: certificate.to_owned(), error: unreadable.to_string() });
+        }
         let bytes = self.read(key)?;
         let parsed = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| TlsError::NoKey(key.to_owned()))?;
         CertifiedKey::from_der(chain, parsed, provider).map_err(|error| TlsError::Pair {
@@ -80,16 +91,6 @@ impl Files {
             error,
         })
     }
-}
-
-/// Certificates as those of authorities, if each of them is one.
-fn authorities(path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        let added = roots.add(certificate);
-        added.map_err(|error| TlsError::Certificate { path: path.to_owned(), error: error.to_string() })?;
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]
