@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use pool::{Answer, Burst, Caller, JobError, Lent, Sent, Wanted};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
-use route::Route;
+use route::{Merge, Mismatch, Part, Plan, Route, merge};
 use tokio::time::{Instant, sleep};
 use topology::{Address, Redirection};
 
@@ -26,6 +26,25 @@ pub struct Borrowed {
     pub node: Option<Address>,
     /// It is of the first pool: where all is that belongs to no slot.
     pub is_of_first: bool,
+}
+
+/// A request whose keys are of several slots, in parts.
+#[derive(Debug)]
+pub struct Split {
+    /// Of each its slot, and the request for it.
+    pub parts: Vec<(u16, Vec<u8>)>,
+    how: Merge,
+    order: Vec<u32>,
+}
+
+impl Split {
+    /// Appends the one reply that those to all parts, in their order, make up.
+    ///
+    /// # Errors
+    /// They do not fit together.
+    pub fn merge(&self, replies: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Mismatch> {
+        merge(self.how, replies, &self.order, out)
+    }
 }
 
 impl From<Lent> for Borrowed {
@@ -112,6 +131,31 @@ impl Cluster {
         let node = self.node(&self.map(), address).ok_or_else(|| no_way(address))?;
         let lent = lend_of(caller, Some(&node).filter(|node| !node.is_first), wanted).await?;
         Ok(Borrowed { lent, node: Some(address.clone()), is_of_first: node.is_first })
+    }
+
+    /// The node that has this slot, if one has it.
+    pub fn node_of(&self, slot: u16) -> Option<Address> {
+        self.map().node_of(slot).map(|node| node.address.clone())
+    }
+
+    /// Where all goes that belongs to no slot.
+    pub fn first_node(&self) -> Option<Address> {
+        self.map().anchor().cloned()
+    }
+
+    /// The parts of the first of these requests, if its keys are of several slots and it can be split.
+    pub fn split(&self, requests: &[u8]) -> Option<Split> {
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+        let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
+        let (request, map) = (decoder.request(requests), self.map());
+        let Route::Split(command, how) = map.commands.route(&request) else { return None };
+        let plan = Plan::of(command, &request)?;
+        let write = |part: &Part| {
+            let mut bytes = Vec::new();
+            plan.write(part, &request, &mut bytes);
+            (part.slot, bytes)
+        };
+        Some(Split { parts: plan.parts.iter().map(write).collect(), how, order: plan.order().to_vec() })
     }
 
     /// Whether the node that has `slot` is this one.

@@ -20,7 +20,7 @@ mod totals;
 pub use cluster::{Cluster, ClusterSettings};
 pub use everywhere::Asked;
 pub use following::seeds::{Found, examine};
-pub use lend::Borrowed;
+pub use lend::{Borrowed, Split};
 pub use map::{Map, Node};
 pub use replicas::{Choice, Reads};
 pub use round::round::Executed;

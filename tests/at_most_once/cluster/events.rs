@@ -1,10 +1,11 @@
-//! Keyspace events, of which each node tells those of its own keys: a subscriber gets them of all, and each once, however it
-//! subscribes and whatever the nodes do. What is published comes once too, though all nodes pass it on.
+//! What nodes tell of their own keys alone, whatever nodes do meanwhile: a subscriber gets keyspace events of all, and each
+//! once, however it subscribes, and what is published once too, though all nodes pass it on. A client that tracks hears of
+//! each key that it has read at any node.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::nodes::{Node, Nodes, key_of};
-use crate::support::{Client, DEADLINE, Gateway, wait};
+use crate::support::{Client, DEADLINE, Gateway, requests, wait};
 
 /// Slots of three nodes.
 const SLOTS: [u16; 3] = [77, 6_000, 12_000];
@@ -150,4 +151,122 @@ fn events_of_a_slot_that_moves_to_a_further_node_come_from_there() {
         nodes.move_slot(SLOTS[2], &further, &nodes.0[2], |_| ());
         nodes.wait_until_known(SLOTS[2], &nodes.0[2]);
     }
+}
+
+fn invalid(key: &str) -> String {
+    format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
+}
+
+const ALL_INVALID: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+fn tracking(gateway: &Gateway, how: &str) -> Client {
+    let mut client = gateway.client();
+    client.line("HELLO 3");
+    client.expect(&format!("CLIENT TRACKING ON{how}"), "+OK\r\n");
+    client
+}
+
+/// Nothing has come that has not been read.
+fn assert_told_no_more(client: &mut Client) {
+    SLOTS.iter().for_each(|slot| client.expect(&format!("EXISTS {{{}}}no", key_of(*slot)), ":0\r\n"));
+}
+
+/// What is said to be invalid, of each key once.
+fn all_invalid(client: &mut Client, keys: &[String]) {
+    let mut told: Vec<_> = keys.iter().map(|_| String::from_utf8_lossy(&client.read_reply()).into_owned()).collect();
+    let mut expected: Vec<_> = keys.iter().map(|key| invalid(key)).collect();
+    told.sort();
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn keys_of_all_nodes_are_tracked_as_at_one_redis() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, mut writer) = (tracking(&gateway, ""), gateway.client());
+    let keys = set(&mut writer, "");
+    for (key, slot) in keys.iter().zip(SLOTS) {
+        client.expect(&format!("GET {key}"), "$1\r\nv\r\n");
+        writer.expect(&format!("SET {key} w"), "+OK\r\n");
+        writer.expect(&format!("SET {key} v"), "+OK\r\n");
+        assert_eq!(client.read_reply(), invalid(key).as_bytes());
+        client.send_raw(&requests(&["MULTI", &format!("GET {key}"), "EXEC"]));
+        assert_eq!(client.read_replies(3).concat(), b"+OK\r\n+QUEUED\r\n*1\r\n$1\r\nv\r\n");
+        writer.expect(&format!("APPEND {key} v"), ":2\r\n");
+        assert_eq!(client.read_reply(), invalid(key).as_bytes());
+        // What is watched at one node depends on that, wherever the client reads meanwhile.
+        for end in ["*1\r\n+OK\r\n", "_\r\n"] {
+            client.expect(&format!("WATCH {key}"), "+OK\r\n");
+            SLOTS.iter().for_each(|slot| client.expect(&format!("EXISTS {{{}}}no", key_of(*slot)), ":0\r\n"));
+            if end == "_\r\n" {
+                writer.expect(&format!("SET {key} v"), "+OK\r\n");
+            }
+            client.send_raw(&requests(&["MULTI", &format!("SET {{{}}}s 1", key_of(slot)), "EXEC"]));
+            assert_eq!(client.read_replies(3)[2], end.as_bytes());
+        }
+    }
+    let of_all = keys.join(" ");
+    client.expect(&format!("MGET {of_all}"), "*3\r\n$1\r\nv\r\n$1\r\nv\r\n$1\r\nv\r\n");
+    writer.expect(&format!("DEL {of_all}"), ":3\r\n");
+    all_invalid(&mut client, &keys);
+    assert_told_no_more(&mut client);
+
+    // Its own writes are not told to a client that does not want that, and only what it opts for is tracked.
+    let mut opting = tracking(&gateway, " NOLOOP OPTIN");
+    let written = keys.iter().map(|key| format!("{key} v")).collect::<Vec<_>>().join(" ");
+    for caches in [false, true] {
+        if caches {
+            opting.expect("CLIENT CACHING YES", "+OK\r\n");
+        }
+        opting.line(&format!("MGET {of_all}"));
+        opting.expect(&format!("GET {}", keys[1]), "_\r\n");
+        writer.expect(&format!("MSET {written}"), "+OK\r\n");
+        if caches {
+            all_invalid(&mut opting, &keys);
+        }
+        assert_told_no_more(&mut opting);
+        writer.expect(&format!("DEL {of_all}"), ":3\r\n");
+    }
+    opting.expect("CLIENT CACHING YES", "+OK\r\n");
+    opting.line(&format!("GET {}", keys[2]));
+    opting.line(&format!("GET {}", keys[0]));
+    opting.expect(&format!("MSET {written}"), "+OK\r\n");
+    assert_told_no_more(&mut opting);
+    for refused in ["CLIENT TRACKING ON BCAST", "CLIENT TRACKING ON REDIRECT 1"] {
+        assert!(gateway.client().line(refused).starts_with(b"-ERR respool: CLIENT TRACKING with "), "{refused}");
+    }
+    client.expect("CLIENT GETREDIR", ":0\r\n");
+    client.expect("CLIENT TRACKING OFF", "+OK\r\n");
+    client.line(&format!("MGET {of_all}"));
+    writer.expect(&format!("DEL {of_all}"), ":3\r\n");
+    assert_told_no_more(&mut client);
+}
+
+#[test]
+fn tracking_goes_on_where_keys_go() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, mut writer) = (tracking(&gateway, ""), gateway.client());
+    let keys = set(&mut writer, "");
+    keys.iter().for_each(|key| client.expect(&format!("GET {key}"), "$1\r\nv\r\n"));
+    nodes.move_slot(SLOTS[0], &nodes.0[0], &nodes.0[1], |step| {
+        if step == "a key moved" {
+            // To the node it leaves it is deleted.
+            assert_eq!(client.read_reply(), invalid(&keys[0]).as_bytes());
+        }
+        client.expect(&format!("GET {}", keys[0]), "$1\r\nv\r\n");
+    });
+    writer.expect(&format!("SET {} w", keys[0]), "+OK\r\n");
+    assert_eq!(client.read_reply(), invalid(&keys[0]).as_bytes());
+
+    nodes.0[2].kill9();
+    assert_eq!(client.read_reply(), ALL_INVALID);
+    client.expect(&format!("GET {}", keys[1]), "$1\r\nv\r\n");
+    client.expect(&format!("GET {}", keys[2]), "$1\r\nv\r\n");
+    writer.expect(&format!("SET {} w", keys[2]), "+OK\r\n");
+    assert_eq!(client.read_reply(), invalid(&keys[2]).as_bytes());
+    writer.expect(&format!("SET {} w", keys[1]), "+OK\r\n");
+    assert_eq!(client.read_reply(), invalid(&keys[1]).as_bytes());
+    nodes.0[2].restart();
 }

@@ -29,8 +29,10 @@ def differs(args, in_transaction, together):
     name = words[0]
     if name in DATABASES or (name == "SELECT" and words[1:2] != ["0"]) or "DB" in words[1:]:
         return True
-    # A client's copies are kept true by one node.
-    if name == "CLIENT" and words[1:2] and words[1] in ("TRACKING", "CACHING", "GETREDIR", "TRACKINGINFO"):
+    # Tracked is what a client has read.
+    if name == "CLIENT" and (words[1:2] == ["CACHING"] and in_transaction or "BCAST" in words or "REDIRECT" in words):
+        return True
+    if name == "CLIENT" and words[1:2] == ["TRACKING"] and in_transaction:
         return True
     if in_transaction and (name in OF_ALL or words[:2] == ["CLIENT", "UNPAUSE"]):
         return True

@@ -170,8 +170,9 @@ class Sequence:
         kinds = [self.subscriber, self.subscriber_3, self.sharded, self.skip]
         if not self.cluster or self.together:
             kinds += [self.served, self.served, self.silence]
+        kinds += [self.tracking]
         if not self.cluster:
-            kinds += [self.tracking, self.broadcast, self.reset]
+            kinds += [self.broadcast, self.reset]
         self.rng.choice(kinds)(client, other)
 
     def served(self, client, other):

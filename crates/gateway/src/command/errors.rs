@@ -7,8 +7,6 @@ use pool::{Facts, JobError};
 use resp::RequestError;
 use settings::UserLimits;
 
-use crate::command::class::Reason;
-
 /// How an error reply of the gateway's own begins, on the wire.
 pub(crate) const OWN: &[u8] = b"-ERR respool: ";
 
@@ -201,24 +199,17 @@ pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because
 /// For a `MULTI` that follows a refused `WATCH`.
 pub(crate) const AFTER_REFUSED_WATCH: &str = "ERR respool: not executed, because a WATCH before it was refused";
 
-/// Why a request of a kind that needs an exclusive connection cannot be had of a cluster with several shards, if so.
-pub(crate) fn not_of_several_shards(reason: Reason) -> Option<&'static str> {
-    match reason {
-        Reason::Tracking => {
-            Some("ERR respool: CLIENT TRACKING is of one node and cannot be had of a cluster with several shards")
-        }
-        Reason::NoTouch => {
-            Some("ERR respool: CLIENT NO-TOUCH is of one connection and cannot be had of a cluster with several shards")
-        }
-        Reason::Transaction
-        | Reason::Watch
-        | Reason::Blocking
-        | Reason::Wait
-        | Reason::PubSub
-        | Reason::Monitor
-        | Reason::Other => None,
-    }
-}
+/// Of a cluster with several shards: nobody would hear of keys at a primary that joins later.
+pub(crate) const TRACKING_BROADCASTS: &str =
+    "ERR respool: CLIENT TRACKING with BCAST cannot be had of a cluster with several shards";
+
+/// Of a cluster with several shards: what is redirected to has a connection of one node.
+pub(crate) const TRACKING_REDIRECTS: &str =
+    "ERR respool: CLIENT TRACKING with REDIRECT cannot be had of a cluster with several shards";
+
+/// Of a cluster with several shards: it is for connections of other nodes too than that of the transaction.
+pub(crate) const TRACKING_IN_MULTI: &str =
+    "ERR respool: CLIENT TRACKING, CACHING and NO-TOUCH cannot be within MULTI in a cluster with several shards";
 
 /// Of a cluster: the slot of the key of a transaction is not, or not any more, at the node where that was begun.
 pub(crate) const TRANSACTION_ELSEWHERE: &str =

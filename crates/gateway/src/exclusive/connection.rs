@@ -20,6 +20,7 @@ use crate::{
             subscribed::{CUT_OFF, is_cut_off},
         },
         request::ExclusiveRequest,
+        tracking::shards::ALL_INVALID,
     },
     observe::registry::{Registry, Tracking},
 };
@@ -41,9 +42,10 @@ impl ExclusiveConnection {
         self.lending.is_some()
     }
 
-    /// Both of them.
+    /// All of them.
     fn all(&self) -> impl Iterator<Item = &Lending> {
-        [&self.lending, &self.listening].into_iter().flatten().map(|lending| &**lending)
+        let both = [&self.lending, &self.listening].into_iter().flatten();
+        both.flat_map(|lending| std::iter::once(&**lending).chain(&lending.tracked.others))
     }
 
     /// Why the session borrows one, if it does.
@@ -112,12 +114,16 @@ impl ExclusiveConnection {
 
     /// Bytes of memory for what is to be done once its transaction is executed, and for what is subscribed on it.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.all().map(|lending| lending.queued.bytes() + lending.names.bytes() + lending.at_node.bytes()).sum()
+        self.all()
+            .map(|lending| {
+                lending.queued.bytes() + lending.names.bytes() + lending.at_node.bytes() + lending.tracked.bytes()
+            })
+            .sum()
     }
 
     /// Whether keys are watched on it.
     pub(crate) fn is_watching(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_watching())
+        self.all().any(Lending::is_watching)
     }
 
     /// Whether the client does nothing but listen to it.
@@ -240,6 +246,7 @@ impl ExclusiveConnection {
         state: &ClientState,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
+        self.lending.iter_mut().for_each(|lending| poll_others(lending, cx, state, out));
         self.listening.as_mut().map_or(Ok(()), |listening| poll_pushes_of(listening, cx, state, out))
     }
 }
@@ -269,9 +276,32 @@ fn poll_pushes_of(
                 lending.pass_on(seen, state, out, at);
             }
             Poll::Ready(Err(_)) if outlives(lending) => break,
+            Poll::Ready(Err(_)) if lending.only_tracks() => {
+                lending.mark();
+                lending.at_node.lose();
+                say_all_invalid(lending, state, out);
+            }
             Poll::Ready(Err(error)) => return Err(error),
             Poll::Pending => break,
         }
     }
+    poll_others(lending, cx, state, out);
     Ok(())
+}
+
+/// The same, of those that are not in use. The loss of one ends nothing: what was read there may have changed.
+fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState, out: &mut Vec<u8>) {
+    let mut others = std::mem::take(&mut lending.tracked.others);
+    others.retain_mut(|other| {
+        let is_there = poll_pushes_of(other, cx, state, out).is_ok();
+        is_there && !other.at_node.is_lost()
+    });
+    lending.tracked.others = others;
+}
+
+/// Tells a client that tracks that all it has read may have changed. In RESP2 it is told nothing at all.
+fn say_all_invalid(lending: &Lending, state: &ClientState, out: &mut Vec<u8>) {
+    if lending.tracks() && state.needs.protocol == Protocol::Resp3 {
+        out.extend_from_slice(ALL_INVALID);
+    }
 }

@@ -139,6 +139,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
         }
         match request.change {
+            Change::Tracking { .. } | Change::NoTouch(_) | Change::Caching if head[0] == b'+' => {
+                return go_on && self.spread(request).await;
+            }
             Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),
             Change::Watch if self.is_refused_by_cluster(&head) => self.refuse_watch(request),
             Change::Unwatch if head[0] == b'+' => self.state.transaction.unwatched(),
@@ -282,7 +285,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         head.fill(0);
         head[..length].copy_from_slice(&out[at..at + length]);
         lending.refused = request.is_refused(&out[at..]);
-        let goes_on = |cluster| lending.at_node.is_sent_elsewhere(&out[at..], request, cluster);
+        let tracks = lending.only_tracks();
+        let goes_on = |cluster| lending.at_node.is_sent_elsewhere(&out[at..], request, (cluster, tracks));
         if lending.refused || self.cluster.is_some_and(goes_on) {
             *swallow = swallow.saturating_sub(1);
             out.truncate(at);

@@ -16,7 +16,7 @@ use crate::{
         message::{Message, is_monitored, subject},
         nodes::{at_node::AtNode, subscribed::Names},
         placeholder::QueuedTransaction,
-        tracking::invalidation,
+        tracking::{invalidation, shards::Tracked},
     },
     observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
     pubsub::events::is_event,
@@ -63,6 +63,14 @@ pub(crate) struct Lending {
     pub(super) queued: QueuedTransaction,
     /// What is subscribed.
     pub(super) names: Names,
+    /// Of a cluster: what the client borrows besides, to track keys of other nodes.
+    pub(super) tracked: Tracked,
+}
+
+/// What has been begun of a transaction.
+pub(super) struct Begun {
+    at_node: AtNode,
+    queued: QueuedTransaction,
 }
 
 impl Lending {
@@ -91,6 +99,7 @@ impl Lending {
             teaches: false,
             queued: QueuedTransaction::default(),
             names: Names::default(),
+            tracked: Tracked::default(),
         }
     }
 
@@ -139,6 +148,7 @@ impl Lending {
 
     /// Gives the connection back, unless it must not serve anybody else.
     pub(crate) fn give_back(self) {
+        self.tracked.others.into_iter().for_each(|other| other.give_back());
         if self.marked {
             return;
         }
@@ -193,9 +203,43 @@ impl Lending {
         self.tracking || self.no_touch
     }
 
-    /// Whether what it was lent for cannot go on at another connection: this one is listened to, or knows what is read on it.
+    /// Whether what it was lent for cannot go on at another connection: this one is listened to.
     pub(super) fn is_bound(&self) -> bool {
-        self.monitor || self.binds_reads() || self.is_subscribed()
+        self.monitor || self.is_subscribed()
+    }
+
+    /// `CLIENT TRACKING` without a redirection.
+    pub(super) fn tracks(&self) -> bool {
+        self.tracking && self.redirect.is_none()
+    }
+
+    /// Whether the client does no more there than read and write keys that are tracked.
+    pub(super) fn only_tracks(&self) -> bool {
+        self.binds_reads() && !(self.multi || self.watching || self.is_bound()) && self.node().is_some()
+    }
+
+    /// What holds for what is read on the other holds here too.
+    pub(super) fn bind_as(&mut self, other: &Self) {
+        (self.tracking, self.broadcasts) = (other.tracking, other.broadcasts);
+        (self.no_touch, self.marked) = (other.no_touch, self.marked || other.no_touch);
+    }
+
+    pub(super) fn set_caching(&mut self, holds: bool) {
+        self.caching = holds;
+    }
+
+    /// Gives up the transaction at hand; what it was.
+    pub(super) fn leave_transaction(&mut self) -> Begun {
+        self.multi = false;
+        let at_node = self.at_node.leave();
+        Begun { at_node, queued: std::mem::take(&mut self.queued) }
+    }
+
+    /// Goes on with one that has been begun elsewhere.
+    pub(super) fn take_over(&mut self, begun: Begun) {
+        let (node, is_first) = (self.at_node.node.take(), self.at_node.is_first);
+        (self.at_node, self.queued) = (begun.at_node, begun.queued);
+        self.at_node.settle_at(node, is_first);
     }
 
     /// Whether all but a few requests get an error from the upstream because of subscriptions.

@@ -46,10 +46,10 @@ impl AtNode {
         &mut self,
         reply: &[u8],
         request: &ExclusiveRequest,
-        cluster: &Cluster,
+        (cluster, tracks): (&Cluster, bool),
     ) -> bool {
         let said = match cluster.sends_elsewhere(reply, self.node.as_ref(), request.own_request(), self.slot) {
-            Some(Some(to_ask)) if request.waits() => Some(Elsewhere::Ask(to_ask)),
+            Some(Some(to_ask)) if request.waits() || tracks => Some(Elsewhere::Ask(to_ask)),
             Some(_) => Some(Elsewhere::Later),
             None => Elsewhere::read(reply).filter(|_| request.waits()),
         };
@@ -86,6 +86,13 @@ impl AtNode {
     /// Whether it was, and what it was lent for is to go on at another.
     pub(in crate::exclusive) fn is_lost(&self) -> bool {
         self.lost
+    }
+
+    /// What has been begun goes on elsewhere.
+    pub(in crate::exclusive) fn leave(&mut self) -> Self {
+        let begun = Self { slot: self.slot, log: self.log.take(), soiled: self.soiled, ..Self::default() };
+        self.forget();
+        begun
     }
 
     /// It goes on at this node.

@@ -19,6 +19,7 @@ use crate::{
         exchange::{Exchange, ReplyHead},
         nodes::blocked::Elsewhere,
         request::ExclusiveRequest,
+        tracking::shards::refusal,
     },
 };
 
@@ -34,8 +35,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             self.fail_replies(request.counted, &failure);
             return true;
         }
-        let refused = errors::not_of_several_shards(request.reason);
-        if let Some(text) = refused.filter(|_| !cluster.map().is_one_shard()) {
+        let refusal = refusal(&request, self.exclusive.is_in_transaction());
+        if let Some(text) = refusal.filter(|_| !cluster.map().is_one_shard()) {
             return self.refuse_in_cluster(text).await;
         }
         if self.is_of_others(cluster, &request) {
@@ -47,6 +48,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if request.change == Change::Subscribe && self.exclusive.is_in_transaction() && self.exclusive.listens_beside()
         {
             return self.refuse_in_cluster(errors::SUBSCRIBE_BESIDE_MULTI).await;
+        }
+        if let Some(go_on) = Box::pin(self.run_in_parts(cluster, &request)).await {
+            return go_on;
         }
         if !self.join_events(&request) {
             return true;
@@ -76,14 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         // None for one that the node will refuse for its time-out.
         let (began, time) = (Instant::now(), request.blocks_for.filter(|time| !time.is_zero()));
         let (mut pause, mut waited) = (PAUSE.0, Duration::ZERO);
-        if let Some(go_on) = self.go_on_after_loss(cluster, &request).await {
+        if let Some(go_on) = self.cannot_begin(cluster, &request).await {
             return go_on;
-        }
-        if let Some(refusal) = self.settle_place(cluster, &request).await {
-            return match refusal {
-                Ok(text) => self.abort_transaction(&text).await,
-                Err(failure) => self.give_up(&request, &failure),
-            };
         }
         if request.waits() && !self.exclusive.is_in_transaction() {
             request.ask_for_ends();
@@ -121,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let log = lending.log();
             let again = match (was_in_transaction, is_watching) {
                 (true, false) if may_wait => log,
-                (false, _) if may_wait && !lending.is_needed() => Some((Vec::new(), 0)),
+                (false, _) if may_wait && (!lending.is_needed() || lending.only_tracks()) => Some((Vec::new(), 0)),
                 (_, _) => None,
             };
             let Some((log, count)) = again else {
@@ -134,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             };
             sleep(pause).await;
             (waited, pause) = (waited + pause, (pause * 2).min(PAUSE.1));
-            if request.waits() && !was_in_transaction {
+            if (request.waits() || lending.only_tracks()) && !was_in_transaction {
                 let left = time.map(|time| time.saturating_sub(began.elapsed()));
                 request.renew(left, elsewhere, &std::mem::take(&mut lending.at_node.ends));
             }
@@ -145,6 +143,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Err(failure) => return self.give_up(&request, &failure),
             }
         }
+    }
+
+    /// Has the session borrow a connection of the node to which `request` belongs. `Some` if that cannot be: the client has
+    /// been told, and is to be closed if it holds false.
+    async fn cannot_begin(&mut self, cluster: &Cluster, request: &ExclusiveRequest) -> Option<bool> {
+        if let Some(go_on) = self.go_on_after_loss(cluster, request).await {
+            return Some(go_on);
+        }
+        if let Some(go_on) = Box::pin(self.turn_for(cluster, request)).await {
+            return Some(go_on);
+        }
+        Some(match self.settle_place(cluster, request).await? {
+            Ok(text) => self.abort_transaction(&text).await,
+            Err(failure) => self.give_up(request, &failure),
+        })
     }
 
     /// Answers what cannot be had of a cluster.
@@ -201,6 +214,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         log: Vec<u8>,
         count: u32,
     ) -> Result<bool, JobError> {
+        if !in_transaction && self.exclusive.lending.as_ref().is_some_and(|lending| lending.only_tracks()) {
+            let slot = cluster.slot(request.own_request()).filter(|_| request.asks.is_none());
+            let of_slot = || cluster.node_of(slot?);
+            let Some(node) = request.asks.clone().or_else(of_slot) else { return Ok(true) };
+            return Box::pin(self.turn_to(cluster, &node, slot)).await?.then_some(true).ok_or(JobError::Closed);
+        }
         if !in_transaction {
             self.exclusive.end_if_over();
             return Ok(self.exclusive.is_lent() || self.borrow(request).await);
@@ -218,6 +237,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         log: &[u8],
         count: u32,
     ) -> Result<(), JobError> {
+        if self.exclusive.lending.as_ref().is_some_and(|lending| lending.binds_reads()) {
+            return Box::pin(self.transplant_tracked(cluster, slot, log, count)).await;
+        }
         let Some(former) = self.exclusive.lending.take() else { return Err(JobError::Closed) };
         let go_on_with = former.uproot();
         let borrowed = cluster.lend((self.caller, Instant::now()), slot, self.state.needs.into()).await?;

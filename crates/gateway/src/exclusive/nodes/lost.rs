@@ -10,7 +10,7 @@ use crate::exclusive::{change::Change, exchange::Exchange, lending::Lending, req
 /// Takes note of the loss of a connection, if what it was lent for can go on at another: nothing of a transaction has been
 /// executed, and what is watched counts as changed.
 pub(in crate::exclusive) fn outlives(lending: &mut Lending) -> bool {
-    let outlives = lending.node().is_some() && lending.is_needed() && lending.log().is_some();
+    let outlives = lending.node().is_some() && lending.is_needed() && !lending.binds_reads() && lending.log().is_some();
     if outlives {
         lending.mark();
         lending.at_node.lose();

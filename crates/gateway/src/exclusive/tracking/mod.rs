@@ -1,6 +1,7 @@
-//! Invalidations of client-side caching: what they are about (`caching`), whom they go to (`redirect`), and how they reach
-//! a client (`invalidation`).
+//! Invalidations of client-side caching: what they are about (`caching`), whom they go to (`redirect`), how they reach
+//! a client (`invalidation`), and where its keys are at several nodes (`shards`).
 
 mod caching;
 pub(crate) mod invalidation;
 pub(crate) mod redirect;
+pub(super) mod shards;

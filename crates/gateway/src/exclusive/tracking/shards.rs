@@ -1,0 +1,333 @@
+//! `CLIENT TRACKING` and `CLIENT NO-TOUCH` of a client whose keys are at several nodes of a cluster: it borrows a connection
+//! of each node whose keys it uses, and each is told what the first was told. Called by `nodes`, and by `connection` for what
+//! comes on those that are not in use.
+
+use std::{future::poll_fn, io};
+
+use cluster::Cluster;
+use pool::{JobError, ReplyKind, Sent};
+use resp::{Protocol, write_error, write_request};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep, timeout},
+};
+use topology::Address;
+
+use crate::{
+    command::{class::Reason, errors},
+    exclusive::{
+        change::Change,
+        exchange::{Exchange, ReplyHead},
+        lending::Lending,
+        request::ExclusiveRequest,
+    },
+};
+
+/// All that the client has read may have changed.
+pub(in crate::exclusive) const ALL_INVALID: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+/// What the connections of one client have in common, and those that are not in use.
+#[derive(Default)]
+pub(in crate::exclusive) struct Tracked {
+    /// Requests that bring a further connection into the state of the others.
+    requests: Vec<Vec<u8>>,
+    /// The last `CLIENT CACHING`.
+    caching: Vec<u8>,
+    /// At other nodes.
+    pub(in crate::exclusive) others: Vec<Lending>,
+}
+
+impl Tracked {
+    /// A request has taken effect that others are to be told of; whether they are at once.
+    fn note(&mut self, change: Change, request: &[u8], is_over: bool) -> bool {
+        match change {
+            Change::Caching => self.caching = request.to_vec(),
+            _ if is_over => self.requests.clear(),
+            _ => {
+                self.requests.retain(|known| known != request);
+                self.requests.push(request.to_vec());
+            }
+        }
+        change != Change::Caching
+    }
+
+    /// Bytes of memory.
+    pub(in crate::exclusive) fn bytes(&self) -> usize {
+        self.requests.iter().map(Vec::len).sum::<usize>() + self.caching.len()
+    }
+}
+
+/// Why a request that makes this change cannot be had of a cluster with several shards, if so.
+pub(in crate::exclusive) fn refusal(request: &ExclusiveRequest, in_transaction: bool) -> Option<&'static str> {
+    match request.change {
+        Change::Tracking { .. } | Change::Caching | Change::NoTouch(_) if in_transaction => {
+            Some(errors::TRACKING_IN_MULTI)
+        }
+        Change::Tracking { broadcasts: true, .. } => Some(errors::TRACKING_BROADCASTS),
+        Change::Tracking { .. } if request.redirect.is_some() => Some(errors::TRACKING_REDIRECTS),
+        _ => None,
+    }
+}
+
+/// Has requests executed on a connection; the last reply. What it is told besides goes to `out`.
+async fn tell(
+    lending: &mut Lending,
+    requests: &[u8],
+    due: u32,
+    protocol: Protocol,
+    out: &mut Vec<u8>,
+) -> io::Result<Vec<u8>> {
+    let (mut reply, mut left) = (Vec::new(), due);
+    lending.lent.send(requests).await?;
+    while left > 0 {
+        reply.clear();
+        let kind = poll_fn(|cx| lending.lent.poll_message(cx, &mut reply)).await?;
+        if kind == ReplyKind::Push && protocol == Protocol::Resp3 {
+            out.extend_from_slice(&reply);
+        } else {
+            left -= 1;
+        }
+    }
+    Ok(reply)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    fn tracks_by_node(&self) -> bool {
+        self.exclusive.lending.as_ref().is_some_and(|lending| lending.binds_reads())
+    }
+
+    /// Has a client that tracks go on at the node where `request` belongs, if that is known. `Some` if that cannot be: the
+    /// client has been told, and is to be closed if it holds false.
+    pub(in crate::exclusive) async fn turn_for(
+        &mut self,
+        cluster: &Cluster,
+        request: &ExclusiveRequest,
+    ) -> Option<bool> {
+        if !self.tracks_by_node() || self.exclusive.is_in_transaction() {
+            return None;
+        }
+        let others = self.exclusive.lending.as_ref().map(|lending| &lending.tracked.others)?;
+        let watching = others.iter().find(|other| other.is_watching()).and_then(|other| other.node().cloned());
+        let is_of_watch = matches!(request.change, Change::Multi | Change::Watch | Change::Unwatch);
+        let (node, slot) = match watching.filter(|_| is_of_watch) {
+            Some(node) => (node, None),
+            None => {
+                let slot = cluster.slot(request.own_request())?;
+                (cluster.node_of(slot)?, Some(slot))
+            }
+        };
+        match Box::pin(self.turn_to(cluster, &node, slot)).await {
+            Ok(true) => None,
+            Ok(false) => Some(false),
+            Err(failure) => {
+                self.note_refusal(request);
+                self.fail_replies(request.errors(), &failure);
+                Some(true)
+            }
+        }
+    }
+
+    /// Has the connection at hand be one of this node, or of whichever has `slot` by the time that one can be had; false to
+    /// close the session.
+    pub(in crate::exclusive) async fn turn_to(
+        &mut self,
+        cluster: &Cluster,
+        node: &Address,
+        slot: Option<u16>,
+    ) -> Result<bool, JobError> {
+        let is_there = |lending: &Lending| lending.node() == Some(node) && !lending.at_node.is_lost();
+        let Some(lending) = self.exclusive.lending.as_deref() else { return Ok(false) };
+        let (is_caching, is_lost) = (lending.is_caching(), lending.at_node.is_lost());
+        if is_there(lending) {
+            return Ok(true);
+        }
+        if !is_lost && !self.end_caching().await {
+            return Ok(false);
+        }
+        let Some(lending) = self.exclusive.lending.as_mut() else { return Ok(false) };
+        let known = lending.tracked.others.iter().position(is_there);
+        let (mut next, mut requests, mut count) = (None, Vec::new(), 0);
+        if let Some(at) = known {
+            next = Some(Box::new(lending.tracked.others.swap_remove(at)));
+        }
+        let mut next = match next {
+            Some(next) => next,
+            None => {
+                let since = Instant::now();
+                let place = self.place(since).await?;
+                let (caller, wanted) = ((&*self.caller, since), self.state.needs.into());
+                let borrowed = match slot {
+                    Some(slot) => cluster.lend(caller, Some(slot), wanted).await?,
+                    None => cluster.lend_at(caller, node, wanted).await?,
+                };
+                Box::new(Lending::new(borrowed, place, Reason::Tracking))
+            }
+        };
+        let Some(mut former) = self.exclusive.lending.take() else { return Ok(false) };
+        next.tracked = std::mem::take(&mut former.tracked);
+        if known.is_none() {
+            next.bind_as(&former);
+            count += next.tracked.requests.len();
+            requests = next.tracked.requests.concat();
+        }
+        if is_caching {
+            count += 1;
+            requests.extend_from_slice(&next.tracked.caching);
+        }
+        if !is_lost {
+            next.tracked.others.push(*former);
+        }
+        self.exclusive.lending = Some(next);
+        let told = ExclusiveRequest::unasked(requests, u32::try_from(count).unwrap_or(u32::MAX));
+        let go_on = count == 0 || self.exchange(&told, &mut ReplyHead::default()).await;
+        if let Some(lending) = &mut self.exclusive.lending {
+            lending.set_caching(is_caching);
+        }
+        Ok(go_on)
+    }
+
+    /// Goes on with the transaction at hand, of which nothing was executed, at the node that has `slot`.
+    pub(in crate::exclusive) async fn transplant_tracked(
+        &mut self,
+        cluster: &Cluster,
+        slot: Option<u16>,
+        log: &[u8],
+        count: u32,
+    ) -> Result<(), JobError> {
+        let node =
+            slot.and_then(|slot| cluster.node_of(slot)).or_else(|| cluster.first_node()).ok_or(JobError::Closed)?;
+        let mut discard = Vec::new();
+        write_request(&mut discard, &["DISCARD"]);
+        let begun = match &mut self.exclusive.lending {
+            Some(lending) if lending.is_in_transaction() => Some(lending.leave_transaction()),
+            _ => None,
+        };
+        let is_lost = self.exclusive.is_lost();
+        let is_left = begun.is_none()
+            || is_lost
+            || self.exchange(&ExclusiveRequest::unasked(discard, 1), &mut ReplyHead::default()).await;
+        if !is_left || !self.turn_to(cluster, &node, slot).await? {
+            return Err(JobError::Closed);
+        }
+        if let (Some(begun), Some(lending)) = (begun, &mut self.exclusive.lending) {
+            lending.take_over(begun);
+        }
+        let replay = ExclusiveRequest::unasked(log.to_vec(), count);
+        let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
+        match self.exclusive.lending.as_mut() {
+            Some(lending) if is_replayed => {
+                if count > 0 {
+                    lending.resume();
+                }
+                Ok(())
+            }
+            _ => Err(JobError::Closed),
+        }
+    }
+
+    /// Has all connections of the client be told what has just taken effect on the one at hand; false to close the session.
+    pub(in crate::exclusive) async fn spread(&mut self, request: &ExclusiveRequest) -> bool {
+        let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.node().is_some()) else {
+            return true;
+        };
+        let is_over = !lending.binds_reads();
+        if !lending.tracked.note(request.change, request.own_request(), is_over) {
+            return true;
+        }
+        let mut others = std::mem::take(&mut lending.tracked.others);
+        let mut go_on = true;
+        for other in &mut others {
+            let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
+            let told = tell(other, request.own_request(), 1, protocol, self.link.output());
+            go_on &= matches!(timeout(limit, told).await, Ok(Ok(_)));
+            other.bind_as(lending);
+        }
+        if is_over {
+            others.drain(..).for_each(|other| other.give_back());
+        }
+        lending.tracked.others = others;
+        go_on
+    }
+
+    /// Has a request executed whose keys are at several nodes, if it is one of a client that tracks. `Some` if it was; false
+    /// to close the session.
+    pub(in crate::exclusive) async fn run_in_parts(
+        &mut self,
+        cluster: &Cluster,
+        request: &ExclusiveRequest,
+    ) -> Option<bool> {
+        if !self.tracks_by_node() || self.exclusive.is_in_transaction() {
+            return None;
+        }
+        let split = cluster.split(request.own_request())?;
+        let caching = self.exclusive.lending.as_ref().filter(|lending| lending.is_caching());
+        let caching = caching.map(|lending| lending.tracked.caching.clone()).unwrap_or_default();
+        if !self.end_caching().await {
+            return Some(false);
+        }
+        let mut replies = Vec::with_capacity(split.parts.len());
+        for (slot, part) in &split.parts {
+            match self.run_part(cluster, *slot, &caching, part).await {
+                Ok(reply) => replies.push(reply),
+                Err(failure) => {
+                    self.caller.count_failure(&failure);
+                    self.fail_replies(1, &failure);
+                    // Nobody knows what is tracked of a connection that was lost.
+                    return Some(!matches!(failure, JobError::ConnectionLost { .. } | JobError::ReplyTimeout(_)));
+                }
+            }
+        }
+        if !self.state.is_muted() {
+            let parts: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
+            if let Err(mismatch) = split.merge(&parts, self.link.output()) {
+                write_error(self.link.output(), &format!("ERR respool: {mismatch}"));
+            }
+        }
+        Some(true)
+    }
+
+    /// Has one part executed by the node that has its keys.
+    async fn run_part(
+        &mut self,
+        cluster: &Cluster,
+        slot: u16,
+        caching: &[u8],
+        part: &[u8],
+    ) -> Result<Vec<u8>, JobError> {
+        let (began, mut asked) = (Instant::now(), None::<Address>);
+        loop {
+            let node = asked.clone().or_else(|| cluster.node_of(slot));
+            if let Some(node) = &node
+                && !Box::pin(self.turn_to(cluster, node, Some(slot).filter(|_| asked.is_none()))).await?
+            {
+                return Err(JobError::Closed);
+            }
+            let Some(lending) = self.exclusive.lending.as_mut() else { return Err(JobError::Closed) };
+            let (mut requests, mut due) = (caching.to_vec(), 1 + u32::from(!caching.is_empty()));
+            if asked.is_some() {
+                write_request(&mut requests, &["ASKING"]);
+                due += 1;
+            }
+            requests.extend_from_slice(part);
+            let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
+            let told = tell(lending, &requests, due, protocol, self.link.output());
+            let reply = match timeout(limit, told).await {
+                Ok(Ok(reply)) => reply,
+                Ok(Err(error)) => {
+                    return Err(JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe });
+                }
+                Err(_) => return Err(JobError::ReplyTimeout(limit)),
+            };
+            match cluster.sends_elsewhere(&reply, node.as_ref(), part, Some(slot)) {
+                Some(to_ask) if began.elapsed() < cluster.patience() => asked = to_ask,
+                _ => return Ok(reply),
+            }
+            if asked.is_none() {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Before a part is sent again that a node has not executed.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
