@@ -5,11 +5,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use cluster::Cluster;
 use pool::{Control, Endpoint, Logins, Pools};
 use settings::{Change, Config, ConfigError, GatewaySettings, Key, LogSettings, SessionSettings};
 use tokio::sync::{Notify, watch};
@@ -52,6 +53,8 @@ pub(crate) struct Operator {
     running: Mutex<Running>,
     sessions: watch::Sender<Arc<SessionSettings>>,
     pools: Pools,
+    /// The upstream, if it is a cluster.
+    cluster: OnceLock<Cluster>,
     /// Where the upstream decides about logins.
     logins: Logins,
     /// Where the embedded upstream listens, if there is one.
@@ -81,7 +84,18 @@ impl Operator {
         let sessions = watch::Sender::new(Arc::new(settings.session.clone()));
         let running = Mutex::new(Running { config, settings, generation: 1 });
         let logins = Logins::new(pools.clone());
-        Self { outside, running, sessions, pools, logins, embedded, refused: AtomicU64::new(0), end: Notify::new() }
+        let (refused, end, cluster) = (AtomicU64::new(0), Notify::new(), OnceLock::new());
+        Self { outside, running, sessions, pools, cluster, logins, embedded, refused, end }
+    }
+
+    /// The upstream is this cluster.
+    pub(crate) fn lead_to(&self, cluster: Cluster) {
+        self.cluster.get_or_init(|| cluster);
+    }
+
+    /// The upstream, if it is a cluster: the callers of sessions reach one node of it.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.get()
     }
 
     /// The pool of the configured upstream, to look at.

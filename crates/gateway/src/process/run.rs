@@ -65,7 +65,8 @@ pub(crate) async fn run(
     let shared_pubsub = directory
         .as_ref()
         .map(|directory| SharedPubSub::start(directory, callers[0].clone(), cluster.as_ref(), operator.follow()));
-    let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory, cluster);
+    cluster.into_iter().for_each(|cluster| operator.lead_to(cluster));
+    let opener = Opener::new(Arc::clone(&operator), Arc::clone(&published), directory);
     let mut listener =
         Listener::new(open(&settings, inherited)?, opener, threads, callers).context("cannot start threads")?;
     // Ends with us, so that a drain can be watched.

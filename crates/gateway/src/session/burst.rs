@@ -34,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush().await;
             return go_on;
         }
-        if let Some(cluster) = self.cluster.clone() {
+        if let Some(cluster) = self.operator.cluster().cloned() {
             // Boxed, so that only those who have a cluster have the larger task.
             Box::pin(self.execute_in(&cluster)).await;
             return true;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cluster::Cluster;
 use pool::{Access, Caller};
 use settings::{DEFAULT_USER, SessionSettings};
 use tokio::{
@@ -40,8 +39,6 @@ pub(crate) struct Opener {
     published: Arc<Published>,
     /// Shared pub/sub; `None` where each subscriber has a connection of its own, and the upstream is no cluster.
     directory: Option<Arc<Directory>>,
-    /// The upstream is a cluster.
-    cluster: Option<Cluster>,
 }
 
 /// As whose client a client counts before it has said a word.
@@ -55,13 +52,8 @@ pub(crate) struct Identity {
 }
 
 impl Opener {
-    pub(crate) fn new(
-        operator: Arc<Operator>,
-        published: Arc<Published>,
-        directory: Option<Arc<Directory>>,
-        cluster: Option<Cluster>,
-    ) -> Self {
-        Self { operator, published, directory, cluster }
+    pub(crate) fn new(operator: Arc<Operator>, published: Arc<Published>, directory: Option<Arc<Directory>>) -> Self {
+        Self { operator, published, directory }
     }
 
     /// The settings in force.
@@ -122,8 +114,7 @@ impl Opener {
         tracing::debug!(client = presence.id(), address = %presence.address(), "client connected");
         let subscriptions = Subscriptions::new(self.directory.clone());
         let operator = Arc::clone(&self.operator);
-        let upstream = (caller, self.cluster.clone());
-        let mut session = Session::new(stream, bytes_waiting, presence, upstream, operator, subscriptions);
+        let mut session = Session::new(stream, bytes_waiting, presence, caller, operator, subscriptions);
         if let Some(Identity { member, is_named, access }) = identity {
             if let Some(mut access) = access {
                 access.exchange(&mut session.caller);

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use cluster::Cluster;
 use pool::{Burst, Caller};
 use resp::{RequestLimits, write_error};
 use settings::{DEFAULT_USER, SessionSettings};
@@ -45,8 +44,6 @@ pub(crate) struct Session<S> {
     pub(super) link: Link<S>,
     pub(super) state: ClientState,
     pub(super) caller: Caller,
-    /// The upstream is a cluster, of which the caller reaches one node.
-    pub(super) cluster: Option<Cluster>,
     pub(super) exclusive: ExclusiveConnection,
     pub(super) subscriptions: Subscriptions,
     pub(super) settings: LiveSettings,
@@ -63,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         stream: S,
         bytes_waiting: fn(&S) -> usize,
         presence: Presence,
-        (caller, cluster): (Caller, Option<Cluster>),
+        caller: Caller,
         operator: Arc<Operator>,
         subscriptions: Subscriptions,
     ) -> Self {
@@ -73,7 +70,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             state: ClientState::new(presence.id(), settings.db, authenticated),
             link: Link::new(stream, bytes_waiting, settings.limits, Arc::clone(caller.reply_bytes()), presence),
             caller,
-            cluster,
             exclusive: ExclusiveConnection::default(),
             subscriptions,
             settings,
@@ -199,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.subscriptions.restrict(self.state.needs.protocol)
             || self.state.transaction == Transaction::Aborted
             || self.state.select_failed.is_some()
-            || (self.cluster.is_some() && self.exclusive.is_at_one_node())
+            || (self.operator.cluster().is_some() && self.exclusive.is_at_one_node())
             || self.exclusive.restricts(Class::Multi, self.state.needs.protocol)
             || self.state.replies == Replies::SkipNext
             || self.exclusive.is_caching()
@@ -358,8 +354,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// What an exchange over the exclusive connection needs of the session.
     pub(super) fn exchange(&mut self) -> Exchange<'_, S> {
-        let Self { exclusive, link, state, caller, cluster, subscriptions, settings, .. } = self;
-        Exchange { exclusive, link, state, caller, cluster: cluster.as_ref(), subscriptions, settings }
+        let Self { exclusive, link, state, caller, operator, subscriptions, settings, .. } = self;
+        Exchange { exclusive, link, state, caller, cluster: operator.cluster(), subscriptions, settings }
     }
 
     /// Writes all replies; see [`Link::flush`].
