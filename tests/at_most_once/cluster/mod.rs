@@ -13,4 +13,3 @@ mod scripted;
 mod scripts;
 mod shown;
 mod trial;
-mod words;
