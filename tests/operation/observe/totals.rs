@@ -348,8 +348,8 @@ fn totals_add_up_when_replies_are_not_read() {
     let config = "[pool]\nreplies_bytes_max = 1000000\nqueue_timeout_ms = 200";
     let gateway = Gateway::builder().upstream(&redis.url()).metrics().config(config).start();
     let (mut deaf, mut client, address) = (gateway.client(), gateway.client(), gateway.metrics_address());
-    client.expect(&format!("SET large {}", "x".repeat(4 << 20)), "+OK\r\n");
-    // What its replies cost is known from here on.
+    client.expect(&format!("SET large {}", "x".repeat(16 << 20)), "+OK\r\n");
+    // What its replies cost is known from here on. The kernel takes some 4 MiB of one.
     client.line("GET large");
     deaf.small_buffers();
     deaf.send_raw(&requests(&["GET large"]).repeat(4));
