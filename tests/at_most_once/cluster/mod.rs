@@ -2,7 +2,6 @@
 //! client sees a word of it, nothing is executed twice, and what could not be executed is an error and never data.
 
 mod bound;
-mod events;
 mod everywhere;
 mod failover;
 mod members;

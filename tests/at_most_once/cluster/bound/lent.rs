@@ -2,7 +2,7 @@
 //! at another: each request is answered once, and a transaction of which any request was refused is not executed, nor
 //! one whose keys that are watched have left their node.
 
-use super::nodes::{Nodes, key_of};
+use super::super::nodes::{Nodes, key_of};
 use crate::support::{Client, Gateway, Metrics, assert_own_error, requests, wait};
 
 /// Slots of two nodes that do not have what begins without a key.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::nodes::{Node, Nodes, key_of};
+use super::super::nodes::{Node, Nodes, key_of};
 use crate::support::{Client, DEADLINE, Gateway, requests, wait};
 
 /// Slots of three nodes.
