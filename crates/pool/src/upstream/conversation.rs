@@ -190,6 +190,25 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
+    async fn a_login_is_right_if_it_is_answered_by_ok_and_by_nothing_else() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let url = format!("redis://u:p@{}", listener.local_addr().expect("bound"));
+        let endpoint: Endpoint = url.parse().expect("a URL");
+        for (said, is_right) in [("+OK", true), (":1", false), ("$-1", false), ("$2\r\nOK", false), ("-ERR no", false)]
+        {
+            let answers = async {
+                let (mut stream, _) = listener.accept().await.expect("it connects");
+                let said = format!("{said}\r\n-ERR unknown command\r\n");
+                stream.write_all(said.as_bytes()).await.expect("it reads");
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            };
+            let (proven, ()) = tokio::join!(Conversation::prove(&endpoint, "name", LIMIT), answers);
+            assert_eq!(proven.is_ok(), is_right, "{said}");
+            assert!(is_right || matches!(proven, Err(ConversationError::Refused(_))), "{said}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_a_node_says_of_a_large_cluster_is_read_to_its_end() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let endpoint: Endpoint = format!("redis://{}", listener.local_addr().expect("bound")).parse().expect("a URL");

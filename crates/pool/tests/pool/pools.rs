@@ -1,10 +1,11 @@
 //! A directory of pools: one for each key, bounds in common, started when needed and ended when unused.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use pool::{At, Endpoint, Key, Login, LoginWorkers, NoPool, Pools, Settings};
+use pool::{At, Endpoint, Key, Login, LoginFailure, LoginWorkers, Logins, NoPool, Pools, Settings};
 use tokio::{
     runtime::Handle,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
@@ -119,6 +120,41 @@ async fn one_user_with_many_passwords_leaves_room_for_others() {
     assert!(with(0).is_ok() && pools.find(&of("bob")).is_ok());
     used.remove(3);
     assert!(with(8).is_ok() && pools.all().len() == 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_right_does_not_wait_behind_guesses() {
+    let (pools, arrivals) = start(|_| {});
+    let upstream = tokio::spawn(async move {
+        let mut peers = JoinSet::new();
+        while let Ok(stream) = arrivals.recv().await {
+            peers.spawn(async move {
+                let mut peer = Peer::new(stream);
+                while let Some(request) = peer.next().await {
+                    match request[0].as_str() {
+                        "AUTH" if request[1] != "ann" => pending().await,
+                        "AUTH" => peer.reply("+OK\r\n").await,
+                        _ => peer.reply("-ERR unknown\r\n").await,
+                    }
+                }
+            });
+        }
+    });
+    let logins = Logins::new(pools.clone());
+    let enter = |name: &str| {
+        let (logins, login) = (logins.clone(), of(name).login);
+        async move { logins.enter(&login, Duration::ZERO).await }
+    };
+    let _stays = enter("ann").await.unwrap();
+    let guesses: Vec<_> = (0..50).map(|number| tokio::spawn(enter(&format!("guess{number}")))).collect();
+    settle().await;
+    let came = Instant::now();
+    assert!(enter("ann").await.is_ok());
+    assert!(came.elapsed() < SECOND, "{:?}", came.elapsed());
+    for guess in guesses {
+        assert!(matches!(guess.await.unwrap(), Err(LoginFailure::Unasked(_))));
+    }
+    upstream.abort();
 }
 
 #[tokio::test(start_paused = true)]
