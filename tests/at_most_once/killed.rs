@@ -20,7 +20,6 @@ const KILLS_OF_SOAK: usize = 50;
 /// How soon clients are served again once Redis answers, on an idle machine: far more than it takes.
 const SERVED_AGAIN: Duration = Duration::from_secs(1);
 const CUTS: usize = 60;
-/// Bytes of a value whose replies take a while.
 /// Bytes of a reply that takes its time, and is not handed on in pieces: a client that has a part is closed.
 const LARGE: usize = 200_000;
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::service::{Sentinel, Service};
-use crate::support::{Client, DEADLINE, Gateway, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, requests, wait};
 
 fn moved(gateway: &Gateway, service: &Service) {
     service.fail_over(0);
@@ -42,6 +42,43 @@ fn what_is_bound_to_the_old_primary_ends_with_it() {
     }
     let mut client = gateway.client();
     client.expect("GET m", "$-1\r\n");
+}
+
+/// Their requests would be executed where nobody reads any more.
+#[test]
+fn what_is_bound_to_an_upstream_ends_when_the_url_leads_to_another() {
+    let (old, new) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::start(&old.url());
+    let [mut multi, mut watch, mut blocked, mut subscriber, mut writes] = [(); 5].map(|()| gateway.client());
+    multi.expect("MULTI", "+OK\r\n");
+    multi.expect("SET m 1", "+QUEUED\r\n");
+    watch.expect("WATCH w", "+OK\r\n");
+    writes.expect("WATCH w", "+OK\r\n");
+    subscriber.expect("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let id = String::from_utf8_lossy(&blocked.line("CLIENT ID")).trim_start_matches(':').trim().to_owned();
+    blocked.send(&["BLPOP", "l", "0"]);
+    let mut direct = old.client();
+    direct.expect("CLIENT PAUSE 600000 WRITE", "+OK\r\n");
+    writes.send(&["SET", "under", "way"]);
+    for command in ["cmd=blpop", "cmd=set"] {
+        wait("it to be under way", || {
+            String::from_utf8_lossy(&direct.line("CLIENT LIST")).contains(command).then_some(())
+        });
+    }
+    let mut operator = gateway.client();
+    operator.call(&["RESPOOL", "CONFIG", "SET", "upstream.url", &new.url()]);
+    expect_lost(&mut blocked);
+    blocked.expect("SET b 1", "+OK\r\n");
+    operator.expect(&format!("CLIENT UNBLOCK {id}"), ":0\r\n");
+    for mut bound in [multi, watch, subscriber] {
+        bound.expect_closed();
+    }
+    // Its request is executed in any case.
+    direct.expect("CLIENT UNPAUSE", "+OK\r\n");
+    assert_eq!(writes.read_reply(), b"+OK\r\n");
+    writes.expect_closed();
+    direct.expect("EXISTS m b under", ":1\r\n");
+    new.client().expect("EXISTS m b under", ":1\r\n");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn poll_pushes_of(
     let before = out.len();
     while !lending.at_node.is_lost() && out.len() - before < PUSHES_BYTES {
         let at = out.len();
-        match lending.lent.poll_message(cx, out) {
+        match lending.lent.poll_unasked(cx, out) {
             Poll::Ready(Ok(kind)) => {
                 let seen = lending.saw(&out[at..], kind, state.needs.protocol);
                 if is_cut_off(lending, &out[at..], None) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use cluster::Cluster;
-use pool::{Burst, Caller, JobError, ReplyKind, Spent, UnderWay, micros};
+use pool::{Burst, Caller, JobError, Lent, ReplyKind, Spent, UnderWay, micros};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -344,7 +344,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Self { exclusive, link, state, subscriptions, settings, .. } = self;
         let Some(lending) = &mut exclusive.lending else { return Poll::Ready(Event::Gone) };
         let at = link.unwritten();
-        match lending.lent.poll_message(cx, link.output()) {
+        let poll = if waits { Lent::poll_unasked } else { Lent::poll_message };
+        match poll(&mut lending.lent, cx, link.output()) {
             Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
             Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),
             Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),

@@ -75,6 +75,17 @@ impl Lent {
         Poll::Ready(Ok(kind))
     }
 
+    /// The same where nothing is waited for that was asked of this node alone, and is executed in any case.
+    ///
+    /// # Errors
+    /// Also that another node is the upstream now, once all is read that has come of this one.
+    pub fn poll_unasked(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        match self.poll_message(cx, out) {
+            Poll::Pending => self.line.poll_left(cx).map(Err),
+            message => message,
+        }
+    }
+
     /// Something that came on it speaks against what is known of the upstream, such as the refusal of a write: it is
     /// asked what it is, now and then. A script may say so as well, of which nothing follows.
     pub fn doubt(&self) {

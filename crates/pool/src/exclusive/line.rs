@@ -44,6 +44,7 @@ pub(crate) struct Line {
     /// As its login found it.
     facts: Arc<Facts>,
     end: End,
+    process: End,
     name: String,
     /// As `CLIENT ID` of the upstream says it.
     upstream_id: Option<i64>,
@@ -80,6 +81,7 @@ impl Line {
         Ok(Self {
             stream,
             end: endpoint.tenure.watch(),
+            process: facts.process.watch(),
             endpoint: Box::new(endpoint),
             facts,
             name,
@@ -171,10 +173,10 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes requests, behind what prepares the connection for them, unless the node there is not the primary any more:
-    /// that is `NotConnected`, and nothing was written.
+    /// Writes requests, behind what prepares the connection for them, unless the upstream is another node by now: that is
+    /// `NotConnected`, and nothing was written.
     pub(crate) async fn send(&mut self, requests: &[u8]) -> io::Result<()> {
-        if self.endpoint.tenure.is_over() {
+        if self.endpoint.tenure.is_left() || self.facts.process.is_left() {
             return Err(io::Error::new(io::ErrorKind::NotConnected, left()));
         }
         let mut first = self.preparation.take_requests();
@@ -217,6 +219,16 @@ impl Line {
                 Poll::Ready(Err(Unprepared::Refused(Arc::clone(words)).into()))
             }
             _ => Poll::Ready(Ok(kind)),
+        }
+    }
+
+    /// Ready once the upstream is another node, and nothing of a message has come from this one.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let (end, process) = (self.end.poll_left(cx), self.process.poll_left(cx));
+        if (end.is_ready() || process.is_ready()) && self.input.is_empty() {
+            Poll::Ready(left())
+        } else {
+            Poll::Pending
         }
     }
 

@@ -100,14 +100,17 @@ impl Control {
     }
 
     /// Puts new settings in force: workers start or finish and end, limits hold from the next job on.
-    /// `queue_capacity` stays as it was at the start.
+    /// `queue_capacity` stays as it was at the start. Where the upstream is elsewhere, connections that are lent end as
+    /// soon as nothing is under way on them.
     pub fn reconfigure(&self, mut settings: Settings) {
         self.settings.send_modify(|in_force| {
             settings.endpoint.succeed(&in_force.endpoint);
             if !settings.endpoint.leads_where(&in_force.endpoint) {
                 self.shared.node.forget_failures();
             }
+            let former = in_force.endpoint.tenure.clone();
             *in_force = Arc::new(settings);
+            former.leave_for(&in_force.endpoint.tenure);
         });
     }
 

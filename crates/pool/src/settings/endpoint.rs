@@ -22,7 +22,7 @@ pub struct Endpoint {
     pub(crate) epoch: u64,
     /// The service whose primary is at the address, if somebody looks for it. The host is empty until it is found.
     pub(crate) service: Option<Arc<str>>,
-    /// Ends when the address is not the primary's any more.
+    /// Left when the upstream is elsewhere, and ends when the address is not the primary's any more.
     pub(crate) tenure: Tenure,
     /// Connections are made as somebody of whom nothing is known, and send nothing of our own that its rights may forbid.
     pub(crate) guest: bool,
@@ -109,8 +109,8 @@ impl Endpoint {
         matches!(&self.address, Address::Tcp { host, .. } | Address::Tls { host, .. } if host.is_empty())
     }
 
-    /// Takes over from the endpoint in force what no configuration says: the state of its connections, and where the
-    /// primary of the same service is.
+    /// Takes over from the endpoint in force what no configuration says: the state of its connections, if they lead to
+    /// the same address, and where the primary of the same service is.
     pub(crate) fn succeed(&mut self, in_force: &Self) {
         if self.service.is_some() && self.service == in_force.service {
             if let Address::Tcp { host, port } | Address::Tls { host, port, .. } = &in_force.address {
@@ -119,7 +119,18 @@ impl Endpoint {
             self.held.clone_from(&in_force.held);
         }
         self.epoch = in_force.epoch;
-        self.tenure = in_force.tenure.clone();
+        if self.is_where(in_force) {
+            self.tenure = in_force.tenure.clone();
+        }
+    }
+
+    /// Whether both have the same address, however connections are made to it.
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
+        match (&self.address, &other.address) {
+            (Address::Memory(one), Address::Memory(two)) => one.same_channel(two),
+            (Address::Memory(_), _) | (_, Address::Memory(_)) => false,
+            (_, _) => self.to_string() == other.to_string(),
+        }
     }
 
     /// The host and the port, where it is reached by TCP.
@@ -159,18 +170,16 @@ impl Endpoint {
 
     /// Whether connections of one are as good as connections of the other.
     pub(crate) fn leads_where(&self, other: &Self) -> bool {
-        let same_address = match (&self.address, &other.address) {
-            (Address::Memory(one), Address::Memory(two)) => one.same_channel(two),
-            (Address::Tcp { .. }, Address::Tcp { .. }) | (Address::Unix(_), Address::Unix(_)) => {
-                self.to_string() == other.to_string()
-            }
-            (Address::Tls { tls: one, .. }, Address::Tls { tls: two, .. }) => {
-                one == two && self.to_string() == other.to_string()
-            }
+        let same_way = match (&self.address, &other.address) {
+            (Address::Tcp { .. }, Address::Tcp { .. })
+            | (Address::Unix(_), Address::Unix(_))
+            | (Address::Memory(_), Address::Memory(_)) => true,
+            (Address::Tls { tls: one, .. }, Address::Tls { tls: two, .. }) => one == two,
             (Address::Tcp { .. } | Address::Tls { .. } | Address::Unix(_) | Address::Memory(_), _) => false,
         };
-        same_address
-            && !self.tenure.is_over()
+        same_way
+            && self.is_where(other)
+            && !self.tenure.is_left()
             && self.epoch == other.epoch
             && self.user == other.user
             && self.password == other.password

@@ -1,5 +1,6 @@
-//! The time for which an upstream's address is the one that gets the requests. When it ends, every connection that
-//! was made in it is closed at once, whatever is in flight: the node there is not the primary any more.
+//! The time for which an upstream's address is the one that gets the requests. It is left where others get them from now on
+//! and what it was asked is still to be answered; it ends where every connection that was made in it is closed at once,
+//! whatever is in flight: the node there is not the primary any more.
 
 use std::{
     fmt,
@@ -7,12 +8,18 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::sync::{Notify, futures::OwnedNotified};
+
+/// Its addressee gets nothing new.
+const LEFT: u8 = 1;
+
+/// Nor is anything heard from it.
+const OVER: u8 = 2;
 
 /// Shared by an endpoint and all connections that were made to it.
 #[derive(Debug, Clone, Default)]
@@ -20,14 +27,23 @@ pub(crate) struct Tenure(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    over: AtomicBool,
-    ended: Arc<Notify>,
+    stage: AtomicU8,
+    changed: Arc<Notify>,
 }
 
-/// Wakes whoever polls it when a tenure ends.
+/// The same one.
+impl PartialEq for Tenure {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Tenure {}
+
+/// Wakes whoever polls it when a tenure is left, or ends.
 pub(crate) struct End {
     tenure: Tenure,
-    ended: Pin<Box<OwnedNotified>>,
+    changed: Pin<Box<OwnedNotified>>,
 }
 
 impl fmt::Debug for End {
@@ -39,25 +55,58 @@ impl fmt::Debug for End {
 impl Tenure {
     /// Whether it has ended: one load.
     pub(crate) fn is_over(&self) -> bool {
-        self.0.over.load(Ordering::Acquire)
+        self.is_at(OVER)
+    }
+
+    /// Whether it has been left, or has ended: one load.
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_at(LEFT)
+    }
+
+    fn is_at(&self, stage: u8) -> bool {
+        self.0.stage.load(Ordering::Acquire) >= stage
+    }
+
+    /// Leaves it for another, for good; nothing happens where that is the same one.
+    pub(crate) fn leave_for(&self, other: &Self) {
+        if self != other {
+            self.reach(LEFT);
+        }
     }
 
     /// Ends it, for good.
     pub(crate) fn end(&self) {
-        self.0.over.store(true, Ordering::Release);
-        self.0.ended.notify_waiters();
+        self.reach(OVER);
+    }
+
+    fn reach(&self, stage: u8) {
+        self.0.stage.fetch_max(stage, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
     }
 
     /// To be polled by a connection.
     pub(crate) fn watch(&self) -> End {
-        End { tenure: self.clone(), ended: Box::pin(Arc::clone(&self.0.ended).notified_owned()) }
+        End { tenure: self.clone(), changed: Box::pin(Arc::clone(&self.0.changed).notified_owned()) }
     }
 }
 
 impl End {
     /// Ready once the tenure has ended, as often as it is asked.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.tenure.is_over() || self.ended.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        self.poll_stage(cx, OVER)
+    }
+
+    /// Ready once the tenure has been left, or has ended, as often as it is asked.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_stage(cx, LEFT)
+    }
+
+    fn poll_stage(&mut self, cx: &mut Context<'_>, stage: u8) -> Poll<()> {
+        while !self.tenure.is_at(stage) {
+            ready!(self.changed.as_mut().poll(cx));
+            *self = self.tenure.watch();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -78,5 +127,20 @@ mod tests {
         for end in [&mut early, &mut unpolled, &mut tenure.watch()] {
             assert!(end.poll(&mut cx).is_ready());
         }
+    }
+    #[tokio::test]
+    async fn whoever_is_told_that_it_is_left_is_told_of_its_end_too() {
+        let tenure = Tenure::default();
+        let mut end = tenure.watch();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(end.poll_left(&mut cx).is_pending() && end.poll(&mut cx).is_pending());
+        tenure.leave_for(&tenure.clone());
+        assert!(!tenure.is_left());
+        tenure.leave_for(&Tenure::default());
+        assert!(end.poll(&mut cx).is_pending() && end.poll_left(&mut cx).is_ready() && !tenure.is_over());
+        let ending = async { tenure.clone().end() };
+        tokio::join!(poll_fn(|cx| end.poll(cx)), ending);
+        tenure.leave_for(&Tenure::default());
+        assert!(tenure.is_over() && tenure.is_left() && end.poll(&mut cx).is_ready());
     }
 }

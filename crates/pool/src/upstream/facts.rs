@@ -5,13 +5,18 @@ use std::{sync::Arc, time::Duration};
 
 use resp::{Protocol, Value};
 
-use crate::{settings::role::Role, upstream::limits::Limits};
+use crate::{
+    settings::{role::Role, tenure::Tenure},
+    upstream::limits::Limits,
+};
 
 /// What the upstream said, as far as it told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// See [`generation`](Self::generation).
     pub(crate) generation: u64,
+    /// Left when the address leads to another process.
+    pub(crate) process: Tenure,
     /// Its reply to `HELLO 2`, whole, with 0 for the connection's id; `None` where it does not know the command.
     pub(crate) hello2: Option<Vec<u8>>,
     /// Its reply to `HELLO 3`, likewise; `None` where it does not speak RESP3.

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    settings::{endpoint::Endpoint, role::Role},
+    settings::{endpoint::Endpoint, role::Role, tenure::Tenure},
     upstream::facts::Facts,
 };
 
@@ -73,7 +73,7 @@ impl Knowledge {
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !is_other {
-            let found = Facts { generation: known.generation, ..found };
+            let found = Facts { generation: known.generation, process: known.process.clone(), ..found };
             let changed = found != *known;
             self.facts = Arc::new(found);
             return if changed { News::Changed } else { News::None };
@@ -111,7 +111,13 @@ impl Knowledge {
             self.former.push_front((Arc::clone(run_id), now));
             self.former.truncate(FORMER_MAX);
         }
-        self.facts = Arc::new(Facts { generation: known.generation + 1, ..found });
+        let is_same = match (&known.run_id, &found.run_id) {
+            (Some(known), Some(found)) => known == found,
+            (None, None) => known.role == found.role,
+            (None, Some(_)) | (Some(_), None) => true,
+        };
+        let process = if is_same { known.process.clone() } else { Tenure::default() };
+        self.facts = Arc::new(Facts { generation: known.generation + 1, process, ..found });
         News::TakenOver
     }
 
@@ -191,5 +197,18 @@ mod tests {
         assert!(knowledge.of(&two).is_none());
         assert_eq!(knowledge.learn(&two, node("b", REPLICA), PRIMARY, true, Instant::now()), News::TakenOver);
         assert_eq!(knowledge.of(&two).map(|facts| facts.generation()), Some(2));
+    }
+
+    #[test]
+    fn what_is_bound_to_a_process_knows_of_another_one_alone() {
+        let (mut knowledge, mut endpoint) = (Knowledge::default(), Endpoint::tcp("host", 1));
+        let mut process = |run_id, epoch| {
+            endpoint.epoch = epoch;
+            knowledge.learn(&endpoint, node(run_id, PRIMARY), PRIMARY, true, Instant::now());
+            (knowledge.facts().generation(), knowledge.facts().process.clone())
+        };
+        let (first, reconnected, other) = (process("a", 0), process("a", 1), process("b", 1));
+        assert_eq!((first.0, reconnected.0, other.0), (1, 2, 3));
+        assert!(first.1 == reconnected.1 && first.1 != other.1);
     }
 }

@@ -288,6 +288,7 @@ impl Node {
         }
         self.go_by_limits(facts);
         self.facts.send_replace(Arc::clone(facts));
+        former.process.leave_for(&facts.process);
         Ok(())
     }
 

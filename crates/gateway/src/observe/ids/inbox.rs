@@ -117,7 +117,7 @@ impl Redirection {
     fn poll_message(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
         let mut lent = self.lock();
         let Some((connection, _)) = lent.as_mut() else { return Poll::Pending };
-        match connection.poll_message(cx, out) {
+        match connection.poll_unasked(cx, out) {
             Poll::Ready(Ok(_)) => Poll::Ready(()),
             Poll::Ready(Err(_)) => {
                 *lent = None;
