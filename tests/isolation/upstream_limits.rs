@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Client, Gateway, Redis, request};
+use crate::support::{Client, Gateway, Redis, request, wait};
 
 /// So many rounds of what passes the limit.
 const ROUNDS: usize = 25;
@@ -98,4 +98,23 @@ fn a_connection_that_the_upstream_evicts_fails_the_request_on_it_alone() {
     direct.read_reply();
     let get = request(&["GET", "big"]).repeat(8);
     beside(&redis, |client| answer(client, &get));
+}
+
+/// Where a limit is changed at the upstream itself, no connection begins anew that would learn of it.
+#[test]
+fn a_limit_that_is_changed_at_the_upstream_is_learnt_from_it() {
+    let redis = redis(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[upstream]\ncheck_interval_ms = 100").start();
+    let (mut client, set) = (gateway.client(), request(&["SET", "big", &"x".repeat(3 << 20)]));
+    let mut opened = || {
+        client.send_raw(&set);
+        assert_eq!(client.read_reply(), b"+OK\r\n");
+        let pools = gateway.client().line("RESPOOL POOLS");
+        let pools = String::from_utf8_lossy(&pools).into_owned();
+        pools.split("exclusive_opened\r\n:").nth(1).and_then(|rest| rest.split('\r').next()?.parse::<u64>().ok())
+    };
+    assert_eq!(opened(), Some(0));
+    redis.client().expect("CONFIG SET client-query-buffer-limit 4mb", "+OK\r\n");
+    // A connection of its own bears what the shared ones may not.
+    wait("the limit to be learnt", || opened().filter(|opened| *opened > 0));
 }

@@ -2,13 +2,27 @@
 //! connection asks for all; another does when the first cannot.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use resp::{Protocol, Value};
 use tokio::time::Instant;
 
-use crate::time::timestamp::Moment;
+use crate::{
+    settings::role::Role,
+    time::timestamp::Moment,
+    upstream::{
+        facts::Asked,
+        knowledge::{Knowledge, News},
+        login::question::{CHECK, pairs},
+        node::Node,
+    },
+};
 
 /// No answer after so many periods is silence.
 const PERIODS: u32 = 3;
@@ -48,7 +62,8 @@ impl Checks {
         begins
     }
 
-    /// Something speaks against what is known: the next connection that looks is to ask.
+    /// Something speaks against what is known, as where a connection ends with several requests under way, which it may
+    /// not bear any more: the next connection that looks is to ask.
     pub(crate) fn doubted(&self) {
         let asked = self.asked_at.load(Ordering::Relaxed);
         if Duration::from_micros(Moment::now().since(Moment::from_micros(asked))) >= DOUBT_EVERY {
@@ -69,6 +84,78 @@ impl Checks {
         let waited = Duration::from_micros(Moment::now().since(Moment::from_micros(owed)));
         let patience = period.saturating_mul(PERIODS);
         (owed > 0 && waited >= patience).then_some(patience)
+    }
+}
+
+impl Node {
+    /// When the connection with this number, from 0, is to ask what the upstream is; `None` if it is not to be asked.
+    pub(crate) fn check_at(&self, number: usize) -> Option<Instant> {
+        let period = self.settings.borrow().check_interval;
+        (!self.is_guest && !period.is_zero() && self.facts.borrow().may_be_checked())
+            .then(|| self.checks.due_at(number, period))
+    }
+
+    /// Whether the caller is to ask now, because it is time or because there is doubt.
+    pub(crate) fn may_check(&self, due: bool) -> bool {
+        !self.is_guest && self.facts.borrow().may_be_checked() && self.checks.begin(due)
+    }
+
+    /// What it asks, in the protocol version in which its connection is.
+    pub(crate) fn check_request(&self, protocol: Protocol) -> &'static [&'static str] {
+        let facts = self.facts.borrow();
+        match protocol {
+            // Monitors do not show it.
+            _ if facts.told.config == Asked::Told && !self.tells_by_hello.load(Ordering::Relaxed) => {
+                if facts.is_since(7, 0) { &CHECK } else { &["CONFIG", "GET", CHECK[2]] }
+            }
+            Protocol::Resp2 => &["HELLO", "2"],
+            Protocol::Resp3 => &["HELLO", "3"],
+        }
+    }
+
+    /// Takes in the answer, which came on a connection of this generation.
+    pub(crate) fn checked(&self, generation: u64, answer: &[u8]) {
+        let Ok((answer, _)) = Value::decode(&answer.to_vec().into()) else { return };
+        if matches!(answer, Value::Error(_)) {
+            return;
+        }
+        let fields: HashMap<_, _> = pairs(answer).into_iter().collect();
+        // Of old upstreams one parameter alone is asked.
+        if fields.len() > 1 && fields.contains_key(CHECK[2]) {
+            self.learn_of_it(|knowledge| knowledge.learn_config(generation, &fields));
+        }
+        match (fields.get(CHECK[2]).map(|primary| primary.split_once(' ')), fields.get("role")) {
+            (Some(None), _) => self.learn_role(generation, Role::Primary, None),
+            (Some(Some((host, port))), _) => {
+                self.learn_role(generation, Role::Replica, Some(format!("{host}:{port}").into()));
+            }
+            (None, Some(role)) => {
+                if let Some(role) = Role::from_words(role.as_bytes()) {
+                    self.learn_role(generation, role, None);
+                }
+            }
+            (None, None) => self.tells_by_hello.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// A connection of this generation has found out what role its node has.
+    fn learn_role(&self, generation: u64, role: Role, primary: Option<Arc<str>>) {
+        if self.learn_of_it(|knowledge| knowledge.learn_role(generation, role, primary)) {
+            self.judge();
+            // Where does the address lead, and what does it say of itself now?
+            self.doubt.notify_one();
+        }
+    }
+
+    /// Takes in what the upstream says of itself now; whether that is something else than before.
+    fn learn_of_it(&self, learn: impl FnOnce(&mut Knowledge) -> News) -> bool {
+        let mut knowledge = self.lock();
+        let former = knowledge.facts();
+        let news = learn(&mut knowledge);
+        let has_changed = news == News::Changed;
+        // It is where it was.
+        let _ = self.publish(news, &former, &knowledge.facts());
+        has_changed
     }
 }
 

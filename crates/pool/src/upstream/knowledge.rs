@@ -1,13 +1,17 @@
 //! What is made of what single connections learn of the upstream: what one of them has found out holds for all. A
 //! policy without a clock and without a connection.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{
     settings::{endpoint::Endpoint, role::Role, tenure::Tenure},
-    upstream::facts::Facts,
+    upstream::{facts::Facts, login::question::take_config},
 };
 
 /// Processes that the address led to before, and that are remembered.
@@ -101,6 +105,17 @@ impl Knowledge {
         let mut facts = Facts::clone(&self.facts);
         facts.role = Some(role);
         facts.primary = primary;
+        self.facts = Arc::new(facts);
+        News::Changed
+    }
+
+    /// Takes in the parameters that the upstream of this generation has now.
+    pub(crate) fn learn_config(&mut self, generation: u64, config: &HashMap<String, String>) -> News {
+        let mut facts = Facts::clone(&self.facts);
+        take_config(&mut facts, config);
+        if self.facts.generation != generation || facts == *self.facts {
+            return News::None;
+        }
         self.facts = Arc::new(facts);
         News::Changed
     }

@@ -9,7 +9,8 @@ pub struct Limits {
     pub bulk_max: Option<usize>,
     /// `client-query-buffer-limit`: bytes of requests that it has read and not begun.
     pub query_buffer_max: Option<usize>,
-    /// The hard bound of `client-output-buffer-limit normal`: bytes of replies that it has not written.
+    /// The smaller bound of `client-output-buffer-limit normal`, for all of the time or for some: bytes of replies that it
+    /// has not written.
     pub output_buffer_max: Option<usize>,
     /// `maxmemory-clients` is set: the connections that hold most are closed when all hold too much.
     pub evicts_clients: bool,
@@ -33,8 +34,8 @@ impl Limits {
     pub(crate) fn from_config(config: &HashMap<String, String>) -> Self {
         let number = |name: &str| config.get(name)?.parse::<usize>().ok().filter(|number| *number > 0);
         let normal = config.get("client-output-buffer-limit").and_then(|classes| {
-            let mut words = classes.split_ascii_whitespace().skip_while(|word| *word != "normal");
-            words.nth(1)?.parse().ok().filter(|hard| *hard > 0)
+            let words = classes.split_ascii_whitespace().skip_while(|word| *word != "normal").skip(1);
+            words.take(2).filter_map(|bound| bound.parse().ok()).filter(|bound| *bound > 0).min()
         });
         Self {
             bulk_max: number("proto-max-bulk-len"),
@@ -61,6 +62,8 @@ mod tests {
         let limits = Limits::from_config(&config);
         assert_eq!((limits.bulk_max, limits.query_buffer_max), (Some(1 << 20), Some(1 << 30)));
         assert_eq!((limits.output_buffer_max, limits.evicts_clients), (Some(1 << 20), true));
+        let soft = [("client-output-buffer-limit".to_owned(), "normal 0 1048576 1 slave 1 1 1".to_owned())];
+        assert_eq!(Limits::from_config(&soft.into()).output_buffer_max, Some(1 << 20));
         let config = [("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1"), ("maxmemory-clients", "0")];
         let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(Limits::from_config(&config), Limits::default());

@@ -1,15 +1,11 @@
 //! The one place that knows what the upstream is. All connections are made here, paced; what their logins find out,
 //! and what is checked while they live, is put together here and published.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use resp::{Protocol, Value};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout},
@@ -20,13 +16,12 @@ use crate::{
     upstream::{
         checks::Checks,
         databases::Databases,
-        facts::{Asked, Facts},
+        facts::Facts,
         health::Health,
         knowledge::{Knowledge, News},
         login::{
             login::{Arrived, LoginError, login},
             pace::Pace,
-            question::pairs,
         },
         stream::Stream,
     },
@@ -40,16 +35,16 @@ pub(crate) struct Node {
     pub(crate) checks: Checks,
     pub(crate) databases: Databases,
     /// It asks nothing and goes by what another pool knows: its user's rights are not known.
-    is_guest: bool,
+    pub(super) is_guest: bool,
     /// The last login was refused.
     turned_away: AtomicBool,
     /// Rings then.
     turned_away_now: Arc<Notify>,
     /// `CONFIG GET` does not say what role it has.
-    tells_by_hello: AtomicBool,
+    pub(super) tells_by_hello: AtomicBool,
     pace: Pace,
     knowledge: Mutex<Knowledge>,
-    facts: watch::Sender<Arc<Facts>>,
+    pub(super) facts: watch::Sender<Arc<Facts>>,
     /// Of these, what is asked about every request: bytes of an argument that the upstream refuses beyond, and bytes of a
     /// request that is to have a connection of its own.
     bulk_max: AtomicUsize,
@@ -97,7 +92,7 @@ impl Node {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Knowledge> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Knowledge> {
         self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -265,7 +260,7 @@ impl Node {
         self.alone_from.store(facts.limits.alone_from(), Ordering::Relaxed);
     }
 
-    fn publish(&self, news: News, former: &Facts, facts: &Arc<Facts>) -> Result<(), LoginError> {
+    pub(super) fn publish(&self, news: News, former: &Facts, facts: &Arc<Facts>) -> Result<(), LoginError> {
         match news {
             News::None => return Ok(()),
             News::Changed => {}
@@ -292,21 +287,6 @@ impl Node {
         Ok(())
     }
 
-    /// A connection of this generation has found out what role its node has.
-    fn learn_role(&self, generation: u64, role: Role, primary: Option<Arc<str>>) {
-        let (news, facts) = {
-            let mut knowledge = self.lock();
-            let news = knowledge.learn_role(generation, role, primary);
-            (news, knowledge.facts())
-        };
-        if news == News::Changed {
-            self.facts.send_replace(Arc::clone(&facts));
-            self.judge();
-            // Where does the address lead, and what does it say of itself now?
-            self.doubt.notify_one();
-        }
-    }
-
     /// The last attempt to make a connection has not failed.
     pub(crate) fn lets_in(&self) -> bool {
         self.pace.reason().is_none()
@@ -316,51 +296,6 @@ impl Node {
     pub(crate) fn made_in_vain(&self, reason: &str) {
         let error = LoginError::Io(std::io::Error::other(reason.to_owned()));
         self.pace.failed(&error, &self.settings.borrow(), fastrand::f64());
-    }
-
-    /// When the connection with this number, from 0, is to ask what the upstream is; `None` if it is not to be asked.
-    pub(crate) fn check_at(&self, number: usize) -> Option<Instant> {
-        let period = self.settings.borrow().check_interval;
-        (!self.is_guest && !period.is_zero() && self.facts.borrow().may_be_checked())
-            .then(|| self.checks.due_at(number, period))
-    }
-
-    /// Whether the caller is to ask now, because it is time or because there is doubt.
-    pub(crate) fn may_check(&self, due: bool) -> bool {
-        !self.is_guest && self.facts.borrow().may_be_checked() && self.checks.begin(due)
-    }
-
-    /// What it asks, in the protocol version in which its connection is.
-    pub(crate) fn check_request(&self, protocol: Protocol) -> &'static [&'static str] {
-        match protocol {
-            // Monitors do not show it.
-            _ if self.facts.borrow().told.config == Asked::Told && !self.tells_by_hello.load(Ordering::Relaxed) => {
-                &["CONFIG", "GET", "replicaof"]
-            }
-            Protocol::Resp2 => &["HELLO", "2"],
-            Protocol::Resp3 => &["HELLO", "3"],
-        }
-    }
-
-    /// Takes in the answer, which came on a connection of this generation.
-    pub(crate) fn checked(&self, generation: u64, answer: &[u8]) {
-        let Ok((answer, _)) = Value::decode(&answer.to_vec().into()) else { return };
-        if matches!(answer, Value::Error(_)) {
-            return;
-        }
-        let fields: HashMap<_, _> = pairs(answer).into_iter().collect();
-        match (fields.get("replicaof").map(|primary| primary.split_once(' ')), fields.get("role")) {
-            (Some(None), _) => self.learn_role(generation, Role::Primary, None),
-            (Some(Some((host, port))), _) => {
-                self.learn_role(generation, Role::Replica, Some(format!("{host}:{port}").into()));
-            }
-            (None, Some(role)) => {
-                if let Some(role) = Role::from_words(role.as_bytes()) {
-                    self.learn_role(generation, role, None);
-                }
-            }
-            (None, None) => self.tells_by_hello.store(true, Ordering::Relaxed),
-        }
     }
 
     /// Has what is known looked at again.

@@ -109,6 +109,9 @@ impl Worker {
                 shared.node.made_in_vain(&lost.to_string());
             }
             Stats::count(&self.branch().stats.lost);
+            if connection.in_flight() > 1 {
+                shared.node.checks.doubted();
+            }
             if !connection.has_jobs() {
                 Stats::count(&self.branch().stats.lost_idle);
                 tracing::debug!(worker = self.index + 1, reason = %lost, "idle connection ended");

@@ -13,8 +13,11 @@ use crate::{
     },
 };
 
-/// What `CONFIG GET` is asked for. The first is known to every upstream, all of them at once to those since 7.0.
-pub(crate) const PARAMETERS: [&str; 6] = [
+/// What is asked while connections live, of upstreams since 7.0: whom it follows, and what may have been changed there.
+pub(crate) const CHECK: [&str; 9] = [
+    "CONFIG",
+    "GET",
+    "replicaof",
     "timeout",
     "databases",
     "proto-max-bulk-len",
@@ -22,6 +25,9 @@ pub(crate) const PARAMETERS: [&str; 6] = [
     "client-output-buffer-limit",
     "maxmemory-clients",
 ];
+
+/// Of these, what a login asks for. The first is known to every upstream, all of them at once to those since 7.0.
+pub(crate) const PARAMETERS: &[&str] = CHECK.split_at(3).1;
 
 /// One request of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +64,9 @@ impl Question {
             Self::Hello2 => vec!["HELLO", "2"],
             Self::Hello2Named => vec!["HELLO", "2", "SETNAME", name],
             Self::SetName => vec!["CLIENT", "SETNAME", name],
-            Self::Config(count) => ["CONFIG", "GET"].into_iter().chain(PARAMETERS.into_iter().take(count)).collect(),
+            Self::Config(count) => {
+                ["CONFIG", "GET"].into_iter().chain(PARAMETERS.iter().copied().take(count)).collect()
+            }
             Self::ConfigOne(index) => vec!["CONFIG", "GET", PARAMETERS[index]],
             Self::Process => vec!["INFO", "server"],
             Self::Info => vec!["INFO"],
