@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use pool::{Burst, Further, JobError};
-use resp::{Decoded, ReplyScanner, RequestDecoder, RequestLimits};
+use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -213,12 +213,25 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
                 tail.get_or_insert(at);
             }
             (Class::Plain { read_only: true }, None) => {}
+            // What is in error is so again, and has done nothing. A script may have published before it failed.
+            (Class::Plain { .. }, None) if reply.starts_with(b"-") && !runs_script => {}
+            (Class::Plain { .. }, None) if only_reads(&request) => {}
             _ if tail.is_some() => return None,
             _ => {}
         }
         at = Tail { requests: at.requests + len, replies: at.replies + progress.consumed, done: at.done + 1, ..at };
     }
     tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, ..tail })
+}
+
+/// Requests that are not repeated by themselves, and change nothing all the same.
+fn only_reads(request: &Request<'_>) -> bool {
+    let word = |at: usize| request.arg(at).unwrap_or_default().to_ascii_uppercase();
+    match word(0).as_slice() {
+        b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL_RO" => true,
+        b"CONFIG" => word(1) == b"GET",
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -247,12 +260,16 @@ mod tests {
         assert_eq!(done(&[("SET k 1", NO)]), Some(0));
         assert_eq!(done(&[("SET k 1", "+OK\r\n"), ("INCR n", NO), ("GET k", "$1\r\n1\r\n"), ("DEL k", NO)]), Some(1));
         assert_eq!(done(&[("SET k 1", "+OK\r\n"), ("GET k", "$1\r\n1\r\n")]), None);
+        for harmless in [("LPUSH s v", "-WRONGTYPE x\r\n"), ("CONFIG GET save", "*0\r\n"), ("EVAL_RO s 0", ":1\r\n")] {
+            assert_eq!(done(&[("INCR n", NO), harmless, ("DEL k", NO)]), Some(0), "{harmless:?}");
+        }
     }
 
     #[test]
     fn nothing_is_asked_again_that_may_have_been_executed() {
         assert_eq!(done(&[("SET k 1", NO), ("PUBLISH c m", ":0\r\n")]), None, "it would be published twice");
         assert_eq!(done(&[("INCR n", NO), ("INCR n", ":1\r\n")]), None, "it is a primary again");
+        assert_eq!(done(&[("INCR n", NO), ("EVAL s 0", "-ERR x\r\n")]), None, "it may have published");
         assert_eq!(done(&[("GET k", "$80\r\n-READONLY")]), None, "it is not whole");
         let value = format!("${}\r\n{NO}\r\n", NO.len());
         assert_eq!(done(&[("GET k", &value)]), None, "a value says nothing");
