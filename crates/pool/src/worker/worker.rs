@@ -1,9 +1,7 @@
-//! A worker: draws jobs from the queue and serves them on a connection that it owns by value.
-//!
-//! It waits on four things at once: its connection, the queue (while it has its turn and room), its
-//! alarm (sign of life, silence, lifetime), and new settings or facts. It ends when the queue is closed and
-//! empty, or when the settings ask for fewer workers; on the way out it finishes what it has.
-//! While the upstream is down one worker tries it, and all refuse what is queued.
+//! A worker: draws jobs from the queue and serves them on a connection that it owns by value. It waits on four things at
+//! once: its connection, the queue (while it has its turn and room), its alarm (sign of life, silence, lifetime), and new
+//! settings or facts. It ends when the queue is closed and empty, or when the settings ask for fewer workers; on the way
+//! out it finishes what it has. While the upstream is down one worker tries it, and all refuse what is queued.
 
 use std::{sync::Arc, time::Duration};
 
