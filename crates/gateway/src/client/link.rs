@@ -353,9 +353,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.break_off();
     }
 
+    /// What is written from now on is thrown away.
+    pub(crate) fn stop_writing(&mut self) {
+        self.deaf = true;
+    }
+
     /// Nothing further is written, and the client is closed at once.
     pub(crate) fn break_off(&mut self) {
-        self.deaf = true;
+        self.stop_writing();
         self.presence.ask(Asked::Kill);
     }
 

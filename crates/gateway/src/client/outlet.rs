@@ -35,6 +35,11 @@ impl Outlet {
             if self.writes || link.is_full() {
                 self.writes = link.poll_write(cx).is_pending();
             }
+            if self.writes && link.poll_asked(cx).ends() {
+                // It is to go before it has taken all.
+                link.stop_writing();
+                self.writes = link.poll_write(cx).is_pending();
+            }
             if self.writes {
                 return self.waits(cx, link, settings);
             }

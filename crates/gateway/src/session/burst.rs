@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(failure) = failure {
             let failed = due.saturating_sub(burst.replies_done);
             self.link.published().failed(&failure, failed, self.link.entry().address());
-            if burst.is_torn {
+            if burst.is_torn && !self.state.is_muted() {
                 self.link.break_off();
             }
             let text = errors::job(&failure, &settings.upstream);
