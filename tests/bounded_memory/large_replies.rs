@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{DEADLINE, Gateway, Machine, Redis, Upstream, requests, wait};
+use crate::support::{DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait};
 
 const MIB: usize = 1 << 20;
 
@@ -161,7 +161,7 @@ fn a_list_that_a_client_stops_reading_ends_with_its_connection_where_it_finds_no
     let mut direct = redis.client();
     let element = "x".repeat(64 * 1024);
     (0..512).for_each(|_| assert!(direct.call(&["RPUSH", "list", &element]).starts_with(b":")));
-    let config = "[pool]\nworkers = 1\nreplies_bytes_max = 4194304";
+    let config = "[pool]\nworkers = 1\nreplies_bytes_max = 4194304\n[upstream]\ncheck_interval_ms = 0";
     let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
     let (mut bystander, mut first, mut second) = (gateway.client(), gateway.client(), gateway.client());
     let beginning = b"*512\r\n$65536\r\nxxx";
@@ -199,4 +199,40 @@ fn a_client_that_takes_nothing_of_a_large_reply_is_closed_after_the_time_that_it
     });
     assert!(deaf.read_to_end().len() < LARGE);
     assert!(is_large(&bystander.line("GET large"), LARGE));
+}
+
+#[test]
+fn a_client_that_stops_reading_a_large_reply_while_nobody_waits_says_nothing_about_the_upstream() {
+    const LARGE: usize = 48 * MIB;
+    let redis = with_values(LARGE);
+    let config = "[pool]\nworkers = 1\n[upstream]\ncheck_interval_ms = 100";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).metrics().start();
+    let (mut deaf, mut direct) = (gateway.client(), redis.client());
+    deaf.small_buffers();
+    deaf.send(&["GET", "large"]);
+    assert!(deaf.read_bytes(MIB).ends_with(b"x"));
+    // A time that is far longer than the three periods.
+    direct.expect("BLPOP nothing 1", "*-1\r\n");
+    assert_eq!(get(gateway.metrics_address(), "/readyz").0, 200);
+    gateway.client().expect("GET small", "$1\r\ns\r\n");
+    let rest = deaf.read_bytes(LARGE + format!("${LARGE}\r\n\r\n").len() - MIB);
+    assert!(rest.ends_with(b"x\r\n"));
+}
+
+#[test]
+fn a_client_that_stops_reading_a_large_reply_goes_when_it_is_told_to() {
+    let redis = with_values(48 * MIB);
+    let config = "[pool]\nworkers = 1\n[clients]\nwrite_timeout_ms = 600000";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let (mut deaf, mut bystander) = (gateway.client(), gateway.client());
+    deaf.small_buffers();
+    let id = deaf.line("CLIENT ID");
+    let id = String::from_utf8_lossy(&id[1..]).trim_end().to_owned();
+    deaf.send(&["GET", "large"]);
+    assert!(deaf.read_bytes(MIB).ends_with(b"x"));
+    bystander.expect(&format!("CLIENT KILL ID {id}"), ":1\r\n");
+    wait("the client to be closed", || {
+        (String::from_utf8_lossy(&bystander.line("CLIENT LIST")).matches(" addr=").count() == 1).then_some(())
+    });
+    bystander.expect("GET small", "$1\r\ns\r\n");
 }

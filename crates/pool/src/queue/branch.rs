@@ -241,6 +241,11 @@ impl Serving {
         &self.lane
     }
 
+    /// Whether any wait, in the queue or in the lane.
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.branches[self.branch].jobs.is_empty() || self.lane.has_jobs()
+    }
+
     /// From now on it serves only where nobody else does, or as any other again. Its lane ends, and it has another:
     /// nothing goes after a job that may come back.
     pub(crate) fn set_silent(&mut self, is_silent: bool) {

@@ -46,7 +46,7 @@ pub(crate) struct Held {
 struct Pieces {
     /// Bytes of it that have been handed on, if it is not whole yet.
     torn: usize,
-    /// When the last of them was.
+    /// When the last of it came.
     at: Moment,
     /// Of the worker, while it waits for the caller.
     taken: Option<Waker>,
@@ -141,7 +141,15 @@ impl Early {
         true
     }
 
-    /// When a piece of a reply was last handed on; now, if the caller has not taken it yet.
+    /// More has come of a reply in pieces, and is not handed on now.
+    pub(super) fn still_comes(&self) {
+        let mut held = self.0.get().map(|place| place.lock());
+        if let Some(pieces) = held.as_mut().and_then(|held| held.pieces.as_mut()) {
+            pieces.at = Moment::now();
+        }
+    }
+
+    /// When more last came of a reply that goes in pieces; now, if the caller has not taken it yet.
     pub(crate) fn last_piece(&self) -> Option<Moment> {
         let held = self.0.get()?.lock();
         let pieces = held.pieces.as_ref()?;

@@ -185,6 +185,11 @@ impl Job {
         true
     }
 
+    /// More has come of a reply that has been handed on in part.
+    pub(crate) fn still_comes(&self) {
+        self.order().ticket.early.still_comes();
+    }
+
     /// Whether its caller has ever taken anything early, or is to.
     pub(crate) fn is_wanted_early(&self) -> bool {
         self.order().ticket.early.is_wanted()

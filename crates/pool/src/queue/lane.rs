@@ -60,9 +60,14 @@ impl Lane {
         None
     }
 
+    /// Whether a job waits in it.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// The job that came first.
     pub(crate) fn take(&self) -> Option<Job> {
-        if self.waiting.load(Ordering::Acquire) == 0 {
+        if !self.has_jobs() {
             return None;
         }
         let mut jobs = self.lock();
@@ -75,12 +80,12 @@ impl Lane {
     /// Ready when there is a job in it.
     pub(crate) fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
-        if self.waiting.load(Ordering::Acquire) > 0 { Poll::Ready(()) } else { Poll::Pending }
+        if self.has_jobs() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Gives the jobs in it back to their callers, as not sent.
     pub(crate) fn send_back(&self, reason: &str) {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.has_jobs() {
             let mut lane = self.lock();
             let jobs = lane.as_mut().map(std::mem::take);
             // Under the lock: of a job that comes next it says that it waits.

@@ -246,9 +246,10 @@ impl Connection {
         self.in_flight.push_own(Purpose::Ping, bytes);
     }
 
-    /// Whether it may be asked what the upstream is: it does not owe the answer already, nor a change of state.
+    /// Whether it may be asked what the upstream is: it does not owe the answer already, nor a change of state, nor would
+    /// the answer wait for the client that takes a large reply.
     pub(crate) fn may_check(&self) -> bool {
-        !self.checking && self.preparation.is_settled()
+        !self.checking && self.preparation.is_settled() && !self.in_flight.is_in_pieces()
     }
 
     /// Asks the upstream what it is.
@@ -301,7 +302,7 @@ impl Connection {
         }
         let mut came = false;
         loop {
-            let others_wait = || !self.preparation.is_idle() || !self.aside.is_empty() || others_wait();
+            let others_wait = || self.leaving || !self.preparation.is_idle() || !self.aside.is_empty() || others_wait();
             if self.in_flight.poll_handed_on(cx, self.scanner.bulk_left(), others_wait).is_pending() {
                 // It is not the upstream that is silent.
                 self.last_progress = Instant::now();

@@ -32,8 +32,8 @@ pub(super) struct Flow {
     pub(super) torn: usize,
     /// How long others have waited for the caller.
     waited: Duration,
-    /// The caller is waited for since then.
-    since: Option<Instant>,
+    /// The caller is waited for since then, and whether others waited when it was last looked.
+    since: Option<(Instant, bool)>,
     /// No caller is waited for until then, where others wait.
     in_vain_until: Option<Instant>,
 }
@@ -62,22 +62,38 @@ impl Flow {
         self.course == Course::InPieces
     }
 
+    /// Whether they have proved to be large.
+    pub(super) fn is_large(&self) -> bool {
+        self.course != Course::Whole
+    }
+
+    /// Whether a caller gets the beginning of a reply while the rest is due. Not where nobody would be waited for: it
+    /// comes as a whole then, or becomes an error for want of room.
+    pub(super) fn may_begin(&mut self, now: Instant, others_wait: impl FnOnce() -> bool) -> bool {
+        if self.torn == 0 && self.in_vain_until > Some(now) && others_wait() {
+            self.course = Course::Waits;
+        }
+        self.is_in_pieces()
+    }
+
     /// The last reply to the job is there.
     pub(super) fn ends(&mut self) {
-        if self.course != Course::Whole {
+        if self.is_large() {
             *self = Self { in_vain_until: self.in_vain_until, ..Self::default() };
         }
     }
 
     /// The caller has taken what was there.
-    pub(super) fn goes_on(&mut self) {
-        self.since = None;
+    pub(super) fn goes_on(&mut self, now: Instant) {
+        if let Some((since, true)) = self.since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
     }
 
     /// The caller has not taken what was there. Until when it is waited for, or nothing if that has been long enough
     /// for the `others_wait`.
     pub(super) fn waits(&mut self, now: Instant, others_wait: bool) -> Option<Instant> {
-        let since = self.since.replace(now).unwrap_or(now);
+        let since = self.since.replace((now, others_wait)).map_or(now, |(since, _)| since);
         if !others_wait {
             return Some(now + LOOK_EVERY);
         }
@@ -108,7 +124,7 @@ mod tests {
             assert_eq!(flow.waits(now, false), Some(now + LOOK_EVERY));
             now += LOOK_EVERY;
         }
-        flow.goes_on();
+        flow.goes_on(now);
         now += LOOK_EVERY;
         flow.torn = 3 << 20;
         let first = now;
@@ -123,5 +139,38 @@ mod tests {
         assert_eq!(flow.waits(now, true), None, "it was in vain just now");
         flow.ends();
         assert!(flow.takes(usize::MAX, || true) && flow.waits(now + NO_PATIENCE, true).is_some());
+    }
+
+    #[test]
+    fn a_caller_that_takes_each_piece_just_in_time_keeps_others_waiting_no_longer() {
+        let piece = LOOK_EVERY - Duration::from_millis(1);
+        for (others_wait, pieces) in [(true, 3), (false, 1_000)] {
+            let (mut flow, mut now) = (Flow::default(), Instant::now());
+            assert!(flow.takes(usize::MAX, || true));
+            let mut taken = 0;
+            while taken < 1_000 && flow.waits(now, others_wait).is_some() {
+                now += piece;
+                flow.torn += AHEAD_BYTES;
+                flow.goes_on(now);
+                taken += 1;
+            }
+            assert_eq!(taken, pieces, "others wait: {others_wait}");
+        }
+    }
+
+    #[test]
+    fn a_reply_for_which_nobody_would_be_waited_does_not_begin_to_go_in_pieces() {
+        let (mut flow, now) = (Flow::default(), Instant::now());
+        let begin = |flow: &mut Flow| assert!(flow.takes(usize::MAX, || true));
+        begin(&mut flow);
+        assert!(flow.may_begin(now, || true), "nobody was waited for in vain");
+        flow.in_vain_until = Some(now + NO_PATIENCE);
+        assert!(flow.may_begin(now, || false) && flow.may_begin(now + NO_PATIENCE, || true));
+        flow.torn = 1;
+        assert!(flow.may_begin(now, || true), "it has begun");
+        flow.torn = 0;
+        assert!(!flow.may_begin(now, || true) && flow.is_large() && !flow.takes(usize::MAX, || true));
+        flow.ends();
+        begin(&mut flow);
     }
 }

@@ -14,7 +14,7 @@ use tokio::{io::AsyncWrite, time::Instant};
 
 use crate::{
     bounds::{
-        reply_memory::{Room, Short, release},
+        reply_memory::{Room, Short},
         share::Share,
         trust::{LARGE_MAX, Trust},
     },
@@ -26,7 +26,7 @@ use crate::{
     stats::{totals::Writes, traffic::Traffic},
     time::alarm::Alarm,
     worker::{
-        flow::{AHEAD_BYTES, Flow},
+        flow::Flow,
         own_request::{Answered, Purpose},
         slot::{Fate, Owner, Slot},
     },
@@ -103,10 +103,15 @@ impl InFlight {
         self.written
     }
 
+    /// The front reply goes to its caller in pieces, so that what comes behind it may wait for that caller.
+    pub(crate) fn is_in_pieces(&self) -> bool {
+        self.flow.is_in_pieces()
+    }
+
     /// The front reply is so large that what comes behind it should go elsewhere.
     pub(crate) fn is_bulky(&self, scanner: &ReplyScanner) -> bool {
         self.short.is_some()
-            || self.flow.is_in_pieces()
+            || self.flow.is_large()
             || self.slots.front().is_some_and(|slot| slot.is_bulky(scanner.bulk_left()))
     }
 
@@ -207,7 +212,7 @@ impl InFlight {
             let Some(slot) = self.slots.front_mut().filter(|slot| whole || (begun && slot.left > 1)) else {
                 return Err(ReadError::Unasked);
             };
-            let is_bulky = || slot.is_bulky(scanner.bulk_left()) || self.flow.is_in_pieces();
+            let is_bulky = || slot.is_bulky(scanner.bulk_left()) || self.flow.is_large();
             if slot.expected == Expected::Unknown && is_bulky() {
                 slot.expected = Expected::Large;
                 self.trust.was_large();
@@ -233,64 +238,29 @@ impl InFlight {
     /// Hands on the replies to the front job that are there while others are due, if its caller takes them early. Not those
     /// of a transaction, nor where an error is among them, so that its caller sees all that came of it.
     pub(crate) fn hand_on(&mut self) {
-        let Some(slot) = self.slots.front_mut() else { return };
-        if let Owner::Job(job) = &mut slot.owner
-            && slot.whole > 0
-            && slot.fate == Fate::Kept
-            && job.burst().errors == 0
-            && !job.burst().transaction
-            && !job.is_abandoned()
-            && job.hand_on(slot.whole)
-        {
-            slot.whole = 0;
+        if let Some(slot) = self.slots.front_mut() {
+            slot.hand_on();
         }
     }
 
     /// Hands on a large reply as far as it has come, if it is handed on in pieces; `bulk_left` bytes of it are known to
     /// follow. Ready once its caller has taken what there is, is gone, or has had its time: nothing further is to be read
-    /// before. `others_wait`: besides those whose jobs are in flight.
+    /// before. `others_wait`: besides what is in flight.
     pub(crate) fn poll_handed_on(
         &mut self,
         cx: &mut Context<'_>,
         bulk_left: usize,
         others_wait: impl Fn() -> bool,
     ) -> Poll<()> {
+        // Be it only the worker itself: on its requests depends what is thought of the upstream.
+        let is_followed = self.slots.len() > 1;
         while self.flow.is_in_pieces()
-            && let Err(until) = self.hand_on_piece(cx, bulk_left, &others_wait)
+            && let Some(slot) = self.slots.front_mut()
+            && let Err(until) = slot.hand_on_piece(cx, bulk_left, &mut self.flow, &|| is_followed || others_wait())
         {
             ready!(self.look.poll_until(cx, until));
         }
         Poll::Ready(())
-    }
-
-    fn hand_on_piece(
-        &mut self,
-        cx: &mut Context<'_>,
-        bulk_left: usize,
-        others_wait: impl Fn() -> bool,
-    ) -> Result<(), Instant> {
-        let has_jobs_behind = self.slots.iter().skip(1).any(|slot| matches!(slot.owner, Owner::Job(_)));
-        let Some(slot) = self.slots.front_mut().filter(|slot| !slot.is_unwanted()) else { return Ok(()) };
-        let (there, whole, is_last) = (slot.burst().replies.len(), slot.whole, slot.left == 1);
-        let Owner::Job(job) = &mut slot.owner else { return Ok(()) };
-        if there == whole {
-            return Ok(());
-        }
-        let torn = self.flow.torn + there - whole;
-        if job.hand_on_piece(cx, torn) {
-            slot.whole = 0;
-            self.flow.torn = torn;
-            self.flow.goes_on();
-            if let Some(held) = job.burst_mut().room.as_mut().filter(|_| is_last) {
-                release(held, bulk_left);
-            }
-            return Ok(());
-        }
-        if there < AHEAD_BYTES {
-            return Ok(());
-        }
-        let others_wait = has_jobs_behind || !job.is_wanted_early() || others_wait();
-        self.flow.waits(Instant::now(), others_wait).map_or(Ok(()), Err)
     }
 
     /// Takes out the jobs of which nothing has been written; the worker's own requests stay.

@@ -1,15 +1,20 @@
 //! A place in what is in flight on a connection: whose it is, how many replies are still due, and what becomes of
-//! them. Takes in replies, within the room there is.
+//! them. Takes in replies, within the room there is, and hands them on.
+
+use std::task::Context;
 
 use tokio::time::Instant;
 
 use crate::{
-    bounds::reply_memory::{Room, Short},
+    bounds::reply_memory::{Room, Short, release},
     queue::{
         expected::{BULKY_BYTES, Expected},
         job::{Burst, Job},
     },
-    worker::{flow::Flow, own_request::Purpose},
+    worker::{
+        flow::{AHEAD_BYTES, Flow},
+        own_request::Purpose,
+    },
 };
 
 /// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
@@ -124,14 +129,74 @@ impl Slot {
             }
             replies.extend_from_slice(piece);
         }
+        if let Owner::Job(job) = &self.owner
+            && flow.torn > 0
+            && !flow.is_in_pieces()
+        {
+            job.still_comes();
+        }
         // What has been begun goes on: it needs no more than a piece while its caller takes it.
         if in_pieces && flow.torn > 0 { Ok(()) } else { claimed }
     }
 
     fn goes_in_pieces(&self) -> bool {
-        // No error is as large, but one would have to be counted as a whole.
-        let is_error = matches!(self.burst().replies.get(self.whole), Some(b'-' | b'!'));
-        matches!(&self.owner, Owner::Job(job) if job.goes_in_pieces()) && !is_error
+        matches!(&self.owner, Owner::Job(job) if job.goes_in_pieces()) && !self.is_error()
+    }
+
+    /// Whether the reply that is not whole is an error, if nothing of it has been handed on. It has to be counted as a
+    /// whole.
+    fn is_error(&self) -> bool {
+        matches!(self.burst().replies.get(self.whole), Some(b'-' | b'!'))
+    }
+
+    /// Hands on the replies that are there while others are due, as [`InFlight`](super::in_flight::InFlight) says it.
+    pub(super) fn hand_on(&mut self) {
+        if let Owner::Job(job) = &mut self.owner
+            && self.whole > 0
+            && self.fate == Fate::Kept
+            && job.burst().errors == 0
+            && !job.burst().transaction
+            && !job.is_abandoned()
+            && job.hand_on(self.whole)
+        {
+            self.whole = 0;
+        }
+    }
+
+    /// Hands on a reply as far as it has come; `bulk_left` bytes of it are known to follow. Fails with the time up to
+    /// which its caller is waited for before anything further is read.
+    pub(super) fn hand_on_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        bulk_left: usize,
+        flow: &mut Flow,
+        others_wait: &impl Fn() -> bool,
+    ) -> Result<(), Instant> {
+        let (there, whole, is_last) = (self.burst().replies.len(), self.whole, self.left == 1);
+        let now = Instant::now();
+        if there == whole
+            || self.is_unwanted()
+            || (flow.torn == 0 && self.is_error())
+            || !flow.may_begin(now, others_wait)
+        {
+            return Ok(());
+        }
+        let Owner::Job(job) = &mut self.owner else { return Ok(()) };
+        let torn = flow.torn + there - whole;
+        if job.hand_on_piece(cx, torn) {
+            self.whole = 0;
+            flow.torn = torn;
+            flow.goes_on(now);
+            if let Some(held) = job.burst_mut().room.as_mut().filter(|_| is_last) {
+                release(held, bulk_left);
+            }
+            return Ok(());
+        }
+        if there < AHEAD_BYTES {
+            return Ok(());
+        }
+        let others_wait = !job.is_wanted_early() || others_wait();
+        flow.waits(now, others_wait).map_or(Ok(()), Err)
     }
 
     fn claim(&mut self, wanted: usize, level_bytes: usize, room: &Room) -> Result<(), Short> {
@@ -156,5 +221,81 @@ impl Slot {
         let replies = &mut self.burst_mut().replies;
         replies.truncate(whole);
         replies.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{
+        bounds::queue_room::QueueRoom,
+        queue::{
+            job::{Outcome, Pieces},
+            ticket::Ticket,
+        },
+        settings::{endpoint::Endpoint, settings::Settings},
+    };
+
+    /// A slot with so many replies due whose caller takes them as they come, and has taken nothing yet.
+    fn slot(due: u32) -> (Slot, Arc<Ticket>, oneshot::Receiver<Outcome>) {
+        let (sender, receiver) = oneshot::channel();
+        let place = QueueRoom::new(Arc::default(), false).try_take(0, 1).expect("empty");
+        let burst = Burst { replies_due: due, pieces: Pieces::AsTheyCome, ..Burst::default() };
+        let ticket = Arc::new(Ticket::new());
+        takes(&ticket);
+        (Slot::new(Owner::Job(Job::new(burst, Arc::clone(&ticket), sender, place))), ticket, receiver)
+    }
+
+    fn takes(ticket: &Ticket) -> Vec<u8> {
+        let mut taken = Vec::new();
+        let _ = ticket.early.poll_take(&mut Context::from_waker(std::task::Waker::noop()), &mut taken);
+        taken
+    }
+
+    #[tokio::test]
+    async fn an_error_behind_a_large_reply_is_not_handed_on_before_it_is_whole() {
+        let ((mut slot, ticket, _answer), mut flow) = (slot(2), Flow::default());
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(flow.takes(usize::MAX, || true));
+        slot.burst_mut().replies.extend_from_slice(b"$3\r\nab");
+        assert_eq!(slot.hand_on_piece(cx, 3, &mut flow, &|| true), Ok(()));
+        assert_eq!((takes(&ticket).as_slice(), flow.torn), (&b"$3\r\nab"[..], 6));
+        // The first is whole with this; the second is not.
+        slot.burst_mut().replies.extend_from_slice(b"c\r\n");
+        (slot.whole, slot.left, flow.torn) = (3, 1, 0);
+        for piece in [&b"-ERR"[..], b" no"] {
+            slot.burst_mut().replies.extend_from_slice(piece);
+            assert_eq!(slot.hand_on_piece(cx, 0, &mut flow, &|| true), Ok(()));
+            assert!(takes(&ticket).is_empty() && flow.torn == 0);
+        }
+        slot.hand_on();
+        assert_eq!((takes(&ticket).as_slice(), slot.whole), (&b"c\r\n"[..], 0));
+        assert_eq!(slot.burst().replies, b"-ERR no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_whose_rest_comes_as_a_whole_is_not_late_while_it_comes() {
+        let ((mut slot, ticket, _answer), mut flow) = (slot(1), Flow::default());
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let endpoint = Endpoint::tcp("host", 1);
+        let room = Room::new(&Settings::new(endpoint), &Arc::default());
+        assert!(flow.takes(usize::MAX, || true));
+        slot.burst_mut().replies.extend_from_slice(b"$9\r\na");
+        assert_eq!(slot.hand_on_piece(cx, 8, &mut flow, &|| true), Ok(()));
+        assert!(!takes(&ticket).is_empty());
+        let first = ticket.early.last_piece().expect("it goes in pieces");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        flow.waits(Instant::now(), true);
+        while flow.is_in_pieces() {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            flow.waits(Instant::now(), true);
+        }
+        assert_eq!(ticket.early.last_piece(), Some(first));
+        assert!(slot.take_in(b"bc", (6, 0), &room, &mut flow).is_ok());
+        assert!(ticket.early.last_piece() > Some(first));
     }
 }

@@ -213,7 +213,7 @@ impl Worker {
             let deadline = self.deadline(connection);
             tokio::select! {
                 biased;
-                driven = connection.drive(|| !self.shared.branches[self.branch].jobs.is_empty()) => {
+                driven = connection.drive(|| self.serving.as_ref().is_some_and(Serving::has_jobs)) => {
                     driven?;
                     self.shared.node.checks.heard();
                 }
