@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use pool::{Answer, Burst, Caller, JobError, Lent, Sent, Wanted};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
-use route::{Merge, Mismatch, Part, Plan, Route, merge};
+use route::{Merge, Part, Plan, Route};
 use tokio::time::{Instant, sleep};
 use topology::{Address, Redirection};
 
 use crate::{
     cluster::Cluster,
     map::Node,
-    round::{fault_within, has_slot, is_info, text_of_script},
+    round::{fault_within, has_slot, is_info, text_of_script, write_parts},
 };
 
 /// How long a node that is not there is not asked again.
@@ -34,16 +34,14 @@ pub struct Split {
     /// Of each its slot, and the request for it.
     pub parts: Vec<(u16, Vec<u8>)>,
     how: Merge,
+    only_reads: bool,
     order: Vec<u32>,
 }
 
 impl Split {
-    /// Appends the one reply that those to all parts, in their order, make up.
-    ///
-    /// # Errors
-    /// They do not fit together.
-    pub fn merge(&self, replies: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Mismatch> {
-        merge(self.how, replies, &self.order, out)
+    /// Appends the one reply that those to all parts make up, in their order, up to the first that failed.
+    pub fn merge(&self, replies: &[&[u8]], out: &mut Vec<u8>) {
+        write_parts(self.how, self.only_reads, replies, &self.order, out);
     }
 }
 
@@ -155,7 +153,8 @@ impl Cluster {
             plan.write(part, &request, &mut bytes);
             (part.slot, bytes)
         };
-        Some(Split { parts: plan.parts.iter().map(write).collect(), how, order: plan.order().to_vec() })
+        let (parts, order) = (plan.parts.iter().map(write).collect(), plan.order().to_vec());
+        Some(Split { parts, how, only_reads: command.only_reads(), order })
     }
 
     /// Whether the node that has `slot` is this one.

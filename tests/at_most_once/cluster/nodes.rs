@@ -155,12 +155,11 @@ impl Nodes {
         // Otherwise it becomes a replica when it has given its last slot away.
         assert_eq!(node.client().line("CONFIG SET cluster-allow-replica-migration no"), b"+OK\r\n");
         self.meet(&node);
+        let known = format!("cluster_known_nodes:{}\r", self.0.len() + 1);
         let knows = |node: &Node| {
             let said = node.try_line("CLUSTER INFO").unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
-            ["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:7"]
-                .iter()
-                .all(|word| said.contains(word))
+            ["cluster_state:ok", "cluster_slots_ok:16384", &known].iter().all(|word| said.contains(word))
         };
         within(READY, "all to know it", || self.0.iter().chain([&node]).all(knows).then_some(()));
         node

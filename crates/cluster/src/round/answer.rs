@@ -27,15 +27,7 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
                 }
             }
         }
-        Making::Merged(how, order) => {
-            let at = out.len();
-            write_merged(*how, answers, order, out);
-            let failed = |reply: &[u8]| reply.starts_with(b"-");
-            if !only_reads && failed(&out[at..]) && answers.iter().any(|answer| !failed(answer)) {
-                out.truncate(out.len() - b"\r\n".len());
-                out.extend_from_slice(IN_PART);
-            }
-        }
+        Making::Merged(how, order) => write_parts(*how, only_reads, answers, order, out),
         Making::Scan(slot) => scanned(*slot, first, layout, out),
         Making::RandomKey => random_key(answers, random, out),
         Making::Info { hides } => info_of_all(answers, *hides, out),
@@ -46,6 +38,17 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         }
         Making::Last(count) => last(*count, answers, out),
         Making::Refused(text) => write_error(out, text),
+    }
+}
+
+/// Appends the one reply to a request of whose parts these are the `answers`.
+pub(crate) fn write_parts(how: Merge, only_reads: bool, answers: &[&[u8]], order: &[u32], out: &mut Vec<u8>) {
+    let at = out.len();
+    write_merged(how, answers, order, out);
+    let failed = |reply: &[u8]| reply.starts_with(b"-");
+    if !only_reads && failed(&out[at..]) && answers.iter().any(|answer| !failed(answer)) {
+        out.truncate(out.len() - b"\r\n".len());
+        out.extend_from_slice(IN_PART);
     }
 }
 

@@ -246,7 +246,7 @@ impl ExclusiveConnection {
         state: &ClientState,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        self.lending.iter_mut().for_each(|lending| poll_others(lending, cx, state, out));
+        self.lending.as_mut().map_or(Ok(()), |lending| poll_others(lending, cx, state, out))?;
         self.listening.as_mut().map_or(Ok(()), |listening| poll_pushes_of(listening, cx, state, out))
     }
 }
@@ -285,18 +285,16 @@ fn poll_pushes_of(
             Poll::Pending => break,
         }
     }
-    poll_others(lending, cx, state, out);
-    Ok(())
+    poll_others(lending, cx, state, out)
 }
 
-/// The same, of those that are not in use. The loss of one ends nothing: what was read there may have changed.
-fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState, out: &mut Vec<u8>) {
-    let mut others = std::mem::take(&mut lending.tracked.others);
-    others.retain_mut(|other| {
-        let is_there = poll_pushes_of(other, cx, state, out).is_ok();
-        is_there && !other.at_node.is_lost()
-    });
-    lending.tracked.others = others;
+/// The same, of those that are not in use. The loss of one ends nothing, unless keys are watched there: what was read may
+/// have changed.
+fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState, out: &mut Vec<u8>) -> io::Result<()> {
+    let others = &mut lending.tracked.others;
+    others.iter_mut().try_for_each(|other| poll_pushes_of(other, cx, state, out))?;
+    others.retain(|other| !other.at_node.is_lost());
+    Ok(())
 }
 
 /// Tells a client that tracks that all it has read may have changed. In RESP2 it is told nothing at all.

@@ -343,7 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ) -> Poll<Event> {
         let Self { exclusive, link, state, subscriptions, settings, .. } = self;
         let Some(lending) = &mut exclusive.lending else { return Poll::Ready(Event::Gone) };
-        let at = link.unwritten();
+        let (at, is_joining) = (link.unwritten(), lending.confirming);
         let poll = if waits { Lent::poll_unasked } else { Lent::poll_message };
         match poll(&mut lending.lent, cx, link.output()) {
             Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
@@ -352,7 +352,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Poll::Pending => {}
         }
         let heard = exclusive.take_heard(cx, state, link.output());
-        if heard.is_err() || subscriptions.take_messages(cx, link, state.needs.protocol).is_err() {
+        // Events of what is subscribed wait until all of that is confirmed.
+        if heard.is_err() || (!is_joining && subscriptions.take_messages(cx, link, state.needs.protocol).is_err()) {
             return Poll::Ready(Event::Gone);
         }
         let is_subscribed = subscriptions.exist() || exclusive.is_subscribed();

@@ -35,7 +35,7 @@ pub(crate) struct Lending {
     /// Errors that the client would get instead of all of them.
     errors: u32,
     /// These are confirmations of subscriptions.
-    confirming: bool,
+    pub(super) confirming: bool,
     /// What they answer changes the state of the connection.
     changing: bool,
     multi: bool,

@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             self.exclusive.turn();
         }
-        go_on
+        go_on && self.tell_others(&request.requests).await
     }
 
     /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if

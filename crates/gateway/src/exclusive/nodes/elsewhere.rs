@@ -45,8 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(how) = self.is_for_all(cluster, &request) {
             return self.end_caching().await && self.run_everywhere(cluster, &request, how).await;
         }
-        if request.change == Change::Subscribe && self.exclusive.is_in_transaction() && self.exclusive.listens_beside()
-        {
+        let has_beside = self.exclusive.listens_beside() || self.tracks_by_node();
+        if request.change == Change::Subscribe && self.exclusive.is_in_transaction() && has_beside {
             return self.refuse_in_cluster(errors::SUBSCRIBE_BESIDE_MULTI).await;
         }
         if let Some(go_on) = Box::pin(self.run_in_parts(cluster, &request)).await {
@@ -125,10 +125,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let Some((log, count)) = again else {
                 if go_on && !was_in_transaction && !lending.is_needed() {
                     self.say_unplaced(&request, waited);
-                } else {
-                    self.say_elsewhere(&request, was_in_transaction, is_watching);
+                    return go_on;
                 }
-                return go_on;
+                return self.say_elsewhere(&request, was_in_transaction, is_watching) && go_on;
             };
             sleep(pause).await;
             (waited, pause) = (waited + pause, (pause * 2).min(PAUSE.1));
@@ -140,7 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Ok(true) => {}
                 // The client has been told.
                 Ok(false) => return true,
-                Err(failure) => return self.give_up(&request, &failure),
+                Err(failure) if was_in_transaction => return self.give_up(&request, &failure),
+                Err(failure) => return self.refuse_alone(&request, &failure),
             }
         }
     }
@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// Answers what cannot be had of a cluster.
-    async fn refuse_in_cluster(&mut self, text: &str) -> bool {
+    pub(in crate::exclusive) async fn refuse_in_cluster(&mut self, text: &str) -> bool {
         if self.exclusive.is_in_transaction() {
             return self.abort_transaction(text).await;
         }
@@ -259,22 +259,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// The request at hand could not be executed, as its transaction could not be begun anew.
     pub(super) fn give_up(&mut self, request: &ExclusiveRequest, failure: &JobError) -> bool {
-        self.abandon(request);
+        let go_on = self.abandon(request);
         if matches!(failure, JobError::Closed) {
             // A connection that was lost has been told of.
             return false;
         }
         self.fail_replies(1, failure);
+        go_on
+    }
+
+    /// The same, of a request that is in no transaction: it alone was not executed.
+    pub(in crate::exclusive) fn refuse_alone(&mut self, request: &ExclusiveRequest, failure: &JobError) -> bool {
+        if matches!(failure, JobError::Closed) {
+            return false;
+        }
+        self.note_refusal(request);
+        self.fail_replies(request.errors(), failure);
         true
     }
 
     /// The transaction of `request` will not be executed. What it has left is refused up to its end, since nobody knows
-    /// what of it the upstream has.
-    fn abandon(&mut self, request: &ExclusiveRequest) {
-        self.exclusive.end_current();
+    /// what of it the upstream has. False to close a client that tracks: it could not know what is not tracked any more.
+    fn abandon(&mut self, request: &ExclusiveRequest) -> bool {
+        let tracks = self.tracks_by_node();
+        if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| tracks && !lending.is_in_transaction())
+        {
+            lending.at_node.forget();
+        } else {
+            self.exclusive.end_current();
+        }
         if request.change != Change::EndMulti {
             self.state.transaction = Transaction::Aborted;
         }
+        !tracks || self.exclusive.is_lent()
     }
 
     /// Tells the client that no node has taken what it has asked for.
@@ -289,13 +306,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         self.fail_replies(request.errors(), &failure);
     }
 
-    /// Tells the client that what it has asked for belongs to another node than that to which it is bound.
-    fn say_elsewhere(&mut self, request: &ExclusiveRequest, in_transaction: bool, is_watching: bool) {
-        if in_transaction {
-            self.abandon(request);
-        } else {
-            self.exclusive.end_if_over();
-        }
+    /// Tells the client that what it has asked for belongs to another node than that to which it is bound; false to close it
+    /// then.
+    fn say_elsewhere(&mut self, request: &ExclusiveRequest, in_transaction: bool, is_watching: bool) -> bool {
+        let go_on = !in_transaction || self.abandon(request);
+        self.exclusive.end_if_over();
         if request.change == Change::Watch {
             self.refuse_watch(request);
         }
@@ -306,5 +321,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             _ if in_transaction => write_error(self.link.output(), errors::TRANSACTION_ELSEWHERE),
             _ => write_error(self.link.output(), errors::ELSEWHERE),
         }
+        go_on
     }
 }

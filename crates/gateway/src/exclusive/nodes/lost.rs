@@ -32,9 +32,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let lending = self.exclusive.lending.as_ref().filter(|lending| lending.at_node.is_lost())?;
         let begins = lending.is_in_transaction() || request.change == Change::Multi;
         let (slot, (log, count)) = (lending.at_node.slot, lending.log()?);
+        let tracks = lending.binds_reads();
         let failure = self.transplant(cluster, slot, &log, count).await.err()?;
-        if begins {
+        if begins && !tracks {
             return Some(self.give_up(request, &failure));
+        }
+        if tracks {
+            // With its next request it tries again.
+            return Some(self.refuse_alone(request, &failure));
         }
         self.exclusive.end_current();
         self.state.transaction.watch_refused(None);

@@ -21,6 +21,7 @@ use crate::{
         lending::Lending,
         request::ExclusiveRequest,
     },
+    observe::registry::Tracking,
 };
 
 /// All that the client has read may have changed.
@@ -29,8 +30,9 @@ pub(in crate::exclusive) const ALL_INVALID: &[u8] = b">2\r\n$10\r\ninvalidate\r\
 /// What the connections of one client have in common, and those that are not in use.
 #[derive(Default)]
 pub(in crate::exclusive) struct Tracked {
-    /// Requests that bring a further connection into the state of the others.
-    requests: Vec<Vec<u8>>,
+    /// Requests that bring a further connection into the state of the others: the last `CLIENT TRACKING` and the last
+    /// `CLIENT NO-TOUCH`.
+    requests: [Vec<u8>; 2],
     /// The last `CLIENT CACHING`.
     caching: Vec<u8>,
     /// At other nodes.
@@ -42,11 +44,9 @@ impl Tracked {
     fn note(&mut self, change: Change, request: &[u8], is_over: bool) -> bool {
         match change {
             Change::Caching => self.caching = request.to_vec(),
-            _ if is_over => self.requests.clear(),
-            _ => {
-                self.requests.retain(|known| known != request);
-                self.requests.push(request.to_vec());
-            }
+            _ if is_over => self.requests = Default::default(),
+            Change::NoTouch(_) => self.requests[1] = request.to_vec(),
+            _ => self.requests[0] = request.to_vec(),
         }
         change != Change::Caching
     }
@@ -92,7 +92,7 @@ async fn tell(
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    fn tracks_by_node(&self) -> bool {
+    pub(in crate::exclusive) fn tracks_by_node(&self) -> bool {
         self.exclusive.lending.as_ref().is_some_and(|lending| lending.binds_reads())
     }
 
@@ -119,11 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match Box::pin(self.turn_to(cluster, &node, slot)).await {
             Ok(true) => None,
             Ok(false) => Some(false),
-            Err(failure) => {
-                self.note_refusal(request);
-                self.fail_replies(request.errors(), &failure);
-                Some(true)
-            }
+            Err(failure) => Some(self.refuse_alone(request, &failure)),
         }
     }
 
@@ -145,14 +141,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(false);
         }
         let Some(lending) = self.exclusive.lending.as_mut() else { return Ok(false) };
-        let known = lending.tracked.others.iter().position(is_there);
-        let (mut next, mut requests, mut count) = (None, Vec::new(), 0);
-        if let Some(at) = known {
-            next = Some(Box::new(lending.tracked.others.swap_remove(at)));
-        }
-        let mut next = match next {
-            Some(next) => next,
+        let others = &mut lending.tracked.others;
+        let known = others.iter().position(is_there).map(|at| Box::new(others.swap_remove(at)));
+        let (is_new, mut requests, mut count) = (known.is_none(), Vec::new(), 0);
+        let mut next = match known {
+            Some(known) => known,
             None => {
+                if let Some(text) = self.cannot_spread(cluster) {
+                    self.refuse_in_cluster(text).await;
+                    return Ok(false);
+                }
                 let since = Instant::now();
                 let place = self.place(since).await?;
                 let (caller, wanted) = ((&*self.caller, since), self.state.needs.into());
@@ -165,9 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         };
         let Some(mut former) = self.exclusive.lending.take() else { return Ok(false) };
         next.tracked = std::mem::take(&mut former.tracked);
-        if known.is_none() {
+        if is_new {
             next.bind_as(&former);
-            count += next.tracked.requests.len();
+            count += next.tracked.requests.iter().filter(|request| !request.is_empty()).count();
             requests = next.tracked.requests.concat();
         }
         if is_caching {
@@ -184,6 +182,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             lending.set_caching(is_caching);
         }
         Ok(go_on)
+    }
+
+    /// Why what the client has asked of the one node that there was cannot be asked of another, if so.
+    fn cannot_spread(&self, cluster: &Cluster) -> Option<&'static str> {
+        match self.exclusive.tracking(self.link.entry().id())? {
+            Tracking { client: Some(_), .. } => Some(errors::TRACKING_REDIRECTS),
+            Tracking { broadcasts: true, .. } if !cluster.map().is_one_shard() => Some(errors::TRACKING_BROADCASTS),
+            Tracking { .. } => None,
+        }
     }
 
     /// Goes on with the transaction at hand, of which nothing was executed, at the node that has `slot`.
@@ -234,19 +241,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !lending.tracked.note(request.change, request.own_request(), is_over) {
             return true;
         }
+        let go_on = self.tell_others(request.own_request()).await;
+        let Some(lending) = self.exclusive.lending.as_mut() else { return false };
         let mut others = std::mem::take(&mut lending.tracked.others);
-        let mut go_on = true;
-        for other in &mut others {
-            let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
-            let told = tell(other, request.own_request(), 1, protocol, self.link.output());
-            go_on &= matches!(timeout(limit, told).await, Ok(Ok(_)));
-            other.bind_as(lending);
-        }
+        others.iter_mut().for_each(|other| other.bind_as(lending));
         if is_over {
+            if let Some(watching) = others.iter_mut().find(|other| other.is_watching()) {
+                std::mem::swap(&mut **lending, watching);
+            }
             others.drain(..).for_each(|other| other.give_back());
         }
         lending.tracked.others = others;
         go_on
+    }
+
+    /// Has each connection that is not in use execute a request; false to close the session.
+    pub(in crate::exclusive) async fn tell_others(&mut self, request: &[u8]) -> bool {
+        let Some(lending) = self.exclusive.lending.as_mut() else { return true };
+        let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
+        for other in &mut lending.tracked.others {
+            let told = tell(other, request, 1, protocol, self.link.output());
+            if !matches!(timeout(limit, told).await, Ok(Ok(reply)) if !reply.starts_with(b"-")) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Has a request executed whose keys are at several nodes, if it is one of a client that tracks. `Some` if it was; false
@@ -265,25 +284,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !self.end_caching().await {
             return Some(false);
         }
-        let mut replies = Vec::with_capacity(split.parts.len());
+        let (mut replies, mut go_on) = (Vec::with_capacity(split.parts.len()), true);
         for (slot, part) in &split.parts {
             match self.run_part(cluster, *slot, &caching, part).await {
                 Ok(reply) => replies.push(reply),
+                // A connection that was lost has been told of.
+                Err(JobError::Closed) => return Some(false),
                 Err(failure) => {
                     self.caller.count_failure(&failure);
-                    self.fail_replies(1, &failure);
+                    self.link.published().failed(&failure, 1, self.link.entry().address());
+                    let mut reply = Vec::new();
+                    write_error(&mut reply, &errors::job(&failure, &self.settings.upstream));
+                    replies.push(reply);
                     // Nobody knows what is tracked of a connection that was lost.
-                    return Some(!matches!(failure, JobError::ConnectionLost { .. } | JobError::ReplyTimeout(_)));
+                    go_on = !matches!(failure, JobError::ConnectionLost { .. } | JobError::ReplyTimeout(_));
+                    break;
                 }
             }
         }
         if !self.state.is_muted() {
             let parts: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
-            if let Err(mismatch) = split.merge(&parts, self.link.output()) {
-                write_error(self.link.output(), &format!("ERR respool: {mismatch}"));
-            }
+            split.merge(&parts, self.link.output());
         }
-        Some(true)
+        Some(go_on)
     }
 
     /// Has one part executed by the node that has its keys.
@@ -320,7 +343,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             };
             match cluster.sends_elsewhere(&reply, node.as_ref(), part, Some(slot)) {
                 Some(to_ask) if began.elapsed() < cluster.patience() => asked = to_ask,
-                _ => return Ok(reply),
+                Some(_) => {
+                    let reason = "its slot is on its way to another node, or no node has it".into();
+                    return Err(JobError::Unplaced { waited: began.elapsed(), reason });
+                }
+                None => return Ok(reply),
             }
             if asked.is_none() {
                 sleep(PAUSE).await;

@@ -1,0 +1,121 @@
+//! A client that tracks has a connection of each node whose keys it uses: what holds for one holds for all of them, and
+//! what it has begun or relies on at one of them is not lost without its knowing, whatever becomes of that.
+
+use super::super::nodes::{Nodes, key_of};
+use crate::support::{Client, Gateway, assert_own_error, requests};
+
+/// Slots of three nodes.
+const SLOTS: [u16; 3] = [77, 6_000, 12_000];
+
+const ALL_INVALID: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+fn gateway(nodes: &Nodes) -> Gateway {
+    let config = "[pool]\nqueue_timeout_ms = 40000\nreply_timeout_ms = 40000\npause_timeout_ms = 200";
+    Gateway::builder().upstream(&nodes.url()).config(config).allow("paused").allow_lost_upstream().start()
+}
+
+fn tracking(gateway: &Gateway) -> Client {
+    let mut client = gateway.client();
+    client.line("HELLO 3");
+    client.expect("CLIENT TRACKING ON", "+OK\r\n");
+    client
+}
+
+fn get(slot: u16) -> String {
+    format!("GET {}", key_of(slot))
+}
+
+/// It is told of the next change of a key that it has read.
+#[track_caller]
+fn assert_told(client: &mut Client, writer: &mut Client, slot: u16) {
+    let key = key_of(slot);
+    client.line(&get(slot));
+    writer.expect(&format!("SET {key} told"), "+OK\r\n");
+    let told = format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
+    assert_eq!(String::from_utf8_lossy(&client.read_reply()), told);
+}
+
+#[test]
+fn what_is_refused_for_lack_of_a_connection_leaves_a_client_that_tracks_as_it_was() {
+    let mut nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut writer, mut operator) = (tracking(&gateway), gateway.client(), gateway.client());
+    writer.expect(&format!("SET {} v", key_of(SLOTS[0])), "+OK\r\n");
+    client.line(&get(SLOTS[0]));
+    nodes.move_slot(SLOTS[0], &nodes.0[0], &nodes.0[1], |step| {
+        if step == "a key moved" {
+            assert!(client.read_reply().starts_with(b">2\r\n$10\r\ninvalidate\r\n"));
+            operator.line("RESPOOL PAUSE");
+            assert_own_error(&client.line(&get(SLOTS[0])));
+            operator.expect("RESPOOL RESUME", "+OK\r\n");
+            client.expect("EXEC", "-ERR EXEC without MULTI\r\n");
+            client.expect(&get(SLOTS[0]), "$1\r\nv\r\n");
+        }
+    });
+    assert_told(&mut client, &mut writer, SLOTS[0]);
+
+    let mut client = tracking(&gateway);
+    client.line(&get(SLOTS[2]));
+    nodes.0[2].kill9();
+    assert_eq!(client.read_reply(), ALL_INVALID);
+    operator.line("RESPOOL PAUSE");
+    assert_own_error(&client.line(&get(SLOTS[1])));
+    operator.expect("RESPOOL RESUME", "+OK\r\n");
+    assert_told(&mut client, &mut writer, SLOTS[1]);
+    assert_told(&mut client, &mut writer, SLOTS[2]);
+    nodes.0[2].restart();
+}
+
+#[test]
+fn keys_that_are_watched_at_a_node_that_is_not_in_use_are_not_forgotten() {
+    let mut nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut off, mut writer) = (tracking(&gateway), tracking(&gateway), gateway.client());
+    let key = key_of(SLOTS[2]);
+    for client in [&mut client, &mut off] {
+        client.expect(&format!("WATCH {key}"), "+OK\r\n");
+        client.expect(&get(SLOTS[0]), "_\r\n");
+    }
+    off.expect("CLIENT TRACKING OFF", "+OK\r\n");
+    off.expect(&get(SLOTS[1]), "_\r\n");
+    writer.expect(&format!("SET {key} v"), "+OK\r\n");
+    off.send_raw(&requests(&["MULTI", &format!("SET {key} w"), "EXEC"]));
+    assert_eq!(off.read_replies(3)[2], b"_\r\n");
+    off.send_raw(&requests(&["MULTI", &get(SLOTS[1]), "EXEC"]));
+    assert_eq!(off.read_replies(3)[2], b"*1\r\n_\r\n");
+    nodes.0[2].kill9();
+    client.expect_closed();
+    nodes.0[2].restart();
+}
+
+#[test]
+fn a_client_that_tracks_speaks_one_protocol_at_all_nodes_and_subscribes_in_no_transaction() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut writer) = (tracking(&gateway), gateway.client());
+    for (hello, nil) in [("HELLO 3", "_\r\n"), ("HELLO 2", "$-1\r\n"), ("HELLO 3", "_\r\n")] {
+        client.line(hello);
+        SLOTS.iter().for_each(|slot| client.expect(&get(*slot), nil));
+    }
+    client.expect("MULTI", "+OK\r\n");
+    assert_own_error(&client.line("SUBSCRIBE c"));
+    client.expect("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    client.expect("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    assert_told(&mut client, &mut writer, SLOTS[1]);
+    client.expect("UNSUBSCRIBE c", ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n");
+    assert_told(&mut client, &mut writer, SLOTS[2]);
+}
+
+#[test]
+fn a_client_that_redirects_is_closed_before_its_words_reach_another_node() {
+    let nodes = Nodes::alone();
+    let further = nodes.join();
+    let gateway = gateway(&nodes);
+    let (mut target, mut client) = (gateway.client(), gateway.client());
+    let id = String::from_utf8_lossy(&target.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned();
+    client.expect(&format!("CLIENT TRACKING ON REDIRECT {id}"), "+OK\r\n");
+    client.expect(&get(SLOTS[0]), "$-1\r\n");
+    nodes.move_slot(SLOTS[0], &nodes.0[0], &further, |_| {});
+    assert_own_error(&client.line(&get(SLOTS[0])));
+    client.expect_closed();
+}
