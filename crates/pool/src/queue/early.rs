@@ -141,6 +141,19 @@ impl Early {
         true
     }
 
+    /// Puts what the caller has not taken of a reply in pieces in front of `replies` again. How many bytes that is.
+    pub(super) fn take_back(&self, replies: &mut Vec<u8>) -> usize {
+        let Some(place) = self.wanted() else { return 0 };
+        let held = &mut *place.lock();
+        let Some(pieces) = &mut held.pieces else { return 0 };
+        let bytes = pieces.torn.min(held.replies.len());
+        pieces.torn -= bytes;
+        let mut back = held.replies.split_off(held.replies.len() - bytes);
+        back.append(replies);
+        *replies = back;
+        bytes
+    }
+
     /// More has come of a reply in pieces, and is not handed on now.
     pub(super) fn still_comes(&self) {
         let mut held = self.0.get().map(|place| place.lock());

@@ -185,6 +185,15 @@ impl Job {
         true
     }
 
+    /// Takes back what its caller has not taken of a reply that was handed on in pieces: it comes with the rest. How many
+    /// bytes that is.
+    pub(crate) fn take_back(&mut self) -> usize {
+        let Order { burst, ticket, .. } = self.order_mut();
+        let bytes = ticket.early.take_back(&mut burst.replies);
+        burst.taken_early -= bytes;
+        bytes
+    }
+
     /// More has come of a reply that has been handed on in part.
     pub(crate) fn still_comes(&self) {
         self.order().ticket.early.still_comes();

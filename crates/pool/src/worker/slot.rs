@@ -188,7 +188,8 @@ impl Slot {
             flow.torn = torn;
             flow.goes_on(now);
             if let Some(held) = job.burst_mut().room.as_mut().filter(|_| is_last) {
-                release(held, bulk_left);
+                // With what the caller has not taken: it may come back.
+                release(held, bulk_left + there);
             }
             return Ok(());
         }
@@ -196,7 +197,17 @@ impl Slot {
             return Ok(());
         }
         let others_wait = !job.is_wanted_early() || others_wait();
-        flow.waits(now, others_wait).map_or(Ok(()), Err)
+        if let Some(until) = flow.waits(now, others_wait) {
+            return Err(until);
+        }
+        let bytes = job.take_back();
+        if flow.torn > 0 {
+            flow.torn -= bytes;
+            job.burst_mut().is_torn = flow.torn > 0;
+        } else {
+            self.whole += bytes;
+        }
+        Ok(())
     }
 
     fn claim(&mut self, wanted: usize, level_bytes: usize, room: &Room) -> Result<(), Short> {
@@ -275,6 +286,42 @@ mod tests {
         slot.hand_on();
         assert_eq!((takes(&ticket).as_slice(), slot.whole), (&b"c\r\n"[..], 0));
         assert_eq!(slot.burst().replies, b"-ERR no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_caller_has_not_taken_in_time_comes_back_to_the_rest() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let (head, next) = (vec![b'$'; 3], vec![b'x'; AHEAD_BYTES]);
+        for (taken, is_whole) in [(false, false), (true, false), (false, true)] {
+            let ((mut slot, ticket, _answer), mut flow) = (slot(2), Flow::default());
+            assert!(flow.takes(usize::MAX, || true));
+            let mut at_caller = Vec::new();
+            for piece in [&head, &next] {
+                slot.burst_mut().replies.extend_from_slice(piece);
+                assert_eq!(slot.hand_on_piece(cx, 9, &mut flow, &|| true), Ok(()));
+                at_caller.extend(if taken || piece == &head { takes(&ticket) } else { Vec::new() });
+            }
+            slot.burst_mut().replies.extend_from_slice(&next);
+            if is_whole {
+                (slot.whole, slot.left, flow.torn) = (next.len() - 1, 1, 0);
+            }
+            let not_taken = if taken { 0 } else { next.len() };
+            while flow.is_in_pieces() {
+                tokio::time::advance(Duration::from_millis(10)).await;
+                let _ = slot.hand_on_piece(cx, 9, &mut flow, &|| true);
+                at_caller.extend(if taken { takes(&ticket) } else { Vec::new() });
+                flow.waits(Instant::now(), true);
+            }
+            assert!(takes(&ticket).is_empty());
+            let all = [&at_caller[..], &slot.burst().replies].concat();
+            assert!(all == [&head[..], &next, &next].concat(), "taken: {taken}, whole: {is_whole}");
+            assert_eq!(slot.burst().taken_early, at_caller.len());
+            if is_whole {
+                assert_eq!(slot.whole, not_taken + next.len() - 1);
+            } else {
+                assert_eq!((flow.torn, slot.burst().is_torn, slot.whole), (at_caller.len(), true, 0));
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
