@@ -33,7 +33,7 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         Making::Info { hides } => info_of_all(answers, *hides, out),
         Making::Exist(kept) => {
             let at = out.len();
-            write_merged(Merge::And, answers, &[], out);
+            write_merged(Merge::Or, answers, &[], out);
             known(kept, at, out);
         }
         Making::Last(count) => last(*count, answers, out),
