@@ -1,17 +1,18 @@
 //! `INFO` of all primaries as that of one Redis: what is counted is added up, and the rest is what the first says.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+};
 
 /// Fields that are counted by each node for itself.
-const COUNTED: [&str; 32] = [
+const COUNTED: [&str; 30] = [
     "connected_clients",
     "blocked_clients",
     "tracking_clients",
     "clients_in_timeout_table",
     "total_blocking_keys",
     "rdb_changes_since_last_save",
-    "rdb_bgsave_in_progress",
-    "aof_rewrite_in_progress",
     "total_connections_received",
     "total_commands_processed",
     "instantaneous_ops_per_sec",
@@ -37,6 +38,9 @@ const COUNTED: [&str; 32] = [
     "lazyfree_pending_objects",
     "lazyfreed_objects",
 ];
+
+/// Fields that say yes or no: yes if one node says so.
+const FLAGS: [&str; 2] = ["rdb_bgsave_in_progress", "aof_rewrite_in_progress"];
 
 /// Sections of lines that one node may have and another not, each with several figures.
 const LISTS: [&str; 3] = ["# Commandstats", "# Errorstats", "# Keyspace"];
@@ -65,9 +69,11 @@ pub(crate) fn total(first: &str, others: &[&str]) -> String {
         let Some((name, value)) = line.split_once(':') else { continue };
         if let Some(list) = LISTS.iter().find(|list| **list == section) {
             lists.entry(list).or_default().push((name, figures(value)));
-        } else if let (true, Ok(number)) = (COUNTED.contains(&name), value.parse::<i64>()) {
+        } else if (COUNTED.contains(&name) || FLAGS.contains(&name))
+            && let Ok(number) = value.parse::<i64>()
+        {
             let sum = counted.entry(name).or_default();
-            *sum = sum.saturating_add(number);
+            *sum = if FLAGS.contains(&name) { number.max(*sum) } else { sum.saturating_add(number) };
         }
     }
     let mut out = String::with_capacity(first.len() + first.len() / 4);
@@ -108,18 +114,20 @@ fn figures(value: &str) -> Figures<'_> {
 /// Writes a section whose lines have these names and figures, those of the same name as one.
 fn list(section: &str, rows: Vec<(&str, Figures<'_>)>, out: &mut String) {
     out.extend([section, "\r\n"]);
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in &rows {
-        if !names.contains(name) {
-            names.push(name);
+    // In the order of their first lines.
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut names: Vec<(&str, Vec<&[(&str, &str)]>)> = Vec::new();
+    for (name, figures) in &rows {
+        let place = *places.entry(name).or_insert(names.len());
+        match names.get_mut(place) {
+            Some((_, same)) => same.push(figures),
+            None => names.push((name, vec![figures])),
         }
     }
     if section == "# Keyspace" {
-        names.sort_by_key(|name| name.strip_prefix("db").and_then(|number| number.parse::<u32>().ok()));
+        names.sort_by_key(|(name, _)| name.strip_prefix("db").and_then(|number| number.parse::<u32>().ok()));
     }
-    for name in names {
-        let same: Vec<&[(&str, &str)]> =
-            rows.iter().filter(|(other, _)| *other == name).map(|(_, figures)| &figures[..]).collect();
+    for (name, same) in names {
         out.extend([name, ":"]);
         for (place, (figure, value)) in same.first().copied().unwrap_or_default().iter().enumerate() {
             let comma = if place == 0 { "" } else { "," };
@@ -175,6 +183,12 @@ mod tests {
             &[&stats("get:calls=3,usec=20,usec_per_call=6.67,rejected_calls=0,failed_calls=1"), "not of Redis", ""],
         );
         assert_eq!(both, stats("get:calls=4,usec=30,usec_per_call=7.50,rejected_calls=0,failed_calls=2"));
+        let saves = |yes: u8| format!("# Persistence\r\nrdb_bgsave_in_progress:{yes}\r\n");
+        assert_eq!(total(&saves(0), &[&saves(1), &saves(1)]), saves(1));
+        let many: String = (0..50_000).map(|number| format!("errorstat_{number}:count=1\r\n")).collect();
+        let (many, twice) =
+            (format!("# Errorstats\r\n{many}"), format!("# Errorstats\r\n{}", many.replace("=1", "=2")));
+        assert_eq!(total(&many, &[&many]), twice);
     }
 
     #[test]
