@@ -136,11 +136,6 @@ impl Cluster {
     }
 }
 
-/// Whether a node knows a script once it has answered so to the request that brought it. The script may have failed.
-fn is_known(reply: &[u8]) -> bool {
-    ![&b"-ERR Error compiling script"[..], b"-ERR respool: ", b"-NOPERM "].iter().any(|words| reply.starts_with(words))
-}
-
 impl Round<'_> {
     async fn run(&mut self, caller: &mut Caller, text: Text<'_>) {
         while !self.states.iter().all(|state| matches!(state, State::Done(..))) {
@@ -376,7 +371,7 @@ impl Round<'_> {
             let only_reads = self.pieces[unit.pieces.clone()].iter().all(|piece| piece.only_reads);
             answer::write(unit, only_reads, &answers[unit.pieces.clone()], &self.map.layout, random, out);
             match &unit.scripts {
-                Some(Taught::Known(text)) if is_known(&out[at..]) => self.cluster.scripts().learn(text),
+                Some(Taught::Known(text)) if answer::is_known(&out[at..]) => self.cluster.scripts().learn(text),
                 Some(Taught::Flushed) if out[at..].starts_with(b"+") => self.cluster.scripts().forget(),
                 Some(Taught::Known(_) | Taught::Flushed) | None => {}
             }
