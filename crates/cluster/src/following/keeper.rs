@@ -260,17 +260,17 @@ impl Keeper {
         if view.layout.shards().is_empty() {
             return Err(format!("{node}: it knows of no node that has a slot"));
         }
-        let limit = self.pools.first().settings().connect_timeout;
-        let learned = self.commands.learn(&mut conversation, limit).await;
-        let are_news = learned.map_err(|problem| format!("{node}: {problem}"))?;
-        let before = self.belief.layout().generation;
         let failing = view.failing.clone();
         let is_believed = self.belief.views(asked, view);
         if is_believed {
             self.failing = failing;
         }
-        if self.belief.layout().generation != before || are_news {
-            self.publish(are_news);
+        // What it says of commands may be long in coming.
+        self.publish(false);
+        let limit = self.pools.first().settings().connect_timeout;
+        let learned = self.commands.learn(&mut conversation, limit).await;
+        if learned.map_err(|problem| format!("{node}: {problem}"))? {
+            self.publish(true);
         }
         let said = if is_believed { Ok(()) } else { Err(format!("{node}: it knows less than others")) };
         self.open.insert(node, conversation);

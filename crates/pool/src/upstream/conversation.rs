@@ -60,6 +60,8 @@ pub struct Conversation {
     scanned: usize,
     /// The reply to its name is still to come: what is asked does not wait for it.
     owes_name: bool,
+    /// What was asked last has not been answered in full: what comes may belong to it.
+    is_broken: bool,
 }
 
 impl Conversation {
@@ -85,7 +87,8 @@ impl Conversation {
     async fn log_in(endpoint: &Endpoint, naming: &[&str]) -> Result<Self, ConversationError> {
         let stream = Stream::dial(&endpoint.address).await.map_err(ConversationError::Connect)?;
         let scanner = ReplyScanner::new(DEPTH_MAX);
-        let mut conversation = Self { stream, input: BytesMut::new(), scanner, scanned: 0, owes_name: false };
+        let mut conversation =
+            Self { stream, input: BytesMut::new(), scanner, scanned: 0, owes_name: false, is_broken: false };
         let login = endpoint.login();
         let naming: Vec<_> = naming.iter().map(|word| word.as_bytes()).collect();
         conversation.write(&login.as_deref().into_iter().chain([&naming[..]]).collect::<Vec<_>>()).await?;
@@ -103,17 +106,22 @@ impl Conversation {
     /// Sends requests and returns their replies, in order, within `limit`.
     ///
     /// # Errors
-    /// The connection broke or the replies did not come in time.
+    /// The connection broke or the replies did not come in time, to these requests or to earlier ones.
     pub async fn ask(&mut self, requests: &[&[&str]], limit: Duration) -> Result<Vec<Value>, ConversationError> {
+        if std::mem::replace(&mut self.is_broken, true) {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        }
         let exchange = async {
             self.write(requests).await?;
             let mut replies = Vec::with_capacity(requests.len());
             while replies.len() < requests.len() {
                 replies.push(self.next().await?);
             }
-            Ok(replies)
+            Ok::<_, ConversationError>(replies)
         };
-        timeout(limit, exchange).await.map_err(|_| ConversationError::Timeout(limit))?
+        let replies = timeout(limit, exchange).await.map_err(|_| ConversationError::Timeout(limit))??;
+        self.is_broken = false;
+        Ok(replies)
     }
 
     /// Sends requests within `limit`; their replies come from [`next`](Self::next).
