@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Shard, Topology};
+use ::topology::{Address, Chosen, Event, Pace, Patience, Policy, Topology};
 use cluster::Cluster;
 use pool::Pools;
 use settings::{GatewaySettings, ReadSettings, SentinelSettings, SingleSettings};
@@ -48,8 +48,8 @@ pub(super) enum By {
     Sentinels(SentinelSettings),
     /// The URL does. Requests do not follow the primary: they go where the URL leads.
     Url(SingleSettings),
-    /// The cluster does, of which this is a shard. It says where requests go.
-    Shard(Cluster, Shard),
+    /// The cluster does, one of whose shards has this primary and, for now, these replicas. It says where requests go.
+    Shard(Cluster, Address, watch::Receiver<Vec<Address>>),
 }
 
 impl Follower {
@@ -116,10 +116,10 @@ impl Owner {
                 let (primary, replicas) = (single.primary.clone(), single.replicas.clone());
                 Policy::single(primary, replicas, Patience::within(Duration::ZERO))
             }
-            By::Shard(_, shard) => Policy::shard(shard.primary.clone(), shard.replicas.clone()),
+            By::Shard(_, primary, named) => Policy::shard(primary.clone(), named.borrow().clone()),
         };
         let cluster = match &followed.by {
-            By::Shard(cluster, _) => Some(cluster.clone()),
+            By::Shard(cluster, ..) => Some(cluster.clone()),
             By::Sentinels(_) | By::Url(_) => None,
         };
         let replicas = followed.reads.map(|_| Replicas::new(pools.clone(), Arc::clone(&shown), cluster));
@@ -150,6 +150,7 @@ impl Owner {
                         self.policy.on(event, Instant::now());
                     }
                 }
+                replicas = named(&mut self.followed.by) => self.policy.on(Event::Named { replicas }, Instant::now()),
                 () = until(deadline) => self.policy.on(Event::Tick, Instant::now()),
                 // The pool has lost its connections, or found some: what the others know is worth asking.
                 changed = upstream.changed() => match changed {
@@ -204,7 +205,7 @@ impl Owner {
 
     fn node_link(&self, node: &Address) -> NodeLink {
         let at = match &self.followed.by {
-            By::Shard(cluster, _) => cluster.reached(node),
+            By::Shard(cluster, ..) => cluster.reached(node),
             By::Sentinels(_) | By::Url(_) => node,
         };
         NodeLink {
@@ -322,6 +323,16 @@ fn replicas(topology: &Topology) -> String {
         Some(_) | None => format!("{} not linked", replica.address),
     });
     shown.collect::<Vec<_>>().join(", ")
+}
+
+/// The replicas of a shard, once they are others.
+async fn named(by: &mut By) -> Vec<Address> {
+    if let By::Shard(_, _, named) = by
+        && named.changed().await.is_ok()
+    {
+        return named.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -34,6 +34,11 @@ pub enum Event {
         /// The sentinel.
         sentinel: Address,
     },
+    /// Somebody else names the replicas of a [shard](crate::Policy::shard).
+    Named {
+        /// All of them.
+        replicas: Vec<Address>,
+    },
     /// A node answered `ROLE`.
     Role {
         /// The node.

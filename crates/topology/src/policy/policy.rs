@@ -118,6 +118,7 @@ impl Policy {
                 self.sentinels.answered(&sentinel, Answer { asked, id, named, replicas, peers }, now);
             }
             Event::Silent { sentinel } => self.sentinels.silent(&sentinel),
+            Event::Named { replicas } => self.listed = replicas,
             Event::Role { node, role, asked, history } => {
                 self.measure(&node, &role, asked, history.as_ref());
                 if let Some(known) = self.nodes.get_mut(&node) {
