@@ -48,6 +48,9 @@ const LISTS: [&str; 3] = ["# Commandstats", "# Errorstats", "# Keyspace"];
 /// The figures of one line.
 type Figures<'t> = Vec<(&'t str, &'t str)>;
 
+/// Those of several lines.
+type Rows<'f, 't> = Vec<&'f [(&'t str, &'t str)]>;
+
 /// The sections that hold such fields or lines, as a client asks for them.
 const SECTIONS: [&str; 9] =
     ["all", "default", "everything", "clients", "persistence", "stats", "commandstats", "errorstats", "keyspace"];
@@ -116,7 +119,7 @@ fn list(section: &str, rows: Vec<(&str, Figures<'_>)>, out: &mut String) {
     out.extend([section, "\r\n"]);
     // In the order of their first lines.
     let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut names: Vec<(&str, Vec<&[(&str, &str)]>)> = Vec::new();
+    let mut names: Vec<(&str, Rows<'_, '_>)> = Vec::new();
     for (name, figures) in &rows {
         let place = *places.entry(name).or_insert(names.len());
         match names.get_mut(place) {
