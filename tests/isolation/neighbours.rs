@@ -256,3 +256,35 @@ fn a_command_is_denied_by_any_name() {
     client.expect("GET k", "$1\r\n1\r\n");
     client.expect("xc GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n");
 }
+
+#[test]
+fn a_renamed_command_reaches_no_shared_connection_while_the_upstream_is_busy() {
+    let redis = Redis::start(&["--rename-command", "MULTI", "xmulti", "--busy-reply-threshold", "50"]);
+    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").start();
+    let (mut hostile, mut other, mut endless) = (gateway.client(), gateway.client(), redis.client());
+    other.expect("SET k 1", "+OK\r\n");
+    endless.send(&ENDLESS);
+    wait("the script to be known", || other.line("GET k").starts_with(b"-BUSY").then_some(()));
+    // Redis lets a MULTI begin while it is busy.
+    assert!(hostile.line("xmulti").starts_with(b"-BUSY"));
+    wait("the script to end", || (redis.client().line("SCRIPT KILL") == b"+OK\r\n").then_some(()));
+    endless.read_reply();
+    other.expect("SET k 2", "+OK\r\n");
+    other.expect("GET k", "$1\r\n2\r\n");
+    assert_own_error(&hostile.line("xmulti"));
+}
+
+#[test]
+fn questions_about_unknown_names_count_for_their_user() {
+    let redis = Redis::start(&[]);
+    let config = "[users.\"*\"]\nrequests_per_second = 10";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).start();
+    let mut client = gateway.client();
+    let lines: Vec<String> = (0..200).map(|number| format!("none{number}")).collect();
+    client.send_raw(&requests(&lines.iter().map(String::as_str).collect::<Vec<_>>()));
+    let refused = client.read_replies(200).iter().filter(|reply| reply.starts_with(b"-ERR respool: ")).count();
+    let stats = String::from_utf8_lossy(&redis.client().line("INFO commandstats")).into_owned();
+    let asked = stats.lines().find_map(|line| line.strip_prefix("cmdstat_command|info:calls="));
+    let asked: usize = asked.and_then(|line| line.split(',').next()?.parse().ok()).expect("it was asked");
+    assert!(refused > 0 && asked + refused <= 200, "{asked} asked, {refused} refused");
+}

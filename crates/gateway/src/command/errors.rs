@@ -219,6 +219,10 @@ pub(crate) const TRANSACTION_ELSEWHERE: &str =
 pub(crate) const ELSEWHERE: &str = "ERR respool: the key's slot is at another node of the cluster than the keys that are watched, or the channels \
      that are subscribed, on this connection";
 
+/// The upstream has become another between saying what a command is and this.
+pub(crate) const UNHEARD: &str =
+    "ERR respool: the upstream has just become another process, which is to be asked what this command is; try again";
+
 /// What changes a connection that others share, under another name than its own.
 pub(crate) const RENAMED: &str =
     "a command that the upstream has renamed goes through the gateway only if it leaves its connection as it is";

@@ -58,6 +58,7 @@ pub(crate) async fn run(
     let operator = Arc::new(Operator::new(outside, config, settings.clone(), pools.clone(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
+    published.names.follow(pools.first().watch_facts());
     let cluster = start_cluster(&settings, &pools, &published, threads.runtimes().len());
     let follower = Follower::start(&settings, pools.clone(), Arc::clone(&published));
     let caller = |thread| pools.caller_on(thread).expect("pools that have just begun are not drained");

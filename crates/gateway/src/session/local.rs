@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pool::{Burst, JobError};
 use resp::{Protocol, write_error, write_request, write_simple};
+use settings::DEFAULT_USER;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -23,7 +24,7 @@ use crate::{
         requester::{Hello, Requester, Unblock},
         session_commands,
     },
-    observe::published::Published,
+    observe::{published::Published, turned_away::Kind},
     session::session::Session,
 };
 
@@ -94,8 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// The class of a request whose command nobody here has heard of: the upstream is asked what it is. Asked in vain, the
-    /// request is refused.
+    /// The class of a request whose command nobody here has heard of: the upstream is asked what it is, which counts as a
+    /// request of its user. Asked in vain, the request is refused.
     pub(super) async fn heard(&mut self, published: &Published) -> Class {
         if !self.state.authenticated {
             return PLAIN;
@@ -103,24 +104,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(name) = self.link.look_at_request(|request| request.arg(0).unwrap_or_default().to_vec()) else {
             return PLAIN;
         };
-        let mut burst = Burst { needs: self.state.needs, replies_due: 1, read_only: true, ..Burst::default() };
-        write_request(&mut burst.requests, &[b"COMMAND".as_slice(), b"INFO", &name]);
-        // As the gateway's own user: the client's may lack the right.
-        let asked = match self.operator.pools().caller_on(self.caller.runtime()) {
-            Some(mut caller) => caller.call(burst).await,
-            None => self.caller.call(burst).await,
+        let refusal = match self.state.charge(1, &self.settings, self.exclusive.is_in_transaction()) {
+            Ok(()) => self.ask_of(&name, published).await.err(),
+            Err(wait) => {
+                let user = self.state.member().map_or(DEFAULT_USER, |member| member.name());
+                published.turned_away.note(Kind::UserRequests, self.link.entry().address(), user);
+                Some(errors::user_requests_full(user, self.state.limits(&self.settings), wait))
+            }
         };
-        if let Some(failure) = asked.failure {
-            published.failed(&failure, 1, self.link.entry().address());
-            self.state.refusal = Some(errors::job(&failure, &self.settings.upstream).into_boxed_str());
-            return PLAIN;
-        }
-        published.names.learn(self.caller.facts().generation(), &name, asked.burst.replies);
         let (settings, upstream) = (self.settings.shared(), Upstream::of(&self.settings));
         let listed = Listed { denied: &self.state.limits(&settings).denied, blocking: &settings.blocking };
         let class = self.link.look_at_request(|request| published.names.class(request, upstream, listed));
-        // One that the upstream does not know either is told so by the upstream.
+        let refusal = refusal.or_else(|| (class == Some(Class::Unheard)).then(|| errors::UNHEARD.to_owned()));
+        self.state.refusal = refusal.map(String::into_boxed_str);
         class.filter(|class| *class != Class::Unheard).unwrap_or(PLAIN)
+    }
+
+    /// Asks the upstream what the command of this name is.
+    ///
+    /// # Errors
+    /// It does not say for now; holds what the client is told.
+    async fn ask_of(&mut self, name: &[u8], published: &Published) -> Result<(), String> {
+        let mut burst = Burst { needs: self.state.needs, replies_due: 1, read_only: true, ..Burst::default() };
+        write_request(&mut burst.requests, &[b"COMMAND".as_slice(), b"INFO", name]);
+        // As the gateway's own user: the client's may lack the right.
+        let mut first = self.operator.pools().caller_on(self.caller.runtime());
+        let caller = first.as_mut().unwrap_or(&mut self.caller);
+        let asked = caller.call(burst).await;
+        if let Some(failure) = asked.failure {
+            published.failed(&failure, 1, self.link.entry().address());
+            return Err(errors::job(&failure, &self.settings.upstream));
+        }
+        published.names.learn(caller.facts().generation(), name, asked.burst.replies)
     }
 
     /// Answers a request as the upstream does, which is asked once.

@@ -1,16 +1,20 @@
 //! What a command is that the table of classes does not name: nothing special if it is one of those that every version
-//! has, and otherwise what the upstream says when it is asked `COMMAND INFO`, once for each name. So a command that
-//! blocks is known the day it exists, and one that changes its connection is known by the name that
-//! `rename-command` has given it.
+//! has, and otherwise what the upstream says when it is asked `COMMAND INFO`: once for each name, as long as it is the same
+//! process. So a command that blocks is known the day it exists, and one that changes its connection is known by the name
+//! that `rename-command` has given it. That there is no such command holds for a second, as a module may bring it, and
+//! that the upstream does not say for ten.
 
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    sync::{LazyLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use pool::Facts;
 use resp::{Request, Value};
+use tokio::sync::watch;
 
 use crate::command::{
     class::{Class, Reason, Upstream},
@@ -26,6 +30,13 @@ const NAME_MAX: usize = 1024;
 
 /// Names that are kept. An upstream with more commands is asked again.
 const NAMES_MAX: usize = 4096;
+
+/// Names that the upstream does not know which are kept, and for how long.
+const UNKNOWN_MAX: usize = 256;
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// How long an upstream that does not say is not asked again.
+const REFUSES_FOR: Duration = Duration::from_secs(10);
 
 /// Commands that are what they are called everywhere.
 static EVERYWHERE: LazyLock<HashSet<&'static [u8]>> =
@@ -50,18 +61,44 @@ enum Meaning {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(crate) struct Names(RwLock<Learned>);
+pub(crate) struct Names {
+    learned: RwLock<Learned>,
+    /// Of the upstream that is asked; without it, what was learned holds.
+    facts: OnceLock<watch::Receiver<Arc<Facts>>>,
+}
 
 #[derive(Debug, Default)]
 struct Learned {
     /// Of the upstream that said it.
     generation: u64,
-    /// The upstream does not say.
-    refuses: bool,
     by_name: HashMap<Box<[u8]>, Meaning>,
+    /// When it said that it does not know these.
+    unknown: HashMap<Box<[u8]>, Instant>,
+    /// When it did not say.
+    refused: Option<Instant>,
+}
+
+impl Learned {
+    /// Whether there is no use in asking about a name now.
+    fn is_in_vain(&self, name: &[u8]) -> bool {
+        let is_within = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() < limit);
+        is_within(self.refused, REFUSES_FOR) || is_within(self.unknown.get(name).copied(), UNKNOWN_FOR)
+    }
 }
 
 impl Names {
+    /// Has what was said hold for as long as the upstream that these are about is the same process.
+    pub(crate) fn follow(&self, facts: watch::Receiver<Arc<Facts>>) {
+        self.facts.get_or_init(|| facts);
+    }
+
+    /// Looks into what the upstream that there is now has said, if it has said anything.
+    fn look<T>(&self, look: impl FnOnce(&Learned) -> T) -> Option<T> {
+        let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |facts: &watch::Receiver<Arc<Facts>>| facts.borrow().generation() == learned.generation;
+        self.facts.get().is_none_or(is_of).then(|| look(&learned))
+    }
+
     /// The class of a request whose command is not in the table; [`Class::Unheard`] if the upstream is to be asked.
     pub(crate) fn class(&self, request: &Request<'_>, upstream: Upstream, listed: Listed<'_>) -> Class {
         let name = request.arg(0).unwrap_or_default();
@@ -75,48 +112,53 @@ impl Names {
             if listed.blocking.contains(name) {
                 return Class::Exclusive(Reason::Blocking);
             }
-            let learned = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            match learned.by_name.get(name) {
+            let class = self.look(|learned| match learned.by_name.get(name) {
                 Some(Meaning::Plain) => PLAIN,
                 Some(Meaning::Blocks) => Class::Exclusive(Reason::Blocking),
                 Some(Meaning::Renamed(own)) => of_renamed(own, request, upstream, listed.denied),
-                None if learned.refuses => PLAIN,
+                None if learned.is_in_vain(name) => PLAIN,
                 None => Class::Unheard,
-            }
+            });
+            class.unwrap_or(Class::Unheard)
         })
     }
 
     /// The name that the request's command has where it is not renamed.
     pub(crate) fn own_name<'r>(&self, request: &Request<'r>) -> Cow<'r, [u8]> {
         let name = request.arg(0).unwrap_or_default();
-        let learned = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match with_upper(name, |name| match learned.by_name.get(name) {
+        let own = |learned: &Learned| match with_upper(name, |name| learned.by_name.get(name)) {
             Some(Meaning::Renamed(own)) => Some(own.to_vec()),
             _ => None,
-        }) {
-            Some(own) => Cow::Owned(own),
-            None => Cow::Borrowed(name),
-        }
+        };
+        self.look(own).flatten().map_or(Cow::Borrowed(name), Cow::Owned)
     }
 
-    /// Takes in what the upstream of this generation has said to `COMMAND INFO name`. That there is no such command holds
-    /// for now alone: a module may bring it.
-    pub(crate) fn learn(&self, generation: u64, name: &[u8], answer: Vec<u8>) {
-        let Ok((answer, _)) = Value::decode(&Bytes::from(answer)) else { return };
-        let mut learned = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    /// Takes in what the upstream of this generation has said to `COMMAND INFO name`.
+    ///
+    /// # Errors
+    /// It has said that it cannot say for now, in these words: what the command is, is not known.
+    pub(crate) fn learn(&self, generation: u64, name: &[u8], answer: Vec<u8>) -> Result<(), String> {
+        let answer = Value::decode(&Bytes::from(answer)).map(|(answer, _)| answer);
+        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
         if learned.generation != generation || learned.by_name.len() >= NAMES_MAX {
             *learned = Learned { generation, ..Learned::default() };
         }
         match answer {
-            Value::Array(commands) => {
+            Ok(Value::Error(words)) if is_for_now(&words) => return Err(words),
+            Ok(Value::Array(commands)) => {
                 let name = name.to_ascii_uppercase().into_boxed_slice();
                 if let Some(meaning) = commands.first().and_then(|command| read(command, &name)) {
                     learned.by_name.insert(name, meaning);
+                } else {
+                    if learned.unknown.len() >= UNKNOWN_MAX {
+                        learned.unknown.clear();
+                    }
+                    learned.unknown.insert(name, Instant::now());
                 }
             }
-            Value::Error(words) if !is_for_now(&words) => learned.refuses = true,
-            _ => {}
+            Ok(_) | Err(_) => learned.refused = Some(Instant::now()),
         }
+        Ok(())
     }
 }
 
@@ -203,23 +245,28 @@ mod tests {
             ("xflush", "flushall", &["write"], "", Class::Refused(errors::DENIED)),
             ("xdb", "flushdb", &["write"], "", PLAIN),
         ] {
-            names.learn(1, name.as_bytes(), answer(own, flags));
+            assert_eq!(names.learn(1, name.as_bytes(), answer(own, flags)), Ok(()));
             assert_eq!(class(&names, &format!("{name} {arguments}")), expected, "{name}");
         }
-        names.learn(2, b"none", b"*1\r\n*-1\r\n".to_vec());
-        assert_eq!((class(&names, "none"), class(&names, "mod.set")), (Class::Unheard, Class::Unheard));
+        assert_eq!(names.learn(2, b"none", b"*1\r\n*-1\r\n".to_vec()), Ok(()));
+        assert_eq!((class(&names, "none"), class(&names, "mod.set")), (PLAIN, Class::Unheard));
+        let long_ago = Instant::now().checked_sub(UNKNOWN_FOR).expect("a machine that is up for so long");
+        names.learned.write().expect("sound").unknown.values_mut().for_each(|since| *since = long_ago);
+        assert_eq!(class(&names, "none"), Class::Unheard);
     }
 
     const BLOCKING: Class = Class::Exclusive(Reason::Blocking);
 
     #[test]
-    fn who_does_not_say_is_not_asked_again() {
+    fn who_does_not_say_is_not_asked_again_for_a_while() {
         let names = Names::default();
-        names.learn(1, b"none", b"-BUSY now\r\n".to_vec());
+        assert_eq!(names.learn(1, b"none", b"-BUSY now\r\n".to_vec()), Err("BUSY now".to_owned()));
         assert_eq!(class(&names, "none"), Class::Unheard);
-        names.learn(1, b"none", b"-NOPERM no\r\n".to_vec());
+        assert_eq!(names.learn(1, b"none", b"-NOPERM no\r\n".to_vec()), Ok(()));
         assert_eq!(class(&names, "none"), PLAIN);
         assert_eq!(class(&names, "xx"), PLAIN);
+        names.learned.write().expect("sound").refused = Instant::now().checked_sub(REFUSES_FOR);
+        assert_eq!(class(&names, "xx"), Class::Unheard);
     }
 
     #[test]
@@ -227,8 +274,12 @@ mod tests {
         let names = Names::default();
         for number in 0..=NAMES_MAX {
             let name = format!("mod.{number}");
-            names.learn(1, name.as_bytes(), answer(&name, &[]));
+            assert_eq!(names.learn(1, name.as_bytes(), answer(&name, &[])), Ok(()));
         }
-        assert!(names.0.read().expect("sound").by_name.len() <= NAMES_MAX);
+        for number in 0..=UNKNOWN_MAX {
+            assert_eq!(names.learn(1, format!("none.{number}").as_bytes(), b"*1\r\n*-1\r\n".to_vec()), Ok(()));
+        }
+        let learned = names.learned.read().expect("sound");
+        assert!(learned.by_name.len() <= NAMES_MAX && learned.unknown.len() <= UNKNOWN_MAX);
     }
 }
