@@ -2,7 +2,7 @@
 //! what it has begun or relies on at one of them is not lost without its knowing, whatever becomes of that.
 
 use super::super::nodes::{Nodes, key_of};
-use crate::support::{Client, Gateway, assert_own_error, requests};
+use crate::support::{Client, Gateway, assert_own_error, requests, wait};
 
 /// Slots of three nodes.
 const SLOTS: [u16; 3] = [77, 6_000, 12_000];
@@ -86,6 +86,28 @@ fn keys_that_are_watched_at_a_node_that_is_not_in_use_are_not_forgotten() {
     nodes.0[2].kill9();
     client.expect_closed();
     nodes.0[2].restart();
+}
+
+#[test]
+fn what_was_executed_in_part_is_said_to_be_and_a_client_that_is_killed_is_not_waited_for() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut operator) = (tracking(&gateway), gateway.client());
+    let id = String::from_utf8_lossy(&client.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned();
+    let set = |value: &str| format!("MSET {}", SLOTS.map(|slot| format!("{} {value}", key_of(slot))).join(" "));
+    client.expect(&format!("GET {{{}}}2", key_of(SLOTS[0])), "_\r\n");
+    operator.line("RESPOOL PAUSE");
+    let said = client.line(&set("v"));
+    assert_own_error(&said);
+    assert!(said.ends_with(b" (a part of the command was executed at other shards)\r\n"));
+    operator.expect("RESPOOL RESUME", "+OK\r\n");
+    client.expect(&set("v"), "+OK\r\n");
+    nodes.0[2].freeze();
+    client.send_raw(&requests(&[&set("w")]));
+    wait("the others to have it", || (nodes.0[1].client().line(&get(SLOTS[1])) == b"$1\r\nw\r\n").then_some(()));
+    operator.expect(&format!("CLIENT KILL ID {id}"), ":1\r\n");
+    client.expect_closed();
+    nodes.0[2].thaw();
 }
 
 #[test]

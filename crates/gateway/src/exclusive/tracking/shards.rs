@@ -2,7 +2,7 @@
 //! of each node whose keys it uses, and each is told what the first was told. Called by `nodes`, and by `connection` for what
 //! comes on those that are not in use.
 
-use std::{future::poll_fn, io};
+use std::{future::poll_fn, io, task::Poll};
 
 use cluster::Cluster;
 use pool::{JobError, ReplyKind, Sent};
@@ -14,6 +14,7 @@ use tokio::{
 use topology::Address;
 
 use crate::{
+    client::link::Link,
     command::{class::Reason, errors},
     exclusive::{
         change::Change,
@@ -69,21 +70,28 @@ pub(in crate::exclusive) fn refusal(request: &ExclusiveRequest, in_transaction: 
     }
 }
 
-/// Has requests executed on a connection; the last reply. What it is told besides goes to `out`.
-async fn tell(
+/// The error of a client that is to be closed meanwhile.
+const ENDED: io::ErrorKind = io::ErrorKind::Interrupted;
+
+/// Has requests executed on a connection; the last reply. What it is told besides goes to the client.
+async fn tell<S>(
     lending: &mut Lending,
     requests: &[u8],
     due: u32,
     protocol: Protocol,
-    out: &mut Vec<u8>,
+    link: &mut Link<S>,
 ) -> io::Result<Vec<u8>> {
     let (mut reply, mut left) = (Vec::new(), due);
     lending.lent.send(requests).await?;
     while left > 0 {
         reply.clear();
-        let kind = poll_fn(|cx| lending.lent.poll_message(cx, &mut reply)).await?;
+        let kind = poll_fn(|cx| match lending.lent.poll_message(cx, &mut reply) {
+            Poll::Pending if link.poll_asked(cx).ends() => Poll::Ready(Err(ENDED.into())),
+            polled => polled,
+        })
+        .await?;
         if kind == ReplyKind::Push && protocol == Protocol::Resp3 {
-            out.extend_from_slice(&reply);
+            link.output().extend_from_slice(&reply);
         } else {
             left -= 1;
         }
@@ -260,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Some(lending) = self.exclusive.lending.as_mut() else { return true };
         let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
         for other in &mut lending.tracked.others {
-            let told = tell(other, request, 1, protocol, self.link.output());
+            let told = tell(other, request, 1, protocol, self.link);
             if !matches!(timeout(limit, told).await, Ok(Ok(reply)) if !reply.starts_with(b"-")) {
                 return false;
             }
@@ -333,9 +341,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             requests.extend_from_slice(part);
             let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
-            let told = tell(lending, &requests, due, protocol, self.link.output());
+            let told = tell(lending, &requests, due, protocol, self.link);
             let reply = match timeout(limit, told).await {
                 Ok(Ok(reply)) => reply,
+                Ok(Err(error)) if error.kind() == ENDED => return Err(JobError::Closed),
                 Ok(Err(error)) => {
                     return Err(JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe });
                 }
