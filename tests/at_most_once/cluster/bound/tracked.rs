@@ -54,16 +54,19 @@ fn what_is_refused_for_lack_of_a_connection_leaves_a_client_that_tracks_as_it_wa
     });
     assert_told(&mut client, &mut writer, SLOTS[0]);
 
+    // One that has no connection but of the node that is lost.
     let mut client = tracking(&gateway);
-    client.line(&get(SLOTS[2]));
-    nodes.0[2].kill9();
+    client.line(&get(SLOTS[0] + 1));
+    nodes.0[0].kill9();
     assert_eq!(client.read_reply(), ALL_INVALID);
     operator.line("RESPOOL PAUSE");
     assert_own_error(&client.line(&get(SLOTS[1])));
+    assert_own_error(&client.line("MULTI"));
     operator.expect("RESPOOL RESUME", "+OK\r\n");
+    client.expect("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
     assert_told(&mut client, &mut writer, SLOTS[1]);
     assert_told(&mut client, &mut writer, SLOTS[2]);
-    nodes.0[2].restart();
+    nodes.0[0].restart();
 }
 
 #[test]
