@@ -244,6 +244,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let go_on_with = former.uproot();
         let borrowed = cluster.lend((self.caller, Instant::now()), slot, self.state.needs.into()).await?;
         self.exclusive.lending = Some(Box::new(go_on_with(borrowed)));
+        self.replay(log, count).await
+    }
+
+    /// Has the requests of a transaction, so many, executed again on the connection at hand.
+    pub(in crate::exclusive) async fn replay(&mut self, log: &[u8], count: u32) -> Result<(), JobError> {
         let replay = ExclusiveRequest::unasked(log.to_vec(), count);
         let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
         match self.exclusive.lending.as_mut() {

@@ -227,17 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let (Some(begun), Some(lending)) = (begun, &mut self.exclusive.lending) {
             lending.take_over(begun);
         }
-        let replay = ExclusiveRequest::unasked(log.to_vec(), count);
-        let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
-        match self.exclusive.lending.as_mut() {
-            Some(lending) if is_replayed => {
-                if count > 0 {
-                    lending.resume();
-                }
-                Ok(())
-            }
-            _ => Err(JobError::Closed),
-        }
+        self.replay(log, count).await
     }
 
     /// Has all connections of the client be told what has just taken effect on the one at hand; false to close the session.
