@@ -165,6 +165,7 @@ fn a_failed_part_is_an_error_and_never_data() {
         .allow_lost_upstream()
         .start();
     served(&gateway, 12_000);
+    served(&gateway, 5);
     let (dead, alive) = (key_of(12_000), key_of(5));
     gateway.client().expect(&format!("MSET {dead} 1 {alive} 2"), "+OK\r\n");
     nodes.0[5].kill9();

@@ -152,6 +152,8 @@ const TRY_AGAIN: &str = "-TRYAGAIN Multiple keys request during rehashing of slo
 fn the_error_of_a_request_that_has_waited_names_what_it_has_waited_for() {
     let nodes = Scripted::start(3, |_, _, _| Some(TRY_AGAIN.to_owned()));
     let gateway = nodes.gateway("failover_wait_ms = 0\n[pool]\nqueue_timeout_ms = 1500");
+    // Without a wait for a primary the first request finds one only where a connection is up.
+    wait("a connection to each node", || (gateway.logs().count("upstream is up") == 3).then_some(()));
     let (mut client, key) = (gateway.client(), key_of(5));
     let begins = |reply: Vec<u8>, text: &str| {
         let reply = String::from_utf8_lossy(&reply).into_owned();
