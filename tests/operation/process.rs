@@ -59,6 +59,17 @@ fn lines_in_a_file_or_a_pipe_have_no_colours() {
 }
 
 #[test]
+fn a_message_is_one_line_whatever_was_asked_for() {
+    let gateway = Gateway::builder().config("[log]\nformat = \"text\"").allow("configuration refused").start();
+    let reply = gateway.client().call(&["RESPOOL", "CONFIG", "SET", "no\nsuch\u{7}", "1\r\n2"]);
+    assert!(reply.starts_with(b"-ERR respool: "), "{}", String::from_utf8_lossy(&reply));
+    let line = gateway.logs().wait_for("configuration refused", DEADLINE);
+    assert!(line.contains(r"no\nsuch\x07"), "{line}");
+    let whole = |line: &String| line.contains(" INFO ") || line.contains(" ERROR ");
+    assert_eq!(gateway.logs().lines().into_iter().find(|line| !whole(line)), None);
+}
+
+#[test]
 fn lines_on_a_terminal_are_coloured_unless_the_environment_forbids_it() {
     for (forbids, is_coloured) in [("", true), ("1", false)] {
         let text = on_a_terminal(forbids);

@@ -1,7 +1,7 @@
 //! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile. The spans that
 //! are exported take the same way in.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Result, Write, stderr};
 
 use settings::LogSettings;
 use tracing_subscriber::{
@@ -23,7 +23,7 @@ impl Logs {
     /// Starts logging for the whole process.
     pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> Self {
         let (filter, handle) = reload::Layer::new(settings.filter.clone());
-        let lines = fmt::layer().with_writer(stderr).with_ansi(is_coloured());
+        let lines = fmt::layer().with_writer(|| OneLine(stderr())).with_ansi(is_coloured());
         let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
         // The filter is that of the lines: what is exported does not depend on it.
         let mut layers = vec![lines.with_filter(filter).boxed()];
@@ -38,6 +38,39 @@ impl Logs {
             tracing::error!(%error, "cannot change log.filter, the old one stays in force");
         }
     }
+}
+
+/// Writes a message, which comes as a whole, in one line: texts of others (a wrong value, an upstream's error) cannot
+/// begin a line of their own.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, message: &[u8]) -> Result<usize> {
+        let line = message.strip_suffix(b"\n").unwrap_or(message);
+        if !line.iter().any(|byte| is_break(*byte)) {
+            return self.0.write(message);
+        }
+        let mut escaped = Vec::with_capacity(message.len() + 16);
+        for byte in line {
+            if is_break(*byte) {
+                escaped.extend(byte.escape_ascii());
+            } else {
+                escaped.push(*byte);
+            }
+        }
+        escaped.extend(&message[line.len()..]);
+        self.0.write_all(&escaped)?;
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Control characters, but for the one that begins a colour, which the formatter escapes in what it is given.
+fn is_break(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\x1b'
 }
 
 /// Files, pipes and the journal want text alone. So does an operator who has set `NO_COLOR`.
