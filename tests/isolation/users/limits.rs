@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, DEADLINE, Gateway, Metrics, Redis, pass, request, requests, users, wait};
+use crate::support::{Client, DEADLINE, Gateway, Metrics, Redis, get, pass, request, requests, users, wait};
 
 const CLIENTS_FULL: &str = "-ERR respool: clients_max of user \"app\" exceeded: 2 clients have logged in\r\n";
 
@@ -199,4 +199,17 @@ fn metrics_name_the_users_of_the_configuration_and_nobody_else() {
     assert_eq!(names, ["(others)", "app"]);
     assert_eq!(metrics.value("respool_user_requests_total{user=\"app\"}"), 1.0);
     assert_eq!(metrics.value("respool_user_clients{user=\"app\"}"), 1.0);
+}
+
+#[test]
+fn metrics_can_be_read_whatever_a_user_is_called() {
+    let who = users(&[(r#"'q"u'"#, "one"), (r"'back\slash'", "one")]);
+    let gateway = Gateway::builder().metrics().config(&who).start();
+    let (mut quoted, mut slashed) = (gateway.client(), gateway.client());
+    assert_eq!(quoted.call(&["AUTH", "q\"u", "one"]), b"+OK\r\n");
+    assert_eq!(slashed.call(&["AUTH", r"back\slash", "one"]), b"+OK\r\n");
+    let (_, page) = get(gateway.metrics_address(), "/metrics");
+    let named = page.lines().filter_map(|line| line.strip_prefix("respool_user_clients{user="));
+    let named: Vec<&str> = named.collect();
+    assert_eq!(named, [r#""(others)"} 0.0"#, r#""back\\slash"} 1.0"#, r#""q\"u"} 1.0"#]);
 }

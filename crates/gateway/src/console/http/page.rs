@@ -1,6 +1,6 @@
 //! A page of metrics being written, one after the other, by the library that knows the format.
 
-use std::fmt::Error;
+use std::{borrow::Cow, fmt::Error};
 
 use pool::{Distribution, Listed, Status};
 use prometheus_client::{
@@ -57,7 +57,7 @@ impl Page<'_, '_> {
         for listed in pools {
             let (_, pool) = listed;
             let (node, login) = (pool.control.settings().endpoint.to_string(), pool.key.login.name());
-            let labels = [("node", node.as_str()), ("login", login.unwrap_or_default())];
+            let labels = [("node", escaped(&node)), ("login", escaped(login.unwrap_or_default()))];
             metric(listed).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
@@ -72,7 +72,7 @@ impl Page<'_, '_> {
     ) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (node, value) in values {
-            ConstGauge::new(as_f64(value)).encode(family.encode_family(&[("node", node.as_str())])?)?;
+            ConstGauge::new(as_f64(value)).encode(family.encode_family(&[("node", escaped(&node))])?)?;
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Page<'_, '_> {
     ) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         for (value, metric) in metrics {
-            metric.encode(family.encode_family(&[(label, value)])?)?;
+            metric.encode(family.encode_family(&[(label, escaped(value))])?)?;
         }
         Ok(())
     }
@@ -116,6 +116,15 @@ impl Page<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A label's value as the format wants it, which the library leaves to its callers: users and nodes have the names that
+/// somebody gave them (OpenMetrics 1.0, "Escaping").
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return value.into();
+    }
+    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n").into()
 }
 
 fn write(mut metric: MetricEncoder<'_>, values: &Distribution, unit: f64) -> Result<(), Error> {
