@@ -57,11 +57,10 @@ impl Place {
 
     /// Whether a connection to `address`, as an upstream is shown, would come here.
     pub(crate) fn is_at(&self, address: &str) -> bool {
-        match (self, address.parse()) {
-            (Self::Tcp(ones), Ok(address)) => ones.iter().any(|one| leads_to(address, *one)),
-            (Self::Tcp(_), Err(_)) => false,
-            (Self::Unix(unix), _) => unix.path.as_os_str() == address,
-            (Self::Passed(_), _) => false,
+        match self {
+            Self::Tcp(ones) => known(address).any(|address| ones.iter().any(|one| leads_to(address, *one))),
+            Self::Unix(unix) => unix.path.as_os_str() == address,
+            Self::Passed(_) => false,
         }
     }
 
@@ -82,6 +81,16 @@ fn addresses_collide(one: SocketAddr, other: SocketAddr) -> bool {
     // An IPv6 socket at all addresses takes those of IPv4 too.
     let both = [one, other].into_iter().any(|address| address.is_ipv6() && all(address));
     one.port() != 0 && one.port() == other.port() && (same || both)
+}
+
+/// Where `host:port` is, as far as that is known without asking a name server: this machine by its usual name, and
+/// numbers in any spelling that the system takes.
+fn known(address: &str) -> impl Iterator<Item = SocketAddr> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let is_number = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b".:[]xX".contains(&byte))
+        && host.bytes().any(|byte| byte.is_ascii_digit() || byte == b':');
+    let found = (is_number || host.eq_ignore_ascii_case("localhost")).then(|| address.to_socket_addrs());
+    found.into_iter().flatten().flatten().map(|found| SocketAddr::new(found.ip().to_canonical(), found.port()))
 }
 
 /// Whether a connection to `address` comes to a socket at `listen`, as far as an address can tell.
@@ -187,6 +196,17 @@ mod tests {
             ("127.0.0.1:+1", PlaceError::Port),
         ] {
             assert_eq!(tcp(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_however_its_address_is_written() {
+        let place = tcp("127.0.0.1:6380").expect("an address");
+        for here in ["127.0.0.1:6380", "localhost:6380", "LocalHost:6380", "127.1:6380", "[::ffff:127.0.0.1]:6380"] {
+            assert!(place.is_at(here), "{here}");
+        }
+        for elsewhere in ["127.0.0.1:6379", "localhost:6379", "192.0.2.1:6380", "cafe:6380", "redis:6380", ""] {
+            assert!(!place.is_at(elsewhere), "{elsewhere}");
         }
     }
 
