@@ -1,7 +1,9 @@
 //! A change of the running configuration: what is told of it, what the console takes, and what it refuses because
 //! it would shut itself out.
 
-use crate::support::{Client, DEADLINE, Gateway, assert_own_error};
+use std::fs;
+
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error};
 
 /// Of "one".
 const DIGEST: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
@@ -101,4 +103,26 @@ fn no_change_on_the_console_shuts_it_out() {
     assert!(!client.line("RESPOOL CONFIG SET clients.request_bytes_max 512MiB").starts_with(b"-"));
     let mut another = gateway.client();
     another.expect("HELLO 3 AUTH app one SETNAME x", &String::from_utf8_lossy(&client.line("HELLO 3")));
+}
+
+#[test]
+fn a_login_of_another_upstream_waits_for_the_restart_with_its_url() {
+    let redis = Redis::start(&["--requirepass", "secret"]);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("password");
+    fs::write(&file, "secret\n").expect("written");
+    let login = format!("[upstream]\nurl = \"{}\"\npassword_file = \"{}\"", redis.url(), file.display());
+    let mut gateway = Gateway::builder().config(&login).start();
+    let mut client = gateway.client();
+    client.expect("SET k 1", "+OK\r\n");
+    gateway.rewrite("[upstream]\nurl = \"redis-sentinel://:secret@127.0.0.1:1/service\"\npassword_file = \"\"");
+    let reply = told(&mut client, "RESPOOL RELOAD");
+    let waits = reply.find("needs_restart").unwrap_or_else(|| panic!("{reply}"));
+    for key in ["upstream.url: ", "upstream.password_file: "] {
+        assert!(reply.find(key).is_some_and(|at| at > waits), "{key}: {reply}");
+    }
+    // Connections that are made anew log in as before.
+    client.expect("RESPOOL RECONNECT", "+OK\r\n");
+    client.expect("GET k", "$1\r\n1\r\n");
+    client.expect("BLPOP nosuch 0.01", "*-1\r\n");
 }

@@ -24,6 +24,9 @@ const CONSOLE: [&[u8]; 2] = [b"RESPOOL", b"RESPOOL|CONFIG"];
 /// Who may log in and as whom that one's requests run, which goes with who decides about it.
 const GO_WITH_MODE: [&str; 5] = ["auth.users", "auth.peers", "auth.admins", "users", "tls.user_from_certificate"];
 
+/// What is said of the upstream at a URL, and of no other.
+const GO_WITH_URL: [&str; 3] = ["upstream.url", "upstream.password_file", "upstream.tls"];
+
 /// What the configuration needs of those who start it.
 pub(crate) struct Outside {
     read: Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
@@ -230,12 +233,13 @@ impl Operator {
         Ok(outcome)
     }
 
-    /// Keys that cannot change now. Where a primary or a cluster is followed, or would be, the URL is one of them; where
-    /// somebody else would decide about logins, those who may log in.
+    /// Keys that cannot change now. Where a primary or a cluster is followed, or would be, the URL is one of them, with what
+    /// goes with it; where somebody else would decide about logins, those who may log in.
     fn fixed(&self, config: &Config, running: &Config, follows: bool) -> Vec<String> {
         let embedded_is_missing = config.upstream.url == "embedded" && self.embedded.is_none();
         let at_start = Key::all().into_iter().filter(|(_, key)| key.at_start).map(|(name, _)| name);
-        let url = (follows || embedded_is_missing).then_some("upstream.url");
+        let stays = (follows || embedded_is_missing) && config.upstream.url != running.upstream.url;
+        let url = if stays { &GO_WITH_URL[..] } else { &[] };
         let logins = if config.auth.mode == running.auth.mode { &[][..] } else { &GO_WITH_MODE };
         at_start.chain(url.iter().chain(logins).map(|name| (*name).to_owned())).collect()
     }
