@@ -11,7 +11,8 @@ use topology::{Address, Redirection};
 use crate::{
     cluster::Cluster,
     map::Node,
-    round::{fault_within, has_slot, is_info, text_of_script, write_parts},
+    round::{fault_within, has_slot, is_info, write_parts},
+    taught::texts_of_scripts,
 };
 
 /// How long a node that is not there is not asked again.
@@ -189,17 +190,25 @@ impl Cluster {
         }
     }
 
-    /// Has the node at which a transaction is know the script that the first of these requests, a part of it, wants to be
-    /// executed: within the transaction it is too late for that.
+    /// Has the node at which a transaction is know the scripts that these requests, which are a part of it, want to be
+    /// executed: within the transaction it is too late for that. It is told each of them once, as long as it is connected.
     ///
     /// # Cancel safety
     /// As [`Caller::call`].
     pub async fn teach(&self, node: &Address, caller: &mut Caller, requests: &[u8]) {
-        let Some(text) = text_of_script(requests, self.scripts()) else { return };
-        let mut burst = Burst { replies_due: 1, ..Burst::default() };
-        write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], &text]);
+        let mut texts = texts_of_scripts(requests, self.scripts(), &mut 0);
+        let Some(at) = self.node(&self.map(), node).filter(|_| !texts.is_empty()) else { return };
+        texts.retain(|text| !at.is_told(self.scripts().hash(text)));
+        let mut burst = Burst { replies_due: u32::try_from(texts.len()).unwrap_or(u32::MAX), ..Burst::default() };
+        texts.iter().for_each(|text| write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]));
+        if texts.is_empty() {
+            return;
+        }
         // If it cannot be told, the node has the words for that.
-        self.call_at(node, caller, burst).await;
+        let answer = self.call_at(node, caller, burst).await;
+        if answer.failure.is_none() && answer.burst.errors == 0 {
+            texts.iter().for_each(|text| at.tell(self.scripts().hash(text)));
+        }
     }
 
     /// What a reply says that came on a connection of `node` and is not for a client: its `request`, in a transaction of

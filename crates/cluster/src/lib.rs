@@ -14,6 +14,7 @@ mod replicas;
 mod round;
 mod scripts;
 mod standalone;
+mod taught;
 mod together;
 mod totals;
 
@@ -26,3 +27,4 @@ pub use replicas::{Choice, Reads};
 pub use round::round::Executed;
 pub use route::{Merge, SLOTS, slot};
 pub use standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};
+pub use taught::Taught;

@@ -2,9 +2,11 @@
 //! publishes another one when anything has changed.
 
 use std::{
+    collections::HashSet,
     fmt,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use pool::{Access, Attempts, Caller, JobError, Key, Standing};
@@ -13,6 +15,9 @@ use topology::{Address, Layout};
 
 /// Callers of one node and runtime that are kept for the next round.
 const CALLERS_KEPT: usize = 256;
+
+/// Scripts of which is remembered that a node was told them.
+const TOLD_MAX: usize = 1024;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -73,6 +78,13 @@ pub struct Node {
     access: Access,
     /// For each runtime callers that nobody uses now: a session has some only while it needs them.
     callers: Vec<Mutex<Vec<Caller>>>,
+    told: Mutex<Told>,
+}
+
+/// Hashes of the scripts that a node was told since it was connected last, for transactions that want them.
+struct Told {
+    since: Instant,
+    scripts: HashSet<u64>,
 }
 
 impl fmt::Debug for Node {
@@ -84,7 +96,30 @@ impl fmt::Debug for Node {
 impl Node {
     pub(crate) fn new(address: Address, key: Key, access: Access, runtimes: usize) -> Self {
         let is_first = key == Key::default();
-        Self { address, is_first, key, access, callers: (0..runtimes).map(|_| Mutex::default()).collect() }
+        let told = Mutex::new(Told { since: access.connected_at(), scripts: HashSet::new() });
+        Self { address, is_first, key, access, callers: (0..runtimes).map(|_| Mutex::default()).collect(), told }
+    }
+
+    /// Whether it was told the script with this hash.
+    pub(crate) fn is_told(&self, script: u64) -> bool {
+        self.told().scripts.contains(&script)
+    }
+
+    /// It was.
+    pub(crate) fn tell(&self, script: u64) {
+        let mut told = self.told();
+        if told.scripts.len() >= TOLD_MAX {
+            told.scripts.clear();
+        }
+        told.scripts.insert(script);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        let (mut told, connected) = (lock(&self.told), self.access.connected_at());
+        if told.since != connected {
+            *told = Told { since: connected, scripts: HashSet::new() };
+        }
+        told
     }
 
     /// The name of its pool in the directory.
@@ -126,7 +161,7 @@ impl Node {
     }
 }
 
-fn lock<T>(kept: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

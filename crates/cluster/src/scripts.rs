@@ -8,7 +8,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use resp::Request;
 use ring::digest;
 
 /// Bytes of memory for one script besides its text.
@@ -42,32 +41,6 @@ struct Script {
     text: Arc<[u8]>,
     /// Once somebody has asked for one.
     digest: Option<Digest>,
-}
-
-/// What is known of scripts once a request has been executed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taught {
-    /// A node knows this one.
-    Known(Vec<u8>),
-    /// None is known any more.
-    Flushed,
-}
-
-impl Taught {
-    /// What the reply to `request` will say of them.
-    pub(crate) fn of(request: &Request<'_>, scripts: &Scripts) -> Option<Self> {
-        let is = |at: usize, name: &[u8]| request.arg(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
-        let text = if is(0, b"EVAL") || is(0, b"EVAL_RO") {
-            request.arg(1)
-        } else if !is(0, b"SCRIPT") {
-            None
-        } else if is(1, b"FLUSH") {
-            return Some(Self::Flushed);
-        } else {
-            request.arg(2).filter(|_| is(1, b"LOAD"))
-        };
-        text.filter(|text| !scripts.has(text)).map(|text| Self::Known(text.to_vec()))
-    }
 }
 
 impl Scripts {
@@ -120,6 +93,11 @@ impl Scripts {
     /// Whether the text of the script with this digest is kept.
     pub(crate) fn knows(&self, digest: &[u8]) -> bool {
         self.text(digest).is_some()
+    }
+
+    /// A hash of a text, which is another one once all have been forgotten.
+    pub(crate) fn hash(&self, text: &[u8]) -> u64 {
+        self.kept().hash(text)
     }
 
     /// Nobody is to know any of them.

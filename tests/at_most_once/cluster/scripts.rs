@@ -76,7 +76,6 @@ fn a_script_that_one_node_knows_is_known_to_all() {
     client.expect("MULTI", "+OK\r\n");
     client.expect(&run, "+QUEUED\r\n");
     client.expect("EXEC", "*1\r\n:5\r\n");
-    forget();
     client.expect(&format!("WATCH {there}"), "+OK\r\n");
     client.send_raw(&requests(&["MULTI", &run, "EXEC"]));
     assert_eq!(client.read_replies(3)[2], b"*1\r\n:6\r\n");
@@ -93,6 +92,63 @@ fn a_script_that_one_node_knows_is_known_to_all() {
     assert!(client.call(&["EVAL", broken, "0"]).starts_with(b"-ERR Error compiling script"));
     client.expect("SCRIPT FLUSH", "+OK\r\n");
     client.expect(&run, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+}
+
+#[test]
+fn a_script_of_a_transaction_is_known_wherever_that_goes_and_afterwards() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    let [here, there] = [5, 7_000].map(key_of);
+    let unknown = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+    // It runs where the first key leads, which comes later.
+    let keyless = format!("EVALSHA {} 0", load(&mut client, "return 'x'"));
+    nodes.0.iter().for_each(|node| node.client().expect("SCRIPT FLUSH", "+OK\r\n"));
+    client.expect("MULTI", "+OK\r\n");
+    client.expect(&keyless, "+QUEUED\r\n");
+    client.expect(&format!("SET {there} v"), "+QUEUED\r\n");
+    client.expect("EXEC", "*2\r\n$1\r\nx\r\n+OK\r\n");
+    // Its node is told of it once.
+    let node = &nodes.0[1];
+    node.client().expect("CONFIG RESETSTAT", "+OK\r\n");
+    for _ in 0..3 {
+        client.expect("MULTI", "+OK\r\n");
+        client.expect(&format!("GET {there}"), "+QUEUED\r\n");
+        client.expect(&keyless, "+QUEUED\r\n");
+        client.expect("EXEC", "*2\r\n$1\r\nv\r\n$1\r\nx\r\n");
+    }
+    let stats = node.client().line("INFO commandstats");
+    assert!(!String::from_utf8_lossy(&stats).contains("script|load"));
+
+    // One that it brings along is known once it has been executed, and not before.
+    for number in 0..4 {
+        let (bring, in_steps) = (if number % 2 == 0 { "EVAL" } else { "LOAD" }, number < 2);
+        let text = format!("return {number}");
+        let digest = load(&mut nodes.0[2].client(), &text);
+        let (bring, said) = match bring {
+            "EVAL" => (request(&["EVAL", &text, "1", &here]), format!(":{number}\r\n")),
+            _ => (request(&["SCRIPT", "LOAD", &text]), format!("$40\r\n{digest}\r\n")),
+        };
+        let run = format!("EVALSHA {digest} 1 {there}");
+        for (end, answer, known) in [
+            ("DISCARD", "+OK\r\n".to_owned(), unknown.to_owned()),
+            ("EXEC", format!("*2\r\n+PONG\r\n{said}"), format!(":{number}\r\n")),
+        ] {
+            let parts = [requests(&["MULTI", "PING"]), bring.clone(), requests(&[end])];
+            if in_steps {
+                client.send_raw(&parts[0]);
+                client.read_replies(2);
+                client.send_raw(&parts[1]);
+                assert_eq!(client.read_reply(), b"+QUEUED\r\n");
+                client.send_raw(&parts[2]);
+                assert_eq!(String::from_utf8_lossy(&client.read_reply()), answer);
+            } else {
+                client.send_raw(&parts.concat());
+                assert_eq!(String::from_utf8_lossy(&client.read_replies(4)[3]), answer);
+            }
+            client.expect(&run, &known);
+        }
+    }
 }
 
 #[test]

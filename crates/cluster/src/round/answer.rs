@@ -12,41 +12,6 @@ use crate::{
 /// Said of what failed in part and is not taken back.
 const IN_PART: &[u8] = b" (a part of the command was executed at other shards)\r\n";
 
-/// What begins an error of a node that has not taken in the script of the request.
-const NOTHING_LOADED: [&[u8]; 17] = [
-    b"ERR wrong number",
-    b"ERR unknown",
-    b"ERR Number of keys",
-    b"ERR value is not",
-    b"NOPERM ",
-    b"NOAUTH ",
-    b"CROSSSLOT ",
-    b"CLUSTERDOWN ",
-    b"MOVED ",
-    b"ASK ",
-    b"TRYAGAIN ",
-    b"BUSY ",
-    b"LOADING ",
-    b"MASTERDOWN ",
-    b"MISCONF ",
-    b"NOREPLICAS ",
-    b"OOM ",
-];
-
-/// What stands in an error that a running script has met, which may begin like those.
-const RUNNING: [&[u8]; 2] = [b" script: ", b"ERR Error running script"];
-
-/// Whether a node knows a script once it has answered so to the request that brought it. The script may have failed.
-pub(super) fn is_known(reply: &[u8]) -> bool {
-    let Some(error) = reply.strip_prefix(b"-") else { return true };
-    let begins = |words: &[u8]| error.starts_with(words);
-    if begins(b"ERR Error compiling script") || begins(b"ERR respool: ") {
-        return false;
-    }
-    let has = |words: &[u8]| error.windows(words.len()).any(|part| part == words);
-    RUNNING.into_iter().any(has) || !NOTHING_LOADED.into_iter().any(begins)
-}
-
 /// Appends the replies to a unit, of whose pieces, which may change something or only read, these are the `answers`.
 /// `random` is any number.
 pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &Layout, random: u64, out: &mut Vec<u8>) {
@@ -74,6 +39,17 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         Making::Last(count) => last(*count, answers, out),
         Making::Refused(text) => write_error(out, text),
     }
+}
+
+/// What has been executed of a unit with these replies: of each of its requests the reply, which those of a transaction have
+/// within that to `EXEC`.
+pub(super) fn executed(said: &[u8], is_transaction: bool) -> Vec<Option<&[u8]>> {
+    let mut all: Vec<&[u8]> = replies(said).collect();
+    if !is_transaction {
+        return all.into_iter().map(Some).collect();
+    }
+    let mut items = items(all.pop().unwrap_or_default());
+    all.into_iter().map(|reply| if reply.starts_with(b"+QUEUED") { items.next() } else { None }).collect()
 }
 
 /// Appends the one reply to a request of whose parts these are the `answers`.
@@ -154,33 +130,4 @@ fn random_key(answers: &[&[u8]], random: u64, out: &mut Vec<u8>) {
     }
     let none = keys.first().map_or(&b"$-1\r\n"[..], |(key, _)| key);
     out.extend_from_slice(pick_key(&keys, random).unwrap_or(none));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_is_known_once_it_has_run_whatever_it_said() {
-        for reply in [
-            "+OK",
-            ":1",
-            "-MY own error",
-            "-BUSYKEY of its own",
-            "-OOM command not allowed when used memory > 'maxmemory'. script: 1a2b, on @user_script:1.",
-            "-ERR Error running script (call to f_1a2b): @user_script:1: no",
-        ] {
-            assert!(is_known(reply.as_bytes()), "{reply}");
-        }
-        for reply in [
-            "-OOM command not allowed when used memory > 'maxmemory'.",
-            "-BUSY Redis is busy running a script.",
-            "-CROSSSLOT Keys in request don't hash to the same slot",
-            "-ERR wrong number of arguments for 'eval' command",
-            "-ERR Error compiling script (new function): user_script:1: script: unexpected symbol",
-            "-ERR respool: x",
-        ] {
-            assert!(!is_known(reply.as_bytes()), "{reply}");
-        }
-    }
 }

@@ -12,4 +12,4 @@ mod unit;
 mod verdict;
 
 pub(crate) use answer::write_parts;
-pub(crate) use unit::{fault_within, has_slot, is_info, text_of_script};
+pub(crate) use unit::{fault_within, has_slot, is_info};

@@ -24,7 +24,6 @@ use crate::{
         unit::{Order, Piece, Target, Unit, Units},
         verdict::{DOWN, Verdict},
     },
-    scripts::Taught,
 };
 
 /// How often a piece is sent on at once; after that a moment passes first.
@@ -370,10 +369,12 @@ impl Round<'_> {
             let at = out.len();
             let only_reads = self.pieces[unit.pieces.clone()].iter().all(|piece| piece.only_reads);
             answer::write(unit, only_reads, &answers[unit.pieces.clone()], &self.map.layout, random, out);
-            match &unit.scripts {
-                Some(Taught::Known(text)) if answer::is_known(&out[at..]) => self.cluster.scripts().learn(text),
-                Some(Taught::Flushed) if out[at..].starts_with(b"+") => self.cluster.scripts().forget(),
-                Some(Taught::Known(_) | Taught::Flushed) | None => {}
+            if !unit.scripts.is_empty() {
+                let is_transaction = self.pieces[unit.pieces.clone()].iter().any(|piece| piece.is_transaction);
+                let executed = answer::executed(&out[at..], is_transaction);
+                let said = |place: &usize| executed.get(*place).copied().flatten();
+                let taught = unit.scripts.iter().filter_map(|(place, taught)| Some((taught, said(place)?)));
+                taught.for_each(|(taught, reply)| self.cluster.learn(taught, reply));
             }
         }
     }

@@ -13,9 +13,10 @@ use crate::{
         reading::is_for_primary,
         round::{Round, Text},
         state::{Batch, State, Way},
-        unit::{Piece, Sent, Target, has_slot, text_of_script},
+        unit::{Piece, Sent, Target, has_slot},
         verdict::{Verdict, verdict},
     },
+    taught::text_of_script,
     together::{Running, all},
 };
 

@@ -8,8 +8,9 @@ use route::{Command, Cursor, Merge, Plan, Route};
 
 use crate::{
     map::Map,
-    scripts::{Scripts, Taught},
+    scripts::Scripts,
     standalone::NO_CLUSTER,
+    taught::{Taught, loads_script, texts_of_scripts},
     totals::are_counted,
 };
 
@@ -24,9 +25,6 @@ const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
 
 /// Entries of the slow log that are shown if nobody says how many.
 const ENTRIES: i64 = 10;
-
-/// Bytes of texts of scripts that go with a burst, but for one text at least.
-const LOADS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Where a piece goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,8 +115,8 @@ pub(super) enum Making {
 pub(super) struct Unit {
     pub(super) making: Making,
     pub(super) pieces: Range<usize>,
-    /// What its reply says of the scripts that nodes know.
-    pub(super) scripts: Option<Taught>,
+    /// What its replies say of the scripts that nodes know: of which of its requests, and what.
+    pub(super) scripts: Vec<(usize, Taught)>,
 }
 
 /// All of a burst.
@@ -149,7 +147,7 @@ impl Units {
             }
             units.request(&request, at..at + length, map, scripts);
             if let Some(unit) = units.units.last_mut() {
-                unit.scripts = Taught::of(&request, scripts);
+                unit.scripts.extend(Taught::of(&request, scripts).map(|taught| (0, taught)));
             }
             at += length;
         }
@@ -170,13 +168,13 @@ impl Units {
 
     /// Whether all of it goes out just as the client has sent it, piece by piece.
     pub(super) fn are_plain(&self) -> bool {
-        self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre) && unit.scripts.is_none())
+        self.units.iter().all(|unit| matches!(unit.making, Making::AsTheyAre) && unit.scripts.is_empty())
     }
 
     fn unit(&mut self, making: Making, pieces: impl IntoIterator<Item = Piece>) {
         let (from, unit) = (self.pieces.len(), self.units.len());
         self.pieces.extend(pieces.into_iter().map(|piece| Piece { unit, ..piece }));
-        self.units.push(Unit { making, pieces: from..self.pieces.len(), scripts: None });
+        self.units.push(Unit { making, pieces: from..self.pieces.len(), scripts: Vec::new() });
     }
 
     fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map, scripts: &Scripts) {
@@ -252,16 +250,9 @@ impl Units {
     fn transaction(&mut self, requests: &[u8], from: usize, map: &Map, scripts: &Scripts) -> usize {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let (mut at, mut due, mut slot, mut refused) = (from, 0, None, Vec::new());
-        let (mut bytes, mut loads) = (Vec::new(), Vec::new());
+        let (mut bytes, mut taught) = (Vec::new(), Vec::new());
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
-            if let Some(text) = script_of(&request).and_then(|digest| scripts.text(digest))
-                && !loads.iter().any(|known| Arc::ptr_eq(known, &text))
-                && (self.loads_bytes == 0 || self.loads_bytes + text.len() <= LOADS_BYTES_MAX)
-            {
-                self.loads_bytes += text.len();
-                loads.push(text);
-            }
             match fault_within(&request, map, &mut slot) {
                 Some(text) => {
                     refused.push((due, text));
@@ -269,6 +260,7 @@ impl Units {
                 }
                 None => bytes.extend_from_slice(&requests[at..at + length]),
             }
+            taught.extend(Taught::of(&request, scripts).map(|taught| (due as usize, taught)));
             (at, due) = (at + length, due + 1);
             if is(&request, "EXEC") {
                 break;
@@ -280,11 +272,15 @@ impl Units {
             false => (Sent::Own(bytes), Making::Replaced(refused)),
         };
         let order = if slot.is_none() { Order::Behind } else { Order::Free };
+        let loads = texts_of_scripts(&requests[from..at], scripts, &mut self.loads_bytes);
         if !loads.is_empty() {
             self.loads.insert(self.pieces.len(), loads);
         }
         let (is_transaction, may_wait) = (true, true);
         self.unit(making, [Piece { due, is_transaction, may_wait, order, ..Piece::new(target, sent) }]);
+        if let Some(unit) = self.units.last_mut() {
+            unit.scripts = taught;
+        }
         at - from
     }
 }
@@ -297,6 +293,8 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
         Route::Split(..) => Some(CROSS_SLOT.to_owned()),
         Route::Anywhere => None,
         Route::Everywhere(_) | Route::RandomKey if map.is_one_shard() => None,
+        // The others are told once they are to execute it.
+        Route::Everywhere(_) if loads_script(request) => None,
         Route::Everywhere(_) | Route::Scan | Route::RandomKey => {
             let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
             Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))
@@ -304,19 +302,6 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
         Route::Nowhere if map.is_shown => Some(ABOUT_CLUSTER.to_owned()),
         Route::Nowhere => Some(NO_CLUSTER.to_owned()),
     }
-}
-
-/// The text of the script that the first of these requests wants to be executed and does not bring along, if it is kept.
-pub(crate) fn text_of_script(requests: &[u8], scripts: &Scripts) -> Option<Arc<[u8]>> {
-    let mut decoder = RequestDecoder::new(RequestLimits::accepted());
-    next(&mut decoder, requests)?;
-    scripts.text(script_of(&decoder.request(requests))?)
-}
-
-/// The digest of the script that a request wants to be executed.
-fn script_of<'r>(request: &Request<'r>) -> Option<&'r [u8]> {
-    let is_one = is(request, "EVALSHA") || is(request, "EVALSHA_RO");
-    request.arg(1).filter(|_| is_one)
 }
 
 /// Whether an argument of one of these requests is in this slot.

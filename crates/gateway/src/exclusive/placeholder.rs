@@ -5,6 +5,7 @@
 use std::{collections::HashSet, fmt, iter::Peekable, vec::IntoIter};
 
 use bytes::Bytes;
+use cluster::Taught;
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits, Value, confirms, write_request};
 use zeroize::Zeroizing;
 
@@ -54,6 +55,8 @@ pub(crate) enum Noted {
     Unblock(Zeroizing<Vec<u8>>),
     /// Take note of a change of state, unless the reply is an error.
     Change(Change),
+    /// Take note of what the reply says of the scripts that a cluster knows.
+    Script(Box<Taught>),
 }
 
 impl QueuedTransaction {
@@ -132,6 +135,7 @@ impl fmt::Debug for Noted {
             Self::Hello(_) => f.write_str("Hello"),
             Self::Unblock(request) => f.debug_tuple("Unblock").field(&request.len()).finish(),
             Self::Change(change) => f.debug_tuple("Change").field(change).finish(),
+            Self::Script(taught) => f.debug_tuple("Script").field(taught).finish(),
         }
     }
 }
@@ -147,6 +151,7 @@ impl Noted {
                 size_of::<Hello>() + name + user
             }
             Self::Change(_) => 0,
+            Self::Script(taught) => size_of::<Taught>() + taught.bytes(),
         };
         size_of::<(usize, Self)>() + request
     }

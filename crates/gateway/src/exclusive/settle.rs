@@ -138,6 +138,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     lending.translate(self.link.output(), at, self.state.id);
                 }
             }
+            Some(Noted::Script(taught)) => {
+                if let Some(cluster) = self.cluster {
+                    cluster.learn(&taught, item);
+                }
+                self.link.output().extend_from_slice(item);
+            }
             Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
         }
         true

@@ -94,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
             // What was sent again was not executed either: the request would meet a transaction that is aborted.
             let stuck = lending.at_node.take_elsewhere();
+            self.note_script(cluster, &mut request);
             let go_on = stuck.is_some() || self.run_here(&mut request).await;
             let Some(lending) = self.exclusive.lending.as_mut() else {
                 // It was given back, as nothing needs it; or it was lost.
@@ -197,10 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 return Some(Err(failure));
             }
         }
-        let node = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned());
-        if let Some(node) = node {
-            Box::pin(cluster.teach(&node, self.caller, request.own_request())).await;
-        }
+        self.teach(request.own_request()).await;
         None
     }
 
@@ -249,6 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Has the requests of a transaction, so many, executed again on the connection at hand.
     pub(in crate::exclusive) async fn replay(&mut self, log: &[u8], count: u32) -> Result<(), JobError> {
+        self.teach(log).await;
         let replay = ExclusiveRequest::unasked(log.to_vec(), count);
         let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
         match self.exclusive.lending.as_mut() {
