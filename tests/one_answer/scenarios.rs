@@ -97,6 +97,20 @@ fn a_redis_that_becomes_a_replica_refuses_writes_and_takes_them_again_when_it_is
     client.expect("SET k w", "+OK\r\n");
 }
 
+#[test]
+fn a_redis_that_is_shut_down_answers_as_it_does_and_is_down_for_everybody_else() {
+    let redis = Redis::start(&[]);
+    let gateway = gateway_before(&redis.url());
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    client.expect("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n");
+    client.expect("SET k v", "+OK\r\n");
+    client.send(&["SHUTDOWN", "NOSAVE"]);
+    // Its clients take the end of the connection for the answer.
+    client.expect_closed();
+    wait("the upstream to be down", || gateway.logs().find("upstream is down"));
+    assert_own_error(&other.line("GET k"));
+}
+
 /// Counts as one client of many, until it is over; what it was told.
 fn count_until(over: &AtomicBool, gateway: &Gateway, acknowledged: &AtomicU64) -> Vec<u64> {
     let (mut client, mut counts) = (gateway.client(), Vec::new());

@@ -88,6 +88,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         (JobError::ConnectionLost { reason: error.to_string().into(), sent }, false)
     }
 
+    /// Tells the client why `due` replies do not come, unless it wants none.
+    pub(super) fn fail_replies(&mut self, due: u32, failure: &JobError) {
+        if self.state.is_muted() {
+            self.link.published().failed(failure, due, self.link.entry().address());
+        } else {
+            self.link.fail(failure, due, &self.settings.upstream);
+        }
+    }
+
     /// A connection in the state that is `wanted`: of a cluster, one of the node `at` which it is to be asked for, or of
     /// the one that has the request's key.
     pub(super) async fn borrow_for(

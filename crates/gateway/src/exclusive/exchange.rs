@@ -379,6 +379,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// that was to begin there.
     pub(super) fn lost(&mut self, error: &io::Error, request: &ExclusiveRequest) -> Broken {
         let Some(lending) = self.exclusive.lending.take() else { return Broken::closing(0) };
+        if request.is_ended_by(error) {
+            return Broken::closing(lending.missing());
+        }
         let (failure, mut go_on) = self.loss(error, request);
         self.caller.count_failure(&failure);
         self.fail_replies(lending.missing(), &failure);
@@ -386,13 +389,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         tracing::debug!(client, reason, %error, "exclusive connection lost");
         go_on |= !lending.is_needed() && !lending.is_changing();
         Broken { missing: lending.missing(), go_on }
-    }
-
-    pub(super) fn fail_replies(&mut self, due: u32, failure: &JobError) {
-        if self.state.is_muted() {
-            self.link.published().failed(failure, due, self.link.entry().address());
-        } else {
-            self.link.fail(failure, due, &self.settings.upstream);
-        }
     }
 }

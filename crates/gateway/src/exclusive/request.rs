@@ -3,6 +3,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    io,
     time::Duration,
 };
 
@@ -179,6 +180,12 @@ impl ExclusiveRequest {
             (None, Change::None | Change::EndMulti | Change::Caching) => None,
             (None, change) => Some(Noted::Change(change)),
         }
+    }
+
+    /// Whether the loss of its connection by `error` is all the answer that it gets: Redis ends without a word, and its
+    /// clients take the end of their connection for that.
+    pub(super) fn is_ended_by(&self, error: &io::Error) -> bool {
+        self.command.as_deref() == Some("shutdown") && error.kind() != io::ErrorKind::NotConnected
     }
 
     /// The client's own request, behind what is sent before it.
