@@ -158,6 +158,22 @@ const HEARD_BY_THEMSELVES: &[&[&str]] = &[
         "EXEC",
         "PING",
     ],
+    // Data like a message, and no message, or one more.
+    &[
+        "RPUSH l message x hi",
+        "MULTI",
+        "SUBSCRIBE x",
+        "LRANGE l 0 -1",
+        "CLIENT GETNAME",
+        "EXEC",
+        "UNSUBSCRIBE",
+        "GET k",
+    ],
+    &["RPUSH l message x hi", "MULTI", "SUBSCRIBE x", "LRANGE l 0 -1", "LRANGE l 0 -1", "DISCARD", "LRANGE l 0 -1"],
+    &["RPUSH l message x hi", "HELLO 3", "MULTI", "SUBSCRIBE x", "LRANGE l 0 -1", "CLIENT GETNAME", "EXEC", "GET k"],
+    &["RPUSH l message x 1", "MULTI", "SUBSCRIBE x", "PUBLISH x 2", "LRANGE l 0 -1", "EXEC", "UNSUBSCRIBE", "GET k"],
+    &["RPUSH l pmessage x y z", "WATCH l", "MULTI", "PSUBSCRIBE x", "LRANGE l 0 -1", "EXEC", "PUNSUBSCRIBE", "GET k"],
+    &["RPUSH l message x hi", "MULTI", "SUBSCRIBE x", "LRANGE l 0 -1", "nosuch", "EXEC", "PING", "LRANGE l 0 -1"],
 ];
 
 #[test]

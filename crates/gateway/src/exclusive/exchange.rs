@@ -30,8 +30,8 @@ use crate::{
             subscribed::is_cut_off,
         },
         request::ExclusiveRequest,
-        settle::silence,
         tracking::invalidation,
+        transaction::settle::silence,
     },
     observe::{counts::Fault, registry::Asked},
     pubsub::subscriptions::Subscriptions,
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Some(lending) = &mut self.exclusive.lending else { return Err(Broken::closing(request.due)) };
         lending.expect(request.change, request.due, request.errors());
         lending.end_caching(request.command.as_deref());
-        if let Err(error) = lending.lent.send(&request.requests).await {
+        if let Err(error) = lending.lent.send(&lending.queued.sent_with(request)).await {
             lending.refused = request.may_go_elsewhere(&error);
             return if lending.refused { Ok(()) } else { Err(self.lost(&error, request)) };
         }
@@ -269,13 +269,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             out.truncate(at);
             return Err(Broken::closing(lending.missing()));
         }
-        if matches!(seen, Message::Push | Message::Monitored) {
-            lending.pass_on(seen, self.state, out, at);
+        let monitors = lending.is_monitor();
+        if request.change == Change::EndMulti && !lending.queued.gather(out, at, seen, monitors) {
+            lending.expect(request.change, 1, request.errors());
             return Ok(());
         }
-        let monitors = lending.is_monitor();
-        if request.change == Change::EndMulti && !lending.queued.gather(out, at, monitors) {
-            lending.expect(request.change, 1, request.errors());
+        if matches!(seen, Message::Push | Message::Monitored) {
+            lending.pass_on(seen, self.state, out, at);
             return Ok(());
         }
         if request.change == Change::ShowTracking {

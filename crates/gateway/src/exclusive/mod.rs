@@ -1,8 +1,8 @@
 //! Requests on an exclusive connection: the connection that a session borrows (`connection`, `borrow`), what it is needed
 //! for (`lending`), what comes of it (`message`), a request on its way there (`request`), whom another is to tell what is invalid (`tracking`), what
-//! the upstream is asked in a client's stead (`question`), and what goes out and comes back (`exchange`; of a cluster,
-//! `nodes`). Called by `session`. May use the client's wire and state, and `local_reply` for what stands in a
-//! transaction.
+//! the upstream is asked in a client's stead (`question`), what goes out and comes back (`exchange`; of a cluster,
+//! `nodes`), and what transactions hold and have executed (`transaction`). Called by `session`. May use the client's wire and
+//! state, and `local_reply` for what stands in a transaction.
 
 mod borrow;
 mod change;
@@ -11,8 +11,7 @@ pub(crate) mod exchange;
 mod lending;
 mod message;
 mod nodes;
-pub(crate) mod placeholder;
 mod question;
 pub(crate) mod request;
-mod settle;
 pub(crate) mod tracking;
+pub(crate) mod transaction;

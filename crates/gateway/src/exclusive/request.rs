@@ -18,7 +18,7 @@ use crate::{
         class::{Class, Local, Reason},
         full_name::{full_name, last_full_name},
     },
-    exclusive::{change::Change, lending::Lending, placeholder::Noted, tracking::redirect::Redirect},
+    exclusive::{change::Change, lending::Lending, tracking::redirect::Redirect, transaction::queued::Noted},
     observe::registry::Registry,
 };
 

@@ -21,7 +21,7 @@ use crate::{
         errors,
     },
     console::answer::Console,
-    exclusive::{placeholder, request::ExclusiveRequest},
+    exclusive::{request::ExclusiveRequest, transaction::placeholder},
     local_reply::{
         requester::{NextStep, Requester},
         session_commands,

@@ -4,7 +4,7 @@
 use cluster::Cluster;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::exclusive::{exchange::Exchange, placeholder::Noted, request::ExclusiveRequest};
+use crate::exclusive::{exchange::Exchange, request::ExclusiveRequest, transaction::queued::Noted};
 
 /// Bytes of the texts that are kept until their transaction has been executed.
 const TEXTS_BYTES_MAX: usize = 256 * 1024;

@@ -16,8 +16,8 @@ use crate::{
     exclusive::{
         change::Change,
         exchange::{Exchange, ReplyHead},
-        placeholder::{self, Noted, Part},
         request::ExclusiveRequest,
+        transaction::{executed::Part, placeholder, queued::Noted},
     },
     local_reply::{
         requester::{Hello, NextStep, Requester, Unblock},
@@ -29,7 +29,7 @@ use crate::{
 const LONG_BYTES: usize = 64 * 1024;
 
 /// Takes back a reply that begins at `from`, but not what is pushed inside of it.
-pub(super) fn silence(out: &mut Vec<u8>, from: usize) {
+pub(in crate::exclusive) fn silence(out: &mut Vec<u8>, from: usize) {
     let reply = out.split_off(from);
     pushes_inside(&reply).for_each(|push| out.extend_from_slice(push));
 }
@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Settles a transaction whose reply to `EXEC` begins at `at` in the output: false if the client is to be closed
     /// after what is in the output then, and `None` where there is nothing to settle.
-    pub(super) async fn settle(&mut self, at: usize) -> Option<bool> {
+    pub(in crate::exclusive) async fn settle(&mut self, at: usize) -> Option<bool> {
         let lending = self.exclusive.lending.as_mut()?;
         let queued = std::mem::take(&mut lending.queued);
         let size = queued.len();
