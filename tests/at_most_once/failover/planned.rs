@@ -1,6 +1,6 @@
 //! Failovers that an operator asks for cost no client an error, nor a write.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     load::{more_load, under_load},
@@ -163,4 +163,61 @@ fn what_a_replica_refuses_is_executed_once_by_the_next_primary_and_no_client_hea
         new.line("MGET script count transaction last queued"),
         b"*5\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\nx\r\n$1\r\n1\r\n"
     );
+}
+
+/// The node refuses what is under way only when another one is the primary already, swap after swap.
+#[test]
+fn what_a_former_primary_refuses_late_is_executed_once_by_the_next_one_as_well() {
+    let mut service = Service::start(&[]);
+    let builder = Gateway::builder().upstream(&service.url()).config("[sentinel]\nrefresh_ms = 100").metrics();
+    let gateway = builder.allow("not ready").allow("sentinel does not answer").start();
+    let mut clients: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+    clients[3].send_raw(&requests(&["CLIENT REPLY OFF"]));
+    gateway.client().expect("MSET count 0 script 0 transaction 0 muted 0", "+OK\r\n");
+    service.sentinels.iter_mut().for_each(Sentinel::kill9);
+    let in_flight = || Metrics::read(gateway.metrics_address()).value("respool_in_flight");
+    let mut in_time = 0;
+    for (from, to) in [(0, 1), (1, 0)].into_iter().cycle().take(8) {
+        let (mut old, mut new) = (service.direct(from), service.direct(to));
+        let counts =
+            |node: &mut Client| String::from_utf8_lossy(&node.line("MGET count script transaction muted")).into_owned();
+        old.expect("CLIENT PAUSE 600000 WRITE", "+OK\r\n");
+        wait("the replica to have all", || (counts(&mut new) == counts(&mut old)).then_some(()));
+        let before: Vec<u64> =
+            counts(&mut old).lines().skip(2).step_by(2).map(|count| count.parse().expect("a count")).collect();
+        clients[0].send_raw(&requests(&["INCR count", "INCR count"]));
+        clients[1].send(&["EVAL", "return redis.call('INCR', 'script')", "0"]);
+        clients[2].send_raw(&requests(&["MULTI", "INCR transaction", "EXEC"]));
+        clients[3].send(&["INCR", "muted"]);
+        wait("all to be under way", || (in_flight() >= 7.0).then_some(()));
+        let logged = |text| gateway.logs().count(text);
+        let (waits, moves) = (logged("requests wait"), logged("primary is another"));
+        old.expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[to].address().port()), "+OK\r\n");
+        wait("requests to wait", || (logged("requests wait") > waits).then_some(()));
+        let began = Instant::now();
+        new.expect("REPLICAOF NO ONE", "+OK\r\n");
+        wait("another primary", || (logged("primary is another") > moves).then_some(()));
+        old.expect("CLIENT UNPAUSE", "+OK\r\n");
+        // It has a second to refuse it.
+        let is_in_time = began.elapsed() < Duration::from_millis(900);
+        let replies: Vec<_> =
+            [2, 1, 3].into_iter().zip(&mut clients).flat_map(|(due, client)| client.read_replies(due)).collect();
+        wait("nothing to be under way", || (in_flight() == 0.0).then_some(()));
+        if is_in_time {
+            in_time += 1;
+            let [count, script, transaction, muted] = before[..] else { panic!("four counts: {before:?}") };
+            let executed = format!("*1\r\n:{}\r\n", transaction + 1);
+            let expected = [count + 1, count + 2, script + 1].map(|count| format!(":{count}\r\n"));
+            let expected = expected.into_iter().chain(["+OK\r\n".into(), "+QUEUED\r\n".into(), executed]);
+            let replies: Vec<_> = replies.iter().map(|reply| String::from_utf8_lossy(reply).into_owned()).collect();
+            assert_eq!(replies, expected.collect::<Vec<_>>());
+            wait("what the muted client sent", || {
+                counts(&mut new).ends_with(&format!("{}\r\n", muted + 1)).then_some(())
+            });
+        }
+        wait("the former one to follow", || {
+            old.line("INFO replication").windows(21).any(|at| at == b"master_link_status:up").then_some(())
+        });
+    }
+    assert!(in_time > 0, "the machine is too busy");
 }

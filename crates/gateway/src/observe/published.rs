@@ -9,7 +9,7 @@ use std::{
 
 use ::topology::Topology;
 use cluster::Cluster;
-use pool::JobError;
+use pool::{JobError, Origin};
 use tokio::time::timeout;
 
 use crate::{
@@ -78,13 +78,17 @@ impl Published {
         self.nodes.topology.borrow().as_ref().is_some_and(|topology| topology.sentinels > 0)
     }
 
-    /// Whether the node that is the primary turns out to be none within `limit`: requests wait for another, or have one.
-    pub(crate) async fn is_left(&self, limit: Duration) -> bool {
+    /// Whether the node at the `origin` of a reply turns out to be no primary within `limit`: requests wait for another, or
+    /// have one.
+    pub(crate) async fn is_left(&self, origin: &Origin, limit: Duration) -> bool {
         let mut topology = self.nodes.topology.subscribe();
         let generation = topology.borrow().as_ref().map(|topology| topology.generation);
         let is_left = |topology: &Topology| topology.awaited.is_some() || Some(topology.generation) != generation;
-        let left = timeout(limit, topology.wait_for(|topology| topology.as_deref().is_some_and(is_left))).await;
-        left.is_ok_and(|left| left.is_ok())
+        let turns_out = topology.wait_for(|topology| topology.as_deref().is_some_and(is_left));
+        let left = async {
+            tokio::select! { turned_out = turns_out => turned_out.is_ok(), () = origin.left() => true }
+        };
+        timeout(limit, left).await.unwrap_or(false)
     }
 
     /// Counts a login with a wrong name or password, of a client at `address` that calls itself `user`.

@@ -66,7 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // Behind words of its own, or within an EXEC, nobody has taken note.
                 self.caller.doubt();
             }
-            if !self.link.published().is_left(limit).await && tail.scripted {
+            let origin = self.burst.origin.clone().unwrap_or_default();
+            if !self.link.published().is_left(&origin, limit).await && tail.scripted {
                 break;
             }
             let before = std::mem::take(&mut self.burst);
@@ -80,11 +81,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ..Burst::default()
             };
             result = self.execute_here().await;
-            let Burst { replies, replies_done, errors, room, .. } = std::mem::take(&mut self.burst);
+            let Burst { replies, replies_done, errors, origin, room, .. } = std::mem::take(&mut self.burst);
             self.burst = Burst {
                 replies: [&before.replies[..tail.replies], &replies].concat(),
                 replies_done: done + replies_done,
                 errors,
+                origin,
                 room,
                 requests: before.requests,
                 replies_due: before.replies_due,
@@ -109,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             all.replies.extend_from_slice(&burst.replies);
             all.replies_due += due;
             all.replies_done += burst.replies_done;
+            all.origin = burst.origin.or(all.origin.take());
             match (&mut all.room, burst.room) {
                 (Some(room), Some(more)) => room.join(*more),
                 (none, more) => *none = none.take().or(more),

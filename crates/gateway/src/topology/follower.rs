@@ -14,7 +14,7 @@ use settings::{GatewaySettings, ReadSettings, SentinelSettings, SingleSettings};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinHandle, JoinSet},
-    time::sleep_until,
+    time::{sleep, sleep_until},
 };
 
 use crate::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// Events that wait to be heard. A link waits with a further one.
 const NEWS_MAX: usize = 64;
+
+/// How long a former primary that calls itself a replica has to answer what it was sent before.
+const REFUSES_FOR: Duration = Duration::from_secs(1);
 
 /// The running task.
 #[derive(Debug)]
@@ -241,7 +244,15 @@ impl Owner {
         if now.generation != before.generation
             && let Some(primary) = &now.primary
         {
-            self.pools.go(&primary.host, primary.port);
+            let former = self.pools.go(&primary.host, primary.port);
+            if now.chosen == Some(Chosen::Followed) {
+                // It refuses what it was sent, which is asked again.
+                let limit = self.pools.first().settings().failover_wait.min(REFUSES_FOR);
+                self.links.spawn(async move {
+                    sleep(limit).await;
+                    drop(former);
+                });
+            }
         }
         if now.awaited != before.awaited {
             let reason = now.awaited.as_ref().map(|awaited| awaited.to_string().into());

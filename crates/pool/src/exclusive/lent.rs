@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::{
     bounds::reply_memory::{Held, Room},
     exclusive::{line::Line, permit::Place},
+    settings::tenure::Origin,
 };
 
 /// An exclusive connection, lent. Dropping it closes it.
@@ -24,6 +25,11 @@ pub struct Lent {
 impl Lent {
     pub(crate) fn new(line: Line, place: Place) -> Self {
         Self { line, place, held: Held::default() }
+    }
+
+    /// Where its replies come from.
+    pub fn origin(&self) -> Origin {
+        self.line.origin()
     }
 
     /// As `CLIENT ID` of the upstream says it.

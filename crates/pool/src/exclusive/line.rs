@@ -21,7 +21,10 @@ use tokio::{
 use crate::{
     error::JobError,
     exclusive::preparation::{Preparation, Unprepared},
-    settings::{endpoint::Endpoint, tenure::End},
+    settings::{
+        endpoint::Endpoint,
+        tenure::{End, Origin},
+    },
     upstream::{
         facts::{Asked, Facts},
         needs::Needs,
@@ -104,6 +107,10 @@ impl Line {
     /// As its login found the upstream.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::new(self.endpoint.tenure.clone())
     }
 
     /// As `CLIENT ID` of the upstream says it.

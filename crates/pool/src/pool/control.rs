@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    settings::settings::Settings,
+    settings::{settings::Settings, tenure::Tenure},
     shared::Shared,
     stats::{
         gauge::WorkerStatus,
@@ -28,6 +28,21 @@ use crate::{
 pub struct Control {
     settings: watch::Sender<Arc<Settings>>,
     shared: Arc<Shared>,
+}
+
+/// A node that was the primary. Its connections end when this is dropped.
+#[derive(Debug)]
+pub struct Left {
+    tenure: Tenure,
+    settings: watch::Sender<Arc<Settings>>,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.tenure.end();
+        // Whoever follows them looks whether its connection may stay.
+        self.settings.send_modify(|_| ());
+    }
 }
 
 /// What the pool is doing now.
@@ -125,18 +140,22 @@ impl Control {
         });
     }
 
-    /// The primary is at `host` and `port` now, and nowhere else: new connections go there, and all others are closed
-    /// at once. A job fails if it was sent and not answered; one that was not sent goes to the new primary.
-    pub fn go(&self, host: &str, port: u16) {
+    /// The primary is at `host` and `port` now, and nowhere else: new connections go there, and all others get nothing new
+    /// and are closed as soon as what is returned is dropped. A job fails then if it was sent and not answered; one that
+    /// was not sent goes to the new primary.
+    pub fn go(&self, host: &str, port: u16) -> Left {
+        let mut tenure = Tenure::default();
         self.settings.send_modify(|in_force| {
             let mut settings = Settings::clone(in_force);
             let former = std::mem::take(&mut settings.endpoint.tenure);
             settings.endpoint = settings.endpoint.at(host, port);
             *in_force = Arc::new(settings);
-            former.end();
+            former.leave_for(&in_force.endpoint.tenure);
+            tenure = former;
             // What failed elsewhere says nothing of this one.
             self.shared.node.forget_failures();
         });
+        Left { tenure, settings: self.settings.clone() }
     }
 
     /// Holds back new jobs, new borrowers and what borrowers send while there is a reason, each for at most

@@ -20,7 +20,7 @@ use crate::{
     caller::caller::Caller,
     pool::{
         access::Access,
-        control::{Control, Status},
+        control::{Control, Left, Status},
         key::{Key, Login},
         members::{Member, Members},
         pool::{Drained, Pool},
@@ -209,9 +209,7 @@ impl Pools {
         let members = self.lock();
         self.first().reconfigure(settings);
         let settings = self.first().settings();
-        for (key, member) in &members.others {
-            member.pool.control().reconfigure(key.settings(&settings));
-        }
+        members.others.iter().for_each(|(key, member)| member.pool.control().reconfigure(key.settings(&settings)));
     }
 
     /// As [`Control::reconnect`], in all pools.
@@ -230,8 +228,10 @@ impl Pools {
     }
 
     /// As [`Control::go`], for all pools that go where the upstream's primary is.
-    pub fn go(&self, host: &str, port: u16) {
-        self.each(Key::follows, |control| control.go(host, port));
+    pub fn go(&self, host: &str, port: u16) -> Vec<Left> {
+        let mut left = Vec::new();
+        self.each(Key::follows, |control| left.push(control.go(host, port)));
+        left
     }
 
     /// As [`Control::hold`], for all pools that go where the upstream's primary is.
@@ -240,7 +240,7 @@ impl Pools {
     }
 
     /// Under the lock: a pool that starts meanwhile has it done, or begins with what the first one has.
-    fn each(&self, which: impl Fn(&Key) -> bool, act: impl Fn(&Control)) {
+    fn each(&self, which: impl Fn(&Key) -> bool, mut act: impl FnMut(&Control)) {
         let members = self.lock();
         act(self.first());
         members.others.iter().filter(|(key, _)| which(key)).for_each(|(_, member)| act(&member.pool.control()));

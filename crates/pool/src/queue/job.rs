@@ -13,6 +13,7 @@ use crate::{
     bounds::{queue_room::Place, share::Share},
     error::{JobError, Sent},
     queue::{expected::Expected, ticket::Ticket},
+    settings::tenure::Origin,
     stats::class::BurstClass,
     time::timestamp::Moment,
     upstream::needs::Needs,
@@ -51,6 +52,8 @@ pub struct Burst {
     pub begun: Option<Begun>,
     /// How many of these are errors.
     pub errors: u32,
+    /// Where they came from, if an error is among them or they are those of a transaction.
+    pub origin: Option<Origin>,
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
     /// are. A caller that expects large replies takes it beforehand; without it they may find no room.
     pub room: Option<Box<Share>>,

@@ -4,7 +4,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc,
@@ -44,6 +44,22 @@ impl Eq for Tenure {}
 pub(crate) struct End {
     tenure: Tenure,
     changed: Pin<Box<OwnedNotified>>,
+}
+
+/// Where replies came from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin(Tenure);
+
+impl Origin {
+    pub(crate) fn new(tenure: Tenure) -> Self {
+        Self(tenure)
+    }
+
+    /// Waits until another node gets the requests, for good.
+    pub async fn left(&self) {
+        let mut end = self.0.watch();
+        poll_fn(|cx| end.poll_left(cx)).await;
+    }
 }
 
 impl fmt::Debug for End {

@@ -25,7 +25,7 @@ use crate::{
     },
     error::{JobError, Sent},
     queue::{expected::Expected, job::Job},
-    settings::{endpoint::Endpoint, settings::Settings},
+    settings::{endpoint::Endpoint, settings::Settings, tenure::Origin},
     stats::{totals::Writes, traffic::Traffic},
     upstream::{
         facts::Facts,
@@ -109,7 +109,7 @@ impl Connection {
             stream,
             scanner: ReplyScanner::new(LEVELS_MAX.max(settings.reply_depth_max)),
             read_buffer: vec![0; if endpoint.guest { GUEST_READ_BYTES } else { READ_BYTES }].into_boxed_slice(),
-            in_flight: InFlight::new(trust),
+            in_flight: InFlight::new(trust, Origin::new(endpoint.tenure.clone())),
             preparation: Preparation::new(Needs { db, ..Needs::default() }),
             aside: Aside::default(),
             checking: false,
@@ -136,9 +136,13 @@ impl Connection {
         connection
     }
 
-    /// Whether it leads where the upstream is.
-    pub(crate) fn leads_to(&self, node: &Node) -> bool {
-        node.is_current(&self.endpoint, self.generation)
+    /// Gets no further jobs unless it leads where the upstream is. Where another node gets the requests, it does not get
+    /// those either that are not written.
+    pub(crate) fn leave_unless_at(&mut self, node: &Node) {
+        self.leaving |= !node.is_current(&self.endpoint, self.generation);
+        if self.endpoint.tenure.is_left() {
+            self.give_back_unwritten(&"another node gets the requests now".into());
+        }
     }
 
     /// Of the upstream that it leads to.
@@ -373,19 +377,21 @@ impl Connection {
     /// only read and wait for the reply to another.
     pub(crate) fn give_back(&mut self, now: Instant) {
         let reason: Arc<str> = "silent for longer than usual".into();
-        let lost = |sent| JobError::ConnectionLost { reason: Arc::clone(&reason), sent };
+        self.give_back_unwritten(&reason);
+        let lost = || JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::Maybe };
+        self.in_flight.take_movable(now).for_each(|job| job.fail(lost()));
+    }
+
+    fn give_back_unwritten(&mut self, reason: &Arc<str>) {
         let unwritten = self.in_flight.take_unwritten();
         let unwritten = unwritten.into_iter().chain(self.preparation.take_waiting()).chain(self.aside.take_all());
-        unwritten.for_each(|job| job.fail(lost(Sent::No)));
-        self.in_flight.take_movable(now).for_each(|job| job.fail(lost(Sent::Maybe)));
+        unwritten.for_each(|job| job.fail(JobError::ConnectionLost { reason: Arc::clone(reason), sent: Sent::No }));
     }
 
     /// Fails all that is in flight and closes.
     pub(crate) fn fail(mut self, lost: &Lost) {
         let reason: Arc<str> = lost.to_string().into();
-        for job in self.preparation.take_waiting().chain(self.aside.take_all()) {
-            job.fail(JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::No });
-        }
+        self.give_back_unwritten(&reason);
         self.in_flight.fail(&reason);
     }
 }

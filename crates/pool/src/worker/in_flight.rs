@@ -23,6 +23,7 @@ use crate::{
         expected::Expected,
         job::{Burst, Job},
     },
+    settings::tenure::Origin,
     stats::{totals::Writes, traffic::Traffic},
     time::alarm::Alarm,
     worker::{
@@ -57,11 +58,13 @@ pub(crate) struct InFlight {
     /// Further ones wait beside the connection.
     pub(super) more_wait: bool,
     trust: Arc<Trust>,
+    /// Of all replies.
+    origin: Origin,
 }
 
 impl InFlight {
-    pub(crate) fn new(trust: Arc<Trust>) -> Self {
-        Self { trust, ..Self::default() }
+    pub(crate) fn new(trust: Arc<Trust>, origin: Origin) -> Self {
+        Self { trust, origin, ..Self::default() }
     }
 
     /// Whether a job of which this is expected would be no more than there may be at a time, where so many `wait` to be
@@ -332,8 +335,12 @@ impl InFlight {
         self.written -= 1;
         self.flow.ends();
         match self.slots.pop_front() {
-            Some(Slot { owner: Owner::Job(job), fate, .. }) => match fate {
-                Fate::Kept => job.finish(),
+            Some(Slot { owner: Owner::Job(mut job), fate, .. }) => match fate {
+                Fate::Kept => {
+                    let burst = job.burst_mut();
+                    burst.origin = (burst.errors > 0 || burst.transaction).then(|| self.origin.clone());
+                    job.finish();
+                }
                 Fate::TooLarge => job.fail(JobError::RepliesTooLarge(room.job_max)),
                 Fate::TooDeep => job.fail(JobError::ReplyTooDeep(room.depth_max)),
                 Fate::NoRoom => job.fail(JobError::RepliesFull(room.all_max)),

@@ -390,9 +390,7 @@ impl Worker {
 
     fn retune(&self, connection: &mut Connection) -> Result<(), Lost> {
         connection.may_stay()?;
-        if !connection.leads_to(&self.shared.node) {
-            connection.leaving = true;
-        }
+        connection.leave_unless_at(&self.shared.node);
         connection.tune(&self.shared.settings(), &self.shared.node.facts());
         Ok(())
     }

@@ -62,7 +62,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(());
         }
         self.caller.doubt();
-        if !self.link.published().is_left(SCRIPT_TURNS_OUT).await {
+        let Some(origin) = self.exclusive.lending.as_ref().map(|lending| lending.lent.origin()) else { return Ok(()) };
+        if !self.link.published().is_left(&origin, SCRIPT_TURNS_OUT).await {
             return Ok(());
         }
         self.link.output().truncate(at);
@@ -77,10 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         loop {
             // It leads to a node that is of no use.
             if let Some(mut lending) = self.exclusive.lending.take() {
+                let origin = lending.lent.origin();
                 lending.mark();
                 lending.give_back();
+                self.link.published().is_left(&origin, TURNS_OUT).await;
             }
-            self.link.published().is_left(TURNS_OUT).await;
             if !self.borrow(request).await {
                 return true;
             }
