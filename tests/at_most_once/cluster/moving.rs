@@ -242,6 +242,39 @@ fn who_waits_in_a_list_waits_on_where_its_slot_goes() {
     }
 }
 
+/// No node takes what names several keys that are not there while their slot is on its way: it waits here.
+#[test]
+fn who_waits_in_several_lists_waits_as_long_as_it_says_for_their_slot() {
+    let nodes = Nodes::start();
+    let gateway = Gateway::builder().upstream(&nodes.url()).config("[pool]\nqueue_timeout_ms = 300");
+    let gateway = gateway.allow_lost_upstream().start();
+    let (mut timed, mut waiting, mut gone) = (gateway.client(), gateway.client(), gateway.client());
+    let list = |name: &str| format!("{{{}}}{name}", key_of(SLOT));
+    served(&gateway, SLOT);
+    timed.expect(&format!("SET {} v", list("kept")), "+OK\r\n");
+    nodes.move_slot(SLOT, &nodes.0[0], &nodes.0[1], |step| {
+        if step == "migrating" {
+            for client in [&mut waiting, &mut gone] {
+                client.send(&["BLPOP", &list("a"), &list("b"), "0"]);
+            }
+            for (line, nil) in [("HELLO 2", "*-1\r\n"), ("HELLO 3", "_\r\n")] {
+                timed.line(line);
+                let began = std::time::Instant::now();
+                timed.expect(&format!("BLPOP {} {} 0.8", list("a"), list("b")), nil);
+                assert!(began.elapsed().as_millis() >= 800, "{:?}", began.elapsed());
+            }
+            let asks = |gateway: &Gateway| gateway.client().line("CLIENT LIST");
+            let count = |said: &[u8]| String::from_utf8_lossy(said).matches(" cmd=blpop ").count();
+            assert_eq!(count(&asks(&gateway)), 2);
+            drop(std::mem::replace(&mut gone, gateway.client()));
+            wait("it to be noticed", || (count(&asks(&gateway)) == 1).then_some(()));
+        }
+    });
+    timed.expect(&format!("RPUSH {} v", list("b")), ":1\r\n");
+    assert_eq!(waiting.read_reply(), popped(&list("b"), "v"));
+    waiting.expect("ECHO on", "$2\r\non\r\n");
+}
+
 #[test]
 fn who_waits_at_a_primary_waits_on_at_the_one_that_takes_over() {
     let nodes = Nodes::start();
@@ -274,6 +307,18 @@ fn who_waits_for_a_group_waits_on_where_its_stream_goes_and_is_told_of_its_end()
     other.expect(&format!("DEL {stream}"), ":1\r\n");
     let told = String::from_utf8_lossy(&waiting.read_reply()).into_owned();
     assert!(told.starts_with("-UNBLOCKED the stream") || told.starts_with("-NOGROUP"), "{told}");
+
+    // What takes its place is told of in the node's own words.
+    let beside = format!("{{{stream}}}beside");
+    let mut direct = nodes.0[1].client();
+    for (client, stream) in [(&mut waiting, &stream), (&mut direct, &beside)] {
+        other.expect(&format!("XGROUP CREATE {stream} g $ MKSTREAM"), "+OK\r\n");
+        client.send(&["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", stream, ">"]);
+    }
+    blocked(&nodes.0[1], 2);
+    other.expect(&format!("SET {stream} v"), "+OK\r\n");
+    other.expect(&format!("SET {beside} v"), "+OK\r\n");
+    assert_eq!(waiting.read_reply(), direct.read_reply());
     waiting.expect("ECHO on", "$2\r\non\r\n");
 }
 

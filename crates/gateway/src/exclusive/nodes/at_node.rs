@@ -50,6 +50,7 @@ impl AtNode {
     ) -> bool {
         let said = match cluster.sends_elsewhere(reply, self.node.as_ref(), request.own_request(), self.slot) {
             Some(Some(to_ask)) if request.waits() || tracks => Some(Elsewhere::Ask(to_ask)),
+            Some(_) if reply.starts_with(b"-TRYAGAIN") => Some(Elsewhere::Apart),
             Some(_) => Some(Elsewhere::Later),
             None => Elsewhere::read(reply).filter(|_| request.waits()),
         };

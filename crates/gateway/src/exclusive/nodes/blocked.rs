@@ -1,14 +1,19 @@
 //! Requests that wait at a node of a cluster, and what a node says that ends their waiting and is not for a client: they are
 //! sent again, for what is left of their time. Called by `elsewhere`; its words are read by `at_node` and `exchange`.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep},
+};
 use topology::Address;
 
 use crate::{
     command::{blocking_time, stream_read::streams_at},
-    exclusive::request::ExclusiveRequest,
+    exclusive::{exchange::Exchange, request::ExclusiveRequest},
+    observe::{counts::Fault, registry::Asked},
 };
 
 /// Word for word what a node says that is no primary any more; it closes the connection too.
@@ -28,6 +33,8 @@ pub(in crate::exclusive) enum Elsewhere {
     Later,
     /// To this one, which is to be asked though it does not have the slot yet.
     Ask(Address),
+    /// As `Later`: its keys are on two nodes, as their slot is on its way.
+    Apart,
     /// As `Later`, as the connection is about to be closed.
     Demoted,
     /// As `Later`: whether its stream has moved or was deleted is not known.
@@ -46,9 +53,10 @@ impl Elsewhere {
 }
 
 /// Takes in a reply from `at` in `out` on to a request that was sent again: that there is no such group means that its stream
-/// was deleted, which the client is told in the words that came first.
+/// was deleted, and that its key holds something else that it was replaced, which the client is told in the words that came first.
 pub(in crate::exclusive) fn tell_of_deletion(out: &mut Vec<u8>, at: usize, request: &ExclusiveRequest) {
-    if request.was_gone && out[at..].starts_with(b"-NOGROUP") {
+    let is_so = [&b"-NOGROUP"[..], b"-WRONGTYPE"].iter().any(|words| out[at..].starts_with(words));
+    if request.was_gone && is_so {
         out.truncate(at);
         out.extend_from_slice(GONE);
     }
@@ -91,7 +99,48 @@ fn renewed(request: &Request<'_>, left: Option<Duration>, known: &[Option<Vec<u8
     renewed
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Waits a moment before a request is sent again, and says how much of that counts against the time that any request
+    /// may wait for its place: nothing of one that `waits_on` by itself, until its `end`. Otherwise the client has been told
+    /// that this has come, or is to be closed if it holds false.
+    pub(super) async fn wait_for_place(
+        &mut self,
+        pause: Duration,
+        waits_on: bool,
+        end: Option<Instant>,
+    ) -> Result<Duration, bool> {
+        if !waits_on {
+            sleep(pause).await;
+            return Ok(pause);
+        }
+        let until = Instant::now() + pause;
+        let until = end.map_or(until, |end| end.min(until));
+        let Self { link, settings, .. } = self;
+        let is_gone = poll_fn(|cx| {
+            let is_gone = link.poll_gone(cx, settings).is_ready() || link.poll_asked(cx) != Asked::Nothing;
+            if is_gone { Poll::Ready(true) } else { link.poll_until(cx, until).map(|()| false) }
+        });
+        if is_gone.await {
+            self.link.published().counts.fault(Fault::ClientGone);
+            return Err(false);
+        }
+        if end.is_none_or(|end| Instant::now() < end) {
+            return Ok(Duration::ZERO);
+        }
+        self.exclusive.end_if_over();
+        self.answer_end(false);
+        Err(true)
+    }
+}
+
 impl ExclusiveRequest {
+    /// Whether it may wait as long as it says for its slot, which is on its way.
+    pub(super) fn waits_on(&self, elsewhere: &Elsewhere) -> bool {
+        // Not one that its node will refuse for its time-out.
+        let may_wait = self.waits() && self.blocks_for.is_none_or(|time| !time.is_zero());
+        may_wait && matches!(elsewhere, Elsewhere::Ask(_) | Elsewhere::Apart)
+    }
+
     /// Has a request that waits for what comes at the end of streams ask first where these end: it may have to be sent again,
     /// and what has come until then is not to be lost.
     pub(super) fn ask_for_ends(&mut self) {

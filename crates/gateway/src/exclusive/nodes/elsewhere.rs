@@ -8,7 +8,7 @@ use pool::JobError;
 use resp::{Protocol, write_error};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
 use crate::{
@@ -86,9 +86,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if request.waits() && !self.exclusive.is_in_transaction() {
             request.ask_for_ends();
         }
-        if self.is_end_of_soiled(cluster, &request) {
-            return self.end_soiled().await;
-        }
         loop {
             let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
@@ -116,7 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 lending.mark();
             }
             // What it has waited at its node for does not count.
-            let may_wait = go_on && waited < cluster.patience();
+            let waits_on = !was_in_transaction && request.waits_on(&elsewhere);
+            let may_wait = go_on && (waits_on || waited < cluster.patience());
             let log = lending.log();
             let again = match (was_in_transaction, is_watching) {
                 (true, false) if may_wait => log,
@@ -130,8 +128,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 }
                 return self.say_elsewhere(&request, was_in_transaction, is_watching) && go_on;
             };
-            sleep(pause).await;
-            (waited, pause) = (waited + pause, (pause * 2).min(PAUSE.1));
+            match self.wait_for_place(pause, waits_on, time.map(|time| began + time)).await {
+                Ok(counted) => waited += counted,
+                Err(go_on) => return go_on,
+            }
+            pause = (pause * 2).min(PAUSE.1);
+            let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             if (request.waits() || lending.only_tracks()) && !was_in_transaction {
                 let left = time.map(|time| time.saturating_sub(began.elapsed()));
                 request.renew(left, elsewhere, &std::mem::take(&mut lending.at_node.ends));
@@ -155,9 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(go_on) = Box::pin(self.turn_for(cluster, request)).await {
             return Some(go_on);
         }
-        Some(match self.settle_place(cluster, request).await? {
-            Ok(text) => self.abort_transaction(&text).await,
-            Err(failure) => self.give_up(request, &failure),
+        Some(match self.settle_place(cluster, request).await {
+            None if self.is_end_of_soiled(cluster, request) => self.end_soiled().await,
+            None => return None,
+            Some(Ok(text)) => self.abort_transaction(&text).await,
+            Some(Err(failure)) => self.give_up(request, &failure),
         })
     }
 
