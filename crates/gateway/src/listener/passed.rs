@@ -5,12 +5,13 @@
 use std::{
     env, io,
     net::{SocketAddr, TcpListener},
-    os::unix::net::UnixListener,
+    os::{fd::AsFd, unix::net::UnixListener},
     sync::Arc,
 };
 
 use listenfd::ListenFd;
 use settings::PassedSocket;
+use socket2::SockRef;
 
 /// One of the sockets.
 #[derive(Debug)]
@@ -60,10 +61,39 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<PassedListener> {
         let Some(path) = address.as_pathname() else {
             return Err(io::Error::other("it is a unix socket without a file"));
         };
+        expect_listening(&socket)?;
         let path = path.to_string_lossy().into();
         return Ok(PassedListener::Unix(socket, path));
     }
     let socket = passed.take_tcp_listener(index)?.ok_or_else(gone)?;
+    expect_listening(&socket)?;
     let address = socket.local_addr()?;
     Ok(PassedListener::Tcp(socket, address))
+}
+
+/// One that only has an address takes no client, and would say so at each.
+fn expect_listening(socket: &impl AsFd) -> io::Result<()> {
+    if SockRef::from(socket).is_listener()? {
+        return Ok(());
+    }
+    Err(io::Error::other("it has an address and does not listen"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_only_has_an_address_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        let refusal = expect_listening(&socket).expect_err("nobody listens").to_string();
+        assert_eq!(refusal, "it has an address and does not listen");
+        socket.listen(1).expect("it can");
+        expect_listening(&socket).expect("it listens");
+    }
 }
