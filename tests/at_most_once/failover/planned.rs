@@ -221,3 +221,57 @@ fn what_a_former_primary_refuses_late_is_executed_once_by_the_next_one_as_well()
     }
     assert!(in_time > 0, "the machine is too busy");
 }
+
+/// It refuses reads too where it is not to show old data.
+#[test]
+fn what_a_replica_that_is_cut_off_refuses_is_answered_by_the_next_primary() {
+    let mut service = Service::start(&["--replica-serve-stale-data", "no"]);
+    let config =
+        "[upstream]\nfailover_wait_ms = 20_000\n[pool]\nqueue_timeout_ms = 20_000\n[sentinel]\nrefresh_ms = 60_000";
+    let builder = Gateway::builder().upstream(&service.url()).config(config).allow("not ready");
+    let gateway = builder.allow("sentinel does not answer").start();
+    let mut clients: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+    clients[0].expect("SET k v", "+OK\r\n");
+    clients[0].expect("XADD s 1-1 f v", "$3\r\n1-1\r\n");
+    service.sentinels.iter_mut().for_each(Sentinel::kill9);
+    let (mut old, mut new) = (service.direct(0), service.direct(1));
+    wait("the replica to have it", || (new.line("EXISTS s") == b":1\r\n").then_some(()));
+    // Nobody is there.
+    old.expect("REPLICAOF 127.0.0.1 1", "+OK\r\n");
+    clients[0].send_raw(&requests(&["GET k", "SET k w", "GET k"]));
+    clients[1].send(&["EVAL", "return redis.call('GET', 's:none')", "0"]);
+    clients[2].send_raw(&requests(&["MULTI", "GET nosuch", "EXEC"]));
+    clients[3].send(&["XREAD", "BLOCK", "20000", "STREAMS", "s", "0"]);
+    wait("requests to wait", || (gateway.logs().count("requests wait") == 2).then_some(()));
+    new.expect("REPLICAOF NO ONE", "+OK\r\n");
+    old.expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[1].address().port()), "+OK\r\n");
+    let entries = "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n";
+    let expected = [
+        vec!["$1\r\nv\r\n", "+OK\r\n", "$1\r\nw\r\n"],
+        vec!["$-1\r\n"],
+        vec!["+OK\r\n", "+QUEUED\r\n", "*1\r\n$-1\r\n"],
+        vec![entries],
+    ];
+    for (client, expected) in clients.iter_mut().zip(expected) {
+        let replies = client.read_replies(expected.len());
+        let replies: Vec<_> = replies.iter().map(|reply| String::from_utf8_lossy(reply)).collect();
+        assert_eq!(replies, expected);
+    }
+}
+
+#[test]
+fn a_refusal_says_that_there_is_no_primary_where_none_is_waited_for() {
+    let mut service = Service::start(&[]);
+    let config = "[upstream]\nfailover_wait_ms = 0\n[sentinel]\nrefresh_ms = 60_000";
+    let builder = Gateway::builder().upstream(&service.url()).config(config).allow("not ready");
+    let gateway = builder.allow("sentinel does not answer").start();
+    gateway.logs().wait_for("upstream is up", DEADLINE);
+    let mut client = gateway.client();
+    client.expect("SET k 1", "+OK\r\n");
+    service.sentinels.iter_mut().for_each(Sentinel::kill9);
+    service.direct(0).expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[1].address().port()), "+OK\r\n");
+    for request in ["SET k 2", "INCR n"] {
+        let reply = String::from_utf8_lossy(&client.line(request)).into_owned();
+        assert!(reply.starts_with("-ERR respool: no primary within failover_wait_ms (0 ms): "), "{reply}");
+    }
+}

@@ -1,12 +1,15 @@
-//! What a replica says to a write, and who may say so of itself.
+//! What a replica says to what it does not execute, and who may say so of itself.
 
 use std::time::Duration;
 
 use memchr::memmem;
 use resp::ReplyScanner;
 
-/// What Redis says to a write at a replica, without the mark of an error.
-pub(crate) const READ_ONLY: &[u8] = b"READONLY You can't write against a read only replica.\r\n";
+/// What Redis says to a write at a replica, and to a read at one that is cut off and is not to show what it has.
+const REFUSALS: [&[u8]; 2] = [
+    b"-READONLY You can't write against a read only replica.\r\n",
+    b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+];
 
 /// How long a node that has said so has to turn out to be no primary any more before it is asked once more.
 pub(crate) const TURNS_OUT: Duration = Duration::from_millis(100);
@@ -14,11 +17,14 @@ pub(crate) const TURNS_OUT: Duration = Duration::from_millis(100);
 /// How long it has where a script may have said so of its own.
 pub(crate) const SCRIPT_TURNS_OUT: Duration = Duration::from_secs(1);
 
-/// What Redis says to a write of a script, and to one that has declared that it writes. `EXEC`, and scripts before
-/// Redis 7, say it behind words of their own.
-const WORDS: [&[u8]; 2] = [
+/// The same with what it says to a script that writes or reads, and to one that has declared that it does. `EXEC`, and scripts
+/// before Redis 7, say it behind words of their own.
+const WORDS: [&[u8]; 5] = [
     b"READONLY You can't write against a read only replica.",
     b"READONLY Can not run script with write flag on readonly replica",
+    b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    b"MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no'",
+    b"Can not execute the command on a stale replica",
 ];
 
 /// Commands that run a script, which may say anything.
@@ -27,6 +33,11 @@ const SCRIPTS: [&[u8]; 3] = [b"EVAL", b"EVALSHA", b"FCALL"];
 /// Whether the command of this name runs a script that may write.
 pub(crate) fn is_script(name: &[u8]) -> bool {
     SCRIPTS.iter().any(|script| name.eq_ignore_ascii_case(script))
+}
+
+/// Whether a reply is such a refusal, which no script has a part in: nothing was executed, by a replica.
+pub(crate) fn is_refusal(reply: &[u8]) -> bool {
+    REFUSALS.contains(&reply)
 }
 
 /// Whether such words are anywhere in `replies`, in values too.
@@ -63,6 +74,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_an_error_whatever_stands_before_its_words() {
+        for (refusal, words) in REFUSALS.iter().zip([WORDS[0], WORDS[2]]) {
+            assert!(is_refusal(refusal) && says_refused(refusal) && refusal[1..].starts_with(words));
+        }
         let words = "READONLY You can't write against a read only replica.";
         for (before, after) in [
             ("-", ""),

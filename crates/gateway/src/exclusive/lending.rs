@@ -283,9 +283,6 @@ impl Lending {
         if self.monitor && is_monitored(message) {
             return Message::Monitored;
         }
-        if kind == ReplyKind::Error && message.starts_with(b"-READONLY") {
-            self.lent.doubt();
-        }
         let message_is = self.what_is(message, kind, protocol);
         if message_is != Message::Push {
             // An error stands for all the confirmations that a request would have had.

@@ -39,15 +39,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.refuse_all(due, &errors::no_replica(settings.lag_max));
                 return;
             }
-            Choice::Primary => {
-                let result = self.execute_here().await;
-                if self.may_be_refused() { self.ask_again(result, &mut None).await.0 } else { result }
-            }
+            Choice::Primary => self.execute_here().await,
             Choice::Replica(access) => {
                 let patience = (work == Some(Work::Little)).then_some(settings.lag_max);
                 self.execute_at_replica(access, patience).await
             }
         };
+        let result = if self.may_be_refused() { self.ask_again(result, &mut None).await.0 } else { result };
         if writes {
             self.note_write();
         }

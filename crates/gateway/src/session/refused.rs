@@ -5,7 +5,7 @@
 //! did before, and is run again as a whole. Any script can say the same words, though: it is run again only once
 //! the node has shown that it is not the primary.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pool::{Burst, Further, JobError};
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits};
@@ -16,7 +16,9 @@ use crate::{
         class::{Class, Upstream},
         classify::classify,
         errors,
-        refusal::{READ_ONLY, SCRIPT_TURNS_OUT, TURNS_OUT, are_words_in, is_script, says_refused, says_refused_within},
+        refusal::{
+            SCRIPT_TURNS_OUT, TURNS_OUT, are_words_in, is_refusal, is_script, says_refused, says_refused_within,
+        },
     },
     session::session::Session,
 };
@@ -96,7 +98,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ..Burst::default()
             };
         }
+        if result.is_ok() {
+            result = self.must_not_be_refused(early).await;
+        }
         (self.put_behind(result, &behind), added)
+    }
+
+    /// What is refused still has no primary that takes it.
+    async fn must_not_be_refused(&mut self, early: u32) -> Result<(), JobError> {
+        let Some(tail) = refused_tail(&self.burst.requests, &self.burst.replies, early) else { return Ok(()) };
+        let (published, origin) = (self.link.published(), self.burst.origin.clone().unwrap_or_default());
+        if tail.scripted && !published.is_left(&origin, Duration::ZERO).await {
+            return Ok(());
+        }
+        let awaited = published.nodes.topology.borrow().as_ref().and_then(|topology| topology.awaited.clone());
+        let reason = awaited.map_or_else(|| "the node is a replica".into(), |awaited| awaited.to_string().into());
+        self.burst.replies.truncate(tail.replies);
+        self.burst.replies_done = early + tail.done;
+        Err(JobError::FailoverTimeout { waited: self.caller.failover_wait(), reason })
     }
 
     /// Waits for the burst that is under way behind this one and takes it in. If it failed, its replies are returned, to
@@ -208,11 +227,11 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
                 begun.refused |= says_refused(reply);
                 begun.only_scripts_write &= runs_script || matches!(class, Class::Plain { read_only: true });
             }
-            (Class::Plain { .. }, None) if runs_script && says_refused(reply) => {
+            (Class::Plain { .. }, None) if (runs_script || only_reads(&request)) && says_refused(reply) => {
                 scripted = true;
                 tail.get_or_insert(at);
             }
-            (Class::Plain { .. }, None) if reply.strip_prefix(b"-") == Some(READ_ONLY) => {
+            (Class::Plain { .. }, None) if is_refusal(reply) => {
                 tail.get_or_insert(at);
             }
             (Class::Plain { read_only: true }, None) => {}
@@ -260,6 +279,14 @@ mod tests {
 
     #[test]
     fn what_follows_the_first_refusal_is_asked_again() {
+        let down = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n";
+        assert_eq!(done(&[("SET k 1", "+OK\r\n"), ("GET k", down), ("INCR n", NO), ("GET n", down)]), Some(1));
+        let abort = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+        assert_eq!(done(&[("MULTI", "+OK\r\n"), ("GET k", down), ("EXEC", abort)]), Some(0));
+        let stale = "-ERR Can not execute the command on a stale replica script: 1a2b, on @user_script:1.\r\n";
+        for script in ["EVAL s 0", "EVAL_RO s 0"] {
+            assert_eq!(done(&[("PING", "+PONG\r\n"), (script, stale)]), Some(1));
+        }
         assert_eq!(done(&[("SET k 1", NO)]), Some(0));
         assert_eq!(done(&[("SET k 1", "+OK\r\n"), ("INCR n", NO), ("GET k", "$1\r\n1\r\n"), ("DEL k", NO)]), Some(1));
         assert_eq!(done(&[("SET k 1", "+OK\r\n"), ("GET k", "$1\r\n1\r\n")]), None);

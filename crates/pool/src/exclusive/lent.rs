@@ -12,6 +12,7 @@ use crate::{
     bounds::reply_memory::{Held, Room},
     exclusive::{line::Line, permit::Place},
     settings::tenure::Origin,
+    upstream::checks::is_of_replica,
 };
 
 /// An exclusive connection, lent. Dropping it closes it.
@@ -78,6 +79,9 @@ impl Lent {
         }))?;
         set.traffic.received(out.len() - before);
         set.traffic.replied(kind, &out[before..]);
+        if kind == ReplyKind::Error && is_of_replica(&out[before..]) {
+            set.node.checks.doubted();
+        }
         Poll::Ready(Ok(kind))
     }
 
@@ -90,12 +94,6 @@ impl Lent {
             Poll::Pending => self.line.poll_left(cx).map(Err),
             message => message,
         }
-    }
-
-    /// Something that came on it speaks against what is known of the upstream, such as the refusal of a write: it is
-    /// asked what it is, now and then. A script may say so as well, of which nothing follows.
-    pub fn doubt(&self) {
-        self.place.set.node.checks.doubted();
     }
 
     /// What was executed on it may have changed what the upstream says of itself: it is asked again, by a connection that

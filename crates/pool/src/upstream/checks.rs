@@ -159,6 +159,11 @@ impl Node {
     }
 }
 
+/// Whether an error reply says that the node is a replica. A script may say so of its own.
+pub(crate) fn is_of_replica(error: &[u8]) -> bool {
+    error.starts_with(b"-READONLY") || error.starts_with(b"-MASTERDOWN")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -199,7 +199,7 @@ impl Connection {
 
     /// Whether an error reply has said since the last look that this is a replica now. A script may say so, too.
     pub(crate) fn take_doubt(&mut self) -> bool {
-        self.in_flight.take_readonly()
+        self.in_flight.take_replica()
     }
 
     /// A job that may go now. One whose replies may be large is put aside while such are in flight.

@@ -26,6 +26,7 @@ use crate::{
     settings::tenure::Origin,
     stats::{totals::Writes, traffic::Traffic},
     time::alarm::Alarm,
+    upstream::checks::is_of_replica,
     worker::{
         flow::Flow,
         own_request::{Answered, Purpose},
@@ -46,7 +47,7 @@ pub(crate) struct InFlight {
     written_part: usize,
     requests: usize,
     answered: VecDeque<Answered>,
-    saw_readonly: bool,
+    saw_replica: bool,
     /// The front reply has no room; with its kind if it is complete.
     short: Option<(Short, Option<ReplyKind>)>,
     /// Of the front replies, where they are large.
@@ -119,8 +120,8 @@ impl InFlight {
     }
 
     /// Whether an error reply has said since the last look that the upstream has become a replica.
-    pub(crate) fn take_readonly(&mut self) -> bool {
-        std::mem::take(&mut self.saw_readonly)
+    pub(crate) fn take_replica(&mut self) -> bool {
+        std::mem::take(&mut self.saw_replica)
     }
 
     pub(crate) fn push_job(&mut self, job: Job) {
@@ -319,7 +320,7 @@ impl InFlight {
             burst.replies_done += 1;
             burst.errors += u32::from(kind == ReplyKind::Error);
             traffic.replied(kind, &burst.replies[whole..]);
-            self.saw_readonly |= kind == ReplyKind::Error && burst.replies[whole..].starts_with(b"-READONLY");
+            self.saw_replica |= kind == ReplyKind::Error && is_of_replica(&burst.replies[whole..]);
             slot.whole = slot.burst().replies.len();
             self.flow.torn = 0;
         }

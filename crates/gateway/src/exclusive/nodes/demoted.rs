@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     command::{
         class::Reason,
-        refusal::{READ_ONLY, SCRIPT_TURNS_OUT, TURNS_OUT, is_script, says_refused},
+        refusal::{SCRIPT_TURNS_OUT, TURNS_OUT, is_refusal, is_script, says_refused},
     },
     exclusive::{
         change::Change,
@@ -24,7 +24,7 @@ use crate::{
 impl ExclusiveRequest {
     /// Whether `reply` says so, and it may be asked again.
     pub(in crate::exclusive) fn is_refused(&self, reply: &[u8]) -> bool {
-        reply.strip_prefix(b"-") == Some(READ_ONLY) && self.may_be_asked_again()
+        is_refusal(reply) && self.may_be_asked_again()
     }
 
     /// Whether it was not written, as `error` says, because another node has become the primary meanwhile, and it may be
