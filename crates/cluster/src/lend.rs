@@ -65,6 +65,12 @@ impl Cluster {
         }
     }
 
+    /// Whether the first of these requests asks a node about itself.
+    pub fn is_info(&self, requests: &[u8]) -> bool {
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+        matches!(decoder.decode(requests), Ok(Decoded::Request { .. })) && is_info(&decoder.request(requests))
+    }
+
     /// Whether the first of these requests is one that a node alone can answer, in its own words.
     pub fn is_of_one_node(&self, requests: &[u8]) -> bool {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());

@@ -19,9 +19,11 @@ pub fn info(reply: &[u8], out: &mut Vec<u8>) {
     info_of_all(&[reply], true, out);
 }
 
-/// The same, where several primaries have answered, or some of them; `hides` what they say of their cluster.
+/// The same, where several primaries were asked, of which one has answered at least if any could; `hides` what they say of
+/// their cluster.
 pub(crate) fn info_of_all(replies: &[&[u8]], hides: bool, out: &mut Vec<u8>) {
-    let Some((first, others)) = replies.split_first() else { return };
+    let answered = replies.iter().position(|reply| text_of(reply).is_some()).unwrap_or_default();
+    let Some((first, others)) = replies.get(answered..).and_then(<[&[u8]]>::split_first) else { return };
     let Some(text) = text_of(first) else { return out.extend_from_slice(first) };
     let others: Vec<&str> = others.iter().filter_map(|reply| text_of(reply)).collect();
     let mut text = if others.is_empty() { text.to_owned() } else { total(text, &others) };

@@ -142,6 +142,17 @@ fn what_each_primary_counts_is_shown_as_one_sum() {
     client.line("HELLO 3");
     let said = String::from_utf8_lossy(&client.line("INFO keyspace")).into_owned();
     assert!(said.starts_with('=') && said.contains("txt:# Keyspace\r\ndb0:keys=4,"), "{said}");
+    // Neither a frozen node nor the loss of it keeps anybody waiting, whichever of them it is.
+    for (node, left) in [(0, "db0:keys=2,"), (1, "db0:keys=3,"), (2, "db0:keys=3,")] {
+        nodes.0[node].freeze();
+        let began = std::time::Instant::now();
+        let said = String::from_utf8_lossy(&client.line("INFO keyspace")).into_owned();
+        assert!(said.contains(left) && began.elapsed().as_secs() < 5, "{:?}: {said}", began.elapsed());
+        nodes.0[node].thaw();
+        wait("it to answer", || {
+            String::from_utf8_lossy(&client.line("INFO keyspace")).contains("db0:keys=4,").then_some(())
+        });
+    }
 }
 
 #[test]

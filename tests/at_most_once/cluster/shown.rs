@@ -79,6 +79,15 @@ fn clients_see_one_redis() {
         let said = String::from_utf8_lossy(&client.line(info)).into_owned();
         assert!(said.contains("redis_mode:standalone\r\n") && said.contains("cluster_enabled:0\r\n"), "{said}");
     }
+    // In a transaction, sent at once and step by step.
+    let ask = ["MULTI", "PING", "INFO server", "INFO cluster", "PING", "EXEC"];
+    client.send_raw(&requests(&ask));
+    let at_once = client.read_replies(6).remove(5);
+    let in_steps = ask.iter().map(|line| client.line(line)).last().expect("a reply");
+    for said in [at_once, in_steps].map(|said| String::from_utf8_lossy(&said).into_owned()) {
+        assert!(said.starts_with("*4\r\n+PONG\r\n$") && said.ends_with("\r\n+PONG\r\n"), "{said}");
+        assert!(said.contains("redis_mode:standalone\r\n") && said.contains("cluster_enabled:0\r\n"), "{said}");
+    }
     // A subscriber is refused a key of another node in the words for any key.
     let refused = "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
                    context\r\n";

@@ -6,7 +6,7 @@ use topology::Layout;
 
 use crate::{
     round::unit::{Making, Unit},
-    standalone::info_of_all,
+    standalone::{info, info_of_all},
 };
 
 /// Said of what failed in part and is not taken back.
@@ -27,6 +27,7 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
                 }
             }
         }
+        Making::Shown(infos) => shown(infos, first, out),
         Making::Merged(how, order) => write_parts(*how, only_reads, answers, order, out),
         Making::Scan(slot) => scanned(*slot, first, layout, out),
         Making::RandomKey => random_key(answers, random, out),
@@ -38,6 +39,26 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         }
         Making::Last(count) => last(*count, answers, out),
         Making::Refused(text) => write_error(out, text),
+    }
+}
+
+/// The replies to a transaction, in which those to requests at these places are about the node.
+fn shown(infos: &[usize], said: &[u8], out: &mut Vec<u8>) {
+    let mut all: Vec<&[u8]> = replies(said).collect();
+    let exec = all.pop().unwrap_or_default();
+    all.iter().for_each(|reply| out.extend_from_slice(reply));
+    let mut queued = all.iter().enumerate().filter(|(_, reply)| reply.starts_with(b"+QUEUED")).map(|(place, _)| place);
+    let mut items = items(exec).peekable();
+    if items.peek().is_none() {
+        return out.extend_from_slice(exec);
+    }
+    let head = exec.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    out.extend_from_slice(&exec[..head]);
+    for item in items {
+        match queued.next() {
+            Some(place) if infos.contains(&place) => info(item, out),
+            Some(_) | None => out.extend_from_slice(item),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// How long a node may take for what may be missing.
+const OPTIONAL: Duration = Duration::from_secs(1);
+
 impl Round<'_> {
     /// Where a piece goes whose slot `node` has; `None` if it has got an error.
     pub(super) fn way_to(&mut self, at: usize, node: &Arc<Node>) -> Option<Way> {
@@ -41,9 +44,12 @@ impl Round<'_> {
         Some(way)
     }
 
-    /// How long the node of a batch may take before others are asked, if not as long as any: a replica may be busy with
-    /// what would keep the primary as busy, unless that is little work.
+    /// How long the node of a batch may take before it is left out, or others are asked, if not as long as any: a replica may
+    /// be busy with what would keep the primary as busy, unless that is little work.
     pub(super) fn patience(&self, batch: &Batch) -> Option<Duration> {
+        if batch.pieces.iter().all(|(at, _)| self.pieces[*at].is_optional) {
+            return Some(OPTIONAL);
+        }
         let is_little = batch.pieces.iter().all(|(at, _)| self.pieces[*at].is_fast);
         let is_at_replica = batch.way.replica().is_some();
         self.reads.filter(|_| is_at_replica && is_little && batch.burst.room.is_none()).map(|reads| reads.patience)

@@ -312,6 +312,7 @@ impl Round<'_> {
         self.states[piece] = State::Done(self.buffers.len(), 0, errors.len());
         self.buffers.push(errors);
         match self.failed.iter_mut().find(|(known, _)| known == failure) {
+            _ if self.pieces[piece].is_optional => {}
             Some((_, count)) => *count += due,
             None => self.failed.push((failure.clone(), due)),
         }

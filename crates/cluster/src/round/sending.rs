@@ -64,8 +64,8 @@ impl Round<'_> {
         if let [batch] = &mut batches[..] {
             let patience = self.patience(batch);
             let result = match &batch.way {
-                Way::Node(node) => node.caller(runtime).execute(&mut batch.burst).await,
-                Way::Anchor => own.execute(&mut batch.burst).await,
+                Way::Node(node) => within(patience, &mut node.caller(runtime), &mut batch.burst).await,
+                Way::Anchor => within(patience, own, &mut batch.burst).await,
                 Way::Replica(_, chosen) => {
                     within(patience, &mut chosen.access.caller_on(runtime), &mut batch.burst).await
                 }
@@ -78,21 +78,19 @@ impl Round<'_> {
         }
         let mut own = Some(own);
         let callers = batches.iter().map(|batch| match &batch.way {
-            Way::Node(node) => Lender::Node(node.caller(runtime)),
-            Way::Anchor => Lender::First,
-            Way::Replica(_, chosen) => Lender::Replica(chosen.access.caller_on(runtime), self.patience(batch)),
+            Way::Node(node) => (Lender::Node(node.caller(runtime)), self.patience(batch)),
+            Way::Anchor => (Lender::First, self.patience(batch)),
+            Way::Replica(_, chosen) => (Lender::Replica(chosen.access.caller_on(runtime)), self.patience(batch)),
         });
-        let mut callers: Vec<Lender> = callers.collect();
+        let mut callers: Vec<(Lender, Option<Duration>)> = callers.collect();
         let mut running = Vec::with_capacity(batches.len());
-        for (batch, caller) in batches.iter_mut().zip(&mut callers) {
-            let burst = &mut batch.burst;
-            running.push(match caller {
-                Lender::Node(caller) => Running::new(caller.execute(burst)),
-                Lender::First => {
-                    Running::new(own.take().expect("there is one batch at most for the first pool").execute(burst))
-                }
-                Lender::Replica(caller, patience) => Running::new(within(*patience, caller, burst)),
-            });
+        for (batch, (lender, patience)) in batches.iter_mut().zip(&mut callers) {
+            let caller: &mut Caller = match lender {
+                Lender::Node(caller) => caller,
+                Lender::First => own.take().expect("there is one batch at most for the first pool"),
+                Lender::Replica(caller) => caller,
+            };
+            running.push(Running::new(within(*patience, caller, &mut batch.burst)));
         }
         let results = all(running).await;
         for (batch, result) in batches.into_iter().zip(results) {
@@ -209,14 +207,14 @@ enum Lender {
     Node(CallerOf),
     /// The session's own caller, which is one of the first pool.
     First,
-    /// One of a replica, which is to answer so soon.
-    Replica(Caller, Option<Duration>),
+    /// One of a replica.
+    Replica(Caller),
 }
 
-/// Has a burst executed that only reads, and gives it up after a while.
+/// Has a burst executed; one that only reads is given up after a while.
 async fn within(patience: Option<Duration>, caller: &mut Caller, burst: &mut Burst) -> Result<(), JobError> {
     let Some(patience) = patience else { return caller.execute(burst).await };
-    timeout(patience, caller.execute(burst)).await.unwrap_or_else(|_| {
-        Err(JobError::ConnectionLost { reason: "the replica is silent".into(), sent: Reached::Maybe })
-    })
+    timeout(patience, caller.execute(burst))
+        .await
+        .unwrap_or_else(|_| Err(JobError::ConnectionLost { reason: "the node is silent".into(), sent: Reached::Maybe }))
 }

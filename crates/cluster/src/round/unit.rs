@@ -59,6 +59,8 @@ pub(super) struct Piece {
     pub(super) suits_replica: bool,
     /// It costs its node no time worth mentioning.
     pub(super) is_fast: bool,
+    /// Its reply may be missing where others come: a node that does not answer is not waited for.
+    pub(super) is_optional: bool,
     /// While its slot is on its way, its node may refuse it for a while and execute what stands behind it: it has several
     /// keys, of which some are here and some are there, or is a transaction.
     pub(super) may_wait: bool,
@@ -82,8 +84,20 @@ pub(super) enum Order {
 impl Piece {
     fn new(target: Target, sent: Sent) -> Self {
         let (is_transaction, only_reads, suits_replica, is_fast, may_wait) = (false, false, false, false, false);
-        let order = Order::Free;
-        Self { target, sent, due: 1, is_transaction, only_reads, suits_replica, is_fast, may_wait, order, unit: 0 }
+        let (order, is_optional) = (Order::Free, false);
+        Self {
+            target,
+            sent,
+            due: 1,
+            is_transaction,
+            only_reads,
+            suits_replica,
+            is_fast,
+            is_optional,
+            may_wait,
+            order,
+            unit: 0,
+        }
     }
 }
 
@@ -94,6 +108,8 @@ pub(super) enum Making {
     AsTheyAre,
     /// The same, but for some of them; by their number.
     Replaced(Vec<(u32, String)>),
+    /// Those of a transaction, in which these requests ask a node about itself.
+    Shown(Vec<usize>),
     /// One, of all pieces.
     Merged(Merge, Vec<u32>),
     /// Of a scan of the shard with this slot.
@@ -196,7 +212,8 @@ impl Units {
                 let slots = others.filter_map(|(shard, _)| map.layout.first_slot(shard));
                 let slots: Vec<u16> = if are_counted(request.args().skip(1)) { slots.collect() } else { Vec::new() };
                 let targets = [Target::Anchor].into_iter().chain(slots.into_iter().map(Target::Slot));
-                let pieces = targets.map(|target| Piece { order: Order::Alone, ..plain(target) }).collect::<Vec<_>>();
+                let piece = |target| Piece { order: Order::Alone, is_optional: true, ..plain(target) };
+                let pieces = targets.map(piece).collect::<Vec<_>>();
                 self.unit(Making::Info { hides: !map.is_shown }, pieces);
             }
             Route::Anywhere => {
@@ -250,7 +267,7 @@ impl Units {
     fn transaction(&mut self, requests: &[u8], from: usize, map: &Map, scripts: &Scripts) -> usize {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let (mut at, mut due, mut slot, mut refused) = (from, 0, None, Vec::new());
-        let (mut bytes, mut taught) = (Vec::new(), Vec::new());
+        let (mut bytes, mut taught, mut infos) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
             match fault_within(&request, map, &mut slot) {
@@ -261,6 +278,7 @@ impl Units {
                 None => bytes.extend_from_slice(&requests[at..at + length]),
             }
             taught.extend(Taught::of(&request, scripts).map(|taught| (due as usize, taught)));
+            infos.extend((is_info(&request) && !map.is_shown).then_some(due as usize));
             (at, due) = (at + length, due + 1);
             if is(&request, "EXEC") {
                 break;
@@ -268,7 +286,8 @@ impl Units {
         }
         let target = slot.map_or(Target::Anchor, Target::Slot);
         let (sent, making) = match refused.is_empty() {
-            true => (Sent::Client(from..at), Making::AsTheyAre),
+            true if infos.is_empty() => (Sent::Client(from..at), Making::AsTheyAre),
+            true => (Sent::Client(from..at), Making::Shown(infos)),
             false => (Sent::Own(bytes), Making::Replaced(refused)),
         };
         let order = if slot.is_none() { Order::Behind } else { Order::Free };

@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
             // What was sent again was not executed either: the request would meet a transaction that is aborted.
             let stuck = lending.at_node.take_elsewhere();
-            self.note_script(cluster, &mut request);
+            self.note(cluster, &mut request);
             let go_on = stuck.is_some() || self.run_here(&mut request).await;
             let Some(lending) = self.exclusive.lending.as_mut() else {
                 // It was given back, as nothing needs it; or it was lost.

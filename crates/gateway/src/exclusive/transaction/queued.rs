@@ -56,6 +56,8 @@ pub(crate) enum Noted {
     Change(Change),
     /// Take note of what the reply says of the scripts that a cluster knows.
     Script(Box<Taught>),
+    /// Show what a node of a cluster says of itself in the words of a Redis that stands alone.
+    Info,
 }
 
 impl QueuedTransaction {
@@ -148,6 +150,7 @@ impl fmt::Debug for Noted {
             Self::Unblock(request) => f.debug_tuple("Unblock").field(&request.len()).finish(),
             Self::Change(change) => f.debug_tuple("Change").field(change).finish(),
             Self::Script(taught) => f.debug_tuple("Script").field(taught).finish(),
+            Self::Info => f.write_str("Info"),
         }
     }
 }
@@ -162,7 +165,7 @@ impl Noted {
                     (hello.name.as_ref().map_or(0, Vec::capacity), hello.user.as_ref().map_or(0, String::capacity));
                 size_of::<Hello>() + name + user
             }
-            Self::Change(_) => 0,
+            Self::Change(_) | Self::Info => 0,
             Self::Script(taught) => size_of::<Taught>() + taught.bytes(),
         };
         size_of::<(usize, Self)>() + request

@@ -144,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 }
                 self.link.output().extend_from_slice(item);
             }
+            Some(Noted::Info) => cluster::standalone_info(item, self.link.output()),
             Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
         }
         true

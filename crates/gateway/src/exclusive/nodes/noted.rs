@@ -1,5 +1,6 @@
-//! Scripts in a transaction at a node of a cluster: its node is told those that it is to execute before they are queued, and
-//! those that the transaction brings along are known once it has been executed. Called by `elsewhere`.
+//! What is noted of a transaction at a node of a cluster. Its node is told the scripts that it is to execute before they are
+//! queued, and those that the transaction brings along are known once it has been executed. What the node says of itself
+//! is shown as what one Redis says. Called by `elsewhere`.
 
 use cluster::Cluster;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,12 +20,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
     }
 
-    /// Has it noted what the reply to `request` will say of scripts, if it is a part of a transaction.
-    pub(super) fn note_script(&self, cluster: &Cluster, request: &mut ExclusiveRequest) {
+    /// Has it noted what is to be done with the reply to `request`, if it is a part of a transaction and the node says something
+    /// of its scripts there, or of itself.
+    pub(super) fn note(&self, cluster: &Cluster, request: &mut ExclusiveRequest) {
         let Some(lending) = self.exclusive.lending.as_ref().filter(|lending| lending.is_in_transaction()) else {
             return;
         };
         if request.own.is_some() {
+            return;
+        }
+        if self.settings.is_hidden_cluster() && cluster.is_info(request.own_request()) {
+            request.own = Some(Noted::Info);
             return;
         }
         let is_small = |noted: &Noted| lending.queued.bytes() + noted.bytes() <= TEXTS_BYTES_MAX;
