@@ -167,7 +167,7 @@ fn with_no_more_memory_than_its_bounds_ask_for_it_refuses_some_and_serves_the_re
         .upstream(&redis.url())
         .config(
             "[pool]\nqueue_bytes_max = 8388608\nreplies_bytes_max = 16777216\nreply_bytes_max = 4194304\n\
-             [clients]\nclients_max = 200\ninput_bytes_max = 8388608\nrequest_bytes_max = 4194304\nargs_max = 1000",
+             [clients]\nclients_max = 200\ninput_bytes_max = 8388608\nrequest_bytes_max = 4194304\nargs_max = 1000\n[upstream]\nconnect_timeout_ms = 10000",
         )
         .address_space_max(400 << 10)
         .start();
