@@ -33,6 +33,12 @@ fn an_upstream_without_room_for_all_workers_is_asked_seldom_and_told_of_in_one_l
     assert!(further <= UNDER_WAY_MAX + 6, "{further} attempts in four seconds");
     assert!(gateway.logs().count("connection attempt failed") <= 1);
     client.expect("GET k", "$1\r\nv\r\n");
+    // Whoever needs a connection alone is told why there is none, whether one was tried just now or before.
+    for _ in 0..6 {
+        let reply = String::from_utf8_lossy(&client.line("BLPOP nosuch 1")).into_owned();
+        let expected = "-ERR respool: upstream is down: login refused: ERR max number of clients reached (";
+        assert!(reply.starts_with(expected), "{reply}");
+    }
 }
 
 #[test]

@@ -185,12 +185,12 @@ impl Node {
             endpoint.is_unknown().then(|| endpoint.held.as_deref().unwrap_or("nobody knows where it is").to_owned())
         };
         if let Some(reason) = unknown {
-            return Err(LoginError::Refused(reason));
+            return Err(LoginError::Untried(reason));
         }
         if self.pace.closed_for() > self.settings.borrow().connect_timeout
             && let Some(reason) = self.pace.reason()
         {
-            return Err(LoginError::Refused(reason));
+            return Err(LoginError::Untried(reason));
         }
         self.connect(name).await
     }

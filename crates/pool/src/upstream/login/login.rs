@@ -41,13 +41,16 @@ pub(crate) enum LoginError {
     /// The address leads elsewhere than the connections that there are.
     #[error("{0}")]
     Astray(String),
+    /// The turn would not come soon; holds why the last attempt failed.
+    #[error("{0}")]
+    Untried(String),
 }
 
 impl LoginError {
     /// The upstream is there and says no: asking again soon is of no use.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Astray(_) => true,
+            Self::Refused(_) | Self::Astray(_) | Self::Untried(_) => true,
             Self::Connect(_)
             | Self::Io(_)
             | Self::Timeout(_)
