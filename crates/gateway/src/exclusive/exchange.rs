@@ -101,12 +101,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Has it executed on the connection that the session borrows.
     pub(super) async fn run_here(&mut self, request: &mut ExclusiveRequest) -> bool {
-        let upstream_id = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id());
         if request.waits()
-            && let Some(id) = upstream_id
+            && let Some(at) = self.exclusive.lending.as_ref().and_then(|lending| lending.at())
         {
-            let node = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned());
-            self.link.entry().blocked().begin(id, node);
+            self.link.entry().blocked().begin(at);
         }
         if let Some(redirect) = request.redirect.take()
             && let Err(failure) = Box::pin(self.translate(request, *redirect)).await

@@ -4,16 +4,29 @@
 use std::{future::poll_fn, io};
 
 use pool::{Burst, JobError, Sent};
-use resp::{Protocol, write_request};
+use resp::{Protocol, write_integer, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
 };
 
-use crate::exclusive::{
-    exchange::{Exchange, ReplyHead},
-    request::ExclusiveRequest,
+use crate::{
+    exclusive::{
+        exchange::{Exchange, ReplyHead},
+        lending::Lending,
+        request::ExclusiveRequest,
+    },
+    local_reply::requester::Unblock,
+    observe::ids::blocked::At,
 };
+
+impl Lending {
+    /// Which connection of the upstream it is, if that is known.
+    pub(super) fn at(&self) -> Option<At> {
+        let (generation, node) = (self.lent.generation(), self.node().cloned());
+        self.lent.upstream_id().map(|upstream_id| At { upstream_id, generation, node })
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// What the upstream answers to a request that gets `due` replies, or one error instead.
@@ -66,14 +79,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         go_on && self.tell_others(&request.requests).await
     }
 
+    /// Has the upstream end what another session is blocked in, which is there no more where another node has become the
+    /// upstream.
+    pub(crate) async fn unblock_other(&mut self, unblock: Unblock) {
+        let Unblock { request, generation, node } = unblock;
+        let burst = Burst { requests: request, replies_due: 1, only_at: generation, ..Burst::default() };
+        let answer = match (self.cluster, node) {
+            (Some(cluster), Some(node)) => cluster.call_at(&node, self.caller, burst).await,
+            (_, _) => self.caller.call(burst).await,
+        };
+        match answer.failure {
+            None => self.link.output().extend_from_slice(&answer.burst.replies),
+            Some(JobError::StateRefused(_)) => write_integer(self.link.output(), 0),
+            Some(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
+        }
+    }
+
     /// Has the upstream end the request that the session is blocked in, so that none of it is lost on the way: if
     /// it was served meanwhile, its reply still comes. False if the upstream could not be asked.
     pub(super) async fn unblock(&mut self) -> bool {
         let lending = self.exclusive.lending.as_ref();
-        let Some(id) = lending.and_then(|lending| lending.lent.upstream_id()) else { return false };
-        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        let Some(At { upstream_id: id, generation, node }) = lending.and_then(|lending| lending.at()) else {
+            return false;
+        };
+        let mut burst = Burst { replies_due: 1, only_at: generation, ..Burst::default() };
         write_request(&mut burst.requests, &["CLIENT", "UNBLOCK", &id.to_string(), "ERROR"]);
-        let answer = match (self.cluster, lending.and_then(|lending| lending.node().cloned())) {
+        let answer = match (self.cluster, node) {
             (Some(cluster), Some(node)) => Box::pin(cluster.call_at(&node, self.caller, burst)).await,
             (_, _) => self.caller.call(burst).await,
         };

@@ -13,6 +13,7 @@ use crate::{
         client_line::line,
         requester::{NextStep, Requester, Unblock},
     },
+    observe::ids::blocked::At,
 };
 
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -161,10 +162,10 @@ fn unblock(request: &Request<'_>, requester: &Requester<'_>, out: &mut Vec<u8>) 
             write_integer(out, 0);
             NextStep::Answered
         }
-        Some((upstream_id, node)) => {
+        Some(At { upstream_id, generation, node }) => {
             let mut request = Vec::new();
             write_request(&mut request, &["CLIENT", "UNBLOCK", &upstream_id.to_string(), reason]);
-            NextStep::Unblock(Unblock { request, node })
+            NextStep::Unblock(Unblock { request, generation, node })
         }
     }
 }

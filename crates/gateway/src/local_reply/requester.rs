@@ -97,6 +97,8 @@ pub(crate) enum NextStep {
 pub(crate) struct Unblock {
     /// The request.
     pub(crate) request: Vec<u8>,
+    /// The generation of the upstream whose id it is.
+    pub(crate) generation: u64,
     /// At which node, where there are several.
     pub(crate) node: Option<Address>,
 }

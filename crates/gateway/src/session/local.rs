@@ -189,14 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Has the upstream unblock one of its connections.
     pub(super) async fn unblock(&mut self, unblock: Unblock) -> bool {
-        let Unblock { request, node } = unblock;
-        let burst = Burst { requests: request, replies_due: 1, ..Burst::default() };
-        let (Some(cluster), Some(node)) = (self.operator.cluster(), node) else { return self.run_shared(burst).await };
-        let answer = Box::pin(cluster.call_at(&node, &mut self.caller, burst)).await;
-        match answer.failure {
-            None => self.link.output().extend_from_slice(&answer.burst.replies),
-            Some(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
-        }
+        Box::pin(self.exchange().unblock_other(unblock)).await;
         true
     }
 

@@ -33,6 +33,11 @@ impl Lent {
         self.line.origin()
     }
 
+    /// The [generation](crate::Facts::generation) of the upstream that it leads to.
+    pub fn generation(&self) -> u64 {
+        self.line.facts().generation()
+    }
+
     /// As `CLIENT ID` of the upstream says it.
     pub fn upstream_id(&self) -> Option<i64> {
         self.line.upstream_id()

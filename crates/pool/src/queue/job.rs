@@ -30,6 +30,8 @@ pub struct Burst {
     pub replies_due: u32,
     /// The state the connection has to be in.
     pub needs: Needs,
+    /// The [generation](crate::Facts::generation) of the upstream that alone is to execute it; 0: any.
+    pub only_at: u64,
     /// Nothing but requests that change nothing: may be sent twice.
     pub read_only: bool,
     /// Holds a whole transaction.

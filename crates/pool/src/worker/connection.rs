@@ -225,6 +225,9 @@ impl Connection {
         if job.burst().needs.protocol == Protocol::Resp3 && !self.speaks_resp3 {
             return job.fail(JobError::StateRefused("NOPROTO the upstream does not speak RESP3".into()));
         }
+        if ![0, self.generation].contains(&job.burst().only_at) {
+            return job.fail(JobError::StateRefused("ERR another node is the upstream now".into()));
+        }
         self.touch(now);
         self.depth = self.part.depth(self.pipeline_depth, now);
         self.preparation.submit(job, &mut self.in_flight);

@@ -272,3 +272,20 @@ async fn a_reply_that_nothing_asked_for_costs_the_connection_and_no_caller_a_wro
         assert_eq!(replies(answer), "+GET a\r\n");
     }
 }
+
+/// An id of a connection, say, means nothing to another process.
+#[tokio::test(start_paused = true)]
+async fn what_one_upstream_alone_is_to_execute_is_not_sent_to_another() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    let (first, _) = tokio::join!(caller.call(burst(&["GET", "a"])), peer.echo_next());
+    assert_eq!(replies(first), "+GET a\r\n");
+    let generation = pool.control().facts().generation();
+    let only_at = |only_at| Burst { only_at, ..burst(&["CLIENT", "UNBLOCK", "7"]) };
+    let elsewhere = caller.call(only_at(generation + 1)).await;
+    assert!(matches!(elsewhere.failure, Some(JobError::StateRefused(_))), "{:?}", elsewhere.failure);
+    let (here, request) = tokio::join!(caller.call(only_at(generation)), peer.echo_next());
+    assert_eq!((replies(here).as_str(), request.len()), ("+CLIENT UNBLOCK 7\r\n", 3), "the first that came");
+}

@@ -53,7 +53,11 @@ pub(crate) fn for_request(
         }
         // A session that is blocked already is unblocked at that point of the transaction.
         Local::ClientUnblock if valid => match session_commands::answer(local, request, requester, &mut Vec::new()) {
-            NextStep::Unblock(Unblock { request, node: None }) => placeholder = request,
+            NextStep::Unblock(Unblock { request, generation, node: None })
+                if generation == requester.facts().generation() =>
+            {
+                placeholder = request;
+            }
             // The connection of the transaction may lead to another node, where the id is somebody else's.
             _ => write_request(&mut placeholder, &["CLIENT", "UNBLOCK", "0"]),
         },

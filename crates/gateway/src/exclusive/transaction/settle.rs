@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use pool::Burst;
 use resp::{pushes_inside, write_error, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -20,7 +19,7 @@ use crate::{
         transaction::{executed::Part, placeholder, queued::Noted},
     },
     local_reply::{
-        requester::{Hello, NextStep, Requester, Unblock},
+        requester::{Hello, NextStep, Requester},
         session_commands,
     },
 };
@@ -175,17 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match placeholder::answer(request, &mut requester, self.link.output()) {
             // Its password has become right since it was queued: the connection was not told of it.
             NextStep::Hello(_) => write_error(self.link.output(), errors::WRONG_PASSWORD),
-            NextStep::Unblock(Unblock { request, node }) => {
-                let burst = Burst { requests: request, replies_due: 1, ..Burst::default() };
-                let answer = match (self.cluster, node) {
-                    (Some(cluster), Some(node)) => Box::pin(cluster.call_at(&node, self.caller, burst)).await,
-                    (_, _) => self.caller.call(burst).await,
-                };
-                match answer.failure {
-                    None => self.link.output().extend_from_slice(&answer.burst.replies),
-                    Some(failure) => self.link.fail(&failure, 1, &self.settings.upstream),
-                }
-            }
+            NextStep::Unblock(unblock) => Box::pin(self.unblock_other(unblock)).await,
             NextStep::Clients(ask) => {
                 let go_on = ask.answer(&mut requester, self.link).await;
                 yield_now().await;

@@ -9,20 +9,29 @@ use topology::Address;
 #[derive(Debug, Default)]
 pub(crate) struct Blocked(Mutex<Option<Blocking>>);
 
+/// A connection of the upstream.
+// Open: a plain value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At {
+    /// As `CLIENT ID` of the upstream says it.
+    pub(crate) upstream_id: i64,
+    /// Of the upstream: another one gives the same id to somebody else.
+    pub(crate) generation: u64,
+    /// Of which node, where there are several.
+    pub(crate) node: Option<Address>,
+}
+
 #[derive(Debug)]
 struct Blocking {
-    /// As `CLIENT ID` of the upstream says it.
-    upstream_id: i64,
-    /// Of which node, where there are several.
-    node: Option<Address>,
+    at: At,
     /// Another session has learnt the id, and may use it late.
     asked: bool,
 }
 
 impl Blocked {
-    /// The session is about to block on the connection of that id, at this node where there are several.
-    pub(crate) fn begin(&self, upstream_id: i64, node: Option<Address>) {
-        *self.lock() = Some(Blocking { upstream_id, node, asked: false });
+    /// The session is about to block on that connection.
+    pub(crate) fn begin(&self, at: At) {
+        *self.lock() = Some(Blocking { at, asked: false });
     }
 
     /// The session blocks no more. True if another session has learnt the id of the connection: a `CLIENT UNBLOCK`
@@ -37,12 +46,12 @@ impl Blocked {
         self.lock().is_some()
     }
 
-    /// The id to unblock the session by, if it is blocked, and at which node.
-    pub(crate) fn ask(&self) -> Option<(i64, Option<Address>)> {
+    /// What to unblock the session by, if it is blocked.
+    pub(crate) fn ask(&self) -> Option<At> {
         let mut blocking = self.lock();
         let blocking = blocking.as_mut()?;
         blocking.asked = true;
-        Some((blocking.upstream_id, blocking.node.clone()))
+        Some(blocking.at.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Blocking>> {
@@ -58,10 +67,11 @@ mod tests {
     fn an_id_that_went_out_is_remembered_until_the_session_blocks_no_more() {
         let blocked = Blocked::default();
         assert_eq!(blocked.ask(), None);
-        blocked.begin(7, None);
+        let at = At { upstream_id: 7, generation: 1, node: None };
+        blocked.begin(at.clone());
         assert!(!blocked.end(), "nobody has asked");
-        blocked.begin(7, None);
-        assert_eq!(blocked.ask(), Some((7, None)));
+        blocked.begin(at.clone());
+        assert_eq!(blocked.ask(), Some(at));
         assert!(blocked.end());
         assert_eq!(blocked.ask(), None);
         assert!(!blocked.end(), "once");
