@@ -61,6 +61,9 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>, facts: &F
         let _ =
             write!(line, " lib-name={} lib-ver={}", String::from_utf8_lossy(name), String::from_utf8_lossy(version));
     }
+    if facts.is_valkey() {
+        line.push_str(" tot-net-in=0 tot-net-out=0 tot-cmds=0");
+    }
     line.push('\n');
     line
 }
