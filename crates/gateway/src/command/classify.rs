@@ -61,6 +61,10 @@ pub(crate) fn table(command: &[u8], request: &Request<'_>, upstream: Upstream) -
         // The traffic of most programs first.
         b"GET" | b"MGET" | b"EXISTS" | b"HGET" | b"HGETALL" | b"HMGET" | b"TTL" | b"PTTL" | b"STRLEN" => READ,
         b"SET" | b"DEL" | b"INCR" | b"EXPIRE" | b"HSET" | b"LPUSH" | b"RPUSH" | b"LPOP" | b"RPOP" | b"SADD" => PLAIN,
+        b"SETEX" | b"SETNX" | b"MSET" | b"GETSET" | b"GETDEL" | b"GETEX" | b"INCRBY" | b"DECR" | b"DECRBY" => PLAIN,
+        b"UNLINK" | b"PEXPIRE" | b"PERSIST" | b"HDEL" | b"HINCRBY" | b"HMSET" | b"HSETNX" | b"SREM" | b"SPOP" => PLAIN,
+        b"ZADD" | b"ZREM" | b"ZINCRBY" | b"ZPOPMIN" | b"ZPOPMAX" | b"ZREMRANGEBYSCORE" | b"LREM" | b"LTRIM" => PLAIN,
+        b"XADD" | b"XACK" | b"PUBLISH" | b"EVAL" | b"EVALSHA" | b"FCALL" | b"SETBIT" | b"PFADD" | b"GEOADD" => PLAIN,
         // A health check has to test the whole way, unless the upstream has no answer.
         b"PING" if embedded => Class::Local(Local::Ping),
         b"ECHO" if embedded => Class::Local(Local::Echo),

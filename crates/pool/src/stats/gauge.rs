@@ -79,8 +79,10 @@ impl Gauge {
         self.leaving.store(u8::from(leaving), Ordering::Relaxed);
     }
 
+    /// Called by the worker alone, so that two stores do not meet.
     pub(crate) fn sent(&self, requests: u32) {
-        self.requests.fetch_add(u64::from(requests), Ordering::Relaxed);
+        let before = self.requests.load(Ordering::Relaxed);
+        self.requests.store(before + u64::from(requests), Ordering::Relaxed);
     }
 
     fn status(&self, number: usize) -> WorkerStatus {

@@ -47,10 +47,15 @@ impl Histogram {
     }
 
     pub(crate) fn record(&self, value: u64) {
+        self.record_unsummed(value);
+        add(&self.sum, value);
+    }
+
+    /// The same of values whose sum is known from others.
+    pub(super) fn record_unsummed(&self, value: u64) {
         let above = value.saturating_sub(1) / self.first;
         let index = (u64::BITS - above.leading_zeros()) as usize;
         add(&self.counts[index.min(BOUNDED)], 1);
-        add(&self.sum, value);
     }
 
     pub(crate) fn distribution(&self) -> Distribution {

@@ -23,6 +23,7 @@ pub struct Tally {
     failed: AtomicU64,
     queue_time: Histogram,
     upstream_time: Histogram,
+    /// Of values that are those of the other two together, and so is their sum.
     total_time: Histogram,
 }
 
@@ -80,13 +81,13 @@ impl Tally {
     pub fn took(&self, queue: u64, upstream: u64) {
         self.queue_time.record(queue);
         self.upstream_time.record(upstream);
-        self.total_time.record(queue.saturating_add(upstream));
+        self.total_time.record_unsummed(queue.saturating_add(upstream));
     }
 
     /// A job waited for `queue` and was not taken.
     pub fn waited_in_vain(&self, queue: Duration) {
         self.queue_time.record(micros(queue));
-        self.total_time.record(micros(queue));
+        self.total_time.record_unsummed(micros(queue));
     }
 
     /// What has been counted so far.
@@ -94,14 +95,10 @@ impl Tally {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // Ends before beginnings, so that no more seem to have ended than began.
         let (replied, failed) = (load(&self.replied), load(&self.failed));
-        ClassTotals {
-            requests: load(&self.requests),
-            replied,
-            failed,
-            queue_time: self.queue_time.distribution(),
-            upstream_time: self.upstream_time.distribution(),
-            total_time: self.total_time.distribution(),
-        }
+        let (queue_time, upstream_time) = (self.queue_time.distribution(), self.upstream_time.distribution());
+        let sum = queue_time.sum.wrapping_add(upstream_time.sum);
+        let total_time = Distribution { sum, ..self.total_time.distribution() };
+        ClassTotals { requests: load(&self.requests), replied, failed, queue_time, upstream_time, total_time }
     }
 }
 
