@@ -305,13 +305,18 @@ impl Policy {
     }
 
     /// Most sentinels name another, whatever its epoch, and the serving node has been doubtful for too long. If one
-    /// names yet another with a higher epoch, which proves itself, that is the newer word.
+    /// names yet another with a higher epoch, which proves itself, that is the newer word. A leader that is slow to tell the
+    /// others whom it has promoted is waited for.
     fn agreed(&self, now: Instant) -> Option<Successor> {
         let doubted = match &self.serving {
             Some(serving) => serving.doubted?,
             None => self.named_since?,
         };
         let agreed = self.sentinels.agreed().filter(|_| now >= doubted + self.patience.doubt)?;
+        let is_serving_proven = self.serving.as_ref().is_some_and(|serving| self.proves(&serving.address));
+        if is_serving_proven && self.sentinels.is_left_by_one(&agreed.primary) {
+            return None;
+        }
         let newer = |named: &&Named| named.epoch > agreed.epoch && self.proves(&named.primary);
         let named = self.sentinels.newest().filter(newer).unwrap_or(agreed);
         let (address, epoch) = (named.primary.clone(), named.epoch);
@@ -327,9 +332,9 @@ impl Policy {
         let Successor { address, epoch, confirmed, chosen } = successor;
         self.topology.generation += 1;
         self.topology.chosen = Some(chosen);
-        if self.serving.is_some() {
+        if let Some(former) = &self.serving {
             // What was heard and seen before has had its effect.
-            self.sentinels.forget_attempts();
+            self.sentinels.forget_attempts((chosen == Chosen::Promoted).then_some(&former.address));
             self.nodes.values_mut().for_each(|node| node.turned = None);
         }
         self.nodes.entry(address.clone()).or_default();

@@ -139,9 +139,18 @@ impl Sentinels {
         self.0.values().filter_map(|sentinel| sentinel.attempt.as_ref()).filter(move |one| one.primary == *primary)
     }
 
-    /// Lets go of all failovers: one has ended well.
-    pub(crate) fn forget_attempts(&mut self) {
-        self.0.values_mut().for_each(|sentinel| sentinel.attempt = None);
+    /// Lets go of all failovers: one has ended well. Those from `left`, which was left for what one of them promoted, are
+    /// not over before their leaders say so.
+    pub(crate) fn forget_attempts(&mut self, left: Option<&Address>) {
+        self.0.values_mut().for_each(|sentinel| {
+            sentinel.attempt.take_if(|attempt| Some(&attempt.primary) != left);
+        });
+    }
+
+    /// Whether one that answers has not said that its failover from `primary` is over.
+    pub(crate) fn is_left_by_one(&self, primary: &Address) -> bool {
+        let from = |sentinel: &Sentinel| sentinel.attempt.as_ref().is_some_and(|attempt| attempt.primary == *primary);
+        self.0.values().any(|sentinel| sentinel.up && from(sentinel))
     }
 
     /// The newest word of all, even of those that are silent now.
