@@ -312,8 +312,8 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
         Route::Split(..) => Some(CROSS_SLOT.to_owned()),
         Route::Anywhere => None,
         Route::Everywhere(_) | Route::RandomKey if map.is_one_shard() => None,
-        // The others are told once they are to execute it.
-        Route::Everywhere(_) if loads_script(request) => None,
+        // The others are told of the script once they are to execute it.
+        Route::Everywhere(_) if loads_script(request) || is(request, "DEBUG") => None,
         Route::Everywhere(_) | Route::Scan | Route::RandomKey => {
             let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
             Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))

@@ -199,14 +199,6 @@ pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because
 /// For a `MULTI` that follows a refused `WATCH`.
 pub(crate) const AFTER_REFUSED_WATCH: &str = "ERR respool: not executed, because a WATCH before it was refused";
 
-/// Of a cluster with several shards: nobody would hear of keys at a primary that joins later.
-pub(crate) const TRACKING_BROADCASTS: &str =
-    "ERR respool: CLIENT TRACKING with BCAST cannot be had of a cluster with several shards";
-
-/// Of a cluster with several shards: what is redirected to has a connection of one node.
-pub(crate) const TRACKING_REDIRECTS: &str =
-    "ERR respool: CLIENT TRACKING with REDIRECT cannot be had of a cluster with several shards";
-
 /// Of a cluster with several shards: it is for connections of other nodes too than that of the transaction.
 pub(crate) const TRACKING_IN_MULTI: &str =
     "ERR respool: CLIENT TRACKING, CACHING and NO-TOUCH cannot be within MULTI in a cluster with several shards";

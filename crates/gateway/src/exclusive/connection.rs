@@ -276,7 +276,7 @@ fn poll_pushes_of(
                 lending.pass_on(seen, state, out, at);
             }
             Poll::Ready(Err(_)) if outlives(lending) => break,
-            Poll::Ready(Err(_)) if lending.only_tracks() => {
+            Poll::Ready(Err(_)) if lending.only_tracks() && !lending.broadcasts && lending.redirect.is_none() => {
                 lending.mark();
                 lending.at_node.lose();
                 say_all_invalid(lending, state, out);

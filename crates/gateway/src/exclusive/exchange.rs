@@ -106,10 +106,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         {
             self.link.entry().blocked().begin(at);
         }
-        if let Some(redirect) = request.redirect.take()
-            && let Err(failure) = Box::pin(self.translate(request, *redirect)).await
-        {
-            return self.cannot_redirect(request, &failure).await;
+        if let Some(redirect) = request.redirect.take() {
+            if let Err(failure) = Box::pin(self.translate(request, &redirect)).await {
+                return self.cannot_redirect(request, &failure).await;
+            }
+            request.redirect = Some(redirect);
         }
         if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.is_in_transaction()) {
             lending.queued.expect(request.noted());

@@ -51,9 +51,9 @@ pub(crate) struct Lending {
     /// `CLIENT CACHING` holds for what is sent next.
     caching: bool,
     /// It gets what is invalid of keys that it has not read.
-    broadcasts: bool,
+    pub(super) broadcasts: bool,
     /// The upstream's id of the connection that gets what is invalid.
-    redirect: Option<i64>,
+    pub(super) redirect: Option<i64>,
     /// Connections for those to whom the session redirects, or is about to.
     pub(super) redirections: Vec<Arc<Redirection>>,
     no_touch: bool,
@@ -222,6 +222,8 @@ impl Lending {
     pub(super) fn bind_as(&mut self, other: &Self) {
         (self.tracking, self.broadcasts) = (other.tracking, other.broadcasts);
         (self.no_touch, self.marked) = (other.no_touch, self.marked || other.no_touch);
+        self.redirect = self.redirect.filter(|_| other.redirect.is_some());
+        self.end_redirections();
     }
 
     pub(super) fn set_caching(&mut self, holds: bool) {

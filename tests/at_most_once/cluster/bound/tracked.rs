@@ -131,16 +131,60 @@ fn a_client_that_tracks_speaks_one_protocol_at_all_nodes_and_subscribes_in_no_tr
     assert_told(&mut client, &mut writer, SLOTS[2]);
 }
 
+/// What a client that speaks RESP2 hears of these keys on the channel of invalidations.
+fn invalid(key: &str) -> String {
+    format!("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
+}
+
 #[test]
-fn a_client_that_redirects_is_closed_before_its_words_reach_another_node() {
-    let nodes = Nodes::alone();
-    let further = nodes.join();
+fn what_is_invalid_at_any_node_is_redirected() {
+    let mut nodes = Nodes::start();
     let gateway = gateway(&nodes);
-    let (mut target, mut client) = (gateway.client(), gateway.client());
+    let (mut target, mut client, mut writer) = (gateway.client(), gateway.client(), gateway.client());
     let id = String::from_utf8_lossy(&target.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned();
+    target.line("SUBSCRIBE __redis__:invalidate");
+    for mode in ["", "BCAST "] {
+        client.expect(&format!("CLIENT TRACKING ON {mode}REDIRECT {id} NOLOOP"), "+OK\r\n");
+        client.expect("CLIENT GETREDIR", &format!(":{id}\r\n"));
+        for (slot, key) in SLOTS.map(|slot| (slot, key_of(slot))) {
+            client.line(&get(slot));
+            client.expect(&format!("SET {key} own"), "+OK\r\n");
+            client.line(&get(slot));
+            writer.expect(&format!("SET {key} v"), "+OK\r\n");
+            assert_eq!(String::from_utf8_lossy(&target.read_reply()), invalid(&key));
+            client.expect("CLIENT GETREDIR", &format!(":{id}\r\n"));
+        }
+        client.expect("CLIENT TRACKING OFF", "+OK\r\n");
+    }
     client.expect(&format!("CLIENT TRACKING ON REDIRECT {id}"), "+OK\r\n");
-    client.expect(&get(SLOTS[0]), "$-1\r\n");
-    nodes.move_slot(SLOTS[0], &nodes.0[0], &further, |_| {});
-    assert_own_error(&client.line(&get(SLOTS[0])));
+    client.line(&get(SLOTS[0]));
+    client.line(&get(SLOTS[1]));
+    nodes.0[0].kill9();
     client.expect_closed();
+    nodes.0[0].restart();
+}
+
+#[test]
+fn a_client_that_wants_what_is_invalid_of_all_keys_hears_of_those_of_all_nodes() {
+    let mut nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut narrow, mut writer) = (gateway.client(), gateway.client(), gateway.client());
+    for (client, tracking) in [(&mut client, "BCAST"), (&mut narrow, "BCAST PREFIX none PREFIX {")] {
+        client.line("HELLO 3");
+        client.expect(&format!("CLIENT TRACKING ON {tracking}"), "+OK\r\n");
+    }
+    for key in SLOTS.map(key_of) {
+        writer.expect(&format!("SET {key} v"), "+OK\r\n");
+        writer.expect(&format!("SET {{{key}}} v"), "+OK\r\n");
+        let told = |key: &str| format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
+        assert_eq!(String::from_utf8_lossy(&client.read_reply()), told(&key));
+        assert_eq!(String::from_utf8_lossy(&client.read_reply()), told(&format!("{{{key}}}")));
+        assert_eq!(String::from_utf8_lossy(&narrow.read_reply()), told(&format!("{{{key}}}")));
+    }
+    client.expect("ECHO on", "$2\r\non\r\n");
+    narrow.expect("CLIENT TRACKING OFF", "+OK\r\n");
+    nodes.0[2].kill9();
+    client.expect_closed();
+    narrow.expect("ECHO on", "$2\r\non\r\n");
+    nodes.0[2].restart();
 }

@@ -1,7 +1,8 @@
 //! Invalidations of client-side caching: what they are about (`caching`), whom they go to (`redirect`), how they reach
-//! a client (`invalidation`), and where its keys are at several nodes (`shards`).
+//! a client (`invalidation`), and where its keys are at several nodes (`shards`, `further`).
 
 mod caching;
+mod further;
 pub(crate) mod invalidation;
 pub(crate) mod redirect;
 pub(super) mod shards;

@@ -4,14 +4,15 @@
 use std::{future::poll_fn, sync::Arc};
 
 use pool::{JobError, Needs, Sent};
-use resp::{Protocol, Request, parse_integer, write_request};
+use resp::{Decoded, Protocol, Request, RequestDecoder, RequestLimits, parse_integer, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
 };
+use topology::Address;
 
 use crate::{
-    exclusive::{change::Change, exchange::Exchange, request::ExclusiveRequest},
+    exclusive::{change::Change, exchange::Exchange, lending::Lending, request::ExclusiveRequest},
     observe::{
         ids::inbox::Redirection,
         registry::{Entry, Registry},
@@ -42,6 +43,20 @@ impl Redirect {
         (!ids.is_empty()).then(|| Self { args: request.args().map(<[u8]>::to_vec).collect(), ids })
     }
 
+    /// The same, of a request that was written whole.
+    pub(super) fn of(written: &[u8], registry: &Registry) -> Option<Self> {
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+        let Ok(Decoded::Request { .. }) = decoder.decode(written) else { return None };
+        Self::read(&decoder.request(written), registry)
+    }
+
+    /// As the client wrote it.
+    pub(super) fn written(&self) -> Vec<u8> {
+        let mut written = Vec::new();
+        write_request(&mut written, &self.args);
+        written
+    }
+
     /// The one client to which the request redirects, if the upstream may do as it says.
     fn target(&self) -> Option<&Arc<Entry>> {
         match self.ids.as_slice() {
@@ -52,48 +67,71 @@ impl Redirect {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    /// Writes a request that redirects with the upstream's ids.
+    /// Writes a request that redirects with the ids of the upstream at hand.
     ///
     /// # Errors
     /// There is no connection for the client that is redirected to.
     pub(in crate::exclusive) async fn translate(
         &mut self,
         request: &mut ExclusiveRequest,
-        mut redirect: Redirect,
+        redirect: &Redirect,
     ) -> Result<(), JobError> {
-        let own_id = self.link.entry().id();
-        let own = self.exclusive.lending.as_ref().and_then(|lending| lending.lent.upstream_id()).unwrap_or(NOBODY);
-        let mut upstream_id = own;
-        if let Some(target) = redirect.target().filter(|target| target.id() != own_id).cloned() {
-            let redirection = self.redirection_to(&target).await?;
-            upstream_id = redirection.as_ref().map_or(NOBODY, |redirection| redirection.upstream_id());
-            if let Some(lending) = &mut self.exclusive.lending {
-                lending.redirections.extend(redirection);
-            }
-        }
+        let Some(mut lending) = self.exclusive.lending.take() else { return Err(JobError::Closed) };
+        let translated = self.translated(redirect, &mut lending).await;
+        self.exclusive.lending = Some(lending);
+        let (requests, upstream_id) = translated?;
         if redirect.target().is_some()
             && let Change::Tracking { redirect, .. } = &mut request.change
         {
             *redirect = Some(upstream_id);
         }
-        for (at, entry) in redirect.ids {
-            // Of several, which the upstream refuses, any will do that exists.
-            let id = if entry.is_some() { upstream_id } else { NOBODY };
-            redirect.args[at] = id.to_string().into_bytes();
-        }
-        write_request(&mut request.requests, &redirect.args);
+        request.requests = requests;
         Ok(())
     }
 
-    /// A connection on which `target` gets what is redirected to it; nothing if its session has ended.
-    async fn redirection_to(&mut self, target: &Entry) -> Result<Option<Arc<Redirection>>, JobError> {
-        if let Some(redirection) = target.inbox().open() {
+    /// The request as it goes out on the connection of `lending`, which holds that to the client meant from now on; and the id
+    /// there of the latter.
+    pub(super) async fn translated(
+        &mut self,
+        redirect: &Redirect,
+        lending: &mut Lending,
+    ) -> Result<(Vec<u8>, i64), JobError> {
+        let own_id = self.link.entry().id();
+        let mut upstream_id = lending.lent.upstream_id().unwrap_or(NOBODY);
+        if let Some(target) = redirect.target().filter(|target| target.id() != own_id) {
+            let redirection = self.redirection_to(target, lending.node()).await?;
+            upstream_id = redirection.as_ref().map_or(NOBODY, |redirection| redirection.upstream_id());
+            lending.redirections.extend(redirection);
+        }
+        let mut args = redirect.args.clone();
+        for (at, entry) in &redirect.ids {
+            // Of several, which the upstream refuses, any will do that exists.
+            let id = if entry.is_some() { upstream_id } else { NOBODY };
+            args[*at] = id.to_string().into_bytes();
+        }
+        let mut requests = Vec::new();
+        write_request(&mut requests, &args);
+        Ok((requests, upstream_id))
+    }
+
+    /// A connection on which `target` gets what is redirected to it, of this node of a cluster if it is one; nothing if its
+    /// session has ended.
+    async fn redirection_to(
+        &mut self,
+        target: &Entry,
+        node: Option<&Address>,
+    ) -> Result<Option<Arc<Redirection>>, JobError> {
+        if let Some(redirection) = target.inbox().open(node) {
             return Ok(Some(redirection));
         }
         let needs = Needs { db: self.settings.db, protocol: Protocol::Resp3 };
         let began = Instant::now();
         let place = self.place(began).await?;
-        let mut lent = self.caller.lend(began, needs).await?;
+        let caller = (&*self.caller, began);
+        let mut lent = match (self.cluster, node) {
+            (Some(cluster), Some(node)) => cluster.lend_at(caller, node, needs.into()).await?.lent,
+            (_, _) => self.caller.lend(began, needs).await?,
+        };
         // The upstream closes no subscriber for being idle. One that may not subscribe is of use all the same.
         let mut subscribe = Vec::new();
         write_request(&mut subscribe, &["SUBSCRIBE", INVALIDATIONS]);
@@ -104,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         };
         let failure = match timeout(self.settings.reply_timeout, ready).await {
             Ok(Ok(_)) => {
-                let redirection = target.inbox().add(target.id(), lent, place);
+                let redirection = target.inbox().add(target.id(), (lent, node.cloned()), place);
                 target.wake();
                 return Ok(redirection);
             }
@@ -136,8 +174,6 @@ pub(in crate::exclusive) fn broadcasts(request: &Request<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use resp::{Decoded, RequestDecoder, RequestLimits};
-
     use super::*;
     use crate::observe::address::Address;
 

@@ -22,7 +22,6 @@ use crate::{
         lending::Lending,
         request::ExclusiveRequest,
     },
-    observe::registry::Tracking,
 };
 
 /// All that the client has read may have changed.
@@ -31,9 +30,12 @@ pub(in crate::exclusive) const ALL_INVALID: &[u8] = b">2\r\n$10\r\ninvalidate\r\
 /// What the connections of one client have in common, and those that are not in use.
 #[derive(Default)]
 pub(in crate::exclusive) struct Tracked {
-    /// Requests that bring a further connection into the state of the others: the last `CLIENT TRACKING` and the last
-    /// `CLIENT NO-TOUCH`.
-    requests: [Vec<u8>; 2],
+    /// Requests that bring a further connection into the state of the others: the last `CLIENT TRACKING`, as the client wrote
+    /// it if it `redirects`, and the last `CLIENT NO-TOUCH`.
+    pub(super) requests: [Vec<u8>; 2],
+    redirects: bool,
+    /// That adds to one before it, which further connections are not told.
+    adds: bool,
     /// The last `CLIENT CACHING`.
     caching: Vec<u8>,
     /// At other nodes.
@@ -42,14 +44,18 @@ pub(in crate::exclusive) struct Tracked {
 
 impl Tracked {
     /// A request has taken effect that others are to be told of; whether they are at once.
-    fn note(&mut self, change: Change, request: &[u8], is_over: bool) -> bool {
-        match change {
-            Change::Caching => self.caching = request.to_vec(),
-            _ if is_over => self.requests = Default::default(),
-            Change::NoTouch(_) => self.requests[1] = request.to_vec(),
-            _ => self.requests[0] = request.to_vec(),
+    fn note(&mut self, request: &ExclusiveRequest, is_over: bool) -> bool {
+        let own = request.own_request().to_vec();
+        let broadcasts = matches!(request.change, Change::Tracking { broadcasts: true, .. });
+        self.adds |= broadcasts && !self.requests[0].is_empty();
+        match (request.change, &request.redirect) {
+            (Change::Caching, _) => self.caching = own,
+            (_, _) if is_over => (self.requests, self.adds) = Default::default(),
+            (Change::NoTouch(_), _) => self.requests[1] = own,
+            (_, Some(redirect)) => (self.requests[0], self.redirects) = (redirect.written(), true),
+            (_, None) => (self.requests[0], self.redirects) = (own, false),
         }
-        change != Change::Caching
+        request.change != Change::Caching
     }
 
     /// Bytes of memory.
@@ -64,8 +70,6 @@ pub(in crate::exclusive) fn refusal(request: &ExclusiveRequest, in_transaction: 
         Change::Tracking { .. } | Change::Caching | Change::NoTouch(_) if in_transaction => {
             Some(errors::TRACKING_IN_MULTI)
         }
-        Change::Tracking { broadcasts: true, .. } => Some(errors::TRACKING_BROADCASTS),
-        Change::Tracking { .. } if request.redirect.is_some() => Some(errors::TRACKING_REDIRECTS),
         _ => None,
     }
 }
@@ -74,7 +78,7 @@ pub(in crate::exclusive) fn refusal(request: &ExclusiveRequest, in_transaction: 
 const ENDED: io::ErrorKind = io::ErrorKind::Interrupted;
 
 /// Has requests executed on a connection; the last reply. What it is told besides goes to the client.
-async fn tell<S>(
+pub(super) async fn tell<S>(
     lending: &mut Lending,
     requests: &[u8],
     due: u32,
@@ -113,6 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ) -> Option<bool> {
         if !self.tracks_by_node() || self.exclusive.is_in_transaction() {
             return None;
+        }
+        match self.reach_all(cluster).await {
+            Ok(true) => {}
+            Ok(false) => return Some(false),
+            Err(failure) => return Some(self.refuse_alone(request, &failure)),
         }
         let others = self.exclusive.lending.as_ref().map(|lending| &lending.tracked.others)?;
         let watching = others.iter().find(|other| other.is_watching()).and_then(|other| other.node().cloned());
@@ -154,11 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let (is_new, mut requests, mut count) = (known.is_none(), Vec::new(), 0);
         let mut next = match known {
             Some(known) => known,
+            // One that has asked for further prefixes goes, as with a connection that is lost.
+            None if lending.tracked.adds => return Ok(false),
             None => {
-                if let Some(text) = self.cannot_spread(cluster) {
-                    self.refuse_in_cluster(text).await;
-                    return Ok(false);
-                }
                 let since = Instant::now();
                 let place = self.place(since).await?;
                 let (caller, wanted) = ((&*self.caller, since), self.state.needs.into());
@@ -174,7 +181,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if is_new {
             next.bind_as(&former);
             count += next.tracked.requests.iter().filter(|request| !request.is_empty()).count();
-            requests = next.tracked.requests.concat();
+            let [tracking, no_touch] = &next.tracked.requests;
+            let (tracking, no_touch) = (tracking.clone(), no_touch.clone());
+            let tracking = match next.tracked.redirects {
+                false => tracking,
+                true => match self.redirected(&tracking, &mut next).await {
+                    Ok(redirected) => redirected,
+                    Err(failure) => {
+                        self.fail_replies(1, &failure);
+                        return Ok(false);
+                    }
+                },
+            };
+            requests = [tracking, no_touch].concat();
         }
         if is_caching {
             count += 1;
@@ -190,15 +209,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             lending.set_caching(is_caching);
         }
         Ok(go_on)
-    }
-
-    /// Why what the client has asked of the one node that there was cannot be asked of another, if so.
-    fn cannot_spread(&self, cluster: &Cluster) -> Option<&'static str> {
-        match self.exclusive.tracking(self.link.entry().id())? {
-            Tracking { client: Some(_), .. } => Some(errors::TRACKING_REDIRECTS),
-            Tracking { broadcasts: true, .. } if !cluster.map().is_one_shard() => Some(errors::TRACKING_BROADCASTS),
-            Tracking { .. } => None,
-        }
     }
 
     /// Goes on with the transaction at hand, of which nothing was executed, at the node that has `slot`.
@@ -236,10 +246,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return true;
         };
         let is_over = !lending.binds_reads();
-        if !lending.tracked.note(request.change, request.own_request(), is_over) {
+        if !lending.tracked.note(request, is_over) {
             return true;
         }
-        let go_on = self.tell_others(request.own_request()).await;
+        let go_on = if request.redirect.is_some() {
+            self.redirect_others().await
+        } else {
+            self.tell_others(request.own_request()).await
+        };
         let Some(lending) = self.exclusive.lending.as_mut() else { return false };
         let mut others = std::mem::take(&mut lending.tracked.others);
         others.iter_mut().for_each(|other| other.bind_as(lending));
@@ -250,7 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             others.drain(..).for_each(|other| other.give_back());
         }
         lending.tracked.others = others;
-        go_on
+        let Some(cluster) = self.cluster.filter(|_| go_on) else { return go_on };
+        self.reach_all(cluster).await.unwrap_or(false)
     }
 
     /// Has each connection that is not in use execute a request; false to close the session.

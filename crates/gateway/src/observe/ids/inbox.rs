@@ -11,6 +11,7 @@ use std::{
 };
 
 use pool::Lent;
+use topology::Address;
 
 use crate::observe::sharing::shares::Place;
 
@@ -37,20 +38,29 @@ pub(crate) struct Redirection {
     client: u64,
     /// As `CLIENT ID` of the upstream says it.
     upstream_id: i64,
+    /// Of a cluster: the node that sends what is invalid of its own keys.
+    node: Option<Address>,
     /// With its place among those that clients of one host and user may have. Nothing once it is closed.
     lent: Mutex<Option<(Lent, Place)>>,
 }
 
 impl Inbox {
-    /// The connection that is there already.
-    pub(crate) fn open(&self) -> Option<Arc<Redirection>> {
-        self.lock().open.iter().filter_map(Weak::upgrade).find(|redirection| redirection.is_open())
+    /// The connection that is there already, of this node of a cluster if it is one.
+    pub(crate) fn open(&self, node: Option<&Address>) -> Option<Arc<Redirection>> {
+        let is_it = |redirection: &Arc<Redirection>| redirection.node.as_ref() == node && redirection.is_open();
+        self.lock().open.iter().filter_map(Weak::upgrade).find(is_it)
     }
 
     /// Has the session, whose id is `client`, get what comes on `lent`. Nothing if it has ended.
-    pub(crate) fn add(&self, client: u64, lent: Lent, place: Place) -> Option<Arc<Redirection>> {
+    pub(crate) fn add(
+        &self,
+        client: u64,
+        (lent, node): (Lent, Option<Address>),
+        place: Place,
+    ) -> Option<Arc<Redirection>> {
         let upstream_id = lent.upstream_id()?;
-        let redirection = Arc::new(Redirection { client, upstream_id, lent: Mutex::new(Some((lent, place))) });
+        let redirection = Redirection { client, upstream_id, node, lent: Mutex::new(Some((lent, place))) };
+        let redirection = Arc::new(redirection);
         let mut connections = self.lock();
         if connections.closed {
             return None;
