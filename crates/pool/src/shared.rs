@@ -31,6 +31,8 @@ pub(crate) struct InCommon {
     pub(crate) turns: Arc<Turns>,
     /// Rings when the upstream turns a further login away.
     pub(crate) turned_away: Arc<Notify>,
+    /// Rings when a connection falls silent for long, with requests under way.
+    pub(crate) silent: Arc<Notify>,
     /// What the first pool knows of the upstream, for those that are not to ask.
     pub(crate) facts: Option<watch::Sender<Arc<Facts>>>,
 }
@@ -67,9 +69,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
-        let InCommon { queued_bytes, reply_bytes, traffic, turns, turned_away, facts } = in_common;
+        let InCommon { queued_bytes, reply_bytes, traffic, turns, turned_away, silent, facts } = in_common;
         let queue_room = QueueRoom::new(queued_bytes, settings.borrow().endpoint.guest);
-        let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default(), turned_away));
+        let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default(), (turned_away, silent)));
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
             traffic,

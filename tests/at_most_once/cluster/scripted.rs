@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::nodes::key_of;
-use crate::support::{Gateway, Peer, Redis, Upstream, requests, wait};
+use crate::support::{Client, Gateway, Peer, Redis, Upstream, requests, wait};
 
 /// How requests begin that are not the gateway's own.
 const OF_CLIENTS: [&str; 4] = ["ASKING", "GET ", "INCR ", "MSETNX "];
@@ -27,14 +27,28 @@ struct Scripted {
 
 impl Scripted {
     fn start(count: usize, script: impl Fn(usize, &[u16], &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::start_with(count, |_, _, _| None, script)
+    }
+
+    /// The same where `first` is asked about each request, and answers those that it likes.
+    fn start_with(
+        count: usize,
+        first: impl Fn(usize, &[u16], &str) -> Option<String> + Send + Sync + 'static,
+        script: impl Fn(usize, &[u16], &str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let first: Arc<Script> = Arc::new(first);
         let (ports, script): (Arc<OnceLock<Vec<u16>>>, Arc<Script>) = (Arc::default(), Arc::new(script));
         let (asked, looks) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicUsize>::default());
         let start = |node: usize| {
-            let (ports, script, asked, looks) =
-                (Arc::clone(&ports), Arc::clone(&script), Arc::clone(&asked), Arc::clone(&looks));
+            let (ports, first, script) = (Arc::clone(&ports), Arc::clone(&first), Arc::clone(&script));
+            let (asked, looks) = (Arc::clone(&asked), Arc::clone(&looks));
             Upstream::start(move |peer: &mut Peer| {
                 while let Some(request) = peer.next() {
                     let ports = ports.wait();
+                    if let Some(said) = first(node, ports, &request) {
+                        peer.reply(&said);
+                        continue;
+                    }
                     let said = match request.as_str() {
                         "CLUSTER SLOTS" => Some(slots(ports)),
                         "CLUSTER NODES" => {
@@ -194,4 +208,119 @@ fn a_request_that_is_sent_elsewhere_waits_for_one_before_it_with_its_slot() {
     let set = asked.iter().rposition(|(_, request)| *request == lines[0]);
     let got = asked.iter().position(|(node, request)| *node == 1 && *request == lines[1]);
     assert!(set.is_some() && set < got, "{asked:?}");
+}
+
+/// A primary that has all slots, and its replica, which takes over at some time.
+#[derive(Default)]
+struct Pair {
+    /// The primary reads and answers nothing.
+    is_frozen: AtomicBool,
+    /// The replica answers nothing.
+    is_mute: AtomicBool,
+    has_taken_over: AtomicBool,
+    /// Whether the primary has been asked something that it has not answered, by whoever follows the cluster.
+    primary_looks: AtomicUsize,
+    replica_looks: AtomicUsize,
+}
+
+impl Pair {
+    fn start() -> (Arc<Self>, Scripted) {
+        let pair = Arc::new(Self::default());
+        let (of_all, of_clients) = (Arc::clone(&pair), Arc::clone(&pair));
+        let nodes = Scripted::start_with(
+            2,
+            move |node, ports, request| of_all.says(node, ports, request),
+            move |node, _, _| {
+                of_clients.wakes(node);
+                Some(format!(":{}\r\n", node + 1))
+            },
+        );
+        (pair, nodes)
+    }
+
+    /// Waits until this node answers.
+    fn wakes(&self, node: usize) {
+        let sleeps = [&self.is_frozen, &self.is_mute][node];
+        wait("the node to go on", || (!sleeps.load(Ordering::SeqCst)).then_some(()));
+    }
+
+    fn says(&self, node: usize, ports: &[u16], request: &str) -> Option<String> {
+        if request == "CLUSTER SLOTS" {
+            [&self.primary_looks, &self.replica_looks][node].fetch_add(1, Ordering::SeqCst);
+        }
+        if OF_CLIENTS.iter().any(|word| request.starts_with(word)) {
+            return None;
+        }
+        self.wakes(node);
+        // The former primary does not know yet that it has been replaced.
+        let (primary, replica, epoch) =
+            if node == 1 && self.has_taken_over.load(Ordering::SeqCst) { (1, 0, 2) } else { (0, 1, 1) };
+        let at = |node: usize| format!("127.0.0.1:{}@1{}", ports[node], ports[node]);
+        match request {
+            "CLUSTER SLOTS" => {
+                let place = |node: usize| format!("*2\r\n{}:{}\r\n", bulk("127.0.0.1"), ports[node]);
+                Some(format!("*1\r\n*4\r\n:0\r\n:16383\r\n{}{}", place(primary), place(replica)))
+            }
+            "CLUSTER NODES" => Some(bulk(&format!(
+                "a {} master - 0 0 {epoch} connected 0-16383\nb {} slave a 0 0 {epoch} connected\n",
+                at(primary),
+                at(replica)
+            ))),
+            _ => None,
+        }
+    }
+
+    /// Has the primary get a request that it does not answer, until its replica is asked what has become of it.
+    fn freeze(&self, client: &mut Client, nodes: &Scripted) {
+        client.expect(&format!("INCR {}", key_of(5)), ":1\r\n");
+        self.is_frozen.store(true, Ordering::SeqCst);
+        client.send_raw(&requests(&[&format!("INCR {}", key_of(5))]));
+        wait("the request to be sent", || (nodes.asked().len() == 2).then_some(()));
+        self.replica_is_asked(10);
+    }
+
+    fn replica_is_asked(&self, times: usize) {
+        let before = self.replica_looks.load(Ordering::SeqCst);
+        wait("the replica to be asked", || (self.replica_looks.load(Ordering::SeqCst) >= before + times).then_some(()));
+    }
+}
+
+/// Nothing else than a request that is not answered has the primary watched.
+const UNHURRIED: &str = "failover_wait_ms = 60000\ncheck_interval_ms = 3600000\n[cluster]\nrefresh_ms = 3600000\n\
+                         [pool]\nqueue_timeout_ms = 60000\nreply_timeout_ms = 60000";
+
+const REPLACED: &str = "-ERR respool: connection to the upstream lost: another node is the primary now, the request may \
+                        have been executed";
+
+#[test]
+fn a_frozen_primary_is_left_as_soon_as_its_replica_says_that_it_has_taken_over() {
+    let (pair, nodes) = Pair::start();
+    let gateway = nodes.gateway(UNHURRIED);
+    let mut client = gateway.client();
+    pair.freeze(&mut client, &nodes);
+    pair.has_taken_over.store(true, Ordering::SeqCst);
+    let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
+    assert!(reply.starts_with(REPLACED), "{reply}");
+    client.expect(&format!("INCR {}", key_of(5)), ":2\r\n");
+    pair.is_frozen.store(false, Ordering::SeqCst);
+}
+
+#[test]
+fn what_a_primary_says_that_wakes_is_heard_once_another_node_has_said_that_it_is_not_replaced() {
+    for is_replaced in [true, false] {
+        let (pair, nodes) = Pair::start();
+        let gateway = nodes.gateway(UNHURRIED);
+        let mut client = gateway.client();
+        pair.freeze(&mut client, &nodes);
+        pair.is_mute.store(true, Ordering::SeqCst);
+        // Whatever it was asked before, it has answered.
+        pair.replica_is_asked(2);
+        pair.has_taken_over.store(is_replaced, Ordering::SeqCst);
+        pair.is_frozen.store(false, Ordering::SeqCst);
+        pair.replica_is_asked(2);
+        assert!(!client.has_arrived(), "nobody has said that it is the primary");
+        pair.is_mute.store(false, Ordering::SeqCst);
+        let reply = String::from_utf8_lossy(&client.read_reply()).into_owned();
+        assert!(if is_replaced { reply.starts_with(REPLACED) } else { reply == ":1\r\n" }, "{reply}");
+    }
 }

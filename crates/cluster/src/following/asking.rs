@@ -31,20 +31,20 @@ pub(crate) struct Answer {
     pub(crate) view: View,
 }
 
-/// Whom to ask, in this order, and how many answers are wanted. While primaries are `missing`, all their replicas, of
+/// Whom to ask, in this order, and how many answers are wanted. While primaries are `absent`, all their replicas, of
 /// which the one that takes over knows it first; otherwise one node, each time the next.
 pub(crate) fn candidates(
     layout: &Layout,
-    missing: &BTreeSet<Address>,
+    absent: &BTreeSet<Address>,
     seeds: &[Address],
     turn: usize,
 ) -> (Vec<Address>, usize) {
     let shards = layout.shards();
-    let heirs = shards.iter().filter(|shard| missing.contains(&shard.primary)).flat_map(|shard| &shard.replicas);
+    let heirs = shards.iter().filter(|shard| absent.contains(&shard.primary)).flat_map(|shard| &shard.replicas);
     let mut nodes: Vec<Address> = heirs.cloned().collect();
     let primaries = shards.iter().map(|shard| &shard.primary);
     let others = primaries.chain(shards.iter().flat_map(|shard| &shard.replicas));
-    let mut others: Vec<Address> = others.filter(|node| !missing.contains(node)).cloned().collect();
+    let mut others: Vec<Address> = others.filter(|node| !absent.contains(node)).cloned().collect();
     let rotated = (turn % shards.len().max(1)).min(others.len());
     others.rotate_left(rotated);
     if !nodes.is_empty() {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{At, Conversation, Key, NoPool, Pools, Upstream};
+use pool::{At, Control, Conversation, Key, Listed, NoPool, Pools};
 use tokio::{
     sync::watch,
     task::{JoinSet, yield_now},
@@ -22,6 +22,7 @@ use crate::{
         commands::Told,
         news::News,
         pace::Pace,
+        trouble::Trouble,
     },
     map::{Map, Node},
 };
@@ -57,11 +58,7 @@ pub(crate) struct Keeper {
     open: BTreeMap<Address, Conversation>,
     /// Which of the known nodes is asked next.
     turn: usize,
-    /// Primaries that cannot be reached, or that their cluster thinks have failed.
-    missing: BTreeSet<Address>,
-    missing_since: Option<Instant>,
-    /// As the last view says.
-    failing: Vec<Address>,
+    trouble: Trouble,
     began: Instant,
     /// What was said last of why there is no map, or not the one that there should be.
     problem: Option<Arc<str>>,
@@ -77,6 +74,7 @@ impl Keeper {
         news: Arc<News>,
     ) -> Self {
         let map = Arc::clone(&published.borrow());
+        let trouble = Trouble::new(pools.first().settings().failover_wait);
         let anchor = map.anchor().cloned();
         let shard = map.nodes.iter().position(|node| node.is_first);
         Self {
@@ -92,9 +90,7 @@ impl Keeper {
             leaving: BTreeMap::new(),
             open: BTreeMap::new(),
             turn: 0,
-            missing: BTreeSet::new(),
-            missing_since: None,
-            failing: Vec::new(),
+            trouble,
             began: Instant::now(),
             problem: None,
         }
@@ -112,12 +108,12 @@ impl Keeper {
 
     /// Since when primaries cannot be reached, or nothing was ever found.
     fn trouble(&self) -> Option<Instant> {
-        self.missing_since.or(self.belief.layout().shards().is_empty().then_some(self.began))
+        self.trouble.since().or(self.belief.layout().shards().is_empty().then_some(self.began))
     }
 
     /// Hears what rounds are told, until it is time to look again.
     async fn listen(&mut self, mut pace: Pace) {
-        let news = Arc::clone(&self.news);
+        let (news, pools) = (Arc::clone(&self.news), self.pools.clone());
         loop {
             let next = pace.next;
             let leaves = self.leaving.values().min().copied().unwrap_or(next).min(next);
@@ -125,6 +121,11 @@ impl Keeper {
                 () = sleep_until(leaves), if leaves < next => self.leave(),
                 () = sleep_until(next) => return,
                 () = news.doubted() => pace.doubted(),
+                () = pools.fallen_silent() => {}
+                Some((node, conversation)) = self.trouble.sign() => {
+                    self.open.insert(node, conversation);
+                    pace.lost();
+                }
                 () = news.command_missed() => if self.commands.miss() { pace.doubted() },
                 words = news.spoken() => {
                     let mut are_known = true;
@@ -138,7 +139,7 @@ impl Keeper {
                     }
                 }
             }
-            if self.notice_losses() {
+            if self.notice_trouble() {
                 pace.lost();
             }
         }
@@ -149,44 +150,45 @@ impl Keeper {
         self.settings.reached(node)
     }
 
-    /// Sees which primaries cannot be reached; whether one is new among them.
-    fn notice_losses(&mut self) -> bool {
+    /// The pools of primaries, with every login.
+    fn pools_of_primaries(&self) -> Vec<(Address, Control)> {
         let shards = self.belief.layout().shards();
         let primaries: BTreeMap<&Address, &Address> =
             shards.iter().map(|shard| (self.reached(&shard.primary), &shard.primary)).collect();
-        let mut missing: BTreeSet<Address> =
-            shards.iter().map(|shard| &shard.primary).filter(|node| self.failing.contains(node)).cloned().collect();
-        for listed in self.pools.all() {
-            let at = match &listed.key.at {
-                At::Upstream => self.anchor.as_ref().map(|anchor| self.reached(anchor).clone()),
-                At::Node { host, port } => Some(Address::new(host.as_ref(), *port)),
-                At::Replica { .. } => None,
+        let of_primary = |listed: Listed| {
+            let at = match listed.key.at {
+                At::Upstream => self.reached(self.anchor.as_ref()?).clone(),
+                At::Node { host, port } => Address::new(host.as_ref(), port),
+                At::Replica { .. } => return None,
             };
-            let is_down = matches!(*listed.control.upstream().borrow(), Upstream::Down(_) | Upstream::Unready { .. });
-            if let Some(address) = at.filter(|_| is_down).and_then(|at| primaries.get(&at).copied()) {
-                missing.insert(address.clone());
-            }
-        }
-        let is_news = missing.iter().any(|address| !self.missing.contains(address));
-        self.missing = missing;
-        self.missing_since = match (self.missing.is_empty(), self.missing_since) {
-            (true, _) => None,
-            (false, Some(since)) if !is_news => Some(since),
-            (false, _) => Some(Instant::now()),
+            Some(((*primaries.get(&at)?).clone(), listed.control))
         };
+        self.pools.all().into_iter().filter_map(of_primary).collect()
+    }
+
+    /// Sees which primaries give cause for concern; whether one is new among them.
+    fn notice_trouble(&mut self) -> bool {
+        let pools = self.pools_of_primaries();
+        let is_news = self.trouble.notice(self.belief.layout(), &pools, Instant::now());
+        for node in self.trouble.unasked() {
+            let asking = self.ask(node.clone());
+            self.trouble.await_sign(node, asking);
+        }
         is_news
     }
 
     /// Asks for views and takes in what comes.
     async fn look(&mut self) {
         self.leave();
-        self.notice_losses();
+        self.notice_trouble();
         self.belief.looks();
-        let in_trouble = !self.missing.is_empty();
+        let (began, absent) = (Instant::now(), self.trouble.absent());
+        let in_trouble = !absent.is_empty();
         let limit = self.pools.first().settings().connect_timeout;
         let deadline = Instant::now() + if in_trouble { limit.min(TROUBLED) } else { limit };
-        let (candidates, wanted) = self.candidates();
-        let (mut asking, mut candidates) = (JoinSet::new(), candidates.into_iter().peekable());
+        self.turn = self.turn.wrapping_add(1);
+        let (nodes, wanted) = candidates(self.belief.layout(), &absent, &self.settings.seeds, self.turn);
+        let (mut asking, mut candidates) = (JoinSet::new(), nodes.into_iter().peekable());
         let (mut taken, mut problem) = (0, None);
         while taken < wanted {
             let at_once = if in_trouble { ASKED_MAX } else { 1 };
@@ -221,6 +223,8 @@ impl Keeper {
             self.cannot(problem.unwrap_or_else(silent));
         }
         self.publish(false);
+        let pools = self.pools_of_primaries();
+        self.trouble.looked(&pools, began, taken > 0);
     }
 
     /// Has those who wait for a map, and the log, know why there is none, or not the one that there should be.
@@ -237,12 +241,6 @@ impl Keeper {
             }
             is_none
         });
-    }
-
-    /// Whom to ask, in this order, and from how many views are wanted.
-    fn candidates(&mut self) -> (Vec<Address>, usize) {
-        self.turn = self.turn.wrapping_add(1);
-        candidates(self.belief.layout(), &self.missing, &self.settings.seeds, self.turn)
     }
 
     /// Asks one node for its view of the cluster.
@@ -263,7 +261,7 @@ impl Keeper {
         let failing = view.failing.clone();
         let is_believed = self.belief.views(asked, view);
         if is_believed {
-            self.failing = failing;
+            self.trouble.failing = failing;
         }
         // What it says of commands may be long in coming.
         self.publish(false);
@@ -340,7 +338,7 @@ impl Keeper {
         let is_primary = |node: &Address| shards.iter().any(|shard| shard.primary == *node);
         self.leaving.retain(|node, _| !is_primary(node));
         for node in before.nodes.iter().map(|node| &node.address).filter(|node| !is_primary(node)) {
-            let grace = if self.missing.contains(node) { Duration::ZERO } else { GRACE };
+            let grace = if self.trouble.is_lost(node) { Duration::ZERO } else { GRACE };
             self.leaving.entry(node.clone()).or_insert(now + grace);
         }
     }
@@ -375,7 +373,7 @@ impl Keeper {
         Ok(Node::new(address.clone(), key, access, self.runtimes))
     }
 
-    fn control(&self, key: &Key, act: impl Fn(&pool::Control)) {
+    fn control(&self, key: &Key, act: impl Fn(&Control)) {
         self.pools.all().iter().filter(|listed| listed.key == *key).for_each(|listed| act(&listed.control));
     }
 

@@ -1,5 +1,6 @@
 //! How it is known which node has which slot: `keeper` owns what is known, asks nodes (`asking`) at its `pace`, for their
-//! `commands` too, and hears the `news` of rounds. `seeds` looks once, for those who only want to know. Started by `cluster`.
+//! `commands` too, and hears the `news` of rounds. `trouble` tells whom not to ask, and whom not to believe. `seeds` looks
+//! once, for those who only want to know. Started by `cluster`.
 
 mod asking;
 mod commands;
@@ -7,3 +8,4 @@ pub(crate) mod keeper;
 pub(crate) mod news;
 mod pace;
 pub(crate) mod seeds;
+mod trouble;

@@ -248,6 +248,9 @@ impl Line {
         if self.end.poll(cx).is_ready() {
             return Poll::Ready(Err(left()));
         }
+        if self.endpoint.tenure.is_doubted() {
+            return Poll::Pending;
+        }
         loop {
             match self.scanner.scan(&self.input[self.scanned..]) {
                 Ok(progress) => {

@@ -152,10 +152,29 @@ impl Control {
             *in_force = Arc::new(settings);
             former.leave_for(&in_force.endpoint.tenure);
             tenure = former;
+            self.shared.node.checks.explained();
             // What failed elsewhere says nothing of this one.
             self.shared.node.forget_failures();
         });
         Left { tenure, settings: self.settings.clone() }
+    }
+
+    /// Whether requests have been under way for long and nothing comes of the upstream, until it is
+    /// [trusted](Self::trust). It may be busy, or frozen and replaced by now.
+    pub fn is_silent(&self) -> bool {
+        self.shared.node.checks.is_silent()
+    }
+
+    /// Has nothing be heard from the upstream, and no worker write to it, until it is [trusted](Self::trust) or the
+    /// upstream [is elsewhere](Self::go).
+    pub fn distrust(&self) {
+        self.settings.borrow().endpoint.tenure.doubt();
+    }
+
+    /// The upstream's silence is explained: whatever has come of it is heard.
+    pub fn trust(&self) {
+        self.shared.node.checks.explained();
+        self.settings.send_if_modified(|in_force| in_force.endpoint.tenure.trust());
     }
 
     /// Holds back new jobs, new borrowers and what borrowers send while there is a reason, each for at most

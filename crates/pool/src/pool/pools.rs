@@ -194,6 +194,11 @@ impl Pools {
         self.0.in_common.turned_away.notified().await;
     }
 
+    /// Waits until some pool [is silent](Control::is_silent), for one that waits. Cancel-safe.
+    pub async fn fallen_silent(&self) {
+        self.0.in_common.silent.notified().await;
+    }
+
     /// All pools that are not being ended, the first one first.
     pub fn all(&self) -> Vec<Listed> {
         let members = self.lock();

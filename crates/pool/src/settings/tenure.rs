@@ -1,6 +1,7 @@
 //! The time for which an upstream's address is the one that gets the requests. It is left where others get them from now on
 //! and what it was asked is still to be answered; it ends where every connection that was made in it is closed at once,
-//! whatever is in flight: the node there is not the primary any more.
+//! whatever is in flight: the node there is not the primary any more. While nobody knows whether it still is, it is in doubt:
+//! its connections are kept, and nothing is heard from them.
 
 use std::{
     fmt,
@@ -20,6 +21,9 @@ const LEFT: u8 = 1;
 
 /// Nor is anything heard from it.
 const OVER: u8 = 2;
+
+/// Beside the stage: nobody knows whether its addressee is still the primary.
+const DOUBTED: u8 = 4;
 
 /// Shared by an endpoint and all connections that were made to it.
 #[derive(Debug, Clone, Default)]
@@ -74,13 +78,19 @@ impl Tenure {
         self.is_at(OVER)
     }
 
+    /// Whether its addressee is not to be heard for now: one load. Whoever settles the doubt puts settings in force, which
+    /// wakes workers.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.0.stage.load(Ordering::Acquire) & DOUBTED != 0
+    }
+
     /// Whether it has been left, or has ended: one load.
     pub(crate) fn is_left(&self) -> bool {
         self.is_at(LEFT)
     }
 
     fn is_at(&self, stage: u8) -> bool {
-        self.0.stage.load(Ordering::Acquire) >= stage
+        self.0.stage.load(Ordering::Acquire) & !DOUBTED >= stage
     }
 
     /// Leaves it for another, for good; nothing happens where that is the same one.
@@ -96,8 +106,20 @@ impl Tenure {
     }
 
     fn reach(&self, stage: u8) {
-        self.0.stage.fetch_max(stage, Ordering::AcqRel);
+        self.0.stage.fetch_or(stage, Ordering::AcqRel);
         self.0.changed.notify_waiters();
+    }
+
+    /// Nothing is to be heard from its addressee until it is trusted again.
+    pub(crate) fn doubt(&self) {
+        self.0.stage.fetch_or(DOUBTED, Ordering::AcqRel);
+    }
+
+    /// The doubt is over; whether there was any.
+    pub(crate) fn trust(&self) -> bool {
+        let was_doubted = self.0.stage.fetch_and(!DOUBTED, Ordering::AcqRel) & DOUBTED != 0;
+        self.0.changed.notify_waiters();
+        was_doubted
     }
 
     /// To be polled by a connection.
@@ -144,6 +166,27 @@ mod tests {
             assert!(end.poll(&mut cx).is_ready());
         }
     }
+
+    #[tokio::test]
+    async fn a_doubt_is_heard_of_when_it_is_over_and_outlives_no_tenure() {
+        let tenure = Tenure::default();
+        let mut end = tenure.watch();
+        tenure.doubt();
+        assert!(tenure.is_doubted() && !tenure.is_left());
+        let heard = poll_fn(|cx| {
+            let _ = end.poll(cx);
+            if tenure.is_doubted() { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let (_, was_doubted) = tokio::join!(heard, async { tenure.clone().trust() });
+        assert!(was_doubted && !tenure.trust() && !tenure.is_doubted());
+        tenure.doubt();
+        tenure.leave_for(&Tenure::default());
+        assert!(tenure.is_doubted() && tenure.is_left() && !tenure.is_over());
+        tenure.end();
+        assert!(tenure.is_over());
+        assert!(end.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
     #[tokio::test]
     async fn whoever_is_told_that_it_is_left_is_told_of_its_end_too() {
         let tenure = Tenure::default();
@@ -153,7 +196,8 @@ mod tests {
         tenure.leave_for(&tenure.clone());
         assert!(!tenure.is_left());
         tenure.leave_for(&Tenure::default());
-        assert!(end.poll(&mut cx).is_pending() && end.poll_left(&mut cx).is_ready() && !tenure.is_over());
+        assert!(end.poll(&mut cx).is_pending() && end.poll_left(&mut cx).is_ready());
+        assert!(!tenure.is_over());
         let ending = async { tenure.clone().end() };
         tokio::join!(poll_fn(|cx| end.poll(cx)), ending);
         tenure.leave_for(&Tenure::default());

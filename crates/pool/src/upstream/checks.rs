@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,9 @@ use crate::{
 /// No answer after so many periods is silence.
 const PERIODS: u32 = 3;
 
+/// So long a silence of a connection with requests under way is worth asking others what has become of the upstream.
+const LONG: Duration = Duration::from_millis(250);
+
 /// Replies that speak against what is known lead to one check in this time.
 const DOUBT_EVERY: Duration = Duration::from_millis(100);
 
@@ -36,6 +39,10 @@ pub(crate) struct Checks {
     asked_at: AtomicU64,
     /// The first question since the last answer; 0 if none is owed.
     owed_since: AtomicU64,
+    /// A connection is silent for long, and whoever follows the upstream has not found out yet what that means.
+    is_silent: AtomicBool,
+    /// When it was last found out.
+    explained_at: AtomicU64,
 }
 
 impl Checks {
@@ -85,9 +92,34 @@ impl Checks {
         let patience = period.saturating_mul(PERIODS);
         (owed > 0 && waited >= patience).then_some(patience)
     }
+
+    /// Whether a connection is silent for long, and nobody knows yet what that means.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Acquire)
+    }
+
+    /// A connection has been silent for so long, with requests under way; whether that is news.
+    fn is_silent_for(&self, silence: Duration) -> bool {
+        let explained = Moment::from_micros(self.explained_at.load(Ordering::Relaxed));
+        let unexplained = Duration::from_micros(Moment::now().since(explained));
+        silence.min(unexplained) >= LONG && !self.is_silent.swap(true, Ordering::AcqRel)
+    }
+
+    /// It is known what that means.
+    pub(crate) fn explained(&self) {
+        self.explained_at.store(Moment::now().micros(), Ordering::Relaxed);
+        self.is_silent.store(false, Ordering::Release);
+    }
 }
 
 impl Node {
+    /// A connection has been silent for so long, with requests under way: whoever follows the upstream is to know.
+    pub(crate) fn is_silent_for(&self, silence: Duration) {
+        if self.checks.is_silent_for(silence) {
+            self.silent_now.notify_one();
+        }
+    }
+
     /// When the connection with this number, from 0, is to ask what the upstream is; `None` if it is not to be asked.
     pub(crate) fn check_at(&self, number: usize) -> Option<Instant> {
         let period = self.settings.borrow().check_interval;
@@ -181,6 +213,18 @@ mod tests {
         assert!(!checks.begin(false), "a doubt that follows at once");
         tokio::time::advance(DOUBT_EVERY).await;
         assert!(checks.begin(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_silence_is_news_once_until_it_is_explained() {
+        let checks = Checks::default();
+        tokio::time::advance(SECOND).await;
+        assert!(!checks.is_silent_for(LONG / 2) && !checks.is_silent());
+        assert!(checks.is_silent_for(LONG) && checks.is_silent() && !checks.is_silent_for(2 * LONG));
+        checks.explained();
+        assert!(!checks.is_silent() && !checks.is_silent_for(2 * LONG), "it was explained just now");
+        tokio::time::advance(LONG).await;
+        assert!(checks.is_silent_for(3 * LONG));
     }
 
     #[tokio::test(start_paused = true)]

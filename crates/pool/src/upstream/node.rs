@@ -40,6 +40,8 @@ pub(crate) struct Node {
     turned_away: AtomicBool,
     /// Rings then.
     turned_away_now: Arc<Notify>,
+    /// Rings when a connection falls silent for long.
+    pub(super) silent_now: Arc<Notify>,
     /// `CONFIG GET` does not say what role it has.
     pub(super) tells_by_hello: AtomicBool,
     pace: Pace,
@@ -71,7 +73,7 @@ impl Node {
     pub(crate) fn new(
         settings: watch::Receiver<Arc<Settings>>,
         facts: watch::Sender<Arc<Facts>>,
-        turned_away_now: Arc<Notify>,
+        (turned_away_now, silent_now): (Arc<Notify>, Arc<Notify>),
     ) -> Self {
         let is_guest = settings.borrow().endpoint.guest;
         Self {
@@ -79,6 +81,7 @@ impl Node {
             is_guest,
             turned_away: AtomicBool::new(false),
             turned_away_now,
+            silent_now,
             health: Health::new(is_guest),
             checks: Checks::default(),
             databases: Databases::default(),

@@ -289,6 +289,9 @@ impl Connection {
 
     fn poll_drive(&mut self, cx: &mut Context<'_>, others_wait: &impl Fn() -> bool) -> Poll<Result<(), Lost>> {
         self.may_stay()?;
+        if self.endpoint.tenure.is_doubted() {
+            return Poll::Pending;
+        }
         self.preparation.begin_switch(&mut self.in_flight);
         if self.in_flight.is_unbegun() && self.poll_read(cx, others_wait)?.is_ready() {
             // The news may have been that it was closed while idle: nothing is lost then.

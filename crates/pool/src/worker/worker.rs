@@ -367,6 +367,7 @@ impl Worker {
     /// have, which go back to their callers and from there to another worker.
     fn falls_silent(&mut self, connection: &mut Connection, now: Instant) {
         self.silent = Some(now);
+        self.shared.node.is_silent_for(now.saturating_duration_since(connection.last_progress));
         self.turn = None;
         if let Some(serving) = &mut self.serving {
             serving.set_silent(true);
