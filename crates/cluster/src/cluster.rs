@@ -96,7 +96,7 @@ impl Cluster {
         if map.problem.is_none() {
             return Ok(map);
         }
-        let waited = settings.failover_wait.min(settings.queue_timeout);
+        let (waited, key) = settings.primary_wait();
         let mut maps = self.watch();
         let found = timeout_at(started + waited, maps.wait_for(|map| map.problem.is_none())).await;
         match found {
@@ -104,7 +104,7 @@ impl Cluster {
             Ok(Err(_)) => Err(JobError::Closed),
             Err(_) => {
                 let reason = self.map().problem.clone().unwrap_or_else(|| "the cluster was not found".into());
-                Err(JobError::FailoverTimeout { waited, reason })
+                Err(JobError::FailoverTimeout { waited, key, reason })
             }
         }
     }

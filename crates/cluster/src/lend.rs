@@ -98,7 +98,7 @@ impl Cluster {
         wanted: Wanted,
     ) -> Result<Borrowed, JobError> {
         let settings = self.pools().first().settings();
-        let waited = settings.failover_wait.min(settings.queue_timeout);
+        let (waited, _) = settings.primary_wait();
         loop {
             let map = self.known(&settings, since).await?;
             let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();

@@ -23,10 +23,12 @@ pub enum JobError {
     #[error("pause_timeout_ms exceeded: paused by an operator for more than {} ms", .0.as_millis())]
     PauseTimeout(Duration),
     /// There was no primary to send the job to for as long as it may wait for one. Try later.
-    #[error("no primary within failover_wait_ms ({} ms): {reason}", .waited.as_millis())]
+    #[error("no primary within {key} ({} ms): {reason}", .waited.as_millis())]
     FailoverTimeout {
         /// The bound.
         waited: Duration,
+        /// The key that says so.
+        key: &'static str,
         /// What was waited for.
         reason: Arc<str>,
     },

@@ -129,6 +129,19 @@ fn who_waits_for_a_cluster_that_is_not_found_is_told_why() {
 }
 
 #[test]
+fn who_waits_for_a_primary_is_told_the_key_that_ended_the_wait() {
+    let redis = Redis::start(&[]);
+    let config = format!(
+        "[upstream]\nurl = \"redis-cluster://{}\"\nfailover_wait_ms = 60000\n[pool]\nqueue_timeout_ms = 200",
+        redis.address()
+    );
+    let gateway = Gateway::builder().config(&config).allow("cluster cannot be followed").start();
+    let reply = gateway.client().line("GET k");
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    assert!(reply.starts_with("-ERR respool: no primary within queue_timeout_ms (200 ms): "), "{reply}");
+}
+
+#[test]
 fn a_read_that_ends_its_connection_is_sent_twice_and_no_more() {
     let nodes = Scripted::start(1, |_, _, request| request.starts_with("INCR").then(|| ":1\r\n".to_owned()));
     let gateway = nodes.gateway("failover_wait_ms = 2000");

@@ -41,8 +41,8 @@ pub(super) struct Patience {
 impl Patience {
     /// As long as it may wait for a primary.
     pub(super) fn for_primary(settings: &Settings, reason: impl Into<Arc<str>>) -> Self {
-        let waited = settings.failover_wait.min(settings.queue_timeout);
-        Self { limit: waited, failure: JobError::FailoverTimeout { waited, reason: reason.into() } }
+        let (waited, key) = settings.primary_wait();
+        Self { limit: waited, failure: JobError::FailoverTimeout { waited, key, reason: reason.into() } }
     }
 
     /// As long as this, for a node that takes it.

@@ -115,7 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let reason = awaited.map_or_else(|| "the node is a replica".into(), |awaited| awaited.to_string().into());
         self.burst.replies.truncate(tail.replies);
         self.burst.replies_done = early + tail.done;
-        Err(JobError::FailoverTimeout { waited: self.caller.failover_wait(), reason })
+        let (waited, key) = self.caller.primary_wait();
+        Err(JobError::FailoverTimeout { waited, key, reason })
     }
 
     /// Waits for the burst that is under way behind this one and takes it in. If it failed, its replies are returned, to

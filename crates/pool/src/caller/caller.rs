@@ -289,8 +289,12 @@ impl Caller {
 
     /// How long a job may wait for a primary.
     pub fn failover_wait(&self) -> Duration {
-        let settings = self.shared.settings.borrow();
-        settings.failover_wait.min(settings.queue_timeout)
+        self.primary_wait().0
+    }
+
+    /// The same, and by which key.
+    pub fn primary_wait(&self) -> (Duration, &'static str) {
+        self.shared.settings.borrow().primary_wait()
     }
 
     /// Waits out a pause, which does not count as waiting for a worker, and then for a primary as long as it may; tells
@@ -304,9 +308,9 @@ impl Caller {
         }
         let (mut settings, mut upstream) = (self.shared.settings.clone(), health.watch());
         loop {
-            let (held, waited) = {
+            let (held, (waited, key)) = {
                 let settings = settings.borrow_and_update();
-                (settings.endpoint.held.clone(), settings.failover_wait.min(settings.queue_timeout))
+                (settings.endpoint.held.clone(), settings.primary_wait())
             };
             upstream.borrow_and_update();
             let Some(reason) = held.or_else(|| health.down_reason()) else { return Ok(()) };
@@ -317,7 +321,7 @@ impl Caller {
                 tokio::select! { news = settings.changed() => news, news = upstream.changed() => news }
             };
             // Nobody changes them any more once the pool itself is gone.
-            let over = |_| JobError::FailoverTimeout { waited, reason };
+            let over = |_| JobError::FailoverTimeout { waited, key, reason };
             timeout_at(started.after(waited).instant(), news).await.map_err(over)?.map_err(|_| JobError::Closed)?;
         }
     }

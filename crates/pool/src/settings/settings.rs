@@ -87,6 +87,15 @@ impl LoginWorkers {
 }
 
 impl Settings {
+    /// How long a request may wait for a primary, and by which key.
+    pub fn primary_wait(&self) -> (Duration, &'static str) {
+        if self.queue_timeout < self.failover_wait {
+            (self.queue_timeout, "queue_timeout_ms")
+        } else {
+            (self.failover_wait, "failover_wait_ms")
+        }
+    }
+
     /// The defaults, for `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {

@@ -54,7 +54,9 @@ pub(crate) fn millis_or_zero(key: &str, time: Millis, min: u64) -> Result<Durati
     let Millis(number) = time;
     match number {
         0 => Ok(Duration::ZERO),
-        number if number < min => value(key, format!("{number} ms are neither 0 nor from {min} ms to 365 d")),
+        number if !(min..=MILLIS_MAX).contains(&number) => {
+            value(key, format!("{number} ms are neither 0 nor from {min} ms to {}", millis_text(MILLIS_MAX)))
+        }
         _ => millis(key, time, min),
     }
 }
@@ -92,6 +94,10 @@ mod tests {
         assert_eq!(
             text(millis_or_zero("k", Millis(9), 10).expect_err("refused")),
             "k: 9 ms are neither 0 nor from 10 ms to 365 d"
+        );
+        assert_eq!(
+            text(millis_or_zero("k", Millis(u64::MAX), 1).expect_err("refused")),
+            "k: 18446744073709551615 ms are neither 0 nor from 1 ms to 365 d"
         );
         assert_eq!(text(one_of("k", "x", ["a", "b"]).expect_err("refused")), "k: \"x\" is neither \"a\" nor \"b\"");
     }
