@@ -1,6 +1,9 @@
 //! All commands, as a node describes them when it is asked `COMMAND`.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use resp::{Request, Value};
 use thiserror::Error;
@@ -30,7 +33,34 @@ pub enum CommandsError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commands {
     /// By name in lower case, with `|` before that of a subcommand.
-    by_name: HashMap<Box<[u8]>, Command>,
+    by_name: ByName,
+}
+
+/// Names are the upstream's: no client can choose some that collide.
+pub(crate) type ByName = HashMap<Box<[u8]>, Command, BuildHasherDefault<Fnv>>;
+
+/// FNV-1a, which costs less than others for names as short as those of commands.
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// Lengths, which names tell anyway.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Commands {

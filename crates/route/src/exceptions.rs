@@ -1,10 +1,9 @@
 //! What the upstream does not say, or says in a way that does not fit a gateway: a small table, each entry with its
 //! reason. All other commands are as the upstream describes them.
 
-use std::collections::HashMap;
-
 use crate::{
     command::{Command, Reach},
+    commands::ByName,
     keys::{Begin, Find, Keys, Spec},
     merge::Merge,
 };
@@ -59,7 +58,7 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
 }
 
 /// Upstreams older than version 7 say nothing of keys that move, nor of how far a command reaches.
-pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
+pub(crate) fn complete(by_name: &mut ByName) {
     complete_debug(by_name);
     let is_older = !by_name.contains_key(&b"script|load"[..]);
     if !is_older {
@@ -110,7 +109,7 @@ pub(crate) fn complete(by_name: &mut HashMap<Box<[u8]>, Command>) {
 
 /// No upstream says of `DEBUG` that some of it is about a key, and some changes how a node goes on: of one node only that
 /// would be half done.
-fn complete_debug(by_name: &mut HashMap<Box<[u8]>, Command>) {
+fn complete_debug(by_name: &mut ByName) {
     let Some(debug) = by_name.get_mut(&b"debug"[..]) else { return };
     debug.has_subcommands = true;
     let of_all = Command { reach: EVERYWHERE, ..debug.clone() };

@@ -6,8 +6,8 @@ mod answer;
 mod reading;
 pub(crate) mod round;
 mod sending;
-mod single;
 mod state;
+mod straight;
 mod unit;
 mod verdict;
 

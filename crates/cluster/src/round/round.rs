@@ -19,8 +19,8 @@ use crate::{
     replicas::{Chosen, Reads},
     round::{
         answer,
-        single::spent,
         state::{Batch, Missing, Patience, State, Way},
+        straight::{Tried, spent},
         unit::{Order, Piece, Target, Unit, Units},
         verdict::{DOWN, Verdict},
     },
@@ -85,14 +85,14 @@ pub(super) struct Round<'r> {
 }
 
 impl Cluster {
-    /// Executes a burst whose one piece has been `tried`, or of which nothing has.
+    /// Executes a burst whose pieces have been `tried`, or of which nothing has.
     pub(super) async fn execute_round(
         &self,
         caller: &mut Caller,
         burst: &mut Burst,
         (text, reads): (Text<'_>, Option<Reads<'_>>),
         (map, settings, started): (Arc<Map>, Arc<Settings>, Instant),
-        tried: Option<(Batch, Option<JobError>)>,
+        tried: Vec<Tried>,
     ) -> Executed {
         let mut units = Units::read(&burst.requests, burst.replies_due, burst.transaction, &map, self.scripts());
         let only_reads = units.only_read();
@@ -123,7 +123,7 @@ impl Cluster {
             pause: LATER.0,
             map,
         };
-        if let Some((batch, failure)) = tried {
+        for (batch, failure) in tried {
             round.take(batch, failure, text);
         }
         round.run(caller, text).await;
