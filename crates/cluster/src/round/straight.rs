@@ -108,7 +108,7 @@ impl Parts {
             None => {
                 let Burst { needs, read_only, expected, .. } = *whole;
                 // What they have if slots are spread evenly, and half as much again.
-                let usual = whole.requests.len() * 3 / (2 * map.nodes.len());
+                let usual = whole.requests.len() * 3 / (2 * map.nodes.len().max(1));
                 let requests = Vec::with_capacity(usual.max(requests.len()));
                 let burst = Burst { requests, needs, read_only, expected, ..Burst::default() };
                 self.parts.push(Part { shard, node: Arc::clone(map.nodes.get(shard)?), burst });
