@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Client, Gateway, Process, free_port, within};
+use crate::support::{Client, Gateway, Process, free_port, pass, within};
 
 /// How many of each.
 pub const SHARDS: usize = 3;
@@ -19,6 +19,9 @@ pub const SHARDS: usize = 3;
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nodes meet in their own time.
 pub const READY: Duration = Duration::from_secs(60);
+
+/// A node that does not answer within this time will not.
+const STARTED: Duration = Duration::from_secs(15);
 
 /// One process.
 pub struct Node {
@@ -32,7 +35,8 @@ pub struct Node {
 pub struct Nodes(pub Vec<Node>);
 
 impl Node {
-    /// Starts one and waits until it answers. Another process may take one of its ports first; then it gets others.
+    /// Starts one and waits until it answers. Another process may take one of its ports first, or be reached at one; then
+    /// it gets others.
     pub fn start() -> Self {
         let mut attempts = 0;
         within(READY, "a node to start", || {
@@ -40,10 +44,12 @@ impl Node {
             let (port, bus) = (free_port(), free_port());
             let mut node = Self { process: spawn(port, bus, &directory), port, bus, directory };
             attempts += 1;
-            let answers = || (node.process.ended().is_some() || node.try_line("PING").is_some()).then_some(());
-            within(READY, "a node to answer or to end", answers);
+            let began = Instant::now();
+            while !node.is_there() && node.process.ended().is_none() && began.elapsed() < STARTED {
+                pass(Duration::from_millis(5));
+            }
             assert!(attempts < 10, "redis-server does not start");
-            node.try_line("PING").is_some().then_some(node)
+            node.is_there().then_some(node)
         })
     }
 
@@ -53,6 +59,12 @@ impl Node {
 
     pub fn client(&self) -> Client {
         Client::connect(self.address())
+    }
+
+    fn is_there(&self) -> bool {
+        let Ok(mut client) = Client::try_connect(self.address()) else { return false };
+        client.read_timeout(STARTED);
+        client.try_line("PING").is_ok_and(|reply| reply == b"+PONG\r\n")
     }
 
     pub fn try_line(&self, line: &str) -> Option<Vec<u8>> {
