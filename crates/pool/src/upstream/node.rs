@@ -21,7 +21,7 @@ use crate::{
         knowledge::{Knowledge, News},
         login::{
             login::{Arrived, LoginError, login},
-            pace::Pace,
+            pace::{Pace, Turn},
         },
         stream::Stream,
     },
@@ -156,7 +156,11 @@ impl Node {
     /// # Cancel safety
     /// Dropping the future closes what was being made.
     pub(crate) async fn connect(&self, name: &str) -> Result<Dialled, LoginError> {
-        let _turn = self.pace.turn().await;
+        let turn = self.pace.turn().await;
+        self.connect_in(turn, name).await
+    }
+
+    async fn connect_in(&self, _turn: Turn<'_>, name: &str) -> Result<Dialled, LoginError> {
         if self.is_guest {
             self.first_facts().await;
         }
@@ -180,8 +184,8 @@ impl Node {
         let _ = timeout(limit, facts.wait_for(|facts| facts.generation > 0)).await;
     }
 
-    /// The same, unless nobody knows where the upstream is, or others have just failed so that the turn would not come
-    /// within `connect_timeout`.
+    /// The same, unless nobody knows where the upstream is, or others have failed so that the turn does not come within
+    /// `connect_timeout`.
     pub(crate) async fn connect_soon(&self, name: &str) -> Result<Dialled, LoginError> {
         let unknown = {
             let endpoint = &self.settings.borrow().endpoint;
@@ -190,12 +194,16 @@ impl Node {
         if let Some(reason) = unknown {
             return Err(LoginError::Untried(reason));
         }
-        if self.pace.closed_for() > self.settings.borrow().connect_timeout
-            && let Some(reason) = self.pace.reason()
-        {
-            return Err(LoginError::Untried(reason));
+        let limit = self.settings.borrow().connect_timeout;
+        let turn = match self.pace.closed_for() > limit {
+            true => None,
+            false => timeout(limit, self.pace.turn()).await.ok(),
+        };
+        match (turn, self.pace.reason()) {
+            (Some(turn), _) => self.connect_in(turn, name).await,
+            (None, Some(reason)) => Err(LoginError::Untried(reason)),
+            (None, None) => self.connect(name).await,
         }
-        self.connect(name).await
     }
 
     fn known(&self, endpoint: &Endpoint) -> Option<Arc<Facts>> {

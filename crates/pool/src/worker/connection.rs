@@ -136,8 +136,7 @@ impl Connection {
         connection
     }
 
-    /// Gets no further jobs unless it leads where the upstream is. Where another node gets the requests, it does not get
-    /// those either that are not written.
+    /// Gets no further jobs unless it leads where the upstream is, nor those that are not written if another node does.
     pub(crate) fn leave_unless_at(&mut self, node: &Node) {
         self.leaving |= !node.is_current(&self.endpoint, self.generation);
         if self.endpoint.tenure.is_left() {
@@ -253,8 +252,7 @@ impl Connection {
         self.in_flight.push_own(Purpose::Ping, bytes);
     }
 
-    /// Whether it may be asked what the upstream is: it does not owe the answer already, nor a change of state, nor would
-    /// the answer wait for the client that takes a large reply.
+    /// Whether it may be asked what the upstream is: it owes no answer or change of state, and feeds no large reply.
     pub(crate) fn may_check(&self) -> bool {
         !self.checking && self.preparation.is_settled() && !self.in_flight.is_in_pieces()
     }
@@ -273,8 +271,8 @@ impl Connection {
         self.checked.take()
     }
 
-    /// Writes what is queued, reads what has come and answers what is complete; returns when anything
-    /// was read. Cancel-safe: nothing is lost between two calls. `others_wait`: for this connection to have room.
+    /// Writes what is queued, reads what has come and answers what is complete; returns when anything was read.
+    /// Cancel-safe: nothing is lost between two calls. `others_wait`: for this connection to have room.
     ///
     /// # Errors
     /// The connection is of no further use: [`fail`](Self::fail) it.
@@ -379,13 +377,12 @@ impl Connection {
         Ok(Poll::Ready(()))
     }
 
-    /// Gives back the jobs that another connection can have: those of which nothing has been written, and those that
-    /// only read and wait for the reply to another.
+    /// Gives back the jobs that another connection can have: those not begun, and those that read behind another.
     pub(crate) fn give_back(&mut self, now: Instant) {
         let reason: Arc<str> = "silent for longer than usual".into();
         self.give_back_unwritten(&reason);
-        let lost = || JobError::ConnectionLost { reason: Arc::clone(&reason), sent: Sent::Maybe };
-        self.in_flight.take_movable(now).for_each(|job| job.fail(lost()));
+        let lost = JobError::ConnectionLost { reason, sent: Sent::Maybe };
+        self.in_flight.take_movable(now).for_each(|job| job.fail(lost.clone()));
     }
 
     fn give_back_unwritten(&mut self, reason: &Arc<str>) {
