@@ -208,6 +208,10 @@ fn clients_that_come_and_go_leave_nothing() {
             client.reset();
         }
     }
+    // What those sent who have gone may still be read.
+    let mut last = gateway.client();
+    let left = |last: &mut Client| String::from_utf8_lossy(&last.line("CLIENT LIST")).matches(" laddr=").count();
+    wait("the clients to be gone", || (left(&mut last) == 1).then_some(()));
     wait_unsubscribed(&mut direct);
     assert_eq!(subscribers(&mut direct, "a"), 0);
     assert_eq!(clients(&mut direct, "name=respool-pubsub").len(), 1);
