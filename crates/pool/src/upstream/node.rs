@@ -1,9 +1,12 @@
 //! The one place that knows what the upstream is. All connections are made here, paced; what their logins find out,
 //! and what is checked while they live, is put together here and published.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
@@ -195,14 +198,17 @@ impl Node {
             return Err(LoginError::Untried(reason));
         }
         let limit = self.settings.borrow().connect_timeout;
-        let turn = match self.pace.closed_for() > limit {
-            true => None,
-            false => timeout(limit, self.pace.turn()).await.ok(),
-        };
-        match (turn, self.pace.reason()) {
-            (Some(turn), _) => self.connect_in(turn, name).await,
-            (None, Some(reason)) => Err(LoginError::Untried(reason)),
-            (None, None) => self.connect(name).await,
+        let mut is_due = self.pace.closed_for() <= limit;
+        let mut turn = pin!(self.pace.turn());
+        loop {
+            // As long as nobody fails, the line moves on.
+            if !is_due && let Some(reason) = self.pace.reason() {
+                return Err(LoginError::Untried(reason));
+            }
+            match timeout(limit, &mut turn).await {
+                Ok(turn) => return self.connect_in(turn, name).await,
+                Err(_) => is_due = false,
+            }
         }
     }
 
