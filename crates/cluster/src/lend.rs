@@ -205,11 +205,11 @@ impl Cluster {
         let mut texts = texts_of_scripts(requests, self.scripts(), &mut 0);
         let Some(at) = self.node(&self.map(), node).filter(|_| !texts.is_empty()) else { return };
         texts.retain(|text| !at.is_told(self.scripts().hash(text)));
-        let mut burst = Burst { replies_due: u32::try_from(texts.len()).unwrap_or(u32::MAX), ..Burst::default() };
-        texts.iter().for_each(|text| write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]));
         if texts.is_empty() {
             return;
         }
+        let mut burst = Burst { replies_due: u32::try_from(texts.len()).unwrap_or(u32::MAX), ..Burst::default() };
+        texts.iter().for_each(|text| write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]));
         // If it cannot be told, the node has the words for that.
         let answer = self.call_at(node, caller, burst).await;
         if answer.failure.is_none() && answer.burst.errors == 0 {
