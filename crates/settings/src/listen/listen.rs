@@ -36,6 +36,9 @@ pub enum ListenError {
         /// Those that there are.
         known: &'static str,
     },
+    /// An option that stands there before.
+    #[error("{0} is given twice")]
+    Twice(String),
     /// An option with a value that it cannot have.
     #[error("{name}={value}: {wanted}")]
     OptionValue {
@@ -103,8 +106,12 @@ impl FromStr for Listen {
             },
         };
         let mut listen = Self { place, tls, proxy_protocol: false };
-        for (name, value) in form_urlencoded::parse(options.as_bytes()) {
-            listen.set(&name, &value)?;
+        let options: Vec<_> = form_urlencoded::parse(options.as_bytes()).collect();
+        for (index, (name, value)) in options.iter().enumerate() {
+            listen.set(name, value)?;
+            if options[..index].iter().any(|(before, _)| before == name) {
+                return Err(ListenError::Twice(name.clone().into_owned()));
+            }
         }
         Ok(listen)
     }
@@ -180,6 +187,7 @@ mod tests {
             ("unix:/r?group=no-such-group", "group=no-such-group: the system knows no such group"),
             ("unix:/r?modus=660", "there is no option \"modus\" here; there is mode, group and proxy_protocol"),
             ("127.0.0.1:1?mode=660", "there is no option \"mode\" here; there is proxy_protocol"),
+            ("unix:/r?mode=660&mode=600", "mode is given twice"),
             ("127.0.0.1:1?proxy_protocol=v2", "proxy_protocol=v2: write on or off"),
         ] {
             assert_eq!(text.parse::<Listen>().expect_err("refused").to_string(), why, "{text}");
