@@ -108,6 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         self.exclusive.lending.as_ref().is_some_and(|lending| lending.binds_reads())
     }
 
+    /// Whether its next request may go to any of the nodes.
+    fn may_turn(&self) -> bool {
+        self.tracks_by_node() && !self.exclusive.is_in_transaction()
+    }
+
     /// Has a client that tracks go on at the node where `request` belongs, if that is known. `Some` if that cannot be: the
     /// client has been told, and is to be closed if it holds false.
     pub(in crate::exclusive) async fn turn_for(
@@ -115,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         cluster: &Cluster,
         request: &ExclusiveRequest,
     ) -> Option<bool> {
-        if !self.tracks_by_node() || self.exclusive.is_in_transaction() {
+        if !self.may_turn() {
             return None;
         }
         match self.reach_all(cluster).await {
@@ -288,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         cluster: &Cluster,
         request: &ExclusiveRequest,
     ) -> Option<bool> {
-        if !self.tracks_by_node() || self.exclusive.is_in_transaction() {
+        if !self.may_turn() {
             return None;
         }
         let split = cluster.split(request.own_request())?;
