@@ -34,7 +34,11 @@ impl Metrics {
             let (series, value) = line.rsplit_once(' ').expect("a series and its value");
             (series.to_owned(), value.parse().expect("a number"))
         });
-        Self(series.collect())
+        let mut all = BTreeMap::new();
+        for (series, value) in series {
+            assert!(all.insert(series, value).is_none(), "a series stands there twice:\n{page}");
+        }
+        Self(all)
     }
 
     /// The value of a series without labels, or with exactly those given as `name{label="value"}`.

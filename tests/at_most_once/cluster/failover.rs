@@ -211,7 +211,7 @@ fn reads_that_a_lost_node_had_are_asked_again_unless_a_write_stands_behind_them(
         format!("GET {written}"),
     ];
     client.send_raw(&requests(&lines.each_ref().map(String::as_str)));
-    let in_flight = format!("respool_pool_in_flight{{node=\"{}\",login=\"\"}}", nodes.0[2].address());
+    let in_flight = format!("respool_pool_in_flight{{node=\"{}\",login=\"\",kind=\"node\"}}", nodes.0[2].address());
     wait("all to be sent", || {
         let in_flight = Metrics::read(gateway.metrics_address()).value(&in_flight);
         (in_flight >= 4.0).then_some(())

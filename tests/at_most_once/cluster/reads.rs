@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::nodes::{Node, Nodes, SHARDS, key_of};
-use crate::support::{Client, Gateway, requests, wait};
+use crate::support::{Client, Gateway, Metrics, requests, wait};
 
 /// Two slots of the first shard and one of each other.
 const SLOTS: [u16; 4] = [5, 1_000, 7_000, 12_000];
@@ -26,7 +26,7 @@ fn gateway(nodes: &Nodes, reads: &str) -> Gateway {
          queue_timeout_ms = 40000\nreply_timeout_ms = 40000",
         nodes.url()
     );
-    Gateway::builder().config(&config).allow_lost_upstream().start()
+    Gateway::builder().config(&config).metrics().allow_lost_upstream().start()
 }
 
 /// Waits until a replica of each shard answers reads.
@@ -105,6 +105,10 @@ fn reads_of_replicas_miss_nothing_while_slots_move_and_primaries_change() {
         client.expect(&format!("GET {}", key_of(7_000)), "$5\r\nlasts\r\n");
         (calls(demoted, "get") > before + 10).then_some(())
     });
+    let page = Metrics::read(gateway.metrics_address());
+    let pools = format!("respool_pool_up{{node=\"{}\"", demoted.address());
+    let pools = page.series().filter(|series| series.starts_with(&pools)).count();
+    assert_eq!(pools, 2, "it has been read from as a primary and as a replica");
 }
 
 #[test]

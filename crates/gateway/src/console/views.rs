@@ -81,11 +81,15 @@ fn reason(status: &Status) -> Option<&str> {
     }
 }
 
-/// `RESPOOL POOLS`: a row for each pool, that of the configured upstream first. What counts for the whole process, such
-/// as clients, stands in that one alone.
+/// `RESPOOL POOLS`: a row for each pool, that of the configured upstream first, and the kind of each other one. What counts
+/// for the whole process, such as clients, stands in that one alone.
 pub(crate) fn pools(operator: &Operator, clients: &Clients) -> Vec<Row> {
     let all = operator.pools().all();
-    let others = all.iter().skip(1).map(|listed| pool(listed, None));
+    let others = all.iter().skip(1).map(|listed| {
+        let mut row = pool(listed, None);
+        row.insert(0, ("kind", text(listed.key.at.kind())));
+        row
+    });
     let mut rows: Vec<Row> = all.first().map(|first| pool(first, Some(clients))).into_iter().chain(others).collect();
     if let Some(first) = rows.first_mut() {
         first.insert(0, ("upstream", text(operator.settings().session.upstream)));

@@ -41,6 +41,17 @@ pub enum At {
     },
 }
 
+impl At {
+    /// A word for it. Two pools of one login can lead to the same node, but only for different words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Node { .. } => "node",
+            Self::Replica { .. } => "replica",
+        }
+    }
+}
+
 /// With which login connections are made.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub enum Login {

@@ -46,7 +46,7 @@ impl Page<'_, '_> {
         self.each(name, help, MetricType::Gauge, label, gauges)
     }
 
-    /// One for each pool, by its node and login.
+    /// One for each pool, by its node, login and kind.
     pub(super) fn pools<M: EncodeMetric>(
         &mut self,
         (name, help, kind): (&str, &str, MetricType),
@@ -57,7 +57,8 @@ impl Page<'_, '_> {
         for listed in pools {
             let (_, pool) = listed;
             let (node, login) = (pool.control.settings().endpoint.to_string(), pool.key.login.name());
-            let labels = [("node", escaped(&node)), ("login", escaped(login.unwrap_or_default()))];
+            let (login, kind) = (escaped(login.unwrap_or_default()), pool.key.at.kind().into());
+            let labels = [("node", escaped(&node)), ("login", login), ("kind", kind)];
             metric(listed).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
