@@ -12,7 +12,7 @@ use crate::{
     cluster::Cluster,
     map::Node,
     round::{fault_within, has_slot, is_info, write_parts},
-    taught::texts_of_scripts,
+    taught::{Taught, texts_of_scripts},
 };
 
 /// How long a node that is not there is not asked again.
@@ -217,6 +217,21 @@ impl Cluster {
         }
     }
 
+    /// Has the script be known that `request` brings along, if it is not: whoever sends it sees no reply to it here. The node
+    /// keeps it, as it would once the request is executed.
+    ///
+    /// # Cancel safety
+    /// As [`Caller::call`].
+    pub async fn learn_of(&self, node: &Address, caller: &mut Caller, request: &[u8]) {
+        let Some(Taught::Known(text)) = self.taught(request) else { return };
+        let mut burst = Burst { replies_due: 1, ..Burst::default() };
+        write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], &text]);
+        let answer = self.call_at(node, caller, burst).await;
+        if answer.failure.is_none() && answer.burst.errors == 0 {
+            self.scripts().learn(&text);
+        }
+    }
+
     /// What a reply says that came on a connection of `node` and is not for a client: its `request`, in a transaction of
     /// `slot` if in any, was not executed, and belongs elsewhere or has to wait. What it says of a slot is taken note of.
     /// Holds the node that may be asked for it this time, if one is named.
@@ -235,9 +250,11 @@ impl Cluster {
         let said = Redirection::read(reply, node.or(map.anchor()).unwrap_or(&unknown));
         let has = |named: u16| slot == Some(named) || has_slot(request, named);
         match said.filter(|said| said.slot().is_none_or(has)) {
-            Some(Redirection::Moved { slot, to }) => {
-                self.heard(slot, &to);
-                Some(None)
+            Some(Redirection::Moved { slot: named, to }) => {
+                self.heard(named, &to);
+                // A node finds other keys in some requests than its own description of the command says.
+                let is_of_other = slot != Some(named) && self.slot(request) != Some(named);
+                Some(Some(to).filter(|to| is_of_other && self.node(&map, to).is_some()))
             }
             Some(Redirection::Ask { to, .. }) => {
                 self.doubt();

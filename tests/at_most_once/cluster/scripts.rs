@@ -2,7 +2,7 @@
 //! are none, and addresses that lead nowhere.
 
 use super::nodes::{Nodes, key_of};
-use crate::support::{Client, request, requests, within};
+use crate::support::{Client, request, requests, wait, within};
 
 const SCRIPT: &str = "return redis.call('incrby', KEYS[1], ARGV[1])";
 
@@ -226,4 +226,96 @@ fn nodes_are_reached_elsewhere_than_where_their_cluster_says() {
     nodes.fail_over(5);
     client.expect(&format!("GET {}", key_of(12_000)), "$5\r\n12000\r\n");
     client.expect(&format!("GET {}", key_of(5)), "$1\r\n5\r\n");
+}
+
+#[test]
+fn a_node_that_finds_other_keys_than_its_description_says_shows_no_redirection() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    for slot in [5, 7_000, 12_000] {
+        let key = key_of(slot);
+        // The node of the slot alone knows what is wrong; STREAMS is the value of COUNT, of BLOCK, and the word.
+        let mut direct = nodes.0.iter().map(|node| node.client()).find_map(|mut node| {
+            let found = node.line(&format!("TYPE {key}"));
+            found.starts_with(b"+").then_some(node)
+        });
+        let direct = direct.as_mut().expect("a node has the slot");
+        let commands = [
+            format!("XREAD COUNT STREAMS STREAMS {key} 0"),
+            format!("XREADGROUP GROUP g c COUNT STREAMS STREAMS {key} 0"),
+            format!("XREAD BLOCK STREAMS STREAMS {key} 0"),
+        ];
+        for command in commands {
+            let direct = &mut *direct;
+            // Nodes may take each other for dead for a moment on a busy machine.
+            let said = wait("the node to answer", || {
+                let said = String::from_utf8_lossy(&direct.line(&command)).into_owned();
+                (!said.starts_with("-CLUSTERDOWN")).then_some(said)
+            });
+            assert!(said.starts_with("-ERR"), "{command}: {said}");
+            client.expect(&command, &said);
+            if command.contains("BLOCK") {
+                continue;
+            }
+            let transaction = requests(&["MULTI", &command, "EXEC"]);
+            let [here, there] = [&mut client, direct].map(|client| {
+                client.send_raw(&transaction);
+                String::from_utf8_lossy(&client.read_replies(3).concat()).into_owned()
+            });
+            assert_eq!(here, there, "{command}");
+        }
+    }
+}
+
+#[test]
+fn what_a_pipeline_has_flushed_is_unknown_behind_it() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, key) = (gateway.client(), key_of(5));
+    let no_script = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+    for before in [true, false] {
+        if !before {
+            load(&mut client, SCRIPT);
+        }
+        let digest = load(&mut nodes.0[0].client(), SCRIPT);
+        nodes.0[0].client().expect("SCRIPT FLUSH", "+OK\r\n");
+        let (run, exists) = (format!("EVALSHA {digest} 1 {key} 1"), format!("SCRIPT EXISTS {digest}"));
+        let begin = if before { request(&["EVAL", SCRIPT, "1", &key, "0"]) } else { request(&["EXISTS", &key]) };
+        client.send_raw(&begin);
+        client.send_raw(&requests(&["SCRIPT FLUSH", &run, &exists]));
+        let replies = String::from_utf8_lossy(&client.read_replies(4).concat()).into_owned();
+        let (_, replies) = replies.split_once("\r\n").expect("a reply");
+        assert_eq!(replies, format!("+OK\r\n{no_script}*1\r\n:0\r\n"));
+        client.expect(&exists, "*1\r\n:0\r\n");
+        client.expect(&run, no_script);
+    }
+}
+
+#[test]
+fn a_client_that_tracks_finds_scripts_as_others_do() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut other, mut tracking) = (gateway.client(), gateway.client());
+    tracking.send_raw(&requests(&["HELLO 3", "CLIENT TRACKING ON"]));
+    tracking.read_replies(2);
+    let (keys, mut count) = ([5, 7_000, 12_000].map(key_of), 0);
+    let mut run = |client: &mut Client, digest: &str| {
+        for key in &keys {
+            count += 1;
+            client.expect(&format!("EVALSHA {digest} 1 {key} 1"), &format!(":{}\r\n", (count + 2) / 3));
+        }
+    };
+    let scripts = [0, 1, 2].map(|number| format!("{SCRIPT} -- {number}"));
+    let [theirs, ours, loaded] = scripts.each_ref().map(|text| load(&mut nodes.0[0].client(), text));
+    nodes.0[0].client().expect("SCRIPT FLUSH", "+OK\r\n");
+    // One that others brought along, one that it brought along itself, and one that nodes have lost.
+    other.call(&["EVAL", &scripts[0], "1", &keys[0], "0"]);
+    run(&mut tracking, &theirs);
+    tracking.call(&["EVAL", &scripts[1], "1", &keys[0], "0"]);
+    run(&mut tracking, &ours);
+    run(&mut other, &ours);
+    load(&mut other, &scripts[2]);
+    nodes.0[..3].iter().for_each(|node| node.client().expect("SCRIPT FLUSH", "+OK\r\n"));
+    run(&mut tracking, &loaded);
 }

@@ -3,6 +3,7 @@
 //! replies of the burst.
 
 mod answer;
+mod keys;
 mod reading;
 pub(crate) mod round;
 mod sending;
@@ -12,4 +13,5 @@ mod unit;
 mod verdict;
 
 pub(crate) use answer::write_parts;
-pub(crate) use unit::{fault_within, has_slot, is_info};
+pub(crate) use keys::has_slot;
+pub(crate) use unit::{fault_within, is_info};

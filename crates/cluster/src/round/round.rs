@@ -65,6 +65,8 @@ pub(super) struct Round<'r> {
     pub(super) repeated: Vec<usize>,
     /// Texts of scripts that pieces are sent behind.
     pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
+    /// The first piece that is not to be sent behind any.
+    pub(super) flushed: Option<usize>,
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) share: Option<Box<Share>>,
     pub(super) failed: Vec<(JobError, u32)>,
@@ -108,6 +110,7 @@ impl Cluster {
             repeated: Vec::new(),
             hops: vec![0; units.pieces.len()],
             loads: std::mem::take(&mut units.loads),
+            flushed: units.flushed,
             buffers: Vec::new(),
             share: burst.room.take(),
             failed: Vec::new(),

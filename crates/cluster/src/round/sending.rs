@@ -10,10 +10,11 @@ use topology::Address;
 use crate::{
     map::CallerOf,
     round::{
+        keys::has_slot,
         reading::is_for_primary,
         round::{Round, Text},
         state::{Batch, State, Way},
-        unit::{Piece, Sent, Target, has_slot},
+        unit::{Piece, Sent, Target},
         verdict::{Verdict, verdict},
     },
     taught::text_of_script,
@@ -101,20 +102,24 @@ impl Round<'_> {
     /// The text of the script that a piece wants, if a client has loaded it.
     fn text_of_script(&self, piece: usize) -> Option<Arc<[u8]>> {
         let scripts = self.cluster.scripts();
+        if self.flushed.is_some_and(|from| piece >= from) {
+            return None;
+        }
         match &self.pieces[piece].sent {
             Sent::Client(range) => text_of_script(&self.requests[range.clone()], scripts),
             Sent::Own(bytes) => text_of_script(bytes, scripts),
         }
     }
 
-    /// Whether a key of a piece may be in this slot. Of a command that is not known, each argument may be a key.
+    /// Whether a key of a piece may be in this slot. Each argument may be a key: of a command that is not known, and of one
+    /// in which the node finds others than its own description of the command says.
     fn has_slot(&self, piece: usize, slot: u16) -> bool {
         let Piece { target, sent, .. } = &self.pieces[piece];
-        match (target, sent) {
-            (Target::Slot(own), _) => *own == slot,
-            (Target::Anchor, Sent::Client(range)) => has_slot(&self.requests[range.clone()], slot),
-            (Target::Anchor, Sent::Own(bytes)) => has_slot(bytes, slot),
-        }
+        let requests = match sent {
+            Sent::Client(range) => &self.requests[range.clone()],
+            Sent::Own(bytes) => bytes,
+        };
+        *target == Target::Slot(slot) || has_slot(requests, slot)
     }
 
     /// Which node a batch has been at.

@@ -1,7 +1,7 @@
 //! The requests of a burst, read: each is a unit with one or several replies, and for each there are pieces, each of
 //! which goes to one node.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{cell::LazyCell, collections::HashMap, ops::Range, sync::Arc};
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use route::{Command, Cursor, Merge, Plan, Route};
@@ -143,6 +143,8 @@ pub(super) struct Units {
     /// Texts of scripts that pieces are sent behind: nobody could send a transaction again for the lack of one.
     pub(super) loads: HashMap<usize, Vec<Arc<[u8]>>>,
     loads_bytes: usize,
+    /// The first piece behind a `SCRIPT FLUSH`: what was known of scripts before is not for it, nor for those behind it.
+    pub(super) flushed: Option<usize>,
     /// Some are of a command that no node has told of.
     pub(super) are_unknown: bool,
 }
@@ -151,21 +153,21 @@ impl Units {
     /// Reads `requests`, of which there are `due`.
     pub(super) fn read(requests: &[u8], due: u32, has_transaction: bool, map: &Map, scripts: &Scripts) -> Self {
         let mut units = Self::default();
+        let none = LazyCell::new(|| Scripts::new(usize::MAX));
         units.units.reserve(due as usize);
         units.pieces.reserve(due as usize);
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let mut at = 0;
         while let Some(length) = next(&mut decoder, &requests[at..]) {
             let request = decoder.request(&requests[at..]);
+            let scripts = if units.flushed.is_some() { &none } else { scripts };
             if has_transaction && is(&request, "MULTI") {
                 at += units.transaction(requests, at, map, scripts);
-                continue;
+            } else {
+                units.request(&request, at..at + length, map, scripts);
+                units.learns(Taught::of(&request, scripts).map(|taught| (0, taught)));
+                at += length;
             }
-            units.request(&request, at..at + length, map, scripts);
-            if let Some(unit) = units.units.last_mut() {
-                unit.scripts.extend(Taught::of(&request, scripts).map(|taught| (0, taught)));
-            }
-            at += length;
         }
         debug_assert_eq!(units.replies(), due, "each request gets a reply");
         units
@@ -191,6 +193,15 @@ impl Units {
         let (from, unit) = (self.pieces.len(), self.units.len());
         self.pieces.extend(pieces.into_iter().map(|piece| Piece { unit, ..piece }));
         self.units.push(Unit { making, pieces: from..self.pieces.len(), scripts: Vec::new() });
+    }
+
+    /// What the replies of the last unit will say of scripts.
+    fn learns(&mut self, taught: impl IntoIterator<Item = (usize, Taught)>) {
+        let Some(unit) = self.units.last_mut() else { return };
+        unit.scripts.extend(taught);
+        if unit.scripts.iter().any(|(_, taught)| *taught == Taught::Flushed) {
+            self.flushed = Some(self.pieces.len());
+        }
     }
 
     fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map, scripts: &Scripts) {
@@ -297,9 +308,7 @@ impl Units {
         }
         let (is_transaction, may_wait) = (true, true);
         self.unit(making, [Piece { due, is_transaction, may_wait, order, ..Piece::new(target, sent) }]);
-        if let Some(unit) = self.units.last_mut() {
-            unit.scripts = taught;
-        }
+        self.learns(taught);
         at - from
     }
 }
@@ -321,18 +330,6 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
         Route::Nowhere if map.is_shown => Some(ABOUT_CLUSTER.to_owned()),
         Route::Nowhere => Some(NO_CLUSTER.to_owned()),
     }
-}
-
-/// Whether an argument of one of these requests is in this slot.
-pub(crate) fn has_slot(requests: &[u8], slot: u16) -> bool {
-    let (mut decoder, mut at) = (RequestDecoder::new(RequestLimits::accepted()), 0);
-    while let Some(length) = next(&mut decoder, &requests[at..]) {
-        if decoder.request(&requests[at..]).args().any(|arg| route::slot(arg) == slot) {
-            return true;
-        }
-        at += length;
-    }
-    false
 }
 
 /// How the replies of all shards become one.

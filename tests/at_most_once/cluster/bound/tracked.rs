@@ -31,8 +31,12 @@ fn assert_told(client: &mut Client, writer: &mut Client, slot: u16) {
     let key = key_of(slot);
     client.line(&get(slot));
     writer.expect(&format!("SET {key} told"), "+OK\r\n");
-    let told = format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
-    assert_eq!(String::from_utf8_lossy(&client.read_reply()), told);
+    assert_eq!(String::from_utf8_lossy(&client.read_reply()), pushed(&key));
+}
+
+/// What one hears of a key that is invalid.
+fn pushed(key: &str) -> String {
+    format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
 }
 
 #[test]
@@ -187,4 +191,29 @@ fn a_client_that_wants_what_is_invalid_of_all_keys_hears_of_those_of_all_nodes()
     client.expect_closed();
     narrow.expect("ECHO on", "$2\r\non\r\n");
     nodes.0[2].restart();
+}
+
+#[test]
+fn what_holds_for_a_transaction_holds_at_whichever_node_it_goes_to() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let mut writer = gateway.client();
+    for slot in SLOTS {
+        let (mut client, key) = (gateway.client(), key_of(slot));
+        client.line("HELLO 3");
+        client.expect("CLIENT TRACKING ON OPTIN", "+OK\r\n");
+        for is_kept in [true, false] {
+            writer.expect(&format!("SET {key} v"), "+OK\r\n");
+            if is_kept {
+                client.expect("CLIENT CACHING YES", "+OK\r\n");
+            }
+            client.send_raw(&requests(&["MULTI", &get(slot), "EXEC"]));
+            client.read_replies(3);
+            writer.expect(&format!("SET {key} w"), "+OK\r\n");
+            if is_kept {
+                assert_eq!(String::from_utf8_lossy(&client.read_reply()), pushed(&key));
+            }
+            client.expect("ECHO next", "$4\r\nnext\r\n");
+        }
+    }
 }

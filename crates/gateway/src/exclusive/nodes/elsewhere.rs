@@ -89,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         loop {
             let Some(lending) = self.exclusive.lending.as_mut() else { return false };
             let (was_in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
+            let caching = lending.is_caching().then(|| lending.tracked.caching.clone());
             // What was sent again was not executed either: the request would meet a transaction that is aborted.
             let stuck = lending.at_node.take_elsewhere();
             self.note(cluster, &mut request);
@@ -99,6 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             };
             let Some(elsewhere) = stuck.or_else(|| lending.at_node.take_elsewhere()) else {
                 let (in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
+                if let Some(caching) = caching.filter(|_| in_transaction && !was_in_transaction) {
+                    // It holds for all of the transaction.
+                    lending.at_node.note(&caching);
+                }
                 lending.at_node.executed(cluster, request.own_request(), in_transaction, is_watching);
                 if go_on {
                     self.exclusive.end_if_over();
@@ -184,6 +189,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         request: &ExclusiveRequest,
     ) -> Option<Result<String, JobError>> {
         let lending = self.exclusive.lending.as_mut()?;
+        if !lending.is_in_transaction() && lending.binds_reads() {
+            Box::pin(self.teach_alone(request.own_request())).await;
+            return None;
+        }
         if !lending.is_in_transaction() || request.change == Change::EndMulti {
             return None;
         }

@@ -20,6 +20,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
     }
 
+    /// The same of a request of a client that tracks; what that brings along is known then, too.
+    pub(super) async fn teach_alone(&mut self, request: &[u8]) {
+        self.teach(request).await;
+        let Some(cluster) = self.cluster else { return };
+        if let Some(node) = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned()) {
+            Box::pin(cluster.learn_of(&node, self.caller, request)).await;
+        }
+    }
+
     /// Has it noted what is to be done with the reply to `request`, if it is a part of a transaction and the node says something
     /// of its scripts there, or of itself.
     pub(super) fn note(&self, cluster: &Cluster, request: &mut ExclusiveRequest) {

@@ -37,7 +37,7 @@ pub(in crate::exclusive) struct Tracked {
     /// That adds to one before it, which further connections are not told.
     adds: bool,
     /// The last `CLIENT CACHING`.
-    caching: Vec<u8>,
+    pub(in crate::exclusive) caching: Vec<u8>,
     /// At other nodes.
     pub(in crate::exclusive) others: Vec<Lending>,
 }
