@@ -48,6 +48,22 @@ fn what_follows_a_multi_or_watch_that_was_lost_is_not_executed_without_it() {
     }
 }
 
+/// A connection stays logged in when the upstream begins to want a password, up to its `RESET`.
+#[test]
+fn what_follows_a_multi_is_not_executed_without_it_once_the_upstream_wants_a_password() {
+    let redis = Redis::start(&[]);
+    let (mut direct, gateway) = (redis.client(), Gateway::start(&redis.url()));
+    let mut client = gateway.client();
+    client.expect("WATCH k", "+OK\r\n");
+    direct.expect("CONFIG SET requirepass secret", "+OK\r\n");
+    client.expect("UNWATCH", "+OK\r\n");
+    for line in ["MULTI", "SET k v"] {
+        assert_own_error(&client.line(line));
+    }
+    assert!(client.line("EXEC").starts_with(b"-EXECABORT"));
+    direct.expect("EXISTS k", ":0\r\n");
+}
+
 #[test]
 fn a_request_on_an_exclusive_connection_that_breaks_gets_one_error_and_no_more() {
     // Hangs up at the first request on any but the worker's connection.

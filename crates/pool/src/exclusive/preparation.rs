@@ -117,6 +117,8 @@ impl Preparation {
         self.owed.remove(0);
         match step {
             Step::Reset | Step::LogIn if is_error => Err(io::Error::other("not clean").into()),
+            // A password is wanted since it was made. Whatever is sent on it would be refused, or do what it should not.
+            _ if is_error && reply.starts_with(b"-NOAUTH ") => Err(io::Error::other("no longer logged in").into()),
             Step::Hello | Step::Select(_) if is_error => {
                 let words = String::from_utf8_lossy(&reply[1..]);
                 Err(Unprepared::Refused(words.trim_end().into()))
@@ -142,6 +144,9 @@ mod tests {
         assert!(preparation.is_owed());
         preparation.answered(ReplyKind::Error, b"-BUSY a script\r\n").unwrap();
         assert!(!preparation.is_owed(), "a name is a convenience");
+        preparation.name(&["CLIENT", "SETNAME", "x"]);
+        let refused = preparation.answered(ReplyKind::Error, b"-NOAUTH Authentication required.\r\n").unwrap_err();
+        assert!(matches!(refused, Unprepared::Io(_)), "a login is none");
     }
 
     #[test]
