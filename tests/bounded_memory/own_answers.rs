@@ -77,6 +77,33 @@ fn lists_in_a_transaction_cost_no_more_than_one_and_others_have_their_turns() {
     machine.assert_within(Duration::from_millis(200), longest, "the longest that another waited");
 }
 
+/// Bytes that the upstream has sent since its start.
+fn sent(direct: &mut Client) -> u64 {
+    let stats = String::from_utf8_lossy(&direct.line("INFO stats")).into_owned();
+    let bytes = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).expect("shown");
+    bytes.trim().parse().expect("a number")
+}
+
+#[test]
+fn lists_in_a_transaction_cost_the_upstream_next_to_nothing() {
+    const LISTS: usize = 200;
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut direct, mut client) = (redis.client(), gateway.client());
+    let others: Vec<Client> = (0..100).map(|_| redis.client()).collect();
+    let list = String::from_utf8_lossy(&direct.line("CLIENT LIST")).into_owned();
+    assert!(list.len() > others.len() * 100, "{list}");
+    let before = sent(&mut direct);
+    client.send_raw(&[request(&["MULTI"]), request(&["CLIENT", "LIST"]).repeat(LISTS), request(&["EXEC"])].concat());
+    let executed = client.read_replies(LISTS + 2).pop().expect("there are some");
+    assert!(executed.starts_with(format!("*{LISTS}\r\n").as_bytes()));
+    let sent = sent(&mut direct) - before;
+    assert!(sent < (2 * list.len()) as u64, "{sent} bytes");
+    // Redis knows the option, whatever it is asked with.
+    client.send_raw(&[request(&["MULTI"]), request(&["CLIENT", "LIST", "TYPE", "x"]), request(&["EXEC"])].concat());
+    assert_eq!(client.read_replies(3)[2], b"*1\r\n-ERR Unknown client type 'x'\r\n");
+}
+
 #[test]
 fn names_are_bounded_and_a_transaction_keeps_none_that_is_too_long() {
     let redis = Redis::start(&[]);

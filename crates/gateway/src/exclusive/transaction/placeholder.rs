@@ -61,6 +61,10 @@ pub(crate) fn for_request(
             // The connection of the transaction may lead to another node, where the id is somebody else's.
             _ => write_request(&mut placeholder, &["CLIENT", "UNBLOCK", "0"]),
         },
+        // Nobody has this id: to list all of its connections would keep the upstream from others.
+        Local::ClientList if requester.facts().may_be_since(6, 2) => {
+            write_request(&mut placeholder, &["CLIENT", "LIST", "ID", "0"]);
+        }
         // They do no harm there, and take the rights that Redis asks for.
         Local::ClientId | Local::ClientGetName | Local::ClientInfo | Local::ClientList => {
             request.write(&mut placeholder);
