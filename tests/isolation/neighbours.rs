@@ -286,5 +286,6 @@ fn questions_about_unknown_names_count_for_their_user() {
     let stats = String::from_utf8_lossy(&redis.client().line("INFO commandstats")).into_owned();
     let asked = stats.lines().find_map(|line| line.strip_prefix("cmdstat_command|info:calls="));
     let asked: usize = asked.and_then(|line| line.split(',').next()?.parse().ok()).expect("it was asked");
-    assert!(refused > 0 && asked + refused <= 200, "{asked} asked, {refused} refused");
+    // One was asked by the login.
+    assert!(refused > 0 && asked - 1 + refused <= 200, "{asked} asked, {refused} refused");
 }

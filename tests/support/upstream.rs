@@ -85,6 +85,7 @@ impl Peer {
                 Some("HELLO") => self.reply("-ERR unknown command 'HELLO'\r\n"),
                 Some("CLIENT" | "AUTH" | "SELECT") => self.reply("+OK\r\n"),
                 Some("CONFIG") => self.reply("*0\r\n"),
+                _ if asks_for_names(&request) => self.reply("*0\r\n"),
                 _ => return Some(request),
             }
         }
@@ -99,6 +100,10 @@ impl Peer {
                 _ if request.starts_with("HELLO") => "*8",
                 _ if request.starts_with("SELECT") => {
                     self.reply("+OK\r\n");
+                    continue;
+                }
+                _ if asks_for_names(&request) => {
+                    self.reply("*0\r\n");
                     continue;
                 }
                 _ => return Some(request),
@@ -138,4 +143,9 @@ impl Peer {
     pub fn reset(&mut self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("lingering can be set");
     }
+}
+
+/// Whether a request asks, at a login, what all commands are that the gateway knows.
+fn asks_for_names(request: &str) -> bool {
+    request.starts_with("COMMAND INFO APPEND ASKING ")
 }

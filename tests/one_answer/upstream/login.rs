@@ -100,3 +100,41 @@ fn an_upstream_that_knows_no_hello_is_served_as_it_is() {
     let gateway = Gateway::builder().upstream(&upstream.url()).start();
     gateway.client().expect("GET k", "+GET k\r\n");
 }
+
+#[test]
+fn an_upstream_where_a_known_name_is_another_command_is_refused_and_says_which() {
+    for (names, name, own) in [
+        ([("SET", "xset"), ("GET", "SET")], "SET", "GET"),
+        ([("CONFIG", "xconfig"), ("FLUSHALL", "CONFIG")], "CONFIG", "FLUSHALL"),
+        ([("ECHO", "xecho"), ("MULTI", "ECHO")], "ECHO", "MULTI"),
+    ] {
+        let args: Vec<_> = names.iter().flat_map(|(own, name)| ["--rename-command", own, name]).collect();
+        let redis = Redis::start(&args);
+        let mut direct = redis.client();
+        direct.expect("RPUSH l x", ":1\r\n");
+        let gateway = Gateway::builder().upstream(&redis.url()).metrics().allow_lost_upstream().start();
+        let why = format!("{name} is another command there, {own}");
+        let line = gateway.logs().wait_for("upstream is down", Duration::from_secs(10));
+        assert!(line.contains(&why), "{line}");
+        for request in ["LLEN l", "BLPOP l 0"] {
+            let reply = String::from_utf8_lossy(&gateway.client().line(request)).into_owned();
+            assert!(reply.starts_with("-ERR respool: upstream is down: ") && reply.contains(&why), "{reply}");
+        }
+        direct.expect("LLEN l", ":1\r\n");
+    }
+}
+
+#[test]
+fn a_user_of_the_upstream_is_not_served_either_where_a_known_name_is_another_command() {
+    let redis = Redis::start(&["--rename-command", "SET", "xset", "--rename-command", "GET", "SET"]);
+    redis.client().expect("ACL SETUSER app on >app ~* +@all", "+OK\r\n");
+    let config = "[auth]\nmode = \"upstream\"";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow_lost_upstream().start();
+    let mut client = gateway.client();
+    client.expect("AUTH app app", "+OK\r\n");
+    for request in ["SET k", "BLPOP l 0"] {
+        let reply = String::from_utf8_lossy(&client.line(request)).into_owned();
+        let why = "SET is another command there, GET";
+        assert!(reply.starts_with("-ERR respool: upstream is down: ") && reply.contains(why), "{reply}");
+    }
+}

@@ -62,6 +62,9 @@ pub struct Settings {
     pub pools_idle: Duration,
     /// Workers of the pools of further logins.
     pub login_workers: LoginWorkers,
+    /// Names of commands by which callers go. An upstream where one of them is another command, as `rename-command` can
+    /// make it, is refused. Without names it is not asked.
+    pub command_names: &'static [&'static str],
 }
 
 /// How many workers the pool of a login has.
@@ -124,6 +127,7 @@ impl Settings {
             pools_max: 64,
             pools_idle: Duration::from_secs(60),
             login_workers: LoginWorkers { others: 1, named: Arc::default() },
+            command_names: &[],
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Facts {
     pub(crate) limits: Limits,
     /// A database that sessions begin in and that it refuses, with its words.
     pub(crate) refused_db: Option<(u32, Arc<str>)>,
+    /// The last login found that this name, by which callers go, is another command there; and that command.
+    pub(crate) misnamed: Option<(&'static str, Arc<str>)>,
     pub(crate) told: Told,
 }
 
@@ -57,6 +59,8 @@ pub(crate) struct Told {
     pub(crate) name: Asked,
     pub(crate) config: Asked,
     pub(crate) info: Asked,
+    /// Whether the commands have the names by which callers go.
+    pub(crate) names: Asked,
 }
 
 impl Facts {
@@ -171,8 +175,8 @@ impl Facts {
 
     /// All that a login may ask has been asked and answered, or is known to be refused.
     pub(crate) fn is_whole(&self) -> bool {
-        let Told { hello, config, info, .. } = self.told;
-        [hello, config, info].into_iter().all(|asked| asked != Asked::NotYet)
+        let Told { hello, config, info, names, .. } = self.told;
+        [hello, config, info, names].into_iter().all(|asked| asked != Asked::NotYet)
     }
 
     /// Whether it says what it is when it is asked again.
@@ -183,8 +187,9 @@ impl Facts {
     /// As far as it is known what need not be asked; the rest is to be asked again.
     pub(crate) fn to_be_asked_again(&self) -> Self {
         let again = |asked| if asked == Asked::Refused { asked } else { Asked::NotYet };
-        let Told { name, config, info, .. } = self.told;
-        Self { told: Told { name, config: again(config), info: again(info), ..self.told }, ..self.clone() }
+        let Told { name, config, info, names, .. } = self.told;
+        let told = Told { name, config: again(config), info: again(info), names: again(names), ..self.told };
+        Self { told, ..self.clone() }
     }
 
     /// Why it is not what a pool wants whose clients begin in `db`, if so.

@@ -97,6 +97,11 @@ impl Knowledge {
         }
     }
 
+    /// Takes note why the upstream is of no use, whichever process it is: a name by which callers go is another command.
+    pub(crate) fn refuse(&mut self, misnamed: (&'static str, Arc<str>)) {
+        self.facts = Arc::new(Facts { misnamed: Some(misnamed), ..Facts::clone(&self.facts) });
+    }
+
     /// Takes in the role that the upstream of this generation has now, and whom it follows, if it says.
     pub(crate) fn learn_role(&mut self, generation: u64, role: Role, primary: Option<Arc<str>>) -> News {
         if self.facts.generation != generation || self.facts.role == Some(role) {

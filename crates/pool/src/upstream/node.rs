@@ -184,7 +184,7 @@ impl Node {
         let limit = self.settings.borrow().connect_timeout;
         let mut facts = self.facts.subscribe();
         // Whatever comes of it: what there is to know is known.
-        let _ = timeout(limit, facts.wait_for(|facts| facts.generation > 0)).await;
+        let _ = timeout(limit, facts.wait_for(|facts| facts.generation > 0 || facts.misnamed.is_some())).await;
     }
 
     /// The same, unless nobody knows where the upstream is, or others have failed so that the turn does not come within
@@ -229,7 +229,16 @@ impl Node {
 
     async fn dial(&self, settings: &Settings, name: &str, known: Option<&Facts>) -> Result<Dialled, LoginError> {
         let endpoint = &settings.endpoint;
-        let arrived = login(endpoint, name, known, settings.connect_timeout).await;
+        let arrived = login(settings, name, known).await;
+        if let Err(LoginError::Misnamed { name, own }) = &arrived
+            && !self.is_guest
+            && endpoint.leads_where(&self.settings.borrow().endpoint)
+        {
+            // For guests, too, who do not ask.
+            let mut knowledge = self.lock();
+            knowledge.refuse((*name, Arc::clone(own)));
+            self.facts.send_replace(knowledge.facts());
+        }
         let learned = arrived.and_then(|arrived| self.learn(settings, arrived));
         let is_turned_away = self.is_guest && is_turned_away(&learned);
         if is_turned_away != self.turned_away.swap(is_turned_away, Ordering::AcqRel) && is_turned_away {
@@ -249,7 +258,11 @@ impl Node {
         let Arrived { stream, facts, id, db } = arrived;
         let endpoint = settings.endpoint.clone();
         if self.is_guest {
-            return Ok(Dialled { stream, endpoint, facts: self.facts(), id, db });
+            let facts = self.facts();
+            if let Some((name, own)) = facts.misnamed.clone() {
+                return Err(LoginError::Misnamed { name, own });
+            }
+            return Ok(Dialled { stream, endpoint, facts, id, db });
         }
         if !endpoint.leads_where(&self.settings.borrow().endpoint) {
             // The pool has another upstream by now, of which this says nothing.

@@ -1,6 +1,8 @@
 //! The commands of Redis 7.0 to 8.4 and of Valkey 8 and 9, so that a name which denies nothing is noticed. What one
 //! that is not in this list does, the gateway asks the upstream.
 
+use std::sync::LazyLock;
+
 use crate::reading::suggestion::did_you_mean;
 
 /// Commands without subcommands.
@@ -61,8 +63,9 @@ fn subcommands(command: &str) -> Option<impl Iterator<Item = &'static str>> {
 }
 
 /// The commands, in capitals.
-pub fn command_names() -> impl Iterator<Item = &'static str> {
-    commands().filter(|name| *name != "RESPOOL")
+pub fn command_names() -> &'static [&'static str] {
+    static NAMES: LazyLock<Box<[&str]>> = LazyLock::new(|| commands().filter(|name| *name != "RESPOOL").collect());
+    &NAMES
 }
 
 fn commands() -> impl Iterator<Item = &'static str> {

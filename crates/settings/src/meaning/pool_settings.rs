@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Config, ConfigError,
     meaning::{
+        command_names::command_names,
         ranges::{bytes, count, millis, millis_or_zero, one_of, value, within},
         secret_file,
         upstream::{
@@ -140,6 +141,7 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         pools_max: pools_max(config)?,
         pools_idle: millis("pool.pools_idle_ms", pool.pools_idle_ms, 1)?,
         login_workers: login_workers(config)?,
+        command_names: if embedded { &[] } else { command_names() },
         endpoint,
     };
     if embedded && settings.workers > EMBEDDED_WORKERS_MAX {

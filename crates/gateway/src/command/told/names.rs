@@ -40,7 +40,7 @@ const REFUSES_FOR: Duration = Duration::from_secs(10);
 
 /// Commands that are what they are called everywhere.
 static EVERYWHERE: LazyLock<HashSet<&'static [u8]>> =
-    LazyLock::new(|| settings::command_names().map(str::as_bytes).collect());
+    LazyLock::new(|| settings::command_names().iter().map(|name| name.as_bytes()).collect());
 
 /// Names that the operator has listed.
 // Open: a plain value, made for each look.

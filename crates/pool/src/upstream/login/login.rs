@@ -2,7 +2,7 @@
 //! connections. What is known of the upstream already is not asked again, but for which process it is and what role
 //! it has. One deadline holds for all of it.
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use resp::{Value, ValueError};
@@ -10,11 +10,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
-    settings::endpoint::Endpoint,
+    settings::{endpoint::Endpoint, settings::Settings},
     upstream::{
         facts::{Asked, Facts},
         login::{
-            question::{PARAMETERS, Question, is_for_now, outcome, pairs, take_config, take_info},
+            question::{PARAMETERS, Question, is_for_now, misnamed, outcome, pairs, take_config, take_info},
             talk::{NOT_OK, Talk, error_words},
         },
         stream::Stream,
@@ -38,6 +38,12 @@ pub(crate) enum LoginError {
     Malformed(#[from] ValueError),
     #[error("more replies than requests during login")]
     Unasked,
+    /// It takes a name by which callers go for another command.
+    #[error(
+        "{name} is another command there, {own}: rename-command has to give {own} a name that no version of Redis or \
+         Valkey has"
+    )]
+    Misnamed { name: &'static str, own: Arc<str> },
     /// The address leads elsewhere than the connections that there are.
     #[error("{0}")]
     Astray(String),
@@ -50,7 +56,7 @@ impl LoginError {
     /// The upstream is there and says no: asking again soon is of no use.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Astray(_) | Self::Untried(_) => true,
+            Self::Refused(_) | Self::Misnamed { .. } | Self::Astray(_) | Self::Untried(_) => true,
             Self::Connect(_)
             | Self::Io(_)
             | Self::Timeout(_)
@@ -73,17 +79,13 @@ pub(crate) struct Arrived {
 }
 
 /// Connects, logs in, names the connection `name` and asks who is there, beyond what is `known`.
-pub(crate) async fn login(
-    endpoint: &Endpoint,
-    name: &str,
-    known: Option<&Facts>,
-    deadline: Duration,
-) -> Result<Arrived, LoginError> {
+pub(crate) async fn login(settings: &Settings, name: &str, known: Option<&Facts>) -> Result<Arrived, LoginError> {
+    let Settings { ref endpoint, command_names: names, connect_timeout: deadline, .. } = *settings;
     let attempt = async {
         let stream = Stream::dial(&endpoint.address).await.map_err(LoginError::Connect)?;
         let talk = Talk::new(stream);
-        let (facts, config) = (known.cloned().unwrap_or_default(), HashMap::new());
-        let mut login = Login { talk, endpoint, name, facts, id: None, db: 0, greeted: false, config };
+        let (facts, config) = (Facts { misnamed: None, ..known.cloned().unwrap_or_default() }, HashMap::new());
+        let mut login = Login { talk, endpoint, name, names, facts, id: None, db: 0, greeted: false, config };
         match known.filter(|known| known.is_whole()) {
             _ if endpoint.guest => login.as_guest().await?,
             Some(known) => login.again(known).await?,
@@ -102,6 +104,8 @@ struct Login<'a> {
     talk: Talk,
     endpoint: &'a Endpoint,
     name: &'a str,
+    /// Of commands, by which callers go.
+    names: &'static [&'static str],
     facts: Facts,
     id: Option<i64>,
     db: u32,
@@ -173,6 +177,12 @@ impl Login<'_> {
             // Older than Redis 6, or no Redis: what it is and does is not asked.
             self.facts.told.info = Asked::Refused;
         }
+        if self.names.is_empty() {
+            self.facts.told.names = Asked::Refused;
+        } else if self.facts.told.names == Asked::NotYet {
+            // Before all that has another name: it might be another command.
+            self.ask(&[Question::Names(self.names)]).await?;
+        }
         let at_once = if self.facts.is_since(7, 0) { PARAMETERS.len() } else { 1 };
         let mut questions = Vec::new();
         if !self.facts.told.named_by_hello {
@@ -238,6 +248,12 @@ impl Login<'_> {
             }
             (Question::Hello2 | Question::Hello2Named, Some(_)) => {}
             (Question::SetName, _) => told.name = asked,
+            (Question::Names(names), _) => {
+                told.names = asked;
+                if let Some((name, own)) = misnamed(names, &Value::decode(reply)?.0) {
+                    return Err(LoginError::Misnamed { name, own });
+                }
+            }
             (Question::Config(_), _) => {
                 told.config = asked;
                 self.config.extend(pairs(Value::decode(reply)?.0));

@@ -1,6 +1,6 @@
 //! What a login asks, how it is written, and what the answers say.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use resp::Value;
 
@@ -54,6 +54,8 @@ pub(crate) enum Question {
     Select,
     /// `READONLY`: a replica of a cluster is to answer reads itself.
     ReadOnly,
+    /// `COMMAND INFO` of the names by which callers go: are these the commands that are called so?
+    Names(&'static [&'static str]),
 }
 
 impl Question {
@@ -72,6 +74,7 @@ impl Question {
             Self::Info => vec!["INFO"],
             Self::Select => vec!["SELECT", db],
             Self::ReadOnly => vec!["READONLY"],
+            Self::Names(names) => ["COMMAND", "INFO"].iter().chain(names).copied().collect(),
         };
         words.into_iter().map(str::as_bytes).collect()
     }
@@ -116,6 +119,20 @@ pub(crate) fn take_config(facts: &mut Facts, config: &HashMap<String, String>) {
     facts.limits = Limits::from_config(config);
 }
 
+/// A name of `names` that is another command by the answer to `COMMAND INFO` of them, and that command. Not one that has
+/// both names: `rename-command` leaves a command one.
+pub(crate) fn misnamed(names: &'static [&'static str], answer: &Value) -> Option<(&'static str, Arc<str>)> {
+    let Value::Array(commands) = answer else { return None };
+    let own = |command: &Value| match command {
+        Value::Array(parts) => Some(String::from_utf8_lossy(parts.first()?.as_bytes()?).to_ascii_uppercase()),
+        _ => None,
+    };
+    let found: Vec<_> = names.iter().zip(commands).filter_map(|(name, command)| Some((*name, own(command)?))).collect();
+    let keeps_its_name = |own: &str| found.iter().any(|(name, command)| *name == own && command == own);
+    let is_other = |(name, own): &&(&str, String)| name != own && names.contains(&&**own) && !keeps_its_name(own);
+    found.iter().find(is_other).map(|(name, own)| (*name, own.as_str().into()))
+}
+
 /// The pairs of a reply to `CONFIG GET`, which is an array in RESP2 and a map in RESP3.
 pub(crate) fn pairs(reply: Value) -> Vec<(String, String)> {
     let text = |value: &Value| String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned();
@@ -141,6 +158,24 @@ mod tests {
         // The short form says nothing of the rest.
         take_info(&mut facts, &Value::Bulk("# Server\r\nrun_id:ghi\r\n".into()));
         assert_eq!((facts.run_id(), facts.role(), facts.is_loading()), (Some("ghi"), Some(Role::Replica), true));
+    }
+
+    #[test]
+    fn a_name_is_another_command_only_where_that_one_has_lost_its_own() {
+        const NAMES: &[&str] = &["GET", "SET", "SUBSTR"];
+        let answer = |commands: &[Option<&str>]| {
+            let command = |name: &&str| Value::Array(vec![Value::Bulk((*name).to_owned().into()), Value::Integer(2)]);
+            Value::Array(commands.iter().map(|name| name.as_ref().map_or(Value::Null, command)).collect())
+        };
+        let misnamed = |commands: &[Option<&str>]| misnamed(NAMES, &answer(commands));
+        assert_eq!(misnamed(&[Some("get"), Some("set"), None]), None);
+        assert_eq!(misnamed(&[None, Some("get"), None]), Some(("SET", "GET".into())));
+        assert_eq!(misnamed(&[Some("set"), Some("get"), None]), Some(("GET", "SET".into())));
+        assert_eq!(misnamed(&[Some("get"), Some("set"), Some("get")]), None, "it has two names");
+        assert_eq!(misnamed(&[Some("get"), Some("set"), Some("other")]), None, "nobody goes by that one");
+        for answer in [Value::Error("ERR".into()), Value::Null, Value::Array(vec![Value::Array(Vec::new())])] {
+            assert_eq!(super::misnamed(NAMES, &answer), None);
+        }
     }
 
     #[test]
