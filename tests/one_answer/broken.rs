@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::support::{Client, Cut, Gateway, Redis, Relay, Way, assert_own_error, pass, requests, wait};
 
 fn gateway_behind(relay: &Relay) -> Gateway {
-    let config = "[pool]\nworkers = 1\n[upstream]\nreconnect_delay_min_ms = 1\nreconnect_delay_max_ms = 5";
+    // A check of the upstream would be cut in place of the replies.
+    let config = "[pool]\nworkers = 1\n[upstream]\nreconnect_delay_min_ms = 1\nreconnect_delay_max_ms = 5\ncheck_interval_ms = 0";
     Gateway::builder().upstream(&relay.url()).config(config).allow_lost_upstream().start()
 }
 

@@ -250,7 +250,7 @@ impl Login<'_> {
             (Question::SetName, _) => told.name = asked,
             (Question::Names(names), _) => {
                 told.names = asked;
-                if let Some((name, own)) = misnamed(names, &Value::decode(reply)?.0) {
+                if let Some((name, own)) = misnamed(names, reply) {
                     return Err(LoginError::Misnamed { name, own });
                 }
             }

@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use resp::Value;
+use bytes::Bytes;
+use resp::{Progress, ReplyScanner, Value};
 
 use crate::{
     settings::{endpoint::Endpoint, role::Role},
@@ -25,6 +26,11 @@ pub(crate) const CHECK: [&str; 9] = [
     "client-output-buffer-limit",
     "maxmemory-clients",
 ];
+
+/// How deep the answer to `COMMAND INFO` may be nested, and the longest name in it that is looked at, in bytes with its
+/// framing.
+const DEPTH_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 64;
 
 /// Of these, what a login asks for. The first is known to every upstream, all of them at once to those since 7.0.
 pub(crate) const PARAMETERS: &[&str] = CHECK.split_at(3).1;
@@ -120,17 +126,32 @@ pub(crate) fn take_config(facts: &mut Facts, config: &HashMap<String, String>) {
 }
 
 /// A name of `names` that is another command by the answer to `COMMAND INFO` of them, and that command. Not one that has
-/// both names: `rename-command` leaves a command one.
-pub(crate) fn misnamed(names: &'static [&'static str], answer: &Value) -> Option<(&'static str, Arc<str>)> {
-    let Value::Array(commands) = answer else { return None };
-    let own = |command: &Value| match command {
-        Value::Array(parts) => Some(String::from_utf8_lossy(parts.first()?.as_bytes()?).to_ascii_uppercase()),
-        _ => None,
-    };
-    let found: Vec<_> = names.iter().zip(commands).filter_map(|(name, command)| Some((*name, own(command)?))).collect();
+/// both names: `rename-command` leaves a command one. The answer is long, and only the first word of each entry is read.
+pub(crate) fn misnamed(names: &'static [&'static str], answer: &[u8]) -> Option<(&'static str, Arc<str>)> {
+    let mut rest = items(answer)?;
+    let mut found = Vec::new();
+    for name in names {
+        let Ok(Progress { consumed, complete: Some(_), .. }) = ReplyScanner::new(DEPTH_MAX).scan(rest) else { break };
+        let (command, others) = rest.split_at(consumed);
+        found.extend(own_name(command).map(|own| (*name, own)));
+        rest = others;
+    }
     let keeps_its_name = |own: &str| found.iter().any(|(name, command)| *name == own && command == own);
     let is_other = |(name, own): &&(&str, String)| name != own && names.contains(&&**own) && !keeps_its_name(own);
     found.iter().find(is_other).map(|(name, own)| (*name, own.as_str().into()))
+}
+
+/// What stands behind the head of an array.
+fn items(array: &[u8]) -> Option<&[u8]> {
+    let head = array.strip_prefix(b"*")?;
+    Some(&head[head.iter().position(|byte| *byte == b'\n')? + 1..])
+}
+
+/// The name that stands first in what is said of a command, in upper case.
+fn own_name(command: &[u8]) -> Option<String> {
+    let first = items(command)?;
+    let (name, _) = Value::decode(&Bytes::copy_from_slice(&first[..first.len().min(NAME_BYTES_MAX)])).ok()?;
+    Some(String::from_utf8_lossy(name.as_bytes()?).to_ascii_uppercase())
 }
 
 /// The pairs of a reply to `CONFIG GET`, which is an array in RESP2 and a map in RESP3.
@@ -163,18 +184,19 @@ mod tests {
     #[test]
     fn a_name_is_another_command_only_where_that_one_has_lost_its_own() {
         const NAMES: &[&str] = &["GET", "SET", "SUBSTR"];
+        let command = |name: &str| format!("*3\r\n${}\r\n{name}\r\n:2\r\n*1\r\n*0\r\n", name.len());
         let answer = |commands: &[Option<&str>]| {
-            let command = |name: &&str| Value::Array(vec![Value::Bulk((*name).to_owned().into()), Value::Integer(2)]);
-            Value::Array(commands.iter().map(|name| name.as_ref().map_or(Value::Null, command)).collect())
+            let entry = |name: &Option<&str>| name.map_or("*-1\r\n".to_owned(), command);
+            format!("*{}\r\n{}", commands.len(), commands.iter().map(entry).collect::<String>())
         };
-        let misnamed = |commands: &[Option<&str>]| misnamed(NAMES, &answer(commands));
+        let misnamed = |commands: &[Option<&str>]| misnamed(NAMES, answer(commands).as_bytes());
         assert_eq!(misnamed(&[Some("get"), Some("set"), None]), None);
         assert_eq!(misnamed(&[None, Some("get"), None]), Some(("SET", "GET".into())));
         assert_eq!(misnamed(&[Some("set"), Some("get"), None]), Some(("GET", "SET".into())));
         assert_eq!(misnamed(&[Some("get"), Some("set"), Some("get")]), None, "it has two names");
         assert_eq!(misnamed(&[Some("get"), Some("set"), Some("other")]), None, "nobody goes by that one");
-        for answer in [Value::Error("ERR".into()), Value::Null, Value::Array(vec![Value::Array(Vec::new())])] {
-            assert_eq!(super::misnamed(NAMES, &answer), None);
+        for answer in ["-ERR\r\n", "*-1\r\n", "*0\r\n", "*1\r\n*0\r\n", "+OK\r\n", "*3\r\n$3\r\nset\r\n"] {
+            assert_eq!(super::misnamed(NAMES, answer.as_bytes()), None);
         }
     }
 
