@@ -217,3 +217,30 @@ fn what_holds_for_a_transaction_holds_at_whichever_node_it_goes_to() {
         }
     }
 }
+
+#[test]
+fn what_is_read_where_a_slot_goes_is_told_of_as_elsewhere() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut writer, slot) = (gateway.client(), gateway.client(), SLOTS[1]);
+    let key = key_of(slot);
+    client.line("HELLO 3");
+    client.expect("CLIENT TRACKING ON OPTIN", "+OK\r\n");
+    writer.expect(&format!("SET {key} v"), "+OK\r\n");
+    nodes.move_slot(slot, &nodes.0[1], &nodes.0[2], |step| {
+        if ["a key moved", "given"].contains(&step) {
+            client.expect("CLIENT CACHING YES", "+OK\r\n");
+            client.expect(&get(slot), "$1\r\nv\r\n");
+        }
+        match step {
+            // It is told of nothing later.
+            "a key moved" => assert_eq!(client.read_reply(), ALL_INVALID),
+            "given" => {
+                writer.expect(&format!("SET {key} w"), "+OK\r\n");
+                assert_eq!(String::from_utf8_lossy(&client.read_reply()), pushed(&key));
+            }
+            _ => {}
+        }
+        client.expect("ECHO next", "$4\r\nnext\r\n");
+    });
+}

@@ -19,7 +19,7 @@ use crate::{
         exchange::{Exchange, ReplyHead},
         nodes::blocked::Elsewhere,
         request::ExclusiveRequest,
-        tracking::shards::refusal,
+        tracking::shards::{ALL_INVALID, refusal},
     },
 };
 
@@ -100,6 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             };
             let Some(elsewhere) = stuck.or_else(|| lending.at_node.take_elsewhere()) else {
                 let (in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
+                if caching.is_some() && request.asks.is_some() && lending.tracks() {
+                    // Redis forgets it behind ASKING.
+                    self.link.output().extend_from_slice(ALL_INVALID);
+                }
                 if let Some(caching) = caching.filter(|_| in_transaction && !was_in_transaction) {
                     // It holds for all of the transaction.
                     lending.at_node.note(&caching);
@@ -142,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             if (request.waits() || lending.only_tracks()) && !was_in_transaction {
                 let left = time.map(|time| time.saturating_sub(began.elapsed()));
                 request.renew(left, elsewhere, &std::mem::take(&mut lending.at_node.ends));
+                lending.set_caching(caching.is_some());
             }
             match self.go_elsewhere(cluster, &mut request, was_in_transaction, log, count).await {
                 Ok(true) => {}
