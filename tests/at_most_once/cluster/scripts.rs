@@ -1,8 +1,10 @@
 //! Scripts that clients have loaded are known to whatever becomes a primary. Errors that look like a word of a cluster and
 //! are none, and addresses that lead nowhere.
 
+use std::time::{Duration, Instant};
+
 use super::nodes::{Nodes, key_of};
-use crate::support::{Client, request, requests, wait, within};
+use crate::support::{Client, pass, request, requests, wait, within};
 
 const SCRIPT: &str = "return redis.call('incrby', KEYS[1], ARGV[1])";
 
@@ -318,4 +320,27 @@ fn a_client_that_tracks_finds_scripts_as_others_do() {
     load(&mut other, &scripts[2]);
     nodes.0[..3].iter().for_each(|node| node.client().expect("SCRIPT FLUSH", "+OK\r\n"));
     run(&mut tracking, &loaded);
+}
+
+#[test]
+fn a_node_that_is_busy_with_a_script_says_so_to_all() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, mut runner, key) = (gateway.client(), gateway.client(), key_of(5));
+    nodes.0.iter().for_each(|node| node.client().expect("CONFIG SET lua-time-limit 100", "+OK\r\n"));
+    client.expect(&format!("SET {key} v"), "+OK\r\n");
+    runner.send_raw(&request(&["EVAL", "while true do end", "1", &key]));
+    let mut direct = nodes.0[0].client();
+    wait("the node to be busy", || direct.line(&format!("GET {key}")).starts_with(b"-BUSY ").then_some(()));
+    // From then on; a client that waits tells how long the node is not believed.
+    for _ in 0..20 {
+        let began = Instant::now();
+        let said = client.line(&format!("GET {key}"));
+        assert!(said.starts_with(b"-BUSY "), "{}", String::from_utf8_lossy(&said));
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        pass(Duration::from_millis(100));
+    }
+    client.expect("SCRIPT KILL", "+OK\r\n");
+    assert!(runner.read_reply().starts_with(b"-"));
+    client.expect(&format!("GET {key}"), "$1\r\nv\r\n");
 }

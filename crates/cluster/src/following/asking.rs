@@ -73,6 +73,16 @@ pub(crate) async fn ask(question: Question) -> Result<Answer, String> {
     Ok(Answer { node, asked, conversation, view })
 }
 
+/// Asks for a sign of life, which any reply is: a node that is busy with a script refuses everything.
+pub(crate) async fn sign_of_life(question: Question) -> Option<Conversation> {
+    let Question { endpoint, limit, open, .. } = question;
+    let (conversation, _) = match heard(open, limit).await {
+        Some(heard) => heard,
+        None => anew(&endpoint, limit).await.ok()?,
+    };
+    Some(conversation)
+}
+
 async fn heard(open: Option<Conversation>, limit: Duration) -> Option<(Conversation, Vec<Value>)> {
     let mut conversation = open?;
     let replies = conversation.ask(&QUESTIONS, limit).await.ok()?;

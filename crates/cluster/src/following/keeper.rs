@@ -18,7 +18,7 @@ use topology::{Address, Belief};
 use crate::{
     cluster::ClusterSettings,
     following::{
-        asking::{Answer, Question, ask, candidates},
+        asking::{Answer, Question, ask, candidates, sign_of_life},
         commands::Told,
         news::News,
         pace::Pace,
@@ -171,8 +171,8 @@ impl Keeper {
         let pools = self.pools_of_primaries();
         let is_news = self.trouble.notice(self.belief.layout(), &pools, Instant::now());
         for node in self.trouble.unasked() {
-            let asking = self.ask(node.clone());
-            self.trouble.await_sign(node, asking);
+            let question = self.question(node.clone());
+            self.trouble.await_sign(node, sign_of_life(question));
         }
         is_news
     }
@@ -209,13 +209,11 @@ impl Keeper {
                 Ok(Some(Ok(Err(why)))) => problem = Some(why),
                 // A panic is a bug, and says so by itself.
                 Ok(Some(Err(_)) | None) => {}
-                Err(_) if candidates.peek().is_some() => {
-                    // It takes its time; another one is asked as well.
-                    if let Some(node) = candidates.next() {
-                        asking.spawn(self.ask(node));
-                    }
-                }
-                Err(_) => break,
+                // It takes its time; another one is asked as well.
+                Err(_) => match candidates.next() {
+                    Some(node) => drop(asking.spawn(self.ask(node))),
+                    None => break,
+                },
             }
         }
         if self.belief.layout().shards().is_empty() {
@@ -245,11 +243,15 @@ impl Keeper {
 
     /// Asks one node for its view of the cluster.
     fn ask(&mut self, node: Address) -> impl Future<Output = Result<Answer, String>> + Send + use<> {
+        ask(self.question(node))
+    }
+
+    fn question(&mut self, node: Address) -> Question {
         let settings = self.pools.first().settings();
         let at = self.reached(&node);
         let endpoint = settings.endpoint.at(at.host.clone(), at.port);
         let (open, asked) = (self.open.remove(&node), self.belief.asks());
-        ask(Question { node, endpoint, limit: settings.connect_timeout, asked, open })
+        Question { node, endpoint, limit: settings.connect_timeout, asked, open }
     }
 
     /// Takes in a view; otherwise says why it is none to go by.

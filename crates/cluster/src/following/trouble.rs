@@ -11,8 +11,6 @@ use pool::{Control, Conversation, Upstream};
 use tokio::{task::JoinSet, time::Instant};
 use topology::{Address, Layout};
 
-use crate::following::asking::Answer;
-
 /// A primary that gives a sign of life within this time, on a connection of its own, is busy with what it was asked on
 /// others, and is believed.
 const SIGN: Duration = Duration::from_millis(50);
@@ -125,13 +123,13 @@ impl Trouble {
             .collect()
     }
 
-    /// Waits for the answer, which says that it is awake, and nothing else.
+    /// Waits for the sign, which says that it is awake, and nothing else.
     pub(crate) fn await_sign(
         &mut self,
         node: Address,
-        asking: impl Future<Output = Result<Answer, String>> + Send + 'static,
+        asking: impl Future<Output = Option<Conversation>> + Send + 'static,
     ) {
-        self.signs.spawn(async move { (node, asking.await.ok().map(|answer| answer.conversation)) });
+        self.signs.spawn(async move { (node, asking.await) });
     }
 
     /// The next node that has woken, with the connection to it; `None` at once if none is asked, or one did not answer.
