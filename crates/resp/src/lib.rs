@@ -22,6 +22,7 @@ mod error;
 mod inline;
 mod levels;
 mod number;
+mod plain;
 mod push;
 mod reply;
 mod request;
@@ -36,6 +37,7 @@ pub use encode::{
 pub use error::{ReplyError, RequestError};
 pub use inline::split_inline;
 pub use number::parse_integer;
+pub use plain::Run;
 pub use push::{confirms, pushes_inside};
 pub use reply::{Progress, ReplyKind, ReplyScanner};
 pub use request::{Request, RequestLimits};

@@ -7,7 +7,8 @@ use memchr::memchr;
 use crate::{
     ReplyError,
     levels::{Level, Levels},
-    number::{parse_integer, short_length},
+    number::parse_integer,
+    plain::{Run, whole_bulk},
     push::is_confirmation,
 };
 
@@ -122,6 +123,12 @@ impl ReplyScanner {
             }
         }
         Ok(Progress { consumed: at, complete: None, depth: self.levels.deepest() })
+    }
+
+    /// Goes over the plain answers that `chunk` begins with, which are whole and no aggregates: at most `max` of them.
+    /// None while a reply has been begun. What they leave is for [`scan`](Self::scan) to look at.
+    pub fn skip_plain(&self, chunk: &[u8], max: u32) -> Run {
+        if self.is_midway() { Run::default() } else { Run::of(chunk, max) }
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), ReplyError> {
@@ -248,13 +255,6 @@ impl ReplyScanner {
             self.levels.count_push();
         }
     }
-}
-
-/// The common case in one go: the bytes of a bulk string that `chunk` begins with and holds whole.
-fn whole_bulk(chunk: &[u8]) -> Option<usize> {
-    let (length, len) = short_length(chunk.strip_prefix(b"$")?)?;
-    let end = 1 + len + length;
-    (chunk.get(end..end + 2)? == b"\r\n").then_some(end + 2)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use resp::{ReplyError, ReplyKind, ReplyScanner};
+use resp::{ReplyError, ReplyKind, ReplyScanner, Run};
 use tokio::{io::AsyncWrite, time::Instant};
 
 use crate::{
@@ -203,6 +203,11 @@ impl InFlight {
     ) -> Result<usize, ReadError> {
         let mut used = 0;
         while used < chunk.len() && self.short.is_none() {
+            let plain = self.read_plain(&chunk[used..], scanner, room, traffic);
+            if plain > 0 {
+                used += plain;
+                continue;
+            }
             let progress = scanner.scan(&chunk[used..])?;
             let piece = &chunk[used..used + progress.consumed];
             used += progress.consumed;
@@ -222,7 +227,7 @@ impl InFlight {
                 self.trust.was_large();
             }
             if slot.left > 1 && slot.whole == 0 {
-                slot.expect_alike(piece.len(), chunk.len() - used);
+                slot.expect_alike(Run { bytes: piece.len(), replies: 1 }, chunk.len() - used);
             }
             if progress.depth > room.depth_max && slot.fate == Fate::Kept {
                 slot.give_up(Fate::TooDeep);
@@ -231,12 +236,25 @@ impl InFlight {
                 Err(short) => self.short = Some((short, progress.complete)),
                 Ok(()) => {
                     if let Some(kind) = progress.complete {
-                        self.reply_done(kind, room, traffic);
+                        self.replies_done(kind, 1, room, traffic);
                     }
                 }
             }
         }
         Ok(used)
+    }
+
+    /// Takes in the plain answers to the front job that are there, as far as they need no room, all at once. How many bytes
+    /// they are.
+    fn read_plain(&mut self, chunk: &[u8], scanner: &ReplyScanner, room: &Room, traffic: &Traffic) -> usize {
+        let Some(slot) = self.slots.front_mut().filter(|_| self.written > 0) else { return 0 };
+        let free = room.unasked().saturating_sub(slot.burst().replies.len());
+        let run = scanner.skip_plain(&chunk[..free.min(chunk.len())], slot.left);
+        if run.replies > 0 {
+            slot.take_in_run(chunk, run);
+            self.replies_done(ReplyKind::Answer, run.replies, room, traffic);
+        }
+        run.bytes
     }
 
     /// Hands on the replies to the front job that are there while others are due, if its caller takes them early. Not those
@@ -305,19 +323,20 @@ impl InFlight {
             (None, _) => slot.give_up(Fate::NoRoom),
         }
         if let Some(kind) = complete {
-            self.reply_done(kind, room, traffic);
+            self.replies_done(kind, 1, room, traffic);
         }
     }
 
-    fn reply_done(&mut self, kind: ReplyKind, room: &Room, traffic: &Traffic) {
-        self.requests -= 1;
+    /// So many replies of this kind to the front job are whole now.
+    fn replies_done(&mut self, kind: ReplyKind, count: u32, room: &Room, traffic: &Traffic) {
+        self.requests -= count as usize;
         let Some(slot) = self.slots.front_mut() else { return };
-        slot.left -= 1;
+        slot.left -= count;
         let whole = slot.whole;
         if !slot.is_unwanted() {
             let burst = slot.burst_mut();
             burst.is_torn = false;
-            burst.replies_done += 1;
+            burst.replies_done += count;
             burst.errors += u32::from(kind == ReplyKind::Error);
             traffic.replied(kind, &burst.replies[whole..]);
             self.saw_replica |= kind == ReplyKind::Error && is_of_replica(&burst.replies[whole..]);

@@ -3,6 +3,7 @@
 
 use std::task::Context;
 
+use resp::Run;
 use tokio::time::Instant;
 
 use crate::{
@@ -97,12 +98,21 @@ impl Slot {
             }
     }
 
-    /// Makes room for further replies like the first, of `bytes`, as far as there are `ready` bytes of them.
-    pub(super) fn expect_alike(&mut self, bytes: usize, ready: usize) {
-        let left = self.left as usize;
+    /// Makes room for these replies and for further ones like them, as far as there are `ready` bytes of those.
+    pub(super) fn expect_alike(&mut self, run: Run, ready: usize) {
+        let left = (self.left - run.replies) as usize;
         let replies = &mut self.burst_mut().replies;
         if replies.is_empty() {
-            replies.reserve(bytes + (bytes * (left - 1)).min(ready));
+            let further = if left > 0 { run.bytes / run.replies as usize * left } else { 0 };
+            replies.reserve(run.bytes + further.min(ready));
+        }
+    }
+
+    /// Takes in the replies that `chunk` begins with, for which there is room.
+    pub(super) fn take_in_run(&mut self, chunk: &[u8], run: Run) {
+        if !self.is_unwanted() {
+            self.expect_alike(run, chunk.len() - run.bytes);
+            self.burst_mut().replies.extend_from_slice(&chunk[..run.bytes]);
         }
     }
 
