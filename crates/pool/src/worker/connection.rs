@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// Bytes of one read.
-const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// The same of a connection with a further login, of which there may be many.
 const GUEST_READ_BYTES: usize = 16 * 1024;

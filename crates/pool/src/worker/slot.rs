@@ -13,6 +13,7 @@ use crate::{
         job::{Burst, Job},
     },
     worker::{
+        connection::READ_BYTES,
         flow::{AHEAD_BYTES, Flow},
         own_request::Purpose,
     },
@@ -20,6 +21,9 @@ use crate::{
 
 /// The longest reply to a request of the worker's own, in bytes; a `HELLO` has the most to say.
 const OWN_REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a large reply that are there at most while its caller takes what came before, with the last read.
+const PIECES_BYTES: usize = AHEAD_BYTES + READ_BYTES;
 
 #[derive(Debug)]
 pub(super) enum Owner {
@@ -136,6 +140,10 @@ impl Slot {
             let replies = &mut self.burst_mut().replies;
             if bulk_left > piece.len() && claimed.is_ok() && !in_pieces {
                 replies.reserve(piece.len() + bulk_left);
+            }
+            if in_pieces && replies.capacity() < PIECES_BYTES {
+                // Once: a buffer that grows leaves twice its size behind, and three of them take turns.
+                replies.reserve_exact(PIECES_BYTES - replies.len());
             }
             replies.extend_from_slice(piece);
         }
@@ -296,6 +304,20 @@ mod tests {
         slot.hand_on();
         assert_eq!((takes(&ticket).as_slice(), slot.whole), (&b"c\r\n"[..], 0));
         assert_eq!(slot.burst().replies, b"-ERR no");
+    }
+
+    #[tokio::test]
+    async fn the_buffer_of_a_reply_in_pieces_has_its_size_at_once_and_does_not_grow() {
+        let ((mut slot, _ticket, _answer), mut flow) = (slot(1), Flow::default());
+        let room = Room::new(&Settings::new(Endpoint::tcp("host", 1)), &Arc::default());
+        let mut left = 4 * PIECES_BYTES;
+        assert!(slot.take_in(b"$786432\r\n", (left, 0), &room, &mut flow).is_ok() && flow.is_in_pieces());
+        let size = slot.burst().replies.capacity();
+        while slot.burst().replies.len() < AHEAD_BYTES {
+            left -= READ_BYTES;
+            assert!(slot.take_in(&[b'x'; READ_BYTES], (left, 0), &room, &mut flow).is_ok());
+        }
+        assert_eq!((size, slot.burst().replies.capacity()), (PIECES_BYTES, PIECES_BYTES));
     }
 
     #[tokio::test(start_paused = true)]
