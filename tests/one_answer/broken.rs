@@ -8,7 +8,15 @@ use crate::support::{Client, Cut, Gateway, Redis, Relay, Way, assert_own_error, 
 fn gateway_behind(relay: &Relay) -> Gateway {
     // A check of the upstream would be cut in place of the replies.
     let config = "[pool]\nworkers = 1\n[upstream]\nreconnect_delay_min_ms = 1\nreconnect_delay_max_ms = 5\ncheck_interval_ms = 0";
-    Gateway::builder().upstream(&relay.url()).config(config).allow_lost_upstream().start()
+    let gateway = Gateway::builder().upstream(&relay.url()).config(config).allow_lost_upstream().start();
+    wait_for_connection(&gateway);
+    gateway
+}
+
+/// The first may take longer than `connect_timeout_ms` on a busy machine.
+fn wait_for_connection(gateway: &Gateway) {
+    let mut client = gateway.client();
+    wait("a connection", || (client.line("PING") == b"+PONG\r\n").then_some(()));
 }
 
 /// What a burst gets where nothing breaks, for a list that has `pushed` items already.
@@ -172,9 +180,10 @@ fn worker_ids(direct: &mut Client) -> Vec<String> {
 #[test]
 fn the_upstream_sees_its_connections_by_name() {
     let redis = Redis::start(&[]);
-    let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 3").start();
+    let config = "[pool]\nworkers = 3";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow_lost_upstream().start();
     let mut direct = redis.client();
-    gateway.client().expect("PING", "+PONG\r\n");
+    wait_for_connection(&gateway);
     wait("three named connections", || {
         let list = String::from_utf8_lossy(&direct.line("CLIENT LIST")).into_owned();
         (1..=3).all(|index| list.contains(&format!(" name=respool-worker-{index} "))).then_some(())
@@ -186,7 +195,6 @@ fn an_upstream_that_closes_idle_connections_is_kept_awake() {
     let redis = Redis::start(&["--timeout", "2"]);
     let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").start();
     let (mut client, mut direct) = (gateway.client(), redis.client());
-    client.expect("PING", "+PONG\r\n");
     let before = worker_ids(&mut direct);
     // Longer than the upstream's own time-out, which it checks every second or so; the direct
     // connection has to be kept awake as well.

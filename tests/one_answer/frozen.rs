@@ -12,7 +12,11 @@ const REPLY_TIMEOUT: Duration = Duration::from_millis(600);
 
 fn impatient_gateway(url: &str) -> Gateway {
     let config = "[pool]\nworkers = 2\nreply_timeout_ms = 600\nqueue_timeout_ms = 600";
-    Gateway::builder().upstream(url).config(config).allow_lost_upstream().start()
+    let gateway = Gateway::builder().upstream(url).config(config).allow_lost_upstream().start();
+    // The first connection may take longer than a request may on a busy machine.
+    let mut client = gateway.client();
+    wait("a connection", || (client.line("PING") == b"+PONG\r\n").then_some(()));
+    gateway
 }
 
 #[test]
@@ -141,7 +145,9 @@ fn exclusive_connections_that_went_silent_are_given_up_together() {
     let config = "[upstream]\nconnect_timeout_ms = 400";
     let gateway = Gateway::builder().upstream(&relay.url()).config(config).allow_lost_upstream().start();
     let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| gateway.client()).collect();
-    clients.iter_mut().for_each(|client| client.expect("WATCH k", "+OK\r\n"));
+    for client in &mut clients {
+        wait("a connection", || (client.line("WATCH k") == b"+OK\r\n").then_some(()));
+    }
     relay.weather(|weather| weather.blackhole = true);
     drop(clients);
     let mut client = gateway.client();
