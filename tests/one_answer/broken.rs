@@ -195,6 +195,7 @@ fn an_upstream_that_closes_idle_connections_is_kept_awake() {
     let redis = Redis::start(&["--timeout", "2"]);
     let gateway = Gateway::builder().upstream(&redis.url()).config("[pool]\nworkers = 1").start();
     let (mut client, mut direct) = (gateway.client(), redis.client());
+    wait("the worker to be connected", || (worker_ids(&mut direct).len() == 1).then_some(()));
     let before = worker_ids(&mut direct);
     // Longer than the upstream's own time-out, which it checks every second or so; the direct
     // connection has to be kept awake as well.
