@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a node that is not there is not asked again.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection that is lent, and of which node it is.
 #[derive(Debug)]
@@ -176,11 +176,15 @@ impl Cluster {
     }
 
     /// Why the first of these requests cannot be part of a transaction with keys of `slot`, which becomes that of its key
-    /// where there is none yet.
+    /// where there is none yet. One that all primaries execute can be, by way of [`of_all`](Self::of_all).
     pub fn fault_in_transaction(&self, requests: &[u8], slot: &mut Option<u16>) -> Option<String> {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
-        fault_within(&decoder.request(requests), &self.map(), slot)
+        let (request, map) = (decoder.request(requests), self.map());
+        match map.commands.route(&request) {
+            Route::Everywhere(_) => None,
+            _ => fault_within(&request, &map, slot),
+        }
     }
 
     /// Executes a burst at this node, as it is.
@@ -270,7 +274,7 @@ impl Cluster {
 }
 
 /// Borrows a connection of `node`, or of the first pool.
-async fn lend_of(
+pub(crate) async fn lend_of(
     (caller, since): (&Caller, Instant),
     node: Option<&Arc<Node>>,
     wanted: Wanted,

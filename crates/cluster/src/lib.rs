@@ -19,7 +19,10 @@ mod together;
 mod totals;
 
 pub use cluster::{Cluster, ClusterSettings};
-pub use everywhere::Asked;
+pub use everywhere::{
+    at_once::Asked,
+    within::{OfAll, Parts, Prepared, Rows, Unprepared},
+};
 pub use following::seeds::{Found, examine};
 pub use lend::{Borrowed, Split};
 pub use map::{Map, Node};

@@ -12,3 +12,4 @@ mod scripted;
 mod scripts;
 mod shown;
 mod trial;
+mod within;

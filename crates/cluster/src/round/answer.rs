@@ -1,11 +1,12 @@
 //! The replies to one unit, made of those to its pieces.
 
-use resp::{write_array, write_error, write_integer};
+use resp::{Request, write_array, write_error, write_integer};
 use route::{Cursor, Merge, ScanReply, merge, pick_key, replies};
 use topology::Layout;
 
 use crate::{
-    round::unit::{Making, Unit},
+    round::unit::{Making, Unit, making_of_all},
+    scripts::Scripts,
     standalone::{info, info_of_all},
 };
 
@@ -40,6 +41,18 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
         Making::Last(count) => last(*count, answers, out),
         Making::Refused(text) => write_error(out, text),
     }
+}
+
+/// Appends the one reply to a request that several nodes have executed, each with one of these `answers`.
+pub(crate) fn write_of_all(
+    request: &Request<'_>,
+    (how, only_reads): (Merge, bool),
+    scripts: &Scripts,
+    answers: &[&[u8]],
+    out: &mut Vec<u8>,
+) {
+    let unit = Unit { making: making_of_all(request, how, scripts), pieces: 0..0, scripts: Vec::new() };
+    write(&unit, only_reads, answers, &Layout::default(), 0, out);
 }
 
 /// The replies to a transaction, in which those to requests at these places are about the node.
@@ -91,7 +104,7 @@ fn write_merged(how: Merge, answers: &[&[u8]], order: &[u32], out: &mut Vec<u8>)
 }
 
 /// The items of an array.
-fn items(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn items(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
     let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     replies(if reply.starts_with(b"*") { &reply[head..] } else { &[] })
 }

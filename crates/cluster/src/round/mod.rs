@@ -12,6 +12,6 @@ mod straight;
 mod unit;
 mod verdict;
 
-pub(crate) use answer::write_parts;
+pub(crate) use answer::{items, write_of_all, write_parts};
 pub(crate) use keys::has_slot;
 pub(crate) use unit::{fault_within, is_info};

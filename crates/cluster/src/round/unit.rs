@@ -333,7 +333,7 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
 }
 
 /// How the replies of all shards become one.
-fn making_of_all(request: &Request<'_>, how: Merge, scripts: &Scripts) -> Making {
+pub(super) fn making_of_all(request: &Request<'_>, how: Merge, scripts: &Scripts) -> Making {
     let word = |at: usize| request.arg(at).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
     match (&word(0)[..], &word(1)[..]) {
         (b"SCRIPT", b"EXISTS") => Making::Exist(request.args().skip(2).map(|digest| scripts.knows(digest)).collect()),

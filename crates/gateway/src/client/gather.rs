@@ -123,6 +123,8 @@ pub(super) fn gather(
                         break (0, Stop::Other(class));
                     }
                     Class::Multi if bounds.lent => break (0, Stop::Other(class)),
+                    // Its transaction is no block either: the other primaries have a part in it.
+                    Class::Plain { .. } if open && names.spreads_within(&request) => break (0, Stop::Other(class)),
                     Class::Plain { read_only } => read_only && !open,
                     Class::Multi if !open => {
                         transaction = Some(Mark::new(used, burst));

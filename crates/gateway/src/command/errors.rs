@@ -189,6 +189,11 @@ pub(crate) fn hello_without_login(facts: &Facts) -> String {
 /// Redis's own, for a transaction that holds a request that could not be queued.
 pub(crate) const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
+/// Redis's own, for one that a node refuses to execute.
+pub(crate) fn exec_abort_of(error: &str) -> String {
+    format!("EXECABORT Transaction discarded because of: {error}")
+}
+
 /// Redis's own, for an `EXEC` with arguments.
 pub(crate) const EXEC_ARITY: &str =
     "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";

@@ -299,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if lending.is_in_transaction() && request.change != Change::EndMulti {
             lending.queued.saw(&out[at..]);
         } else if lending.is_in_transaction() {
+            Box::pin(self.execute_at_others(at)).await;
             settled = self.settle(at).await;
         }
         if *swallow > 0 || (muted && seen == Message::Reply && settled.is_none()) {

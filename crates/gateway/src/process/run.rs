@@ -124,6 +124,7 @@ fn warn(settings: &GatewaySettings) {
 /// Looks for the cluster, if the upstream is one.
 fn start_cluster(settings: &GatewaySettings, pools: &Pools, published: &Published, runtimes: usize) -> Option<Cluster> {
     let cluster = Cluster::start(cluster_settings(settings)?, pools.clone(), runtimes);
+    published.names.follow_map(cluster.watch());
     Some(published.cluster.get_or_init(|| cluster).clone())
 }
 

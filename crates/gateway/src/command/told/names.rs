@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cluster::Map;
 use pool::Facts;
 use resp::{Request, Value};
 use tokio::sync::watch;
@@ -65,6 +66,8 @@ pub(crate) struct Names {
     learned: RwLock<Learned>,
     /// Of the upstream that is asked; without it, what was learned holds.
     facts: OnceLock<watch::Receiver<Arc<Facts>>>,
+    /// What is known of the cluster behind, if one is.
+    map: OnceLock<watch::Receiver<Arc<Map>>>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +93,16 @@ impl Names {
     /// Has what was said hold for as long as the upstream that these are about is the same process.
     pub(crate) fn follow(&self, facts: watch::Receiver<Arc<Facts>>) {
         self.facts.get_or_init(|| facts);
+    }
+
+    /// Has it go by what is known of the cluster, too.
+    pub(crate) fn follow_map(&self, map: watch::Receiver<Arc<Map>>) {
+        self.map.get_or_init(|| map);
+    }
+
+    /// Whether a request is one that all primaries of a cluster execute where it is part of a transaction.
+    pub(crate) fn spreads_within(&self, request: &Request<'_>) -> bool {
+        self.map.get().is_some_and(|map| map.borrow().spreads_within(request))
     }
 
     /// Looks into what the upstream that there is now has said, if it has said anything.

@@ -1,7 +1,7 @@
 //! What an exchange remembers where the upstream is a cluster: at which node its connection is, of which slot the
 //! transaction is, or what is watched, and what has been sent of it, so that it can go on elsewhere.
 
-use cluster::Cluster;
+use cluster::{Cluster, Parts, Prepared};
 use topology::Address;
 
 use crate::exclusive::{nodes::blocked::Elsewhere, request::ExclusiveRequest};
@@ -26,6 +26,9 @@ pub(in crate::exclusive) struct AtNode {
     soiled: bool,
     /// The connection was lost.
     lost: bool,
+    /// What other primaries are to execute with the transaction, and what they have.
+    pub(in crate::exclusive) prepared: Option<Prepared>,
+    pub(in crate::exclusive) parts: Option<Parts>,
     /// The last entry of each stream of which the request wants what comes, as it was before that.
     pub(in crate::exclusive) ends: Vec<Option<Vec<u8>>>,
 }
@@ -130,7 +133,7 @@ impl AtNode {
 
     /// The transaction is over, and nothing is watched.
     pub(in crate::exclusive) fn forget(&mut self) {
-        (self.log, self.slot, self.soiled) = (Some(Log::default()), None, false);
+        (self.log, self.slot, self.soiled, self.prepared) = (Some(Log::default()), None, false, None);
     }
 
     /// What was sent of the transaction and how many requests that are, if it is remembered.

@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             // What was sent again was not executed either: the request would meet a transaction that is aborted.
             let stuck = lending.at_node.take_elsewhere();
             self.note(cluster, &mut request);
-            let go_on = stuck.is_some() || self.run_here(&mut request).await;
+            let go_on = stuck.is_some() || self.run_with_others(cluster, &mut request).await;
             let Some(lending) = self.exclusive.lending.as_mut() else {
                 // It was given back, as nothing needs it; or it was lost.
                 return go_on;
@@ -204,6 +204,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let (before, mut slot) = (lending.at_node.slot, lending.at_node.slot);
         if let Some(text) = cluster.fault_in_transaction(request.own_request(), &mut slot) {
             return Some(Ok(text));
+        }
+        let (kept, max) = (lending.queued.bytes(), self.settings.limits.request_bytes_max);
+        if cluster.of_all(request.own_request()).is_some_and(|of_all| kept + of_all.bytes() > max) {
+            return Some(Ok(errors::transaction_too_large(max)));
         }
         lending.at_node.slot = slot;
         if let (None, Some(first)) = (before, slot)

@@ -1,6 +1,6 @@
 //! Exchanges with a cluster, whose nodes have a part of the keys each: at which node the connection is (`at_node`), how a
 //! request or a transaction gets to the node that has its keys (`elsewhere`), also one that waits there (`blocked`), or to
-//! all (`everywhere`), and what becomes of clients whose keys that are watched (`watched`) or channels (`subscribed`) leave
+//! all (`everywhere`), what other nodes execute with a transaction (`others`), and what becomes of clients whose keys that are watched (`watched`) or channels (`subscribed`) leave
 //! their node, or whose connection is lost (`lost`), and what is noted of transactions, scripts above all (`noted`). Where sentinels are followed, how a request gets to another primary
 //! (`demoted`). Called by `exchange`.
 
@@ -11,5 +11,6 @@ mod elsewhere;
 mod everywhere;
 pub(super) mod lost;
 mod noted;
+mod others;
 pub(super) mod subscribed;
 mod watched;

@@ -42,6 +42,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             request.own = Some(Noted::Info);
             return;
         }
+        if let Some(of_all) = cluster.of_all(request.own_request()) {
+            request.own = Some(Noted::OfAll(Box::new(of_all)));
+            return;
+        }
         let is_small = |noted: &Noted| lending.queued.bytes() + noted.bytes() <= TEXTS_BYTES_MAX;
         request.own =
             cluster.taught(request.own_request()).map(|taught| Noted::Script(Box::new(taught))).filter(is_small);

@@ -17,6 +17,11 @@ use crate::{
 
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
+/// Whether a request has a transaction executed.
+pub(super) fn is_exec(request: &ExclusiveRequest) -> bool {
+    request.own_request().eq_ignore_ascii_case(EXEC)
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Whether a reply to `WATCH` refuses what one Redis would have done, and does so for good.
     pub(in crate::exclusive) fn is_refused_by_cluster(&self, reply: &ReplyHead) -> bool {
@@ -40,8 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if lending.at_node.slot.is_some_and(|slot| !cluster.is_at(slot, lending.node())) {
             lending.at_node.soil();
         }
-        let is_end = lending.is_in_transaction() && request.own_request().eq_ignore_ascii_case(EXEC);
-        is_end && lending.at_node.is_soiled()
+        lending.is_in_transaction() && is_exec(request) && lending.at_node.is_soiled()
     }
 
     /// Has the transaction given up, and answers to its end as Redis does where a key has changed.

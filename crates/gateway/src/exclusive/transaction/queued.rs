@@ -7,7 +7,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
 };
 
-use cluster::Taught;
+use cluster::{OfAll, Taught};
 use resp::write_request;
 use zeroize::Zeroizing;
 
@@ -58,6 +58,8 @@ pub(crate) enum Noted {
     Script(Box<Taught>),
     /// Show what a node of a cluster says of itself in the words of a Redis that stands alone.
     Info,
+    /// All primaries of a cluster have executed it: make one reply of theirs.
+    OfAll(Box<OfAll>),
 }
 
 impl QueuedTransaction {
@@ -85,6 +87,14 @@ impl QueuedTransaction {
             self.count += 1;
         }
         self.refused |= reply.starts_with(b"-");
+    }
+
+    /// What all primaries of a cluster are to execute, in order.
+    pub(in crate::exclusive) fn of_all(&self) -> impl Iterator<Item = &OfAll> {
+        self.noted.iter().filter_map(|(_, noted)| match noted {
+            Noted::OfAll(of_all) => Some(&**of_all),
+            _ => None,
+        })
     }
 
     /// Whether a request was refused.
@@ -151,6 +161,7 @@ impl fmt::Debug for Noted {
             Self::Change(change) => f.debug_tuple("Change").field(change).finish(),
             Self::Script(taught) => f.debug_tuple("Script").field(taught).finish(),
             Self::Info => f.write_str("Info"),
+            Self::OfAll(of_all) => f.debug_tuple("OfAll").field(of_all).finish(),
         }
     }
 }
@@ -167,6 +178,7 @@ impl Noted {
             }
             Self::Change(_) | Self::Info => 0,
             Self::Script(taught) => size_of::<Taught>() + taught.bytes(),
+            Self::OfAll(of_all) => of_all.bytes(),
         };
         size_of::<(usize, Self)>() + request
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cluster::Rows;
 use resp::{pushes_inside, write_error, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -60,7 +61,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(in crate::exclusive) async fn settle(&mut self, at: usize) -> Option<bool> {
         let lending = self.exclusive.lending.as_mut()?;
         let queued = std::mem::take(&mut lending.queued);
-        let size = queued.len();
+        let (size, parts) = (queued.len(), lending.at_node.parts.take().unwrap_or_default());
+        let mut rows = parts.rows();
         let reply = self.link.output().split_off(at);
         let Some(executed) = queued.executed(&reply) else {
             self.link.output().extend_from_slice(&reply);
@@ -84,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             };
             // A confirmation is a push, which is not silenced.
             let confirms = noted == Some(Noted::Change(Change::Subscribe)) && !item.starts_with(b"-");
-            let go_on = self.settle_one(noted, item, size).await;
+            let go_on = self.settle_one(noted, item, (size, &mut rows)).await;
             skips &= self.state.replies != Replies::On;
             if !confirms {
                 self.leave_out(from, skips);
@@ -105,8 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
     }
 
-    /// Settles one request of a transaction of `size` requests; `item` is the upstream's reply. False to close.
-    async fn settle_one(&mut self, noted: Option<Noted>, item: &[u8], size: usize) -> bool {
+    /// Settles one request of a transaction of `size` requests; `item` is the upstream's reply, and that of a cluster's other
+    /// primaries is next in `rows` if they have executed it. False to close.
+    async fn settle_one(&mut self, noted: Option<Noted>, item: &[u8], (size, rows): (usize, &mut Rows<'_>)) -> bool {
         match noted {
             Some(Noted::Hello(hello)) => self.greet(*hello),
             Some(Noted::Answer(request)) => {
@@ -143,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 }
                 self.link.output().extend_from_slice(item);
             }
+            Some(Noted::OfAll(of_all)) => match self.cluster {
+                Some(cluster) => cluster.merge_within(&of_all, item, rows, self.link.output()),
+                None => self.link.output().extend_from_slice(item),
+            },
             Some(Noted::Info) => cluster::standalone_info(item, self.link.output()),
             Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
         }
