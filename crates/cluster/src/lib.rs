@@ -13,10 +13,9 @@ mod map;
 mod replicas;
 mod round;
 mod scripts;
-mod standalone;
+mod shown;
 mod taught;
 mod together;
-mod totals;
 
 pub use cluster::{Cluster, ClusterSettings};
 pub use everywhere::{
@@ -29,5 +28,5 @@ pub use map::{Map, Node};
 pub use replicas::{Choice, Reads};
 pub use round::round::Executed;
 pub use route::{Merge, SLOTS, slot};
-pub use standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};
+pub use shown::standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};
 pub use taught::Taught;

@@ -34,9 +34,11 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
         b"ping" => Reach::Keys,
         // Text about one node: those of several cannot be put together.
         b"info" | b"function|stats" | b"memory|doctor" | b"memory|malloc-stats" | b"memory|stats" => Reach::Keys,
-        b"latency|histogram" | b"latency|graph" | b"latency|doctor" | b"latency|history" | b"latency|latest" => {
-            Reach::Keys
-        }
+        b"latency|graph" | b"latency|doctor" => Reach::Keys,
+        // The tips call them special; those who merge them know each.
+        b"latency|histogram" | b"latency|history" | b"latency|latest" => Reach::Everywhere(Merge::Concat),
+        // The tip says that all have to succeed; what they say is how many events they had.
+        b"latency|reset" => Reach::Everywhere(Merge::Sum),
         // The tip says "or": of a script that one node knows another may know nothing.
         b"script|exists" => Reach::Everywhere(Merge::And),
         // It asks about the connection on which the last write went.

@@ -175,7 +175,38 @@ fn a_slow_log_of_all_has_as_many_entries_as_were_asked_for_and_the_last_ones() {
     let all = String::from_utf8_lossy(&client.line("SLOWLOG GET -1")).into_owned();
     let count: usize = all.lines().next().and_then(|head| head[1..].parse().ok()).expect("a count");
     assert!(count >= 15, "{all}");
+    assert_eq!(all.matches("slowlog-log-slower-than").count(), 1, "what all have executed is there once: {all}");
+    client.expect("CONFIG SET slowlog-max-len 4", "+OK\r\n");
+    client.expect("SLOWLOG LEN", ":4\r\n");
     assert!(client.line("SLOWLOG GET x").starts_with(b"-ERR"), "Redis has the words for that");
+}
+
+#[test]
+fn latencies_of_all_are_those_of_one() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    client.expect("CONFIG RESETSTAT", "+OK\r\n");
+    for slot in [5, 7_000, 12_000] {
+        client.expect(&format!("SET {} v", key_of(slot)), "+OK\r\n");
+    }
+    for (command, calls) in [("set", 3), ("config|resetstat", 1)] {
+        let said = String::from_utf8_lossy(&client.line(&format!("LATENCY HISTOGRAM {command}"))).into_owned();
+        let expected = format!("*2\r\n${}\r\n{command}\r\n*4\r\n$5\r\ncalls\r\n:{calls}\r\n", command.len());
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    client.expect("CONFIG SET latency-monitor-threshold 10000", "+OK\r\n");
+    client.expect("LATENCY RESET", ":0\r\n");
+    client.expect("LATENCY LATEST", "*0\r\n");
+    let tells = |node: usize| String::from_utf8_lossy(&nodes.0[node].client().line("LATENCY LATEST")).len() > 4;
+    // An event of a node that has nothing else to do with the client.
+    let mut debugged = nodes.0[1].client();
+    debugged.expect("CONFIG SET latency-monitor-threshold 20", "+OK\r\n");
+    debugged.expect("DEBUG SLEEP 0.05", "+OK\r\n");
+    wait("the event", || tells(1).then_some(()));
+    assert!(client.line("LATENCY LATEST").starts_with(b"*1\r\n*4\r\n$7\r\ncommand\r\n"));
+    assert!(client.line("LATENCY HISTORY command").starts_with(b"*1\r\n*2\r\n:"));
+    assert!(client.line("LATENCY RESET").starts_with(b":"));
 }
 
 #[test]

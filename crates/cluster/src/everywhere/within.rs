@@ -174,7 +174,7 @@ impl Cluster {
         let (at, mut decoder) = (out.len(), RequestDecoder::new(RequestLimits::accepted()));
         if let Ok(Decoded::Request { .. }) = decoder.decode(&of_all.request) {
             let OfAll { request, how, only_reads, .. } = of_all;
-            write_of_all(&decoder.request(request), (*how, *only_reads), self.scripts(), &replies, out);
+            write_of_all(&decoder.request(request), (*how, *only_reads), (&self.map(), self.scripts()), &replies, out);
         }
         if let Some(taught) = &of_all.taught {
             self.learn(taught, &out[at..]);

@@ -5,9 +5,13 @@ use route::{Cursor, Merge, ScanReply, merge, pick_key, replies};
 use topology::Layout;
 
 use crate::{
+    map::Map,
     round::unit::{Making, Unit, making_of_all},
     scripts::Scripts,
-    standalone::{info, info_of_all},
+    shown::{
+        latency, slow_log,
+        standalone::{info, info_of_all},
+    },
 };
 
 /// Said of what failed in part and is not taken back.
@@ -38,7 +42,8 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
             write_merged(Merge::Or, answers, &[], out);
             known(kept, at, out);
         }
-        Making::Last(count) => last(*count, answers, out),
+        Making::SlowLog(wanted, commands) => slow_log::merge(*wanted, answers, commands, out),
+        Making::Latency(asked, commands) => latency::merge(*asked, answers, commands, out),
         Making::Refused(text) => write_error(out, text),
     }
 }
@@ -47,11 +52,16 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
 pub(crate) fn write_of_all(
     request: &Request<'_>,
     (how, only_reads): (Merge, bool),
-    scripts: &Scripts,
+    (map, scripts): (&Map, &Scripts),
     answers: &[&[u8]],
     out: &mut Vec<u8>,
 ) {
-    let unit = Unit { making: making_of_all(request, how, scripts), pieces: 0..0, scripts: Vec::new() };
+    let making = match making_of_all(request, how, map, scripts) {
+        // There it says itself how many they are.
+        Making::SlowLog(slow_log::Wanted::Length, _) => Making::Merged(how, Vec::new()),
+        making => making,
+    };
+    let unit = Unit { making, pieces: 0..0, scripts: Vec::new() };
     write(&unit, only_reads, answers, &Layout::default(), 0, out);
 }
 
@@ -119,22 +129,6 @@ fn known(kept: &[bool], at: usize, out: &mut Vec<u8>) {
     for (item, kept) in items(&merged).zip(kept) {
         if *kept { write_integer(out, 1) } else { out.extend_from_slice(item) }
     }
-}
-
-/// The last entries of several logs, each of which begins with its number and its time.
-fn last(count: usize, answers: &[&[u8]], out: &mut Vec<u8>) {
-    if let Some(error) = answers.iter().find(|answer| answer.starts_with(b"-")) {
-        return out.extend_from_slice(error);
-    }
-    let mut entries: Vec<&[u8]> = answers.iter().flat_map(|answer| items(answer)).collect();
-    let time = |entry: &[u8]| {
-        let time = items(entry).nth(1)?;
-        resp::parse_integer(time.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
-    };
-    entries.sort_by_key(|entry| std::cmp::Reverse(time(entry)));
-    entries.truncate(count);
-    write_array(out, entries.len());
-    entries.iter().for_each(|entry| out.extend_from_slice(entry));
 }
 
 /// The shard at hand is scanned on, or the next one is.

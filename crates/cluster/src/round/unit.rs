@@ -4,14 +4,13 @@
 use std::{cell::LazyCell, collections::HashMap, ops::Range, sync::Arc};
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
-use route::{Command, Cursor, Merge, Plan, Route};
+use route::{Command, Commands, Cursor, Merge, Plan, Route};
 
 use crate::{
     map::Map,
     scripts::Scripts,
-    standalone::NO_CLUSTER,
+    shown::{are_counted, latency, slow_log, standalone::NO_CLUSTER},
     taught::{Taught, loads_script, texts_of_scripts},
-    totals::are_counted,
 };
 
 /// Redis's own.
@@ -22,9 +21,6 @@ const ABOUT_CLUSTER: &str = "ERR respool: requests about the cluster cannot be p
 
 /// Redis has no such command, and refuses a transaction that holds it.
 const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
-
-/// Entries of the slow log that are shown if nobody says how many.
-const ENTRIES: i64 = 10;
 
 /// Where a piece goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,8 +116,10 @@ pub(super) enum Making {
     Info { hides: bool },
     /// Which of some scripts are known: those that all nodes know, and those that are kept here.
     Exist(Vec<bool>),
-    /// So many of all entries of a log, the last ones.
-    Last(usize),
+    /// The entries of all logs, or how many they are.
+    SlowLog(slow_log::Wanted, Arc<Commands>),
+    /// How long nodes say that they took for something.
+    Latency(latency::Asked, Arc<Commands>),
     /// An error, and nothing is sent.
     Refused(String),
 }
@@ -246,8 +244,13 @@ impl Units {
                 None => self.unit(Making::AsTheyAre, [plain(Target::Anchor)]),
             },
             Route::Everywhere(how) => {
-                let pieces = shards(map).map(|slot| Piece { order: Order::Alone, ..plain(Target::Slot(slot)) });
-                self.unit(making_of_all(request, how, scripts), pieces.collect::<Vec<_>>());
+                let wanted = slow_log::Wanted::of(request);
+                let piece = |slot| match wanted {
+                    Some(wanted) => Piece { due: 2, ..own(Target::Slot(slot), wanted.question()) },
+                    None => plain(Target::Slot(slot)),
+                };
+                let pieces = shards(map).map(|slot| Piece { order: Order::Alone, ..piece(slot) });
+                self.unit(making_of_all(request, how, map, scripts), pieces.collect::<Vec<_>>());
             }
             Route::Scan => match Cursor::read(request) {
                 Some(cursor) => {
@@ -333,16 +336,15 @@ pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u
 }
 
 /// How the replies of all shards become one.
-pub(super) fn making_of_all(request: &Request<'_>, how: Merge, scripts: &Scripts) -> Making {
+pub(super) fn making_of_all(request: &Request<'_>, how: Merge, map: &Map, scripts: &Scripts) -> Making {
     let word = |at: usize| request.arg(at).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
     match (&word(0)[..], &word(1)[..]) {
         (b"SCRIPT", b"EXISTS") => Making::Exist(request.args().skip(2).map(|digest| scripts.knows(digest)).collect()),
-        (b"SLOWLOG", b"GET") => {
-            let wanted = request.arg(2).map_or(Some(ENTRIES), resp::parse_integer);
-            // Negative ones are all.
-            Making::Last(wanted.and_then(|wanted| usize::try_from(wanted).ok()).unwrap_or(usize::MAX))
-        }
-        _ => Making::Merged(how, Vec::new()),
+        _ => match (slow_log::Wanted::of(request), latency::Asked::of(request)) {
+            (Some(wanted), _) => Making::SlowLog(wanted, Arc::clone(&map.commands)),
+            (_, Some(asked)) => Making::Latency(asked, Arc::clone(&map.commands)),
+            (None, None) => Making::Merged(how, Vec::new()),
+        },
     }
 }
 

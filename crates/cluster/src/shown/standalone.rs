@@ -2,7 +2,7 @@
 
 use resp::{Protocol, write_bulk, write_text};
 
-use crate::totals::total;
+use crate::shown::totals::total;
 
 /// What a Redis without a cluster answers to commands about one.
 pub const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
