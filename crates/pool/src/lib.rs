@@ -47,6 +47,7 @@ pub use bounds::reply_memory::REPLY_FREE_BYTES;
 pub use bounds::share::Share;
 pub use caller::caller::Caller;
 pub use caller::further::{Further, Out};
+pub use caller::several::execute_all;
 pub use error::{JobError, Sent};
 pub use exclusive::lent::Lent;
 pub use exclusive::standing::{Attempts, Standing};

@@ -35,6 +35,8 @@ mod processes;
 mod regressions;
 #[path = "pool/retry.rs"]
 mod retry;
+#[path = "pool/several.rs"]
+mod several;
 #[path = "pool/silence.rs"]
 mod silence;
 #[path = "pool/state.rs"]

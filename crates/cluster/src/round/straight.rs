@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool::{Burst, Caller, JobError, Spent};
+use pool::{Burst, Caller, JobError, Spent, execute_all};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_error};
 use route::Route;
 use tokio::time::Instant;
@@ -16,7 +16,6 @@ use crate::{
         round::{Executed, Text},
         state::{Batch, Way},
     },
-    together::{Running, all},
 };
 
 /// What has been sent, and why replies are missing if they are.
@@ -131,15 +130,14 @@ impl Parts {
         let lent = |part: &Part| (!part.node.is_first).then(|| part.node.caller(runtime));
         let mut callers: Vec<Option<CallerOf>> = self.parts.iter().map(lent).collect();
         let mut own = Some(own);
-        let mut running = Vec::with_capacity(self.parts.len());
-        for (part, caller) in self.parts.iter_mut().zip(&mut callers) {
+        let calls = self.parts.iter_mut().zip(&mut callers).map(|(part, caller)| {
             let caller = match caller {
                 Some(caller) => &mut **caller,
                 None => own.take().expect("one node has the first pool"),
             };
-            running.push(Running::new(caller.execute(&mut part.burst)));
-        }
-        all(running).await
+            (caller, &mut part.burst)
+        });
+        execute_all(calls).await
     }
 
     fn are_without_error(&self) -> bool {

@@ -15,14 +15,16 @@ use tokio::{
 };
 
 use crate::{
+    bounds::queue_room::Place,
     caller::{
         caller::{Caller, Limits},
         further::Out,
     },
     error::{JobError, Sent},
     queue::{
-        job::{Burst, Job, Outcome},
+        job::{Burst, Job, Outcome, Pieces},
         ticket::Ticket,
+        together::Together,
     },
     stats::totals::Stats,
     time::timestamp::Moment,
@@ -91,7 +93,44 @@ impl Caller {
                 Err(_) => return Err(JobError::QueueTimeout(limits.queue_timeout)),
             },
         };
-        let (sender, receiver) = oneshot::channel();
+        let (job, receiver) = self.job(burst, place, may_move.then_some(deadline));
+        let (branches, entrances) = (&self.shared.branches, &self.entrances);
+        if let Some(job) = branches.try_send(entrances, self.branch, job) {
+            let sent = Box::pin(timeout_at(deadline.instant(), branches.send(entrances, self.branch, job))).await;
+            sent.map_err(|_| JobError::QueueTimeout(limits.queue_timeout))?;
+        }
+        Ok(receiver)
+    }
+
+    /// The same if nothing keeps it from being sent now, and so that its caller is woken together with `others`;
+    /// otherwise nothing is done.
+    pub(super) fn send_at_once(
+        &mut self,
+        burst: &mut Burst,
+        started: Moment,
+        others: &Arc<Together>,
+    ) -> Option<(oneshot::Receiver<Outcome>, Limits)> {
+        let (limits, may_send) = self.limits();
+        if !may_send || burst.taken_early > 0 || burst.pieces != Pieces::Never {
+            return None;
+        }
+        let place = self.shared.queue_room.try_take(burst.requests.len(), limits.queue_bytes_max)?;
+        let (mut job, receiver) = self.job(burst, place, Some(started.after(limits.queue_timeout)));
+        job.wakes_with(others);
+        if let Some(job) = self.shared.branches.try_send(&self.entrances, self.branch, job) {
+            *burst = job.into_burst();
+            return None;
+        }
+        Some((receiver, limits))
+    }
+
+    /// The job of a burst. A worker may give it up, once it is sent, up to `may_move_until` if it only reads.
+    fn job(
+        &mut self,
+        burst: &mut Burst,
+        place: Place,
+        may_move_until: Option<Moment>,
+    ) -> (Job, oneshot::Receiver<Outcome>) {
         if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
             // A job of a call that was dropped is still on its way, and keeps the ticket.
             self.ticket = Arc::new(Ticket::new());
@@ -103,16 +142,11 @@ impl Caller {
             burst.taken_early += burst.replies.len();
             self.ticket.early.begin_with(std::mem::take(&mut burst.replies), burst.replies_done);
         }
-        if may_move && burst.read_only {
-            self.ticket.may_move_until(deadline);
+        if let Some(until) = may_move_until.filter(|_| burst.read_only) {
+            self.ticket.may_move_until(until);
         }
-        let job = Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place);
-        let (branches, entrances) = (&self.shared.branches, &self.entrances);
-        if let Some(job) = branches.try_send(entrances, self.branch, job) {
-            let sent = Box::pin(timeout_at(deadline.instant(), branches.send(entrances, self.branch, job))).await;
-            sent.map_err(|_| JobError::QueueTimeout(limits.queue_timeout))?;
-        }
-        Ok(receiver)
+        let (sender, receiver) = oneshot::channel();
+        (Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place), receiver)
     }
 
     async fn answer(

@@ -188,9 +188,20 @@ impl Caller {
         &mut self,
         burst: &mut Burst,
         further: Option<Further>,
+        meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
+    ) -> impl Future<Output = Result<(), JobError>> {
+        let (started, receiver) = self.begin(burst, further);
+        self.execute_from(burst, started, receiver, meanwhile)
+    }
+
+    /// Has a burst executed that began at `started`, or waits for it where there is a `receiver`.
+    pub(super) fn execute_from(
+        &mut self,
+        burst: &mut Burst,
+        mut started: Moment,
+        receiver: Option<oneshot::Receiver<Outcome>>,
         mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> impl Future<Output = Result<(), JobError>> {
-        let (mut started, receiver) = self.begin(burst, further);
         async move {
             let result = self.execute_until_answered(burst, &mut started, receiver, &mut meanwhile).await;
             if burst.begun.is_none() {
@@ -222,21 +233,27 @@ impl Caller {
     }
 
     fn begin(&mut self, burst: &Burst, further: Option<Further>) -> (Moment, Option<oneshot::Receiver<Outcome>>) {
-        self.call_was_dropped();
-        let begun = match further {
-            Some(further) => (further.started(), Some(self.takes_over(further))),
-            None => {
-                self.ticket.reset();
-                self.stats().began(burst.class(), burst.replies_due, burst.requests.len());
-                self.under_way = Some((burst.class(), burst.replies_due, burst.needs));
-                (Moment::now(), None)
-            }
+        let Some(further) = further else {
+            let now = Moment::now();
+            self.begin_at(now, burst);
+            return (now, None);
         };
+        self.call_was_dropped();
+        let begun = (further.started(), Some(self.takes_over(further)));
         self.progress.began(begun.0);
         begun
     }
 
-    fn call_has_ended(&mut self, burst: &Burst, started: Moment, failure: Option<&JobError>) {
+    /// A call begins with a burst that has not been sent.
+    pub(super) fn begin_at(&mut self, now: Moment, burst: &Burst) {
+        self.call_was_dropped();
+        self.ticket.reset();
+        self.stats().began(burst.class(), burst.replies_due, burst.requests.len());
+        self.under_way = Some((burst.class(), burst.replies_due, burst.needs));
+        self.progress.began(now);
+    }
+
+    pub(super) fn call_has_ended(&mut self, burst: &Burst, started: Moment, failure: Option<&JobError>) {
         let Some((class, due, _)) = self.under_way.take() else { return };
         let taken = self.ticket.taken_at();
         self.spent = match failure {

@@ -9,3 +9,4 @@ mod attempt;
 pub(crate) mod caller;
 pub(crate) mod further;
 mod lending;
+pub(crate) mod several;

@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     bounds::{queue_room::Place, share::Share},
     error::{JobError, Sent},
-    queue::{expected::Expected, ticket::Ticket},
+    queue::{expected::Expected, ticket::Ticket, together::Together},
     settings::tenure::Origin,
     stats::class::BurstClass,
     time::timestamp::Moment,
@@ -131,6 +131,8 @@ struct Order {
     ticket: Arc<Ticket>,
     /// Where to answer, and the bytes of the requests, counted against `queue_bytes_max`; both until the answer.
     open: Option<(oneshot::Sender<Outcome>, Place)>,
+    /// The others that its caller waits for as well, if it is woken for all of them at once.
+    together: Option<Arc<Together>>,
     failure: Option<JobError>,
 }
 
@@ -139,6 +141,11 @@ struct Order {
 pub(crate) struct Outcome(Box<Order>);
 
 impl Outcome {
+    /// Whether replies are missing.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.failure.is_some()
+    }
+
     /// Gives the burst back, with the replies that came; returns why others are missing.
     pub(crate) fn give_back(self, burst: &mut Burst) -> Option<JobError> {
         let Order { burst: done, failure, .. } = *self.0;
@@ -149,7 +156,14 @@ impl Outcome {
 
 impl Job {
     pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Outcome>, place: Place) -> Self {
-        Self { order: Some(Box::new(Order { burst, ticket, open: Some((answer, place)), failure: None })) }
+        let open = Some((answer, place));
+        Self { order: Some(Box::new(Order { burst, ticket, open, together: None, failure: None })) }
+    }
+
+    /// Its caller waits for others as well, and is woken for all of them at once. Not of one whose caller takes replies
+    /// early.
+    pub(crate) fn wakes_with(&mut self, others: &Arc<Together>) {
+        self.order_mut().together = Some(Arc::clone(others));
     }
 
     fn order(&self) -> &Order {
@@ -219,7 +233,8 @@ impl Job {
         *open = Some((sender, place));
         let burst = Burst { begun: Some(Begun(Box::new(receiver))), ..Burst::default() };
         // A caller that has gone away drops the receiver too.
-        let _ = answer.send(Outcome(Box::new(Order { burst, ticket: Arc::clone(ticket), open: None, failure: None })));
+        let ticket = Arc::clone(ticket);
+        let _ = answer.send(Outcome(Box::new(Order { burst, ticket, open: None, together: None, failure: None })));
     }
 
     /// Hands on the replies that are there, the first `whole` bytes, to a caller that takes them early; whether it did.
@@ -268,8 +283,12 @@ impl Job {
         order.failure = failure;
         if let Some((answer, place)) = order.open.take() {
             drop(place);
+            let (together, has_failed) = (order.together.take(), order.failure.is_some());
             // A caller that has gone away is no error.
             let _ = answer.send(Outcome(order));
+            if let Some(together) = together {
+                together.answered(has_failed);
+            }
         }
     }
 }

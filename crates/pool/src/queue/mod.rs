@@ -8,3 +8,4 @@ pub(crate) mod job;
 pub(crate) mod lane;
 pub(crate) mod progress;
 pub(crate) mod ticket;
+pub(crate) mod together;
