@@ -98,8 +98,16 @@ impl Command {
         found
     }
 
+    /// Whether all that is told apart by its name alone: it has no subcommands.
+    pub fn is_told_by_name(&self) -> bool {
+        !self.has_subcommands
+    }
+
     /// Whether a request names different keys. Allocates nothing.
     pub fn has_several_keys(&self, request: &Request<'_>) -> bool {
+        if let Keys::One(_) = self.keys {
+            return false;
+        }
         let mut first = None;
         let other = self.keys.find(request, |at| {
             let key = request.arg(at)?;

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
 };
 
 use resp::{Request, Value};
@@ -37,7 +38,7 @@ pub struct Commands {
 }
 
 /// Names are the upstream's: no client can choose some that collide.
-pub(crate) type ByName = HashMap<Box<[u8]>, Command, BuildHasherDefault<Fnv>>;
+pub(crate) type ByName = HashMap<Box<[u8]>, Arc<Command>, BuildHasherDefault<Fnv>>;
 
 /// FNV-1a, which costs less than others for names as short as those of commands.
 pub(crate) struct Fnv(u64);
@@ -99,7 +100,7 @@ impl Commands {
     }
 
     /// The command of a request.
-    pub fn find(&self, request: &Request<'_>) -> Option<&Command> {
+    pub fn find(&self, request: &Request<'_>) -> Option<&Arc<Command>> {
         let mut name = [0; NAME_MAX];
         let first = request.arg(0)?;
         let length = first.len();
@@ -135,7 +136,7 @@ impl Commands {
             }
         };
         let tips: Vec<&[u8]> = parts.get(7).map_or(&[][..], items).iter().filter_map(Value::as_bytes).collect();
-        let keys = exceptions::keys(&name, whole).unwrap_or(Keys::Specs(specs.into()));
+        let keys = exceptions::keys(&name, whole).unwrap_or_else(|| Keys::of(specs.into()));
         let reach = exceptions::reach(&name).unwrap_or_else(|| reach(&tips, &keys));
         let has = |flag: &[u8]| parts.get(2).map_or(&[][..], items).iter().any(|has| has.as_bytes() == Some(flag));
         let (only_reads, is_fast) = (has(b"readonly"), has(b"fast"));
@@ -143,7 +144,7 @@ impl Commands {
         let is_of_its_keys = !has(b"movablekeys") && !name.ends_with(b"scan");
         let has_subcommands = !subcommands.is_empty();
         let command = Command { arity, keys, reach, only_reads, is_fast, is_of_its_keys, has_subcommands };
-        self.by_name.insert(name.into(), command);
+        self.by_name.insert(name.into(), Arc::new(command));
         Some(())
     }
 }

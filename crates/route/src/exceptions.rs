@@ -1,6 +1,8 @@
 //! What the upstream does not say, or says in a way that does not fit a gateway: a small table, each entry with its
 //! reason. All other commands are as the upstream describes them.
 
+use std::sync::Arc;
+
 use crate::{
     command::{Command, Reach},
     commands::ByName,
@@ -67,7 +69,7 @@ pub(crate) fn complete(by_name: &mut ByName) {
         return;
     }
     for (name, keys) in moving() {
-        if let Some(command) = by_name.get_mut(name.as_bytes()) {
+        if let Some(command) = by_name.get_mut(name.as_bytes()).map(Arc::make_mut) {
             command.keys = keys;
         }
     }
@@ -83,7 +85,7 @@ pub(crate) fn complete(by_name: &mut ByName) {
         ("flushall", EVERYWHERE),
         ("flushdb", EVERYWHERE),
     ] {
-        if let Some(command) = by_name.get_mut(name.as_bytes()) {
+        if let Some(command) = by_name.get_mut(name.as_bytes()).map(Arc::make_mut) {
             command.reach = reach;
         }
     }
@@ -101,10 +103,10 @@ pub(crate) fn complete(by_name: &mut ByName) {
         ("acl", "load", EVERYWHERE),
         ("acl", "save", EVERYWHERE),
     ] {
-        if let Some(command) = by_name.get_mut(name.as_bytes()) {
+        if let Some(command) = by_name.get_mut(name.as_bytes()).map(Arc::make_mut) {
             command.has_subcommands = true;
             let subcommand_itself = Command { reach, ..command.clone() };
-            by_name.insert([name, "|", subcommand].concat().into_bytes().into(), subcommand_itself);
+            by_name.insert([name, "|", subcommand].concat().into_bytes().into(), Arc::new(subcommand_itself));
         }
     }
 }
@@ -112,12 +114,12 @@ pub(crate) fn complete(by_name: &mut ByName) {
 /// No upstream says of `DEBUG` that some of it is about a key, and some changes how a node goes on: of one node only that
 /// would be half done.
 fn complete_debug(by_name: &mut ByName) {
-    let Some(debug) = by_name.get_mut(&b"debug"[..]) else { return };
+    let Some(debug) = by_name.get_mut(&b"debug"[..]).map(Arc::make_mut) else { return };
     debug.has_subcommands = true;
-    let of_all = Command { reach: EVERYWHERE, ..debug.clone() };
-    let of_key = Command { keys: index(2, 0), arity: -3, ..debug.clone() };
+    let of_all = Arc::new(Command { reach: EVERYWHERE, ..debug.clone() });
+    let of_key = Arc::new(Command { keys: index(2, 0), arity: -3, ..debug.clone() });
     for name in ["object", "digest-value", "listpack", "ziplist", "quicklist", "sdslen", "htstats-key"] {
-        by_name.insert(format!("debug|{name}").into_bytes().into(), of_key.clone());
+        by_name.insert(format!("debug|{name}").into_bytes().into(), Arc::clone(&of_key));
     }
     for name in [
         "sleep",
@@ -129,7 +131,7 @@ fn complete_debug(by_name: &mut ByName) {
         "replybuffer",
         "pause-cron",
     ] {
-        by_name.insert(format!("debug|{name}").into_bytes().into(), of_all.clone());
+        by_name.insert(format!("debug|{name}").into_bytes().into(), Arc::clone(&of_all));
     }
 }
 
@@ -155,7 +157,7 @@ fn moving() -> impl Iterator<Item = (&'static str, Keys)> {
 }
 
 fn specs<const N: usize>(specs: [Spec; N]) -> Keys {
-    Keys::Specs(Box::new(specs))
+    Keys::of(Box::new(specs))
 }
 
 fn range(at: usize, last: i64) -> Spec {

@@ -32,6 +32,8 @@ pub(crate) struct Spec {
 /// How the keys of a command are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Keys {
+    /// It is one, at this place: so it is with most.
+    One(usize),
     /// By these.
     Specs(Box<[Spec]>),
     /// `SORT`: its `STORE` may stand anywhere, and be what other options name.
@@ -110,6 +112,14 @@ fn keyword(request: &Request<'_>, word: &[u8], from: i64) -> Option<usize> {
 }
 
 impl Keys {
+    /// Those that these find.
+    pub(crate) fn of(specs: Box<[Spec]>) -> Self {
+        match &specs[..] {
+            [Spec { begin: Begin::Index(at), find: Find::Range { last: 0, step: 1.., .. } }] => Self::One(*at),
+            _ => Self::Specs(specs),
+        }
+    }
+
     /// Calls `each` with the place of every key in turn, and ends with the first value that it returns.
     pub(crate) fn find<T>(
         &self,
@@ -117,6 +127,8 @@ impl Keys {
         mut each: impl FnMut(usize) -> Option<T>,
     ) -> Result<Option<T>, Unfit> {
         match self {
+            Self::One(at) if *at < request.len() => Ok(each(*at)),
+            Self::One(_) => Err(Unfit),
             Self::Specs(specs) => {
                 for spec in specs {
                     let Some(found) = spec.find(request)? else { continue };

@@ -1,6 +1,7 @@
 //! Slots: which of the 16,384 parts of the key space a key is in.
 
 use crc::{CRC_16_XMODEM, Crc, Table};
+use memchr::memchr;
 
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;
@@ -20,9 +21,9 @@ pub fn slot(key: &[u8]) -> u16 {
 }
 
 fn tag(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
+    let Some(open) = memchr(b'{', key) else { return key };
     let rest = &key[open + 1..];
-    match rest.iter().position(|byte| *byte == b'}') {
+    match memchr(b'}', rest) {
         None | Some(0) => key,
         Some(length) => &rest[..length],
     }

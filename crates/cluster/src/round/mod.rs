@@ -1,4 +1,5 @@
-//! What becomes of one burst: `unit` reads its requests and says what is to be sent where, `round` has that done (by
+//! What becomes of one burst: `routes` tells where its requests go while it is gathered, and `straight` sends them there as
+//! they are. If that is not all, `unit` reads its requests and says what is to be sent where, `round` has that done (by
 //! `sending`) and done again where a node sends it elsewhere, `verdict` tells what a reply means for that, and `answer` makes the
 //! replies of the burst.
 
@@ -6,6 +7,7 @@ mod answer;
 mod keys;
 mod reading;
 pub(crate) mod round;
+pub(crate) mod routes;
 mod sending;
 mod state;
 mod straight;

@@ -4,30 +4,22 @@
 use std::sync::Arc;
 
 use pool::{Burst, Caller, JobError, Spent, execute_all};
-use resp::{Decoded, RequestDecoder, RequestLimits, write_error};
-use route::Route;
+use resp::write_error;
 use tokio::time::Instant;
 
 use crate::{
     cluster::Cluster,
-    map::{CallerOf, Map, Node},
+    map::{CallerOf, Node},
     replicas::Reads,
     round::{
         round::{Executed, Text},
+        routes::Routes,
         state::{Batch, Way},
     },
 };
 
 /// What has been sent, and why replies are missing if they are.
 pub(super) type Tried = (Batch, Option<JobError>);
-
-/// Where the requests of a burst go.
-enum Straight {
-    /// All of them to this node.
-    Together(Arc<Node>),
-    /// To several nodes.
-    Apart(Parts),
-}
 
 /// A burst taken apart.
 struct Parts {
@@ -38,14 +30,15 @@ struct Parts {
 
 /// What goes to one node.
 struct Part {
-    shard: usize,
+    shard: u16,
     node: Arc<Node>,
     burst: Burst,
 }
 
 impl Cluster {
     /// Executes a burst: afterwards it has a reply for each of its requests, errors where they failed. `caller` is one of
-    /// the first pool; `text` says an error to a client; `reads` tells where reads go, if not all to primaries.
+    /// the first pool; `routes` are those of the burst, if they were noted when it was gathered; `text` says an error to a
+    /// client; `reads` tells where reads go, if not all to primaries.
     ///
     /// # Cancel safety
     /// What was sent is executed all the same, and its replies are dropped.
@@ -53,19 +46,23 @@ impl Cluster {
         &self,
         caller: &mut Caller,
         burst: &mut Burst,
+        routes: Option<Box<Routes>>,
         text: Text<'_>,
         reads: Option<Reads<'_>>,
     ) -> Executed {
         let started = Instant::now();
         let settings = self.pools().first().settings();
-        let map = match self.known(&settings, started).await {
-            Ok(map) => map,
-            Err(failure) => return fail_all(burst, failure, text, started),
+        let routes = match routes.filter(|routes| routes.are_of(burst)) {
+            Some(routes) => routes,
+            None => match self.known(&settings, started).await {
+                Ok(map) => Box::new(Routes::of(burst, map)),
+                Err(failure) => return fail_all(burst, failure, text, started),
+            },
         };
-        let straight = if reads.is_none() { straight(burst, &map) } else { None };
-        let tried = match straight {
+        let is_straight = reads.is_none() && routes.are_straight();
+        let tried = match is_straight.then(|| routes.only()) {
             None => Vec::new(),
-            Some(Straight::Together(node)) => {
+            Some(Some(node)) => {
                 let due = burst.replies_due;
                 let result = match node.is_first {
                     true => caller.execute(burst).await,
@@ -79,7 +76,8 @@ impl Cluster {
                     failure => vec![(taken(burst, &node), failure)],
                 }
             }
-            Some(Straight::Apart(mut parts)) => {
+            Some(None) => {
+                let mut parts = Parts::new(&routes, burst);
                 let results = parts.execute(caller, burst).await;
                 if results.iter().all(Result::is_ok) && parts.are_without_error() {
                     parts.join(burst);
@@ -88,38 +86,35 @@ impl Cluster {
                 parts.tried(results)
             }
         };
-        self.execute_round(caller, burst, (text, reads), (map, settings, started), tried).await
+        // Boxed, because it is rare and large.
+        Box::pin(self.execute_round(caller, burst, (text, reads), (routes.into_map(), settings, started), tried)).await
     }
 }
 
 impl Parts {
-    /// The first `count` requests all go to this shard.
-    fn begin(map: &Map, (requests, count): (&[u8], usize), shard: usize, burst: &Burst) -> Option<Self> {
-        let mut parts = Self { parts: Vec::new(), places: Vec::with_capacity(burst.replies_due as usize) };
-        parts.add(map, (requests, count), shard, burst)?;
-        Some(parts)
-    }
-
-    /// Adds so many requests, which go to this shard.
-    fn add(&mut self, map: &Map, (requests, count): (&[u8], usize), shard: usize, whole: &Burst) -> Option<()> {
-        let place = match self.parts.iter().position(|part| part.shard == shard) {
-            Some(place) => place,
-            None => {
-                let Burst { needs, read_only, expected, .. } = *whole;
-                // What they have if slots are spread evenly, and half as much again.
-                let usual = whole.requests.len() * 3 / (2 * map.nodes.len().max(1));
-                let requests = Vec::with_capacity(usual.max(requests.len()));
-                let burst = Burst { requests, needs, read_only, expected, ..Burst::default() };
-                self.parts.push(Part { shard, node: Arc::clone(map.nodes.get(shard)?), burst });
-                self.parts.len() - 1
-            }
-        };
-        let burst = &mut self.parts[place].burst;
-        burst.requests.extend_from_slice(requests);
-        burst.replies_due += u32::try_from(count).ok()?;
-        let place = u16::try_from(place).ok()?;
-        self.places.extend(std::iter::repeat_n(place, count));
-        Some(())
+    fn new(routes: &Routes, whole: &Burst) -> Self {
+        let mut parts = Self { parts: Vec::new(), places: Vec::with_capacity(whole.replies_due as usize) };
+        for (shard, node, range) in routes.all() {
+            let bytes = &whole.requests[range];
+            let place = match parts.parts.iter().position(|part| part.shard == shard) {
+                Some(place) => place,
+                None => {
+                    let Burst { needs, read_only, expected, .. } = *whole;
+                    // What they have if slots are spread evenly, and half as much again.
+                    let usual = whole.requests.len() * 3 / (2 * routes.nodes());
+                    let requests = Vec::with_capacity(usual.max(bytes.len()));
+                    let burst = Burst { requests, needs, read_only, expected, ..Burst::default() };
+                    parts.parts.push(Part { shard, node: Arc::clone(node), burst });
+                    parts.parts.len() - 1
+                }
+            };
+            let burst = &mut parts.parts[place].burst;
+            burst.requests.extend_from_slice(bytes);
+            burst.replies_due += 1;
+            // There are no more shards than slots.
+            parts.places.push(u16::try_from(place).unwrap_or(u16::MAX));
+        }
+        parts
     }
 
     /// Has all parts executed at once; what has come of each.
@@ -184,35 +179,6 @@ fn taken(burst: &mut Burst, node: &Arc<Node>) -> Batch {
         way: Way::to(node),
         pieces: (0..burst.replies_due as usize).map(|piece| (piece, false)).collect(),
         burst: answered,
-    }
-}
-
-/// Where the requests of a burst go, if nothing has to be known of any but its reply.
-fn straight(burst: &Burst, map: &Map) -> Option<Straight> {
-    let requests = &burst.requests[..];
-    let mut decoder = RequestDecoder::new(RequestLimits::accepted());
-    let (mut at, mut count, mut first, mut parts) = (0, 0, None, None::<Parts>);
-    while at < requests.len() {
-        let Ok(Decoded::Request { len }) = decoder.decode(&requests[at..]) else { return None };
-        let request = decoder.request(&requests[at..]);
-        let command = map.commands.find(&request).filter(|command| command.is_of_its_keys())?;
-        // Those behind one with several keys may have to wait for it.
-        if burst.replies_due > 1 && command.has_several_keys(&request) {
-            return None;
-        }
-        let Route::Slot(slot) = command.route(&request) else { return None };
-        let shard = map.layout.shard_of(slot)?;
-        if *first.get_or_insert(shard) != shard && parts.is_none() {
-            parts = Some(Parts::begin(map, (&requests[..at], count), first?, burst)?);
-        }
-        if let Some(parts) = &mut parts {
-            parts.add(map, (&requests[at..at + len], 1), shard, burst)?;
-        }
-        (at, count) = (at + len, count + 1);
-    }
-    match parts {
-        Some(parts) => Some(Straight::Apart(parts)),
-        None => map.nodes.get(first?).cloned().map(Straight::Together),
     }
 }
 

@@ -203,7 +203,7 @@ impl Units {
     }
 
     fn request(&mut self, request: &Request<'_>, at: Range<usize>, map: &Map, scripts: &Scripts) {
-        let command = map.commands.find(request);
+        let command = map.commands.find(request).map(Arc::as_ref);
         self.are_unknown |= command.is_none();
         let only_reads = command.is_some_and(Command::only_reads);
         let is_fast = command.is_some_and(Command::is_fast);

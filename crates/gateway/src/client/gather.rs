@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 
+use cluster::Routes;
 use pool::Burst;
 use resp::{Decoded, Request, RequestDecoder, RequestError};
 use settings::{SessionSettings, UserLimits};
 
-use crate::command::{
-    class::{Class, Upstream},
-    classify::{is_listed, table},
-    errors,
-    told::names::{Listed, Names},
+use crate::{
+    command::{
+        class::{Class, Upstream},
+        classify::{is_listed, table},
+        errors,
+        told::names::{Listed, Names},
+    },
+    observe::presence::Presence,
 };
 
 /// Why gathering stopped.
@@ -86,13 +90,28 @@ impl<'c> Bounds<'c> {
     }
 }
 
-/// Moves complete requests from the beginning of `bytes` into `burst`. Returns how many bytes are
+/// Where to note the routes of a burst, if it may go to the nodes of a cluster.
+pub(super) fn noted<'r>(
+    routes: &'r mut Option<Box<Routes>>,
+    burst: &Burst,
+    bounds: &Bounds<'_>,
+    presence: &Presence,
+) -> Option<&'r mut Routes> {
+    let cluster = presence.published().cluster.get().filter(|_| !bounds.lent && !bounds.singly)?;
+    if burst.replies_due == 0 {
+        *routes = Some(Box::new(cluster.routes()));
+    }
+    routes.as_deref_mut()
+}
+
+/// Moves complete requests from the beginning of `bytes` into `burst`, and notes their `routes`. Returns how many bytes are
 /// dealt with, how many are missing of the next request, and why it stopped.
 pub(super) fn gather(
     bytes: &[u8],
     decoder: &mut RequestDecoder,
     burst: &mut Burst,
     (bounds, names): (Bounds<'_>, &Names),
+    mut routes: Option<&mut Routes>,
 ) -> (usize, usize, Stop) {
     let mut used = 0;
     let mut transaction: Option<Mark> = None;
@@ -155,6 +174,7 @@ pub(super) fn gather(
                 burst.read_only = read_only && (burst.replies_due == 0 || burst.read_only);
                 request.write(&mut burst.requests);
                 burst.replies_due += 1;
+                routes.iter_mut().for_each(|routes| routes.add(&request, burst.requests.len()));
                 used += len;
             }
         }

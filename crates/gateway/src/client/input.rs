@@ -4,23 +4,24 @@
 use std::{
     cell::RefCell,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context as TaskContext, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
+use cluster::Routes;
 use pool::Burst;
 use resp::{Decoded, Request, RequestDecoder, RequestError, RequestLimits};
 use settings::SessionSettings;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, ReadBuf},
     time::Instant,
 };
 use zeroize::Zeroize;
 
 use crate::{
-    client::gather::{Bounds, Stop, gather},
+    client::gather::{Bounds, Stop, gather, noted},
     observe::{
         presence::Presence,
         sharing::input_memory::{Claim, Hold},
@@ -64,6 +65,8 @@ pub(crate) struct Input {
     ended: bool,
     /// How much is still to be read.
     rest: u32,
+    /// Where what has been gathered goes, if there is a cluster.
+    routes: Option<Box<Routes>>,
 }
 
 /// There is no bound to what is read.
@@ -72,7 +75,13 @@ const WITHOUT_END: u32 = u32::MAX;
 impl Input {
     pub(crate) fn new(limits: RequestLimits) -> Self {
         let decoder = RequestDecoder::new(limits);
-        Self { decoder, pending: BytesMut::new(), missing: 0, spent: 0, hold: None, ended: false, rest: WITHOUT_END }
+        let (pending, hold, routes) = (BytesMut::new(), None, None);
+        Self { decoder, pending, missing: 0, spent: 0, hold, ended: false, rest: WITHOUT_END, routes }
+    }
+
+    /// Where what has been gathered goes, if that was noted.
+    pub(crate) fn take_routes(&mut self) -> Option<Box<Routes>> {
+        self.routes.take()
     }
 
     /// Until when it waits for room, if it does, where nobody waits longer than `patience`.
@@ -204,9 +213,11 @@ impl Input {
             if scratch[..bytes].starts_with(&TLS_HANDSHAKE) {
                 return Poll::Ready(Ok(Stop::Tls));
             }
-            let names = &presence.published().names;
-            let (used, missing, stop) = gather(&scratch[..bytes], &mut self.decoder, burst, (bounds, names));
+            let (names, routes) = (&presence.published().names, noted(&mut self.routes, burst, &bounds, presence));
+            let from = &scratch[..bytes];
+            let (used, missing, stop) = gather(from, &mut self.decoder, burst, (bounds, names), routes);
             self.missing = narrow(missing);
+            self.routes = self.routes.take().filter(|_| burst.replies_due > 0);
             if begun > 0 {
                 self.advance(begun);
             }
@@ -229,8 +240,7 @@ impl Input {
         S: AsyncRead + Unpin,
     {
         self.pending.reserve(room);
-        let read = tokio_read_buf(stream, cx, &mut self.pending);
-        let bytes = ready!(read)?;
+        let bytes = ready!(pin!(stream.read_buf(&mut self.pending)).poll(cx))?;
         self.missing = self.missing.saturating_sub(narrow(bytes));
         self.has_read(bytes, presence);
         Poll::Ready(Ok(match bytes {
@@ -285,9 +295,10 @@ impl Input {
     }
 
     fn take_complete(&mut self, burst: &mut Burst, bounds: Bounds<'_>, presence: &Presence) -> Stop {
-        let names = &presence.published().names;
-        let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, (bounds, names));
+        let (names, routes) = (&presence.published().names, noted(&mut self.routes, burst, &bounds, presence));
+        let (used, missing, stop) = gather(&self.pending, &mut self.decoder, burst, (bounds, names), routes);
         self.missing = narrow(missing);
+        self.routes = self.routes.take().filter(|_| burst.replies_due > 0);
         self.advance(used);
         self.decoder.shrink();
         stop
@@ -383,14 +394,4 @@ impl Input {
 /// As much of it as is counted, since a session holds several such numbers.
 fn narrow(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-fn tokio_read_buf<S>(stream: &mut S, cx: &mut TaskContext<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>>
-where
-    S: AsyncRead + Unpin,
-{
-    use tokio::io::AsyncReadExt;
-    let read = stream.read_buf(into);
-    tokio::pin!(read);
-    read.poll(cx)
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use cluster::Routes;
 use pool::{Alarm, Budget, Burst, JobError, REPLY_FREE_BYTES, Share};
 use resp::{Request, RequestError, RequestLimits, write_error};
 use settings::SessionSettings;
@@ -200,6 +201,11 @@ impl<S> Link<S> {
         }
         let sender = Sender { presence: &self.presence, is_stranger: self.login_until.is_some() };
         self.input.gather(burst, bounds, sender)
+    }
+
+    /// See [`Input::take_routes`].
+    pub(crate) fn take_routes(&mut self) -> Option<Box<Routes>> {
+        self.input.take_routes()
     }
 
     /// Whether there is room to read more into a burst that could go as it is.

@@ -133,6 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.prepare().await {
             return;
         }
+        let routes = self.link.take_routes();
         let Self { link, settings, state, caller, burst, .. } = self;
         let (upstream, by) = (&settings.upstream, state.limits(settings).reads);
         let (shards, id, wrote) = (&link.published().shards, state.id, state.wrote);
@@ -143,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let nobody = by.map(|by| errors::no_replica(by.lag_max)).unwrap_or_default();
         let reads = by.map(|by| Reads { choose: &choose, patience: by.lag_max, nobody: &nobody });
-        let executed = cluster.execute(caller, burst, &|failure| errors::job(failure, upstream), reads).await;
+        let executed = cluster.execute(caller, burst, routes, &|failure| errors::job(failure, upstream), reads).await;
         if !executed.only_reads && !self.burst.read_only {
             self.note_write();
         }
@@ -213,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.state.is_muted() {
             self.link.write_errors(due, text);
         }
+        self.link.take_routes();
         self.burst = Burst::default();
     }
 }

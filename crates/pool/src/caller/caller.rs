@@ -195,6 +195,7 @@ impl Caller {
     }
 
     /// Has a burst executed that began at `started`, or waits for it where there is a `receiver`.
+    #[allow(clippy::manual_async_fn, reason = "an async fn would hold what it is given twice")]
     pub(super) fn execute_from(
         &mut self,
         burst: &mut Burst,

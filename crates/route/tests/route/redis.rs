@@ -290,7 +290,7 @@ fn an_older_redis_says_less_and_the_table_has_the_rest() {
     assert_eq!(keys("SORT a STORE b"), Some(vec![1, 3]));
     let reach = |line: &str| {
         let args: Vec<&str> = line.split(' ').collect();
-        with(&args, |request| format!("{:?}", commands.find(request).map(route::Command::reach)))
+        with(&args, |request| format!("{:?}", commands.find(request).map(|command| command.reach())))
     };
     assert_eq!(reach("MGET a b"), "Some(Split(ByKey))");
     assert_eq!(reach("SCRIPT LOAD x"), "Some(Everywhere(AllSucceeded))");

@@ -99,7 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let (needs, requests) = (self.state.needs, request.own_request().to_vec());
         let mut burst = Burst { requests, replies_due: request.counted, needs, ..Burst::default() };
         let upstream = &self.settings.upstream;
-        let executed = cluster.execute(self.caller, &mut burst, &|failure| errors::job(failure, upstream), None).await;
+        let executed =
+            cluster.execute(self.caller, &mut burst, None, &|failure| errors::job(failure, upstream), None).await;
         for (failure, failed) in &executed.failed {
             self.link.published().failed(failure, *failed, self.link.entry().address());
         }
