@@ -4,7 +4,7 @@
 use cluster::{Cluster, Parts, Prepared};
 use topology::Address;
 
-use crate::exclusive::{nodes::blocked::Elsewhere, request::ExclusiveRequest};
+use crate::exclusive::{lending::Lending, nodes::blocked::Elsewhere, request::ExclusiveRequest};
 
 /// Bytes of a transaction that are remembered. A larger one stays at the node where it was begun.
 const LOG_BYTES_MAX: usize = 256 * 1024;
@@ -37,6 +37,18 @@ pub(in crate::exclusive) struct AtNode {
 struct Log {
     requests: Vec<u8>,
     count: u32,
+}
+
+impl Lending {
+    /// A request has been executed at its node, or queued. A `CLIENT CACHING` before it holds for all of a transaction that
+    /// it has begun.
+    pub(super) fn note_executed(&mut self, cluster: &Cluster, request: &[u8], caching: Option<Vec<u8>>) {
+        let (in_transaction, is_watching) = (self.is_in_transaction(), self.is_watching());
+        if let Some(caching) = caching.filter(|_| in_transaction) {
+            self.at_node.note(&caching);
+        }
+        self.at_node.executed(cluster, request, in_transaction, is_watching);
+    }
 }
 
 impl AtNode {

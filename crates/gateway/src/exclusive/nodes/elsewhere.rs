@@ -99,16 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 return go_on;
             };
             let Some(elsewhere) = stuck.or_else(|| lending.at_node.take_elsewhere()) else {
-                let (in_transaction, is_watching) = (lending.is_in_transaction(), lending.is_watching());
                 if caching.is_some() && request.asks.is_some() && lending.tracks() {
                     // Redis forgets it behind ASKING.
                     self.link.output().extend_from_slice(ALL_INVALID);
                 }
-                if let Some(caching) = caching.filter(|_| in_transaction && !was_in_transaction) {
-                    // It holds for all of the transaction.
-                    lending.at_node.note(&caching);
-                }
-                lending.at_node.executed(cluster, request.own_request(), in_transaction, is_watching);
+                lending.note_executed(cluster, request.own_request(), caching.filter(|_| !was_in_transaction));
                 if go_on {
                     self.exclusive.end_if_over();
                 }
