@@ -12,7 +12,7 @@ use std::{
 
 use pool::{Caller, JobError, Lent, ReplyKind, Sent, Wanted};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_error, write_request};
-use route::{Command, Merge, Route};
+use route::{Merge, Route};
 use tokio::time::{Instant, sleep, timeout};
 use topology::Address;
 
@@ -117,7 +117,7 @@ impl Cluster {
         let request = decoder.request(requests);
         let map = self.map();
         let how = map.merges_within(&request)?;
-        let only_reads = map.commands.find(&request).is_some_and(Command::only_reads);
+        let only_reads = map.commands.find(&request).is_some_and(|command| command.only_reads());
         Some(OfAll { request: requests[..len].to_vec(), how, only_reads, taught: Taught::of(&request, self.scripts()) })
     }
 

@@ -7,7 +7,7 @@ pub(crate) mod standalone;
 mod totals;
 
 use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
-use route::{Command, Commands, Reach};
+use route::{Commands, Reach};
 
 pub(crate) use totals::are_counted;
 
@@ -16,6 +16,6 @@ fn is_of_all(words: &[&[u8]], commands: &Commands) -> bool {
     let (mut bytes, mut decoder) = (Vec::new(), RequestDecoder::new(RequestLimits::accepted()));
     write_request(&mut bytes, words);
     let is_request = matches!(decoder.decode(&bytes), Ok(Decoded::Request { .. }));
-    let command = || commands.find(&decoder.request(&bytes)).map(Command::reach);
+    let command = || commands.find(&decoder.request(&bytes)).map(|command| command.reach());
     is_request && matches!(command(), Some(Reach::Everywhere(_)))
 }
