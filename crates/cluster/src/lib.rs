@@ -30,4 +30,4 @@ pub use round::round::Executed;
 pub use round::routes::Routes;
 pub use route::{Merge, SLOTS, slot};
 pub use shown::standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};
-pub use taught::Taught;
+pub use taught::{Taught, runs_script};

@@ -132,6 +132,14 @@ pub(crate) fn loads_script(request: &Request<'_>) -> bool {
     is(0, b"SCRIPT") && is(1, b"LOAD")
 }
 
+/// Whether the first of these requests has a script executed, which it brings along or names.
+pub fn runs_script(requests: &[u8]) -> bool {
+    let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+    let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return false };
+    let request = decoder.request(requests);
+    request.arg(0).and_then(|name| name.get(..4)).is_some_and(|begin| begin.eq_ignore_ascii_case(b"EVAL"))
+}
+
 impl Cluster {
     /// What the reply to the first of these requests will say of the scripts that nodes know.
     pub fn taught(&self, requests: &[u8]) -> Option<Taught> {

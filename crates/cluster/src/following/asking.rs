@@ -63,11 +63,7 @@ pub(crate) fn candidates(
 /// Asks; otherwise says which node has not answered, and why.
 pub(crate) async fn ask(question: Question) -> Result<Answer, String> {
     let Question { node, endpoint, limit, asked, open } = question;
-    let (conversation, replies) = match heard(open, limit).await {
-        Some(heard) => heard,
-        // There was none, or it was closed meanwhile.
-        None => anew(&endpoint, limit).await.map_err(|error| format!("{node}: {error}"))?,
-    };
+    let (conversation, replies) = replies(open, &endpoint, limit).await.map_err(|error| format!("{node}: {error}"))?;
     let [slots, nodes] = &replies[..] else { return Err(format!("{node}: it says nothing")) };
     let view = View::read(slots, nodes, &node).map_err(|error| format!("{node}: {error}"))?;
     Ok(Answer { node, asked, conversation, view })
@@ -76,20 +72,21 @@ pub(crate) async fn ask(question: Question) -> Result<Answer, String> {
 /// Asks for a sign of life, which any reply is: a node that is busy with a script refuses everything.
 pub(crate) async fn sign_of_life(question: Question) -> Option<Conversation> {
     let Question { endpoint, limit, open, .. } = question;
-    let (conversation, _) = match heard(open, limit).await {
-        Some(heard) => heard,
-        None => anew(&endpoint, limit).await.ok()?,
-    };
+    let (conversation, _) = replies(open, &endpoint, limit).await.ok()?;
     Some(conversation)
 }
 
-async fn heard(open: Option<Conversation>, limit: Duration) -> Option<(Conversation, Vec<Value>)> {
-    let mut conversation = open?;
-    let replies = conversation.ask(&QUESTIONS, limit).await.ok()?;
-    Some((conversation, replies))
-}
-
-async fn anew(endpoint: &Endpoint, limit: Duration) -> Result<(Conversation, Vec<Value>), ConversationError> {
+async fn replies(
+    open: Option<Conversation>,
+    endpoint: &Endpoint,
+    limit: Duration,
+) -> Result<(Conversation, Vec<Value>), ConversationError> {
+    if let Some(mut conversation) = open
+        && let Ok(replies) = conversation.ask(&QUESTIONS, limit).await
+    {
+        return Ok((conversation, replies));
+    }
+    // There was none, or it was closed meanwhile.
     let mut conversation = Conversation::open(endpoint, NAME, limit).await?;
     let replies = conversation.ask(&QUESTIONS, limit).await?;
     Ok((conversation, replies))

@@ -298,7 +298,7 @@ fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState,
 }
 
 /// Tells a client that tracks that all it has read may have changed. In RESP2 it is told nothing at all.
-fn say_all_invalid(lending: &Lending, state: &ClientState, out: &mut Vec<u8>) {
+pub(super) fn say_all_invalid(lending: &Lending, state: &ClientState, out: &mut Vec<u8>) {
     if lending.tracks() && state.needs.protocol == Protocol::Resp3 {
         out.extend_from_slice(ALL_INVALID);
     }

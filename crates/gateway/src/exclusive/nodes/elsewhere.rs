@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cluster::Cluster;
+use cluster::{Cluster, runs_script};
 use pool::JobError;
 use resp::{Protocol, write_error};
 use tokio::{
@@ -16,10 +16,11 @@ use crate::{
     command::errors,
     exclusive::{
         change::Change,
+        connection::say_all_invalid,
         exchange::{Exchange, ReplyHead},
         nodes::blocked::Elsewhere,
         request::ExclusiveRequest,
-        tracking::shards::{ALL_INVALID, refusal},
+        tracking::shards::refusal,
     },
 };
 
@@ -99,9 +100,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 return go_on;
             };
             let Some(elsewhere) = stuck.or_else(|| lending.at_node.take_elsewhere()) else {
-                if caching.is_some() && request.asks.is_some() && lending.tracks() {
+                if caching.is_some() && request.asks.is_some() {
                     // Redis forgets it behind ASKING.
-                    self.link.output().extend_from_slice(ALL_INVALID);
+                    say_all_invalid(lending, self.state, self.link.output());
                 }
                 lending.note_executed(cluster, request.own_request(), caching.filter(|_| !was_in_transaction));
                 if go_on {
@@ -189,11 +190,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         request: &ExclusiveRequest,
     ) -> Option<Result<String, JobError>> {
         let lending = self.exclusive.lending.as_mut()?;
-        if !lending.is_in_transaction() && lending.binds_reads() {
-            Box::pin(self.teach_alone(request.own_request())).await;
+        if !lending.is_in_transaction() {
+            if lending.binds_reads() && runs_script(request.own_request()) {
+                Box::pin(self.teach_alone(request.own_request())).await;
+            }
             return None;
         }
-        if !lending.is_in_transaction() || request.change == Change::EndMulti {
+        if request.change == Change::EndMulti {
             return None;
         }
         let (before, mut slot) = (lending.at_node.slot, lending.at_node.slot);
