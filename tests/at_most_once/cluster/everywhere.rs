@@ -224,3 +224,41 @@ fn what_debugs_reaches_the_node_of_its_key_or_all() {
         assert!(stats.contains("cmdstat_debug:calls=2,"), "{stats}");
     }
 }
+
+#[test]
+fn an_error_of_one_primary_says_that_others_have_done_their_part() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway_that_waits(0, "");
+    wait("a connection to each node", || (gateway.logs().count("upstream is up") >= 3).then_some(()));
+    let mut client = gateway.client();
+    let hint = " (a part of the command was executed at other shards)\r\n";
+    let of_all = [
+        ("config|set", "CONFIG SET slowlog-max-len 77"),
+        ("client|pause", "CLIENT PAUSE 1 WRITE"),
+        ("debug", "DEBUG SET-ACTIVE-EXPIRE 1"),
+        ("slowlog|reset", "SLOWLOG RESET"),
+        ("script|flush", "SCRIPT FLUSH"),
+        ("flushall", "FLUSHALL"),
+    ];
+    for (name, line) in of_all {
+        nodes.0[1].client().expect(&format!("ACL SETUSER default -{name}"), "+OK\r\n");
+        let said = String::from_utf8_lossy(&client.line(line)).into_owned();
+        assert!(said.starts_with("-NOPERM ") && said.ends_with(hint), "{line}: {said}");
+        nodes.0[1].client().expect(&format!("ACL SETUSER default +{name}"), "+OK\r\n");
+        client.expect(line, "+OK\r\n");
+        // What all of them refuse, and what changes nothing, has no part that was executed.
+        let said = client.line(&format!("{line} nonsense of more words"));
+        assert!(!String::from_utf8_lossy(&said).ends_with(hint), "{line}: {}", String::from_utf8_lossy(&said));
+    }
+    nodes.0[1].client().expect("ACL SETUSER default -wait", "+OK\r\n");
+    let said = String::from_utf8_lossy(&client.line("WAIT 0 1")).into_owned();
+    assert!(said.starts_with("-NOPERM ") && !said.ends_with(hint), "{said}");
+    // So does the error of a primary that is not there.
+    nodes.0[1].kill9();
+    nodes.0[4].kill9();
+    wait("the loss to be noticed", || {
+        let said = String::from_utf8_lossy(&client.line("CONFIG SET slowlog-max-len 78")).into_owned();
+        (said.starts_with("-ERR respool: ") && said.ends_with(hint)).then_some(())
+    });
+    nodes.0[2].client().expect("CONFIG GET slowlog-max-len", "*2\r\n$15\r\nslowlog-max-len\r\n$2\r\n78\r\n");
+}

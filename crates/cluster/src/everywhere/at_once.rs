@@ -1,16 +1,17 @@
 //! Requests to all primaries that overtake what others wait for, each on a connection that is lent for that: to end a
 //! script, to pause, to change a setting.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, io, sync::Arc, time::Duration};
 
 use pool::{Caller, JobError, Lent, Protocol, Sent, Wanted};
-use resp::{Decoded, RequestDecoder, RequestLimits};
-use route::{Merge, Route, merge};
+use resp::{Decoded, RequestDecoder, RequestLimits, write_error};
+use route::{Merge, Route};
 use tokio::time::{Instant, timeout};
 
 use crate::{
     cluster::Cluster,
     map::Node,
+    round::write_parts,
     together::{Running, all},
 };
 
@@ -27,39 +28,37 @@ impl Cluster {
         }
     }
 
-    /// Has all primaries execute one request at the same time, and makes one reply of theirs.
+    /// Has all primaries execute one request at the same time, and makes one reply of theirs; with why one has not answered,
+    /// if its answer counts. That is an error in the place of it.
     ///
     /// # Errors
-    /// One of the primaries has not answered, and its answer counts.
+    /// The primaries are not known.
     ///
     /// # Cancel safety
     /// What was sent may be executed all the same.
-    pub async fn ask_all(&self, asked: Asked<'_>) -> Result<Vec<u8>, JobError> {
+    pub async fn ask_all(&self, asked: Asked<'_>) -> Result<(Vec<u8>, Option<JobError>), JobError> {
         let settings = self.pools().first().settings();
         let map = self.known(&settings, asked.since).await?;
         let calls = map.nodes.iter().map(|node| Running::new(asked.of(node, settings.reply_timeout)));
         let (mut answers, mut failure) = (Vec::with_capacity(map.nodes.len()), None);
         for answered in all(calls.collect()).await {
-            match answered {
-                Ok(reply) => answers.push(reply),
-                Err(failed) => failure = Some(failed),
-            }
+            answers.push(answered.unwrap_or_else(|failed| {
+                let mut error = Vec::new();
+                write_error(&mut error, &(asked.text)(&failed));
+                failure = Some(failed);
+                error
+            }));
         }
         let parts: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
-        let is_enough = asked.how == Merge::OneSucceeded && parts.iter().any(|part| !part.starts_with(b"-"));
-        if let Some(failure) = failure.filter(|_| !is_enough) {
-            return Err(failure);
-        }
         let mut merged = Vec::new();
-        if let Err(mismatch) = merge(asked.how, &parts, &[], &mut merged) {
-            resp::write_error(&mut merged, &format!("ERR respool: {mismatch}"));
-        }
-        Ok(merged)
+        write_parts(asked.how, asked.only_reads, &parts, &[], &mut merged);
+        let failure = failure.filter(|_| merged.starts_with(b"-"));
+        Ok((merged, failure))
     }
 }
 
 /// What all primaries are asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// One of the first pool.
     pub caller: &'a Caller,
@@ -77,6 +76,17 @@ pub struct Asked<'a> {
     pub blocks_for: Option<Duration>,
     /// What a primary says of itself may be another afterwards.
     pub teaches: bool,
+    /// Nothing is changed: one that fails has the others done nothing that its client has to know of.
+    pub only_reads: bool,
+    /// Says an error to a client.
+    pub text: &'a (dyn Fn(&JobError) -> String + Sync),
+}
+
+/// Without what a client has sent.
+impl fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("bytes", &self.requests.len()).field("how", &self.how).finish_non_exhaustive()
+    }
 }
 
 impl Asked<'_> {

@@ -41,13 +41,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Ok(_place) => self.ask_all((cluster, began), request, how).await,
             Err(failure) => Some(Err(failure)),
         };
-        under_way.end(if matches!(answered, Some(Ok(_))) { 0 } else { request.counted });
+        under_way.end(if matches!(&answered, Some(Ok((_, None)))) { 0 } else { request.counted });
         if request.teaches {
             published.remembered.forget();
         }
         match answered {
-            Some(Ok(reply)) if !self.state.is_muted() => self.link.output().extend_from_slice(&reply),
-            Some(Ok(_)) => {}
+            Some(Ok((reply, failure))) => {
+                if let Some(failure) = failure {
+                    self.link.published().failed(&failure, request.counted, self.link.entry().address());
+                }
+                if !self.state.is_muted() {
+                    self.link.output().extend_from_slice(&reply);
+                }
+            }
             Some(Err(failure)) => self.fail_replies(request.counted, &failure),
             None => {
                 published.counts.fault(Fault::ClientGone);
@@ -63,8 +69,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         (cluster, since): (&Cluster, Instant),
         request: &ExclusiveRequest,
         how: Merge,
-    ) -> Option<Result<Vec<u8>, JobError>> {
+    ) -> Option<Result<(Vec<u8>, Option<JobError>), JobError>> {
         let Self { caller, link, settings, state, .. } = self;
+        let text = |failure: &JobError| errors::job(failure, &settings.upstream);
         let asked = cluster::Asked {
             caller,
             since,
@@ -74,6 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             how,
             blocks_for: request.blocks_for,
             teaches: request.teaches,
+            only_reads: request.reason == Reason::Wait,
+            text: &text,
         };
         let mut answered = pin!(cluster.ask_all(asked));
         poll_fn(|cx| {
