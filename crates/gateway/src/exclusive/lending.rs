@@ -109,8 +109,12 @@ impl Lending {
     }
 
     /// What was sent of the transaction and how many requests that are, if it can be begun anew on another connection.
-    pub(super) fn log(&self) -> Option<(Vec<u8>, u32)> {
-        self.at_node.log().filter(|_| !self.is_bound())
+    pub(super) fn log(&mut self) -> Option<(Vec<u8>, u32)> {
+        if self.is_bound() { None } else { self.at_node.log() }
+    }
+
+    pub(super) fn has_log(&self) -> bool {
+        self.at_node.has_log() && !self.is_bound()
     }
 
     /// Gives the connection back. What it returns goes on with the transaction at hand on another connection, which is in

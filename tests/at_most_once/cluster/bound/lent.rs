@@ -338,3 +338,36 @@ fn a_transaction_that_has_been_begun_goes_on_at_the_primary_that_takes_over() {
         assert_goes_on(client);
     }
 }
+
+#[test]
+fn a_transaction_goes_where_its_first_key_is_however_much_stands_before_it() {
+    let nodes = Nodes::start();
+    let (key, text) = (key_of(FAR), "e".repeat(100_000));
+    let increment = format!("INCR {key}");
+    let begin = |client: &mut Client| {
+        client.expect("MULTI", "+OK\r\n");
+        (0..9).for_each(|_| assert_eq!(client.call(&["ECHO", &text]), b"+QUEUED\r\n"));
+    };
+    let gateways = [gateway(&nodes, ""), gateway(&nodes, "[clients]\nrequest_bytes_max = 500000")];
+    let mut client = gateways[0].client();
+    begin(&mut client);
+    client.expect(&increment, "+QUEUED\r\n");
+    // What is larger than a request may be stays where it is.
+    let mut bounded = gateways[1].client();
+    begin(&mut bounded);
+    assert_own_error(&bounded.line(&increment));
+    bounded.expect("EXEC", ABORTED);
+    assert_goes_on(&mut bounded);
+    let executed = client.line("EXEC");
+    assert!(executed.starts_with(b"*10\r\n$100000\r\ne") && executed.ends_with(b"e\r\n:1\r\n"), "{}", executed.len());
+    // It waits for a slot that is on its way, as any other.
+    begin(&mut client);
+    nodes.move_slot(FAR, &nodes.0[2], &nodes.0[1], |step| {
+        if step == "a key moved" {
+            client.send(&["INCR", &key]);
+        }
+    });
+    assert_eq!(client.read_reply(), b"+QUEUED\r\n");
+    assert!(client.line("EXEC").ends_with(b"e\r\n:2\r\n"));
+    assert_goes_on(&mut client);
+}

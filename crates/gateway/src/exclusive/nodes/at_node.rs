@@ -6,7 +6,8 @@ use topology::Address;
 
 use crate::exclusive::{lending::Lending, nodes::blocked::Elsewhere, request::ExclusiveRequest};
 
-/// Bytes of a transaction that are remembered. A larger one stays at the node where it was begun.
+/// Bytes of a transaction that are remembered once it has a key. A larger one stays at the node of that. One without a key is
+/// remembered as long as it is no larger than one request may be: it has to go where its first key is.
 const LOG_BYTES_MAX: usize = 256 * 1024;
 
 /// See the module's documentation.
@@ -42,12 +43,12 @@ struct Log {
 impl Lending {
     /// A request has been executed at its node, or queued. A `CLIENT CACHING` before it holds for all of a transaction that
     /// it has begun.
-    pub(super) fn note_executed(&mut self, cluster: &Cluster, request: &[u8], caching: Option<Vec<u8>>) {
+    pub(super) fn note_executed(&mut self, cluster: &Cluster, request: &[u8], caching: Option<Vec<u8>>, max: usize) {
         let (in_transaction, is_watching) = (self.is_in_transaction(), self.is_watching());
         if let Some(caching) = caching.filter(|_| in_transaction) {
-            self.at_node.note(&caching);
+            self.at_node.note(&caching, max);
         }
-        self.at_node.executed(cluster, request, in_transaction, is_watching);
+        self.at_node.executed((cluster, request), (in_transaction, is_watching), max);
     }
 }
 
@@ -119,26 +120,26 @@ impl AtNode {
     /// A request has been executed, or queued; whether the client is in a transaction and watches keys by now.
     pub(in crate::exclusive) fn executed(
         &mut self,
-        cluster: &Cluster,
-        request: &[u8],
-        in_transaction: bool,
-        is_watching: bool,
+        (cluster, request): (&Cluster, &[u8]),
+        (in_transaction, is_watching): (bool, bool),
+        max: usize,
     ) {
         self.ends = Vec::new();
         match (in_transaction, is_watching) {
-            (true, _) => self.note(request),
+            (true, _) => self.note(request, max),
             (false, true) => self.slot = self.slot.or_else(|| cluster.slot(request)),
             (false, false) => self.forget(),
         }
     }
 
-    /// A request of a transaction has been sent.
-    pub(in crate::exclusive) fn note(&mut self, request: &[u8]) {
+    /// A request of a transaction has been sent, of which so many bytes are remembered at `max` as long as it has no key.
+    pub(in crate::exclusive) fn note(&mut self, request: &[u8], max: usize) {
+        let max = if self.slot.is_none() { max } else { LOG_BYTES_MAX };
         if let Some(log) = &mut self.log {
-            log.requests.extend_from_slice(request);
             log.count += 1;
-            if log.requests.len() > LOG_BYTES_MAX {
-                self.log = None;
+            match log.requests.len() + request.len() <= max {
+                true => log.requests.extend_from_slice(request),
+                false => self.log = None,
             }
         }
     }
@@ -148,9 +149,21 @@ impl AtNode {
         (self.log, self.slot, self.soiled, self.prepared) = (Some(Log::default()), None, false, None);
     }
 
-    /// What was sent of the transaction and how many requests that are, if it is remembered.
-    pub(in crate::exclusive) fn log(&self) -> Option<(Vec<u8>, u32)> {
-        self.log.as_ref().map(|log| (log.requests.clone(), log.count))
+    /// Whether what was sent of the transaction is remembered.
+    pub(in crate::exclusive) fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// What was sent of the transaction and how many requests that are, if it is remembered. What is large is not
+    /// remembered any more then, until it is to be again.
+    pub(in crate::exclusive) fn log(&mut self) -> Option<(Vec<u8>, u32)> {
+        let large = self.log.take_if(|log| log.requests.len() > LOG_BYTES_MAX).map(|log| (log.requests, log.count));
+        large.or_else(|| self.log.as_ref().map(|log| (log.requests.clone(), log.count)))
+    }
+
+    /// So many requests have been sent of the transaction, which are remembered unless they were all along.
+    pub(in crate::exclusive) fn remember(&mut self, requests: Vec<u8>, count: u32) {
+        self.log.get_or_insert(Log { requests, count });
     }
 
     /// Bytes of memory.

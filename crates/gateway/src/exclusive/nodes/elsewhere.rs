@@ -104,7 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     // Redis forgets it behind ASKING.
                     say_all_invalid(lending, self.state, self.link.output());
                 }
-                lending.note_executed(cluster, request.own_request(), caching.filter(|_| !was_in_transaction));
+                let (caching, max) = (caching.filter(|_| !was_in_transaction), self.settings.limits.request_bytes_max);
+                lending.note_executed(cluster, request.own_request(), caching, max);
                 if go_on {
                     self.exclusive.end_if_over();
                 }
@@ -120,9 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             // What it has waited at its node for does not count.
             let waits_on = !was_in_transaction && request.waits_on(&elsewhere);
             let may_wait = go_on && (waits_on || waited < cluster.patience());
-            let log = lending.log();
             let again = match (was_in_transaction, is_watching) {
-                (true, false) if may_wait => log,
+                (true, false) if may_wait => lending.log(),
                 (false, _) if may_wait && (!lending.is_needed() || lending.only_tracks()) => Some((Vec::new(), 0)),
                 (_, _) => None,
             };
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let Some((log, count)) = lending.log() else {
                 return Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned()));
             };
-            if let Err(failure) = self.transplant(cluster, slot, &log, count).await {
+            if let Err(failure) = self.transplant(cluster, slot, log, count).await {
                 return Some(Err(failure));
             }
         }
@@ -243,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(self.exclusive.is_lent() || self.borrow(request).await);
         }
         let slot = self.exclusive.lending.as_ref().and_then(|lending| lending.at_node.slot);
-        self.transplant(cluster, slot, &log, count).await.map(|()| true)
+        self.transplant(cluster, slot, log, count).await.map(|()| true)
     }
 
     /// Begins the transaction at hand anew on a connection of the node that has `slot`: nothing of it was executed. The
@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         &mut self,
         cluster: &Cluster,
         slot: Option<u16>,
-        log: &[u8],
+        log: Vec<u8>,
         count: u32,
     ) -> Result<(), JobError> {
         if self.exclusive.lending.as_ref().is_some_and(|lending| lending.binds_reads()) {
@@ -266,15 +266,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// Has the requests of a transaction, so many, executed again on the connection at hand.
-    pub(in crate::exclusive) async fn replay(&mut self, log: &[u8], count: u32) -> Result<(), JobError> {
-        self.teach(log).await;
-        let replay = ExclusiveRequest::unasked(log.to_vec(), count);
+    pub(in crate::exclusive) async fn replay(&mut self, log: Vec<u8>, count: u32) -> Result<(), JobError> {
+        self.teach(&log).await;
+        let replay = ExclusiveRequest::unasked(log, count);
         let is_replayed = count == 0 || self.exchange(&replay, &mut ReplyHead::default()).await;
         match self.exclusive.lending.as_mut() {
             Some(lending) if is_replayed => {
                 if count > 0 {
                     lending.resume();
                 }
+                lending.at_node.remember(replay.requests, count);
                 Ok(())
             }
             _ => Err(JobError::Closed),

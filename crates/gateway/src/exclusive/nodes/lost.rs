@@ -10,7 +10,7 @@ use crate::exclusive::{change::Change, exchange::Exchange, lending::Lending, req
 /// Takes note of the loss of a connection, if what it was lent for can go on at another: nothing of a transaction has been
 /// executed, and what is watched counts as changed.
 pub(in crate::exclusive) fn outlives(lending: &mut Lending) -> bool {
-    let outlives = lending.node().is_some() && lending.is_needed() && !lending.binds_reads() && lending.log().is_some();
+    let outlives = lending.node().is_some() && lending.is_needed() && !lending.binds_reads() && lending.has_log();
     if outlives {
         lending.mark();
         lending.at_node.lose();
@@ -29,11 +29,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         cluster: &Cluster,
         request: &ExclusiveRequest,
     ) -> Option<bool> {
-        let lending = self.exclusive.lending.as_ref().filter(|lending| lending.at_node.is_lost())?;
+        let lending = self.exclusive.lending.as_mut().filter(|lending| lending.at_node.is_lost())?;
         let begins = lending.is_in_transaction() || request.change == Change::Multi;
         let (slot, (log, count)) = (lending.at_node.slot, lending.log()?);
         let tracks = lending.binds_reads();
-        let failure = self.transplant(cluster, slot, &log, count).await.err()?;
+        let failure = self.transplant(cluster, slot, log, count).await.err()?;
         if begins && !tracks {
             return Some(self.give_up(request, &failure));
         }

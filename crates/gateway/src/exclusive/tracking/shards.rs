@@ -221,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         &mut self,
         cluster: &Cluster,
         slot: Option<u16>,
-        log: &[u8],
+        log: Vec<u8>,
         count: u32,
     ) -> Result<(), JobError> {
         let node =

@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let go_on = self.exchange(&request, &mut ReplyHead::default()).await;
         if let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.node().is_some()) {
             // Wherever it goes on.
-            lending.at_node.note(request.own_request());
+            lending.at_node.note(request.own_request(), self.settings.limits.request_bytes_max);
         }
         if go_on && !self.state.is_muted() {
             write_error(self.link.output(), text);
