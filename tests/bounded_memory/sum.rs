@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::at_most_once::cluster::nodes::{Nodes, key_of};
 use crate::support::{Client, DEADLINE, Gateway, Redis, pass, raise_descriptor_limit, request, requests, users, wait};
 
 const MIB: u64 = 1 << 20;
@@ -128,4 +129,78 @@ fn so_it_does_where_each_login_has_a_pool_of_its_own() {
         direct.expect(&format!("ACL SETUSER {user} on >secret ~* &* +@all"), "+OK\r\n");
     }
     hold(&redis, &config("mode = \"upstream\"\nlogins_max = 8\n"));
+}
+
+/// Replies that are put together of those of several nodes, while nobody reads them: one that is as large as it may be, and
+/// many that come one behind another.
+#[test]
+fn so_it_does_where_replies_are_put_together_of_those_of_several_nodes() {
+    let nodes = Nodes::start();
+    let keys: Vec<String> = (0..60).map(|number| key_of(number * 273)).collect();
+    let config = format!(
+        "[pool]\nworkers = 1\nexclusive_max = 16\npools_max = 8\nqueue_capacity = 64\nqueue_bytes_max = {0}\n\
+         replies_bytes_max = {1}\nreply_bytes_max = {1}\n[clients]\nclients_max = 26\nrequest_bytes_max = {0}\n\
+         args_max = 4096\ninput_bytes_max = {0}\nbacklog_bytes_max = {0}\n[pubsub]\nbacklog_bytes_max = {0}",
+        3 * MIB,
+        128 * MIB,
+    );
+    let allowed = figure(&config, &nodes.url());
+    let gateway = Gateway::builder().upstream(&nodes.url()).config(&config).allow("requests failed").start();
+    let mut filler = gateway.client();
+    for key in &keys {
+        assert_eq!(filler.call(&["SET", key, &"v".repeat(2 << 20)]), b"+OK\r\n");
+    }
+    let before = gateway.process().rss_bytes();
+    let all: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    let pipeline: Vec<u8> = keys.iter().flat_map(|key| request(&["GET", key])).collect();
+    let kinds = [request(&all), pipeline, request(&all[..25])];
+    for count in [1, 24] {
+        let connect = |number: usize| {
+            let client = gateway.client();
+            client.small_buffers();
+            (client, kinds[number % kinds.len()].clone(), 0)
+        };
+        press(&gateway, &mut (0..count).map(connect).collect::<Vec<_>>());
+        let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
+        println!("{} MiB more memory, {} MiB are what --check adds up", grown / MIB, allowed / MIB);
+        assert!(grown < allowed, "{grown} bytes more memory, {allowed} are what --check adds up");
+        assert!(grown > 120 * MIB, "{grown} bytes more memory: the clients did too little to prove anything");
+    }
+    let reply = filler.call(&all);
+    assert!(reply.len() > 120 << 20, "{}", String::from_utf8_lossy(&reply[..reply.len().min(200)]));
+}
+
+#[test]
+fn what_several_nodes_say_together_is_no_larger_than_a_reply_may_be() {
+    let nodes = Nodes::start();
+    let config = format!("[pool]\nreply_bytes_max = {}", 2 * MIB);
+    let builder = Gateway::builder().upstream(&nodes.url()).config(&config);
+    let (gateway, wide) = (builder.allow("requests failed").start(), Gateway::start(&nodes.url()));
+    let name = "n".repeat(4096);
+    let keys: Vec<String> = (0..600).map(|number| format!("{{{}}}{name}{number}", key_of(number * 27))).collect();
+    let (mut client, mut other) = (gateway.client(), wide.client());
+    for key in &keys {
+        assert_eq!(client.call(&["SET", key, &name]), b"+OK\r\n");
+    }
+    let all: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    let exceeded = |reply: &[u8]| {
+        let reply = String::from_utf8_lossy(&reply[..reply.len().min(200)]).into_owned();
+        assert!(
+            reply.contains("-ERR respool: ")
+                && reply.contains("reply_bytes_max exceeded: the replies are larger than 2097152 bytes"),
+            "{reply}"
+        );
+    };
+    for asked in [&["KEYS", "*"][..], &all] {
+        exceeded(&client.call(asked));
+        assert!(other.call(asked).len() > 2 << 20);
+        client.expect("PING", "+PONG\r\n");
+    }
+    for client in [&mut client, &mut other] {
+        client.send_raw(&requests(&["MULTI", "KEYS *", "INCR n", "EXEC"]));
+    }
+    let executed = client.read_replies(4).remove(3);
+    exceeded(&executed);
+    assert!(matches!(&executed[..], [.., b':', b'1' | b'2', b'\r', b'\n']), "the rest was executed");
+    assert!(other.read_replies(4)[3].len() > 2 << 20);
 }

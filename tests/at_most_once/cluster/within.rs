@@ -131,3 +131,33 @@ fn one_primary_that_is_lost_is_waited_for_before_and_told_of_after() {
     nodes.0[0].client().expect("DBSIZE", ":0\r\n");
     nodes.0[4].client().expect("DBSIZE", ":0\r\n");
 }
+
+#[test]
+fn a_client_that_is_ended_while_others_are_prepared_waits_no_longer_and_one_that_leaves_is_served() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, mut leaving, mut other) = (gateway.client(), gateway.client(), gateway.client());
+    fill(&mut client);
+    let id = String::from_utf8_lossy(&client.line("CLIENT ID")).trim_start_matches(':').trim_end().to_owned();
+    let transaction = requests(&["MULTI", &format!("SET {} w", key_of(SLOTS[0])), "FLUSHALL", "EXEC"]);
+    let queued = |nodes: &Nodes, count: usize| {
+        wait("the others to have queued it", || {
+            let clients = String::from_utf8_lossy(&nodes.0[2].client().line("CLIENT LIST")).into_owned();
+            (clients.matches(" multi=1 ").count() == count).then_some(())
+        });
+    };
+    nodes.0[4].kill9();
+    nodes.0[1].kill9();
+    client.send_raw(&transaction);
+    queued(&nodes, 1);
+    other.expect(&format!("CLIENT KILL ID {id}"), ":1\r\n");
+    client.read_to_end();
+    queued(&nodes, 0);
+    leaving.send_raw(&transaction);
+    leaving.half_close();
+    queued(&nodes, 1);
+    nodes.0[1].restart();
+    let said = leaving.read_replies(4).concat();
+    assert!(said.ends_with(b"*2\r\n+OK\r\n+OK\r\n"), "{}", String::from_utf8_lossy(&said));
+    other.expect("DBSIZE", ":0\r\n");
+}

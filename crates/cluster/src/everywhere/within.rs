@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Caller, JobError, Lent, ReplyKind, Sent, Wanted};
+use pool::{Caller, JobError, Lent, REPLY_FREE_BYTES, ReplyKind, Sent, Share, Wanted};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_error, write_request};
 use route::{Merge, Route};
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +20,7 @@ use crate::{
     cluster::Cluster,
     lend::{PAUSE, lend_of},
     map::{Map, Node},
-    round::{items, write_of_all},
+    round::{beside, items, write_of_all},
     taught::{Taught, loads_script},
     together::{Running, all},
 };
@@ -77,6 +77,8 @@ pub enum Unprepared {
 #[derive(Debug, Default)]
 pub struct Parts {
     replies: Vec<Vec<u8>>,
+    /// What they have of the memory for replies, with what is made of them.
+    room: Option<Box<Share>>,
     /// Why some have none. They have errors in the place of it.
     pub failures: Vec<JobError>,
 }
@@ -157,7 +159,11 @@ impl Cluster {
                     Err(failure) => failed = Some(failure),
                 }
             }
-            let Some((failure, is_passing)) = failed else { return Ok(prepared) };
+            let Some((failure, is_passing)) = failed else {
+                let beside = beside(prepared.queued.len());
+                prepared.queued.iter_mut().for_each(|lent| lent.count_beside(beside));
+                return Ok(prepared);
+            };
             prepared.give_up();
             if !is_passing || since.elapsed() >= waited {
                 return Err(failure);
@@ -184,11 +190,17 @@ impl Cluster {
 
 impl Prepared {
     /// Has all of them execute it at the same time, each within the time that a reply may take; `text` says an error to a
-    /// client. If it `teaches`, what they say of themselves may be another afterwards.
+    /// client. If it `teaches`, what they say of themselves may be another afterwards. The node of the transaction has said
+    /// `own` bytes, which go into the replies as well.
     ///
     /// # Cancel safety
     /// They may execute it all the same.
-    pub async fn execute(self, teaches: bool, text: impl Fn(&JobError) -> String) -> Parts {
+    pub async fn execute(
+        self,
+        (caller, own): (&Caller, usize),
+        teaches: bool,
+        text: impl Fn(&JobError) -> String,
+    ) -> Parts {
         let (mut parts, reply_timeout) = (Parts::default(), self.reply_timeout);
         let executing = |lent| {
             Running::new(async move {
@@ -197,13 +209,20 @@ impl Prepared {
             })
         };
         for executed in all(self.queued.into_iter().map(executing).collect()).await {
-            let reply = executed.unwrap_or_else(|failure| {
-                let mut error = Vec::new();
-                write_error(&mut error, &text(&failure));
-                parts.failures.push(failure);
-                error
-            });
-            parts.replies.push(reply);
+            match executed {
+                Ok((reply, room)) => {
+                    parts.replies.push(reply);
+                    parts.take_room(room);
+                }
+                Err(failure) => parts.fail(failure, &text),
+            }
+        }
+        let bytes: usize = parts.replies.iter().map(Vec::len).sum();
+        if bytes > REPLY_FREE_BYTES
+            && let Err(failure) = caller.make_room(&mut parts.room, bytes + own, bytes).await
+        {
+            parts.replies.clear();
+            parts.fail(failure, &text);
         }
         parts
     }
@@ -219,6 +238,22 @@ impl Parts {
     /// See [`Rows`].
     pub fn rows(&self) -> Rows<'_> {
         Rows(self.replies.iter().map(|reply| row(reply)).collect())
+    }
+
+    fn take_room(&mut self, room: Option<Share>) {
+        match (&mut self.room, room) {
+            (Some(all), Some(room)) => all.join(room),
+            (none @ None, room) => *none = room.map(Box::new),
+            (Some(_), None) => {}
+        }
+    }
+
+    /// A node has no reply, and an error in the place of it.
+    fn fail(&mut self, failure: JobError, text: impl Fn(&JobError) -> String) {
+        let mut error = Vec::new();
+        write_error(&mut error, &text(&failure));
+        self.replies.push(error);
+        self.failures.push(failure);
     }
 }
 
@@ -263,8 +298,8 @@ async fn queue(
     Err((Unprepared::Refused(text), is_passing))
 }
 
-/// Has one node execute what it has queued.
-async fn execute(mut lent: Lent, teaches: bool) -> Result<Vec<u8>, JobError> {
+/// Has one node execute what it has queued; its reply, and what that has of the memory for replies.
+async fn execute(mut lent: Lent, teaches: bool) -> Result<(Vec<u8>, Option<Share>), JobError> {
     let lost = |error: io::Error| JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe };
     let mut exec = Vec::new();
     write_request(&mut exec, &["EXEC"]);
@@ -273,8 +308,9 @@ async fn execute(mut lent: Lent, teaches: bool) -> Result<Vec<u8>, JobError> {
     if teaches {
         lent.learn_again().await;
     }
+    let room = lent.take_room();
     lent.give_back();
-    Ok(reply)
+    Ok((reply, room))
 }
 
 /// The next message that answers something.

@@ -18,10 +18,9 @@ use crate::{
     map::{Map, Node},
     replicas::{Chosen, Reads},
     round::{
-        answer,
         state::{Batch, Missing, Patience, State, Way},
         straight::{Tried, spent},
-        unit::{Order, Piece, Target, Unit, Units},
+        unit::{Order, Piece, Target, Units},
         verdict::{DOWN, Verdict},
     },
 };
@@ -130,9 +129,8 @@ impl Cluster {
             round.take(batch, failure, text);
         }
         round.run(caller, text).await;
-        round.answer(&units.units, &mut burst.replies);
+        round.make_replies(&units.units, caller, text, burst).await;
         burst.replies_done = burst.replies_due;
-        burst.room = round.share.take();
         burst.requests = round.requests;
         Executed { failed: round.failed, spent: spent(started), only_reads, refused: round.refused }
     }
@@ -141,6 +139,7 @@ impl Cluster {
 impl Round<'_> {
     async fn run(&mut self, caller: &mut Caller, text: Text<'_>) {
         while !self.states.iter().all(|state| matches!(state, State::Done(..))) {
+            self.hold(0, caller, text).await;
             let batches = self.batches();
             if !batches.is_empty() {
                 self.send(batches, caller, text).await;
@@ -309,7 +308,7 @@ impl Round<'_> {
     }
 
     /// A piece gets an error for each of its replies.
-    fn end(&mut self, piece: usize, failure: &JobError, text: Text<'_>) {
+    pub(super) fn end(&mut self, piece: usize, failure: &JobError, text: Text<'_>) {
         let (mut errors, said, due) = (Vec::new(), text(failure), self.pieces[piece].due);
         (0..due).for_each(|_| write_error(&mut errors, &said));
         self.states[piece] = State::Done(self.buffers.len(), 0, errors.len());
@@ -349,36 +348,6 @@ impl Round<'_> {
         for piece in 0..self.pieces.len() {
             if let Some(state) = self.unstick(piece) {
                 self.states[piece] = state;
-            }
-        }
-    }
-
-    /// Makes the replies of the burst.
-    fn answer(&mut self, units: &[Unit], out: &mut Vec<u8>) {
-        out.clear();
-        if let (true, [State::Done(buffer, 0, end), rest @ ..]) = (self.is_plain, &self.states[..])
-            && *end == self.buffers[*buffer].len()
-            && rest.iter().all(|state| matches!(state, State::Done(of, ..) if of == buffer))
-        {
-            // They came from one node, in one piece and in order.
-            *out = std::mem::take(&mut self.buffers[*buffer]);
-            return;
-        }
-        let answers = self.states.iter().map(|state| match state {
-            State::Done(buffer, from, to) => &self.buffers[*buffer][*from..*to],
-            State::Due | State::To(..) | State::Waits(..) | State::Stuck(..) => &[][..],
-        });
-        let (answers, random): (Vec<&[u8]>, u64) = (answers.collect(), fastrand::u64(..));
-        for unit in units {
-            let at = out.len();
-            let only_reads = self.pieces[unit.pieces.clone()].iter().all(|piece| piece.only_reads);
-            answer::write(unit, only_reads, &answers[unit.pieces.clone()], &self.map.layout, random, out);
-            if !unit.scripts.is_empty() {
-                let is_transaction = self.pieces[unit.pieces.clone()].iter().any(|piece| piece.is_transaction);
-                let executed = answer::executed(&out[at..], is_transaction);
-                let said = |place: &usize| executed.get(*place).copied().flatten();
-                let taught = unit.scripts.iter().filter_map(|(place, taught)| Some((taught, said(place)?)));
-                taught.for_each(|(taught, reply)| self.cluster.learn(taught, reply));
             }
         }
     }

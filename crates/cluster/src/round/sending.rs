@@ -10,6 +10,7 @@ use topology::Address;
 use crate::{
     map::CallerOf,
     round::{
+        holding::beside,
         keys::has_slot,
         reading::is_for_primary,
         round::{Round, Text},
@@ -57,8 +58,12 @@ impl Round<'_> {
 
     pub(super) async fn send(&mut self, mut batches: Vec<Batch>, own: &mut Caller, text: Text<'_>) {
         let (runtime, is_only) = (own.runtime(), batches.len() == 1);
-        batches.iter_mut().for_each(|batch| self.fill(batch, is_only));
-        if let Some(first) = batches.first_mut() {
+        let beside = beside(batches.len());
+        for batch in &mut batches {
+            self.fill(batch, is_only);
+            batch.burst.beside = beside;
+        }
+        if let Some(first) = batches.first_mut().filter(|_| self.buffers.is_empty()) {
             // What was taken beforehand for replies is in one hand until they are there.
             first.burst.room = self.share.take();
         }

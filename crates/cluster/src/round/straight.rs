@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool::{Burst, Caller, JobError, Spent, execute_all};
+use pool::{Burst, Caller, JobError, REPLY_FREE_BYTES, Spent, execute_all};
 use resp::write_error;
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::{
     map::{CallerOf, Node},
     replicas::Reads,
     round::{
+        holding::{beside, hold_only},
         round::{Executed, Text},
         routes::Routes,
         state::{Batch, Way},
@@ -80,8 +81,10 @@ impl Cluster {
                 let mut parts = Parts::new(&routes, burst);
                 let results = parts.execute(caller, burst).await;
                 if results.iter().all(Result::is_ok) && parts.are_without_error() {
-                    parts.join(burst);
-                    return Executed { spent: spent(started), ..Executed::default() };
+                    return match parts.join(burst, caller).await {
+                        Ok(()) => Executed { spent: spent(started), ..Executed::default() },
+                        Err(failure) => fail_all(burst, failure, text, started),
+                    };
                 }
                 parts.tried(results)
             }
@@ -121,6 +124,8 @@ impl Parts {
     async fn execute(&mut self, own: &mut Caller, burst: &mut Burst) -> Vec<Result<(), JobError>> {
         // What was taken beforehand for replies is in one hand until they are there.
         self.parts[0].burst.room = burst.room.take();
+        let beside = beside(self.parts.len());
+        self.parts.iter_mut().for_each(|part| part.burst.beside = beside);
         let runtime = own.runtime();
         let lent = |part: &Part| (!part.node.is_first).then(|| part.node.caller(runtime));
         let mut callers: Vec<Option<CallerOf>> = self.parts.iter().map(lent).collect();
@@ -139,16 +144,21 @@ impl Parts {
         self.parts.iter().all(|part| part.burst.errors == 0)
     }
 
-    /// Puts the replies together, in the order of the requests.
-    fn join(mut self, burst: &mut Burst) {
+    /// Puts the replies together, in the order of the requests. Fails where there is no room for them beside their parts.
+    async fn join(mut self, burst: &mut Burst, caller: &Caller) -> Result<(), JobError> {
         for room in self.parts.iter_mut().filter_map(|part| part.burst.room.take()) {
             match &mut burst.room {
                 Some(share) => share.join(*room),
                 none => *none = Some(room),
             }
         }
+        let bytes = self.parts.iter().map(|part| part.burst.replies.len()).sum();
+        if bytes > REPLY_FREE_BYTES {
+            // Boxed, because it is rare.
+            Box::pin(caller.make_room(&mut burst.room, bytes, bytes)).await?;
+        }
         burst.replies.clear();
-        burst.replies.reserve(self.parts.iter().map(|part| part.burst.replies.len()).sum());
+        burst.replies.reserve(bytes);
         let mut replies: Vec<_> = self.parts.iter().map(|part| route::replies(&part.burst.replies)).collect();
         for place in &self.places {
             let reply = replies[usize::from(*place)].next();
@@ -156,6 +166,10 @@ impl Parts {
             burst.replies.extend_from_slice(reply.unwrap_or_default());
         }
         burst.replies_done = burst.replies_due;
+        drop(replies);
+        drop(self);
+        hold_only(burst);
+        Ok(())
     }
 
     /// What has come of each part, for a round.

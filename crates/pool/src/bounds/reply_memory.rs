@@ -136,6 +136,16 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// What is held already.
+    pub(crate) fn of(share: Option<Share>) -> Self {
+        Self { share, wait: Wait::default() }
+    }
+
+    /// Takes out what is held.
+    pub(crate) fn take(&mut self) -> Option<Share> {
+        self.share.take()
+    }
+
     /// Ready when there is room for a message of `bytes`, as far as they are known, besides `others`; fails when
     /// there is none for too long.
     pub(crate) fn poll(

@@ -8,5 +8,6 @@
 mod attempt;
 pub(crate) mod caller;
 pub(crate) mod further;
+mod holding;
 mod lending;
 pub(crate) mod several;

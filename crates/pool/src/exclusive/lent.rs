@@ -9,7 +9,10 @@ use resp::ReplyKind;
 use tokio::time::timeout;
 
 use crate::{
-    bounds::reply_memory::{Held, Room},
+    bounds::{
+        reply_memory::{Held, Room},
+        share::Share,
+    },
     exclusive::{line::Line, permit::Place},
     settings::tenure::Origin,
     upstream::checks::is_of_replica,
@@ -21,11 +24,12 @@ pub struct Lent {
     line: Line,
     place: Place,
     held: Held,
+    beside: usize,
 }
 
 impl Lent {
     pub(crate) fn new(line: Line, place: Place) -> Self {
-        Self { line, place, held: Held::default() }
+        Self { line, place, held: Held::default(), beside: 0 }
     }
 
     /// Where its replies come from.
@@ -75,11 +79,12 @@ impl Lent {
     /// The connection broke, or the message is larger than `reply_bytes_max` or than what is left of
     /// `replies_bytes_max`; drop it.
     pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
-        let Self { line, place, held } = self;
+        let Self { line, place, held, beside } = self;
         let set = &place.set;
         let before = out.len();
+        let others = before + *beside;
         let kind = ready!(line.poll_message_within(cx, out, |cx, bytes| {
-            held.poll(cx, bytes, before, || Room::new(&set.node.settings.borrow(), &set.reply_bytes))
+            held.poll(cx, bytes, others, || Room::new(&set.node.settings.borrow(), &set.reply_bytes))
                 .map_err(io::Error::other)
         }))?;
         set.traffic.received(out.len() - before);
@@ -99,6 +104,16 @@ impl Lent {
             Poll::Pending => self.line.poll_left(cx).map(Err),
             message => message,
         }
+    }
+
+    /// Has so many bytes count as if they were held of its replies; see [`Burst::beside`](crate::Burst::beside).
+    pub fn count_beside(&mut self, bytes: usize) {
+        self.beside = bytes;
+    }
+
+    /// What its last replies have of `replies_bytes_max`, to be kept as long as they are.
+    pub fn take_room(&mut self) -> Option<Share> {
+        self.held.take()
     }
 
     /// What was executed on it may have changed what the upstream says of itself: it is asked again, by a connection that

@@ -38,6 +38,9 @@ pub struct Burst {
     pub transaction: bool,
     /// How large the replies will be, as far as the caller knows.
     pub expected: Expected,
+    /// Bytes that count as if they were replies to it: so several bursts that are out together have no more room
+    /// [without asking](crate::REPLY_FREE_BYTES) than one.
+    pub beside: usize,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
     /// How many replies these are, those included that were taken before.

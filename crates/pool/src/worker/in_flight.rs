@@ -248,7 +248,7 @@ impl InFlight {
     /// they are.
     fn read_plain(&mut self, chunk: &[u8], scanner: &ReplyScanner, room: &Room, traffic: &Traffic) -> usize {
         let Some(slot) = self.slots.front_mut().filter(|_| self.written > 0) else { return 0 };
-        let free = room.unasked().saturating_sub(slot.burst().replies.len());
+        let free = room.unasked().saturating_sub(slot.burst().replies.len() + slot.burst().beside);
         let run = scanner.skip_plain(&chunk[..free.min(chunk.len())], slot.left);
         if run.replies > 0 {
             slot.take_in_run(chunk, run);

@@ -133,7 +133,7 @@ impl Slot {
             return Ok(());
         }
         let wanted = self.burst().replies.len().saturating_add(piece.len()).saturating_add(bulk_left);
-        let asks = wanted + level_bytes > room.unasked();
+        let asks = wanted + level_bytes + self.burst().beside > room.unasked();
         let claimed = if asks { self.claim(wanted, level_bytes, room) } else { Ok(()) };
         let in_pieces = asks && self.fate == Fate::Kept && flow.takes(wanted, || self.goes_in_pieces());
         if self.fate == Fate::Kept {
@@ -233,8 +233,9 @@ impl Slot {
             // What the worker asked itself is short, and has to be read whatever callers may get.
             Owner::Worker(..) if wanted <= OWN_REPLY_BYTES_MAX => Ok(()),
             Owner::Job(job) if wanted <= room.job_max => {
-                let held = job.burst_mut().room.get_or_insert_with(|| Box::new(room.budget.charge(0)));
-                room.claim(held, wanted + level_bytes)
+                let burst = job.burst_mut();
+                let held = burst.room.get_or_insert_with(|| Box::new(room.budget.charge(0)));
+                room.claim(held, wanted + level_bytes + burst.beside)
             }
             Owner::Worker(..) | Owner::Job(_) => {
                 self.give_up(Fate::TooLarge);

@@ -63,6 +63,10 @@ pub fn report(config: &Config, settings: &GatewaySettings, descriptors_max: Opti
         ("queue_bytes_max, requests queued and in flight", settings.pool.queue_bytes_max),
         ("clients_max, 64 KiB of replies in four places each", clients * FREE_REPLIES * REPLY_FREE_BYTES),
         ("replies_bytes_max, replies beyond", settings.session.replies_bytes_max),
+        (
+            "replies_bytes_max, what they have outgrown and the allocator has not given back",
+            settings.session.replies_bytes_max,
+        ),
         ("requests and a reply of one client, as far as they pass half of a bound", beyond_halves(settings)),
         ("pubsub.backlog_bytes_max, messages not read yet", backlog),
         ("cluster.scripts_bytes_max, texts of scripts", scripts),
@@ -92,10 +96,12 @@ fn beyond_halves(settings: &GatewaySettings) -> usize {
     let request = session.limits.request_bytes_max;
     let arguments = session.limits.args_max.saturating_mul(ARGUMENT_BYTES);
     let beyond = |bytes: usize, bound: usize| bytes.saturating_sub(bound / 2);
+    // Those of several nodes are there as long as they are put together.
+    let replies = pool.reply_bytes_max.saturating_mul(if settings.cluster.is_some() { 2 } else { 1 });
     // One that is not complete, one that goes into the queue, and as much that waits for the end of its transaction.
     beyond(request.saturating_mul(3).saturating_add(arguments), session.input_bytes_max)
         .saturating_add(beyond(request, pool.queue_bytes_max))
-        .saturating_add(beyond(pool.reply_bytes_max, session.replies_bytes_max))
+        .saturating_add(beyond(replies, session.replies_bytes_max))
 }
 
 #[cfg(test)]

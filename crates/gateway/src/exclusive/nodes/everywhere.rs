@@ -8,7 +8,7 @@ use std::{
 };
 
 use cluster::{Cluster, Merge};
-use pool::{Burst, JobError, UnderWay};
+use pool::{Burst, JobError, Share, UnderWay};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -114,8 +114,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             self.link.published().failed(failure, *failed, self.link.entry().address());
         }
         if !self.state.is_muted() {
-            self.link.output().extend_from_slice(&burst.replies);
+            self.link.take_replies(&mut burst.replies);
         }
+        self.write_large(burst.room.take()).await;
         true
+    }
+
+    /// Writes replies that have `room`, if they are so large that they have any, which they have until they are written.
+    pub(in crate::exclusive) async fn write_large(&mut self, room: Option<Box<Share>>) {
+        if room.is_some() {
+            self.link.count_replies_by(room);
+            self.link.flush(self.settings, || false).await;
+            self.link.count_replies_by(None);
+        }
     }
 }

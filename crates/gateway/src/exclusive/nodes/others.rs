@@ -77,7 +77,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return prepared.give_up();
         }
         let (upstream, teaches) = (&self.settings.upstream, lending.teaches);
-        let parts = prepared.execute(teaches, |failure| errors::job(failure, upstream)).await;
+        let parts =
+            prepared.execute((self.caller, reply.len()), teaches, |failure| errors::job(failure, upstream)).await;
         for failure in &parts.failures {
             self.caller.count_failure(failure);
             self.link.published().failed(failure, 1, self.link.entry().address());

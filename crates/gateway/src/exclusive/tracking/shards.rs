@@ -302,10 +302,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !self.end_caching().await {
             return Some(false);
         }
-        let (mut replies, mut go_on) = (Vec::with_capacity(split.parts.len()), true);
+        let (mut replies, mut go_on) = (Vec::<Vec<u8>>::with_capacity(split.parts.len()), true);
+        let mut room = None;
         for (slot, part) in &split.parts {
-            match self.run_part(cluster, *slot, &caching, part).await {
-                Ok(reply) => replies.push(reply),
+            let ran = match self.run_part(cluster, *slot, &caching, part).await {
+                Ok(reply) => {
+                    replies.push(reply);
+                    let bytes = replies.iter().map(Vec::len).sum();
+                    self.caller.make_room(&mut room, bytes, bytes).await.inspect_err(|_| replies.clear())
+                }
+                failed => failed.map(drop),
+            };
+            match ran {
+                Ok(()) => {}
                 // A connection that was lost has been told of.
                 Err(JobError::Closed) => return Some(false),
                 Err(failure) => {
@@ -324,6 +333,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let parts: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
             split.merge(&parts, self.link.output());
         }
+        drop(replies);
+        self.write_large(room).await;
         Some(go_on)
     }
 
