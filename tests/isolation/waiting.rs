@@ -1,6 +1,9 @@
 //! Commands that wait: nobody waits behind them, and what they say of replicas is true.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use crate::support::{Client, Gateway, Machine, Redis, Upstream, assert_same, pass, requests, wait};
 
@@ -18,6 +21,48 @@ fn wait_tells_the_truth_about_the_sessions_last_write() {
     client.expect("WAIT 1 100", ":0\r\n");
     replica.thaw();
     client.expect("WAIT 1 60000", ":1\r\n");
+}
+
+/// Of Redis since 7.2, and Valkey, `WAIT` counts from the last write on its connection.
+#[test]
+fn wait_counts_from_a_write_of_its_own_connection_or_says_why_it_cannot() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(request) = peer.next_of("valkey", "8.1.1") {
+            let refuses = all.lock().expect("no panic").len() > 2;
+            match request.split(' ').next() {
+                Some("FUNCTION") if refuses => peer.reply("-NOPERM no\r\n"),
+                Some("FUNCTION") => peer.reply("+OK\r\n"),
+                Some("WAIT") => peer.reply(":1\r\n"),
+                Some("SET") => peer.reply("+OK\r\n"),
+                _ => {
+                    peer.reply("-ERR unknown command\r\n");
+                    continue;
+                }
+            }
+            all.lock().expect("no panic").push(request);
+        }
+    });
+    let gateway = Gateway::start(&upstream.url());
+    let mut client = gateway.client();
+    client.expect("SET k v", "+OK\r\n");
+    client.expect("WAIT 1 100", ":1\r\n");
+    client.expect("WAIT 1 100", "-NOPERM no\r\n");
+    client.expect("SET k v", "+OK\r\n");
+    let no_functions = b"\x0a\x00\x5d\x9b\x5c\x40\x0f\x7f\xa2\xda";
+    let restore = format!("FUNCTION RESTORE {}", String::from_utf8_lossy(no_functions));
+    assert_eq!(
+        *asked.lock().expect("no panic"),
+        ["SET k v", &restore, "WAIT 1 100", &restore, "WAIT 1 100", "SET k v"]
+    );
+    // A write that changes nothing.
+    let redis = Redis::start(&[]);
+    let mut direct = redis.client();
+    direct.send_raw(&[&b"*3\r\n$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n$10\r\n"[..], no_functions, b"\r\n"].concat());
+    assert_eq!(direct.read_reply(), b"+OK\r\n");
+    direct.expect("FUNCTION LIST", "*0\r\n");
+    assert!(String::from_utf8_lossy(&direct.line("INFO persistence")).contains("rdb_changes_since_last_save:1\r\n"));
 }
 
 #[test]

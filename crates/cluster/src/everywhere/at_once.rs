@@ -113,11 +113,15 @@ impl Asked<'_> {
 }
 
 async fn answer(lent: &mut Lent, asked: Asked<'_>) -> io::Result<Vec<u8>> {
-    let mut reply = Vec::new();
+    let (mut reply, mut refused) = (Vec::new(), None);
     lent.send(asked.requests).await?;
-    for _ in 0..=asked.swallow {
+    for left in (0..=asked.swallow).rev() {
         reply.clear();
         poll_fn(|cx| lent.poll_message(cx, &mut reply)).await?;
+        // What relies on it is not true then.
+        if left > 0 && reply.starts_with(b"-") {
+            refused = Some(reply.clone());
+        }
     }
-    Ok(reply)
+    Ok(refused.unwrap_or(reply))
 }

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use pool::Caller;
 use resp::{Protocol, Request};
 
 use crate::{
@@ -180,16 +181,16 @@ impl ExclusiveConnection {
         is_of_others && !self.is_in_transaction() && self.all().any(is_restricted)
     }
 
-    /// A client's request as it goes there, as a user who may lack any right or not.
+    /// A client's request as it goes there, for whoever has this caller.
     pub(crate) fn request(
         &self,
         class: Class,
         request: &Request<'_>,
         registry: &Registry,
-        is_guest: bool,
+        caller: &Caller,
     ) -> ExclusiveRequest {
         let listening = self.listening.as_deref().filter(|_| is_about_listening(class) && !self.is_in_transaction());
-        ExclusiveRequest::new(class, request, listening.or(self.lending.as_deref()), (registry, is_guest))
+        ExclusiveRequest::new(class, request, listening.or(self.lending.as_deref()), (registry, caller))
     }
 
     /// Gives the connection back once nothing needs it.

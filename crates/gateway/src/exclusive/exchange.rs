@@ -292,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(());
         }
         tell_of_deletion(out, at, request);
+        lending.at_node.tell_of_offset(out, at, request, *swallow > 0);
         if *swallow > 0 && request.waits() {
             lending.at_node.ends.extend(end_of_stream(&out[at..]));
         }

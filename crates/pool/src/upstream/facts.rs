@@ -162,7 +162,7 @@ impl Facts {
     }
 
     /// Whether its version is at least `major.minor`.
-    pub(crate) fn is_since(&self, major: u32, minor: u32) -> bool {
+    pub fn is_since(&self, major: u32, minor: u32) -> bool {
         let version = self.version().unwrap_or_default();
         let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)

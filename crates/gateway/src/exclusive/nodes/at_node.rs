@@ -4,7 +4,10 @@
 use cluster::{Cluster, Parts, Prepared};
 use topology::Address;
 
-use crate::exclusive::{lending::Lending, nodes::blocked::Elsewhere, request::ExclusiveRequest};
+use crate::{
+    command::class::Reason,
+    exclusive::{lending::Lending, nodes::blocked::Elsewhere, request::ExclusiveRequest},
+};
 
 /// Bytes of a transaction that are remembered once it has a key. A larger one stays at the node of that. One without a key is
 /// remembered as long as it is no larger than one request may be: it has to go where its first key is.
@@ -32,6 +35,8 @@ pub(in crate::exclusive) struct AtNode {
     pub(in crate::exclusive) parts: Option<Parts>,
     /// The last entry of each stream of which the request wants what comes, as it was before that.
     pub(in crate::exclusive) ends: Vec<Option<Vec<u8>>>,
+    /// Why it is not known from where `WAIT` counts.
+    uncounted: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +78,26 @@ impl AtNode {
         let is_so = said.is_some();
         self.elsewhere = said.or(self.elsewhere.take());
         is_so
+    }
+
+    /// Looks at a reply to `WAIT`, or at one before it that is swallowed, from `at` in `out` on: where that is an error, what
+    /// `WAIT` says would not be true of the client's writes, and the error takes the place of it.
+    pub(in crate::exclusive) fn tell_of_offset(
+        &mut self,
+        out: &mut Vec<u8>,
+        at: usize,
+        request: &ExclusiveRequest,
+        is_swallowed: bool,
+    ) {
+        if request.reason != Reason::Wait {
+            return;
+        }
+        if is_swallowed {
+            self.uncounted = out[at..].starts_with(b"-").then(|| out[at..].to_vec());
+        } else if let Some(error) = self.uncounted.take() {
+            out.truncate(at);
+            out.extend_from_slice(&error);
+        }
     }
 
     /// Whether that was so with the last request.
