@@ -337,3 +337,22 @@ fn what_a_primary_says_that_wakes_is_heard_once_another_node_has_said_that_it_is
         assert!(if is_replaced { reply.starts_with(REPLACED) } else { reply == ":1\r\n" }, "{reply}");
     }
 }
+
+#[test]
+fn a_script_is_told_to_a_node_that_says_in_the_words_of_valkey_that_it_does_not_know_it() {
+    let (loads, digest) = (AtomicUsize::new(0), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    let says = move |_: usize, _: &[u16], request: &str| match request.split(' ').next() {
+        Some("SCRIPT") => {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Some(bulk(digest))
+        }
+        Some("EVALSHA") if loads.load(Ordering::SeqCst) < 2 => Some("-NOSCRIPT No matching script.\r\n".to_owned()),
+        Some("EVALSHA") => Some(":1\r\n".to_owned()),
+        _ => None,
+    };
+    let nodes = Scripted::start_with(1, says, |_, _, _| None);
+    let gateway = nodes.gateway("failover_wait_ms = 2000");
+    let mut client = gateway.client();
+    assert_eq!(client.call(&["SCRIPT", "LOAD", "return 1"]), bulk(digest).as_bytes());
+    client.expect(&format!("EVALSHA {digest} 0"), ":1\r\n");
+}

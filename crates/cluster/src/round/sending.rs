@@ -22,8 +22,9 @@ use crate::{
     together::{Running, all},
 };
 
-/// Word for word what a node says to `EVALSHA` whose script it does not know.
-const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
+/// Word for word what a node says to `EVALSHA` whose script it does not know: one of Redis, or of Valkey since 8.
+const NO_SCRIPT: [&[u8]; 2] =
+    [b"-NOSCRIPT No matching script. Please use EVAL.\r\n", b"-NOSCRIPT No matching script.\r\n"];
 
 impl Round<'_> {
     /// Puts the requests of a batch together.
@@ -180,7 +181,7 @@ impl Round<'_> {
                 }
                 let said = match burst.errors {
                     0 => Verdict::Done,
-                    _ if loads == 0 && bytes[begin..end] == *NO_SCRIPT => {
+                    _ if loads == 0 && NO_SCRIPT.contains(&&bytes[begin..end]) => {
                         self.text_of_script(piece).map_or(Verdict::Done, Verdict::Load)
                     }
                     _ => verdict(&bytes[begin..end], is_transaction, &from, |slot| self.has_slot(piece, slot)),

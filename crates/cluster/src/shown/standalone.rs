@@ -7,9 +7,12 @@ use crate::shown::totals::total;
 /// What a Redis without a cluster answers to commands about one.
 pub const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
 
-/// What `INFO` of a node says of its cluster, and what that of a single Redis says.
-const WORDS: [(&str, &str); 2] =
-    [("redis_mode:cluster\r\n", "redis_mode:standalone\r\n"), ("cluster_enabled:1\r\n", "cluster_enabled:0\r\n")];
+/// What `INFO` of a node says of its cluster, and what that of a single Redis or, since 8, Valkey says.
+const WORDS: [(&str, &str); 3] = [
+    ("redis_mode:cluster\r\n", "redis_mode:standalone\r\n"),
+    ("server_mode:cluster\r\n", "server_mode:standalone\r\n"),
+    ("cluster_enabled:1\r\n", "cluster_enabled:0\r\n"),
+];
 
 /// The same in the reply to `HELLO`, as bulk strings.
 const MODE: (&[u8], &[u8]) = (b"$4\r\nmode\r\n$7\r\ncluster\r\n", b"$4\r\nmode\r\n$10\r\nstandalone\r\n");
@@ -70,10 +73,12 @@ mod tests {
         };
         let text = "# Server\r\nredis_mode:cluster\r\n# Cluster\r\ncluster_enabled:1\r\n";
         let single = "# Server\r\nredis_mode:standalone\r\n# Cluster\r\ncluster_enabled:0\r\n";
+        let of_valkey = |text: &str| text.replace("redis_", "server_");
         let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
         let verbatim = |text: &str| format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
         assert_eq!(told(info, &bulk(text)), bulk(single));
         assert_eq!(told(info, &verbatim(text)), verbatim(single));
+        assert_eq!(told(info, &bulk(&of_valkey(text))), bulk(&of_valkey(single)));
         for other in ["-ERR x\r\n", "$3\r\na\rb\r\n", "$-1\r\n"] {
             assert_eq!((told(info, other), told(hello, other)), (other.to_owned(), other.to_owned()));
         }
