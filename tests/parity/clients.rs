@@ -45,13 +45,14 @@ fn a_client_is_shown_with_the_fields_that_redis_shows() {
         ("redis", "7.2.4", &["lib-name", "lib-ver"]),
         ("redis", "7.4.0", &["watch", "lib-name", "lib-ver"]),
         ("valkey", "8.0.1", &["watch", "lib-name", "lib-ver", "tot-net-in", "tot-net-out", "tot-cmds"]),
+        ("valkey", "8.1.1", &["capa", "watch", "lib-name", "lib-ver", "tot-net-in", "tot-net-out", "tot-cmds"]),
     ] {
         let upstream = upstream(server, version);
         let gateway = Gateway::start(&upstream.url());
         let mut client = gateway.client();
         client.line("HELLO");
         let mut found = fields(&mut client);
-        let later = ["lib-name", "lib-ver", "watch", "tot-net-in", "tot-net-out", "tot-cmds"];
+        let later = ["capa", "lib-name", "lib-ver", "watch", "tot-net-in", "tot-net-out", "tot-cmds"];
         found.retain(|name| later.contains(&name.as_str()));
         assert_eq!(found, added, "{server} {version}");
     }

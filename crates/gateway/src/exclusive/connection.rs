@@ -292,6 +292,9 @@ fn poll_pushes_of(
 /// The same, of those that are not in use. The loss of one ends nothing, unless keys are watched there: what was read may
 /// have changed.
 fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState, out: &mut Vec<u8>) -> io::Result<()> {
+    if lending.tracked.holds() {
+        return Ok(());
+    }
     let others = &mut lending.tracked.others;
     others.iter_mut().try_for_each(|other| poll_pushes_of(other, cx, state, out))?;
     others.retain(|other| !other.at_node.is_lost());

@@ -38,12 +38,14 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>, facts: &F
         Some(tracking) => tracking.client.and_then(|id| i64::try_from(id).ok()).unwrap_or(0),
     };
     let (watch, library) = (facts.may_be_since(7, 4), facts.may_be_since(7, 2));
+    // No client can do here what `CLIENT CAPA` says that it can.
+    let capabilities = facts.is_valkey() && facts.may_be_since(8, 1);
     let [channels, patterns, shards] = details.subscriptions;
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={} db={} sub={channels} psub={patterns} ssub={shards} \
+        "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={}{} db={} sub={channels} psub={patterns} ssub={shards} \
          multi={multi}{} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
          cmd={command} user={user} redir={redirect} resp={}",
         entry.id(),
@@ -52,6 +54,7 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>, facts: &F
         String::from_utf8_lossy(&details.name),
         entry.since().elapsed().as_secs(),
         flags(entry, &details, executing.is_some()),
+        if capabilities { " capa=" } else { "" },
         needs.db,
         if watch { " watch=0" } else { "" },
         needs.protocol.version(),

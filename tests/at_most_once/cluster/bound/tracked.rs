@@ -34,6 +34,10 @@ fn assert_told(client: &mut Client, writer: &mut Client, slot: u16) {
     assert_eq!(String::from_utf8_lossy(&client.read_reply()), pushed(&key));
 }
 
+fn text(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).into_owned()
+}
+
 /// What one hears of a key that is invalid.
 fn pushed(key: &str) -> String {
     format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
@@ -249,4 +253,23 @@ fn what_is_read_where_a_slot_goes_is_told_of_as_elsewhere() {
         }
         client.expect("ECHO next", "$4\r\nnext\r\n");
     });
+}
+
+#[test]
+fn what_becomes_invalid_while_a_request_goes_to_its_nodes_is_told_behind_the_reply() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut owner) = (tracking(&gateway), nodes.0[0].client());
+    let (key, stuck) = (key_of(SLOTS[0]), SLOTS[0] + 1);
+    owner.expect(&format!("SET {key} v"), "+OK\r\n");
+    // The other node does not take it: what has a key of this slot is sent again until it stays.
+    owner.expect(&format!("CLUSTER SETSLOT {stuck} MIGRATING {}", nodes.0[1].id()), "+OK\r\n");
+    client.send_raw(&requests(&[&format!("MGET {key} {}", key_of(stuck))]));
+    wait("the first part to be executed", || {
+        text(&owner.line("INFO stats")).contains("tracking_total_keys:1\r").then_some(())
+    });
+    owner.expect(&format!("SET {key} w"), "+OK\r\n");
+    owner.expect(&format!("CLUSTER SETSLOT {stuck} STABLE"), "+OK\r\n");
+    assert_eq!(text(&client.read_reply()), "*2\r\n$1\r\nv\r\n_\r\n");
+    assert_eq!(text(&client.read_reply()), pushed(&key));
 }

@@ -40,6 +40,9 @@ pub(in crate::exclusive) struct Tracked {
     pub(in crate::exclusive) caching: Vec<u8>,
     /// At other nodes.
     pub(in crate::exclusive) others: Vec<Lending>,
+    /// While a request goes to its nodes in parts: what was told meanwhile, which stands behind its reply. A key may have been
+    /// read by one part and changed before the next.
+    held: Option<Vec<u8>>,
 }
 
 impl Tracked {
@@ -61,6 +64,11 @@ impl Tracked {
     /// Bytes of memory.
     pub(in crate::exclusive) fn bytes(&self) -> usize {
         self.requests.iter().map(Vec::len).sum::<usize>() + self.caching.len()
+    }
+
+    /// Whether nothing that is told is passed on for now.
+    pub(in crate::exclusive) fn holds(&self) -> bool {
+        self.held.is_some()
     }
 }
 
@@ -95,7 +103,7 @@ pub(super) async fn tell<S>(
         })
         .await?;
         if kind == ReplyKind::Push && protocol == Protocol::Resp3 {
-            link.output().extend_from_slice(&reply);
+            lending.tracked.held.as_mut().unwrap_or_else(|| link.output()).extend_from_slice(&reply);
         } else {
             left -= 1;
         }
@@ -304,6 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         let (mut replies, mut go_on) = (Vec::<Vec<u8>>::with_capacity(split.parts.len()), true);
         let mut room = None;
+        self.exclusive.lending.as_mut()?.tracked.held = Some(Vec::new());
         for (slot, part) in &split.parts {
             let ran = match self.run_part(cluster, *slot, &caching, part).await {
                 Ok(reply) => {
@@ -333,6 +342,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let parts: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
             split.merge(&parts, self.link.output());
         }
+        let held = self.exclusive.lending.as_mut().and_then(|lending| lending.tracked.held.take());
+        self.link.output().extend_from_slice(&held.unwrap_or_default());
         drop(replies);
         self.write_large(room).await;
         Some(go_on)
