@@ -59,6 +59,32 @@ fn a_client_is_shown_with_the_fields_that_redis_shows() {
 }
 
 #[test]
+fn a_client_that_imports_into_a_valkey_has_a_connection_of_its_own() {
+    let upstream = Upstream::start(|peer: &mut Peer| {
+        let mut imports = false;
+        while let Some(request) = peer.next_of("valkey", "8.1.1") {
+            imports &= request != "CLIENT IMPORT-SOURCE OFF";
+            imports |= request == "CLIENT IMPORT-SOURCE ON";
+            peer.reply(match (request.as_str(), imports) {
+                ("GET k", true) => "+imported\r\n",
+                ("GET k", false) => "+expired\r\n",
+                _ => "+OK\r\n",
+            });
+        }
+    });
+    let gateway = Gateway::start(&upstream.url());
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    let flags = |client: &mut Client| field(&text(client.line("CLIENT INFO")), "flags").to_owned();
+    client.expect("CLIENT IMPORT-SOURCE ON", "+OK\r\n");
+    client.expect("GET k", "+imported\r\n");
+    other.expect("GET k", "+expired\r\n");
+    assert_eq!(flags(&mut client), "I");
+    client.expect("CLIENT IMPORT-SOURCE OFF", "+OK\r\n");
+    client.expect("GET k", "+expired\r\n");
+    assert_eq!(flags(&mut client), "N");
+}
+
+#[test]
 fn a_client_is_shown_where_it_has_come_to_and_can_be_closed_by_that() {
     let redis = Redis::start(&[]);
     let gateway = Gateway::start(&redis.url());

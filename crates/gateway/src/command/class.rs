@@ -96,13 +96,14 @@ pub(crate) enum Reason {
     Monitor,
     Tracking,
     NoTouch,
+    ImportSource,
     /// One request that has to overtake, or may disturb, those who share.
     Other,
 }
 
 impl Reason {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Transaction,
         Self::Watch,
         Self::Blocking,
@@ -111,6 +112,7 @@ impl Reason {
         Self::Monitor,
         Self::Tracking,
         Self::NoTouch,
+        Self::ImportSource,
         Self::Other,
     ];
 
@@ -125,6 +127,7 @@ impl Reason {
             Self::Monitor => "monitor",
             Self::Tracking => "tracking",
             Self::NoTouch => "no_touch",
+            Self::ImportSource => "import_source",
             Self::Other => "other",
         }
     }

@@ -146,6 +146,7 @@ fn client(request: &Request<'_>) -> Class {
         b"NO-EVICT" => Class::Local(Local::ClientNoEvict),
         b"TRACKING" | b"CACHING" | b"TRACKINGINFO" | b"GETREDIR" => Class::Exclusive(Reason::Tracking),
         b"NO-TOUCH" => Class::Exclusive(Reason::NoTouch),
+        b"IMPORT-SOURCE" => Class::Exclusive(Reason::ImportSource),
         // They have to overtake what a shared connection may be stuck behind.
         b"PAUSE" | b"UNPAUSE" => Class::Exclusive(Reason::Other),
         // Only text comes back.

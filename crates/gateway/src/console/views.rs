@@ -271,6 +271,7 @@ pub(crate) fn reason_column(reason: Reason) -> &'static str {
         Reason::Monitor => "exclusive_monitor",
         Reason::Tracking => "exclusive_tracking",
         Reason::NoTouch => "exclusive_no_touch",
+        Reason::ImportSource => "exclusive_import_source",
         Reason::Other => "exclusive_other",
     }
 }

@@ -7,6 +7,15 @@ use crate::{
     exclusive::tracking::redirect,
 };
 
+/// How the requests of a connection are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// `CLIENT NO-TOUCH`
+    NoTouch,
+    /// `CLIENT IMPORT-SOURCE`
+    ImportSource,
+}
+
 /// What a request does to the state of its connection if its reply is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -29,7 +38,7 @@ pub(crate) enum Change {
     Caching,
     /// None: what is said of tracking has ids in it.
     ShowTracking,
-    NoTouch(bool),
+    Manner(Manner, bool),
     Select(u32),
 }
 
@@ -54,7 +63,8 @@ impl Change {
             }
             Class::Exclusive(Reason::Tracking) if sub_is(b"CACHING") => Self::Caching,
             Class::Exclusive(Reason::Tracking) if sub_is(b"GETREDIR") || sub_is(b"TRACKINGINFO") => Self::ShowTracking,
-            Class::Exclusive(Reason::NoTouch) => Self::NoTouch(last_is(b"ON")),
+            Class::Exclusive(Reason::NoTouch) => Self::Manner(Manner::NoTouch, last_is(b"ON")),
+            Class::Exclusive(Reason::ImportSource) => Self::Manner(Manner::ImportSource, last_is(b"ON")),
             Class::Exclusive(_)
             | Class::Local(_)
             | Class::Plain { .. }

@@ -103,9 +103,9 @@ impl ExclusiveConnection {
         self.lending.as_ref().is_some_and(|lending| lending.is_caching())
     }
 
-    /// `CLIENT NO-TOUCH`
-    pub(crate) fn is_without_touch(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_without_touch())
+    /// Whether `CLIENT NO-TOUCH` and `CLIENT IMPORT-SOURCE` hold.
+    pub(crate) fn manners(&self) -> [bool; 2] {
+        self.lending.as_ref().map_or([false; 2], |lending| lending.manners())
     }
 
     /// `CLIENT TRACKING`, if it is on. `own` is the session's id.

@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
         }
         match request.change {
-            Change::Tracking { .. } | Change::NoTouch(_) | Change::Caching if head[0] == b'+' => {
+            Change::Tracking { .. } | Change::Manner(..) | Change::Caching if head[0] == b'+' => {
                 return go_on && self.spread(request).await;
             }
             Change::Watch if head[0] == b'+' => self.state.transaction.watched(request.hash()),

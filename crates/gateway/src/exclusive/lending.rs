@@ -56,7 +56,7 @@ pub(crate) struct Lending {
     pub(super) redirect: Option<i64>,
     /// Connections for those to whom the session redirects, or is about to.
     pub(super) redirections: Vec<Arc<Redirection>>,
-    no_touch: bool,
+    manners: [bool; 2],
     /// What is known of the upstream is to be learnt anew.
     pub(super) teaches: bool,
     /// What the transaction holds.
@@ -95,7 +95,7 @@ impl Lending {
             broadcasts: false,
             redirect: None,
             redirections: Vec::new(),
-            no_touch: false,
+            manners: [false; 2],
             teaches: false,
             queued: QueuedTransaction::default(),
             names: Names::default(),
@@ -171,7 +171,7 @@ impl Lending {
 
     /// Whether the session still needs it.
     pub(crate) fn is_needed(&self) -> bool {
-        self.multi || self.watching || self.monitor || self.tracking || self.no_touch || self.is_subscribed()
+        self.multi || self.watching || self.monitor || self.binds_reads() || self.is_subscribed()
     }
 
     /// Whether the session has asked for a change of its state: what it sends next may rely on that.
@@ -183,9 +183,9 @@ impl Lending {
         !self.names.is_empty()
     }
 
-    /// `CLIENT NO-TOUCH`
-    pub(crate) fn is_without_touch(&self) -> bool {
-        self.no_touch
+    /// In which manners requests are executed, in the order of [`Manner`](super::change::Manner).
+    pub(crate) fn manners(&self) -> [bool; 2] {
+        self.manners
     }
 
     /// Whether `CLIENT CACHING` holds for what is sent next.
@@ -204,7 +204,7 @@ impl Lending {
 
     /// Whether what a client reads depends on its being read there.
     pub(crate) fn binds_reads(&self) -> bool {
-        self.tracking || self.no_touch
+        self.tracking || self.manners.contains(&true)
     }
 
     /// Whether what it was lent for cannot go on at another connection: this one is listened to.
@@ -225,7 +225,7 @@ impl Lending {
     /// What holds for what is read on the other holds here too.
     pub(super) fn bind_as(&mut self, other: &Self) {
         (self.tracking, self.broadcasts) = (other.tracking, other.broadcasts);
-        (self.no_touch, self.marked) = (other.no_touch, self.marked || other.no_touch);
+        (self.manners, self.marked) = (other.manners, self.marked || other.manners.contains(&true));
         self.redirect = self.redirect.filter(|_| other.redirect.is_some());
         self.end_redirections();
     }
@@ -349,8 +349,8 @@ impl Lending {
             Change::Tracking { on, broadcasts, redirect } => {
                 (self.tracking, self.broadcasts, self.redirect) = (on, broadcasts, redirect);
             }
-            Change::NoTouch(on) => {
-                self.no_touch = on;
+            Change::Manner(manner, on) => {
+                self.manners[manner as usize] = on;
                 // Not every RESET takes it back.
                 self.marked = true;
             }

@@ -84,6 +84,7 @@ fn flags(entry: &Entry, details: &Details, is_executing: bool) -> String {
         ('U', matches!(entry.address(), Address::Unix(_))),
         ('e', details.no_evict),
         ('T', details.no_touch),
+        ('I', details.import_source),
     ];
     let shown: String = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| *flag).collect();
     if shown.is_empty() { "N".to_owned() } else { shown }

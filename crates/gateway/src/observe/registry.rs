@@ -118,6 +118,7 @@ pub(crate) struct Details {
     pub(crate) monitors: bool,
     pub(crate) no_evict: bool,
     pub(crate) no_touch: bool,
+    pub(crate) import_source: bool,
     /// The last command on an exclusive connection.
     pub(crate) command: Box<str>,
     /// `CLIENT SETINFO`: the library's name and version.

@@ -283,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             details.multi = exclusive.queued();
             details.tracking = exclusive.tracking(state.id);
             details.monitors = exclusive.is_monitor();
-            details.no_touch = exclusive.is_without_touch();
+            [details.no_touch, details.import_source] = exclusive.manners();
             let (shared, own) = (subscriptions.counts(), exclusive.subscriptions());
             details.subscriptions = [0, 1, 2].map(|kind| shared[kind] + own[kind]);
         });

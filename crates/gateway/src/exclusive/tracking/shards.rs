@@ -1,6 +1,6 @@
-//! `CLIENT TRACKING` and `CLIENT NO-TOUCH` of a client whose keys are at several nodes of a cluster: it borrows a connection
-//! of each node whose keys it uses, and each is told what the first was told. Called by `nodes`, and by `connection` for what
-//! comes on those that are not in use.
+//! `CLIENT TRACKING`, `NO-TOUCH` and `IMPORT-SOURCE` of a client whose keys are at several nodes of a cluster: it borrows a
+//! connection of each node whose keys it uses, and each is told what the first was told. Called by `nodes`, and by
+//! `connection` for what comes on those that are not in use.
 
 use std::{future::poll_fn, io, task::Poll};
 
@@ -31,8 +31,8 @@ pub(in crate::exclusive) const ALL_INVALID: &[u8] = b">2\r\n$10\r\ninvalidate\r\
 #[derive(Default)]
 pub(in crate::exclusive) struct Tracked {
     /// Requests that bring a further connection into the state of the others: the last `CLIENT TRACKING`, as the client wrote
-    /// it if it `redirects`, and the last `CLIENT NO-TOUCH`.
-    pub(super) requests: [Vec<u8>; 2],
+    /// it if it `redirects`, and the last of each `Manner`.
+    pub(super) requests: [Vec<u8>; 3],
     redirects: bool,
     /// That adds to one before it, which further connections are not told.
     adds: bool,
@@ -54,7 +54,7 @@ impl Tracked {
         match (request.change, &request.redirect) {
             (Change::Caching, _) => self.caching = own,
             (_, _) if is_over => (self.requests, self.adds) = Default::default(),
-            (Change::NoTouch(_), _) => self.requests[1] = own,
+            (Change::Manner(manner, _), _) => self.requests[1 + manner as usize] = own,
             (_, Some(redirect)) => (self.requests[0], self.redirects) = (redirect.written(), true),
             (_, None) => (self.requests[0], self.redirects) = (own, false),
         }
@@ -75,7 +75,7 @@ impl Tracked {
 /// Why a request that makes this change cannot be had of a cluster with several shards, if so.
 pub(in crate::exclusive) fn refusal(request: &ExclusiveRequest, in_transaction: bool) -> Option<&'static str> {
     match request.change {
-        Change::Tracking { .. } | Change::Caching | Change::NoTouch(_) if in_transaction => {
+        Change::Tracking { .. } | Change::Caching | Change::Manner(..) if in_transaction => {
             Some(errors::TRACKING_IN_MULTI)
         }
         _ => None,
@@ -194,8 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if is_new {
             next.bind_as(&former);
             count += next.tracked.requests.iter().filter(|request| !request.is_empty()).count();
-            let [tracking, no_touch] = &next.tracked.requests;
-            let (tracking, no_touch) = (tracking.clone(), no_touch.clone());
+            let [tracking, manners @ ..] = &next.tracked.requests;
+            let (tracking, manners) = (tracking.clone(), manners.concat());
             let tracking = match next.tracked.redirects {
                 false => tracking,
                 true => match self.redirected(&tracking, &mut next).await {
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     }
                 },
             };
-            requests = [tracking, no_touch].concat();
+            requests = [tracking, manners].concat();
         }
         if is_caching {
             count += 1;
