@@ -310,8 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !self.end_caching().await {
             return Some(false);
         }
-        let (mut replies, mut go_on) = (Vec::<Vec<u8>>::with_capacity(split.parts.len()), true);
-        let mut room = None;
+        let (mut replies, mut room, mut go_on) = (Vec::<Vec<u8>>::with_capacity(split.parts.len()), None, true);
         self.exclusive.lending.as_mut()?.tracked.held = Some(Vec::new());
         for (slot, part) in &split.parts {
             let ran = match self.run_part(cluster, *slot, &caching, part).await {
