@@ -11,7 +11,7 @@ use topology::{Address, Redirection};
 use crate::{
     cluster::Cluster,
     map::Node,
-    round::{fault_within, has_slot, is_info, write_parts},
+    round::{fault_within, has_slot, is_info, may_be_of_node, write_parts},
     taught::{Taught, texts_of_scripts},
 };
 
@@ -253,7 +253,8 @@ impl Cluster {
         let unknown = Address::new("", 0);
         let said = Redirection::read(reply, node.or(map.anchor()).unwrap_or(&unknown));
         let has = |named: u16| slot == Some(named) || has_slot(request, named);
-        match said.filter(|said| said.slot().is_none_or(has)) {
+        let may_be_of_node = || may_be_of_node(request, reply, &map.commands);
+        match said.filter(|said| said.slot().is_none_or(has) && may_be_of_node()) {
             Some(Redirection::Moved { slot: named, to }) => {
                 self.heard(named, &to);
                 // A node finds other keys in some requests than its own description of the command says.

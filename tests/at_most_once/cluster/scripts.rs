@@ -190,6 +190,23 @@ fn a_script_that_answers_with_a_word_of_clusters_is_executed_once() {
         let shown = count.to_string();
         client.expect(&format!("GET {key}"), &format!("${}\r\n{shown}\r\n", shown.len()));
     }
+    // Word for word, where a node would not say so: of no key, and of a single one that its keys are on two nodes.
+    let apart = "TRYAGAIN Multiple keys request during rehashing of slot".to_owned();
+    let of_all = [
+        format!("MOVED 5 {other}"),
+        format!("ASK 5 {other}"),
+        apart.clone(),
+        "CLUSTERDOWN Hash slot not served".to_owned(),
+    ];
+    let (with_key, without) = (["1", &key], ["0", &key]);
+    for (word, names) in of_all.iter().map(|word| (word, without)).chain([(&apart, with_key)]) {
+        let script = format!("redis.call('incr', KEYS[1] or ARGV[1]) return redis.error_reply('{word}')");
+        let said = client.call(&["EVAL", &script, names[0], names[1]]);
+        assert_eq!(String::from_utf8_lossy(&said), format!("-{word}\r\n"));
+        count += 1;
+        let shown = count.to_string();
+        client.expect(&format!("GET {key}"), &format!("${}\r\n{shown}\r\n", shown.len()));
+    }
     // One that leads to nobody is not followed, and is not executed again to hear it once more.
     let script = "redis.call('incr', KEYS[1]) return redis.error_reply('MOVED 5 nobody.invalid:1')";
     let hasty = nodes.gateway_that_waits(500, "");

@@ -5,13 +5,13 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use pool::{Burst, Caller, JobError, Sent as Reached};
 use resp::write_request;
 use tokio::time::timeout;
-use topology::Address;
+use topology::{Address, Redirection};
 
 use crate::{
     map::CallerOf,
     round::{
         holding::beside,
-        keys::has_slot,
+        keys::{has_slot, may_be_of_node},
         reading::is_for_primary,
         round::{Round, Text},
         state::{Batch, State, Way},
@@ -117,15 +117,16 @@ impl Round<'_> {
         }
     }
 
-    /// Whether a key of a piece may be in this slot. Each argument may be a key: of a command that is not known, and of one
-    /// in which the node finds others than its own description of the command says.
-    fn has_slot(&self, piece: usize, slot: u16) -> bool {
-        let Piece { target, sent, .. } = &self.pieces[piece];
+    /// Whether a node may have said this of a piece. Each argument may be a key: of a command that is not known, and of one in
+    /// which the node finds others than its own description of the command says.
+    fn may_be_of_node(&self, piece: usize, reply: &[u8], said: &Redirection) -> bool {
+        let Piece { target, sent, is_transaction, .. } = &self.pieces[piece];
         let requests = match sent {
             Sent::Client(range) => &self.requests[range.clone()],
             Sent::Own(bytes) => bytes,
         };
-        *target == Target::Slot(slot) || has_slot(requests, slot)
+        let has_slot = |slot| *target == Target::Slot(slot) || has_slot(requests, slot);
+        said.slot().is_none_or(has_slot) && (*is_transaction || may_be_of_node(requests, reply, &self.map.commands))
     }
 
     /// Which node a batch has been at.
@@ -184,7 +185,9 @@ impl Round<'_> {
                     _ if loads == 0 && NO_SCRIPT.contains(&&bytes[begin..end]) => {
                         self.text_of_script(piece).map_or(Verdict::Done, Verdict::Load)
                     }
-                    _ => verdict(&bytes[begin..end], is_transaction, &from, |slot| self.has_slot(piece, slot)),
+                    _ => verdict(&bytes[begin..end], is_transaction, &from, |reply, said| {
+                        self.may_be_of_node(piece, reply, said)
+                    }),
                 };
                 done.push((piece, said, (buffer, begin, end)));
             }

@@ -23,11 +23,16 @@ pub(super) enum Verdict {
     Later(&'static str),
 }
 
-/// Reads the replies to a piece, `answer`, that came from the node at `from`. `has` tells whether a key of the piece may
-/// be in a slot: a script can name any.
-pub(super) fn verdict(answer: &[u8], is_transaction: bool, from: &Address, has: impl Fn(u16) -> bool) -> Verdict {
+/// Reads the replies to a piece, `answer`, that came from the node at `from`. `may` tells whether the node may have said that
+/// of the piece: a script can say anything.
+pub(super) fn verdict(
+    answer: &[u8],
+    is_transaction: bool,
+    from: &Address,
+    may: impl Fn(&[u8], &Redirection) -> bool,
+) -> Verdict {
     let of = |reply: &[u8]| match Redirection::is_possible(reply) {
-        true => of(Redirection::read(reply, from).filter(|said| said.slot().is_none_or(&has))),
+        true => of(Redirection::read(reply, from).filter(|said| may(reply, said))),
         false => Verdict::Done,
     };
     if !is_transaction {
@@ -66,7 +71,9 @@ mod tests {
     use super::*;
 
     fn of(answer: &str, is_transaction: bool) -> Verdict {
-        verdict(answer.as_bytes(), is_transaction, &Address::new("here", 1), |slot| slot == 7)
+        verdict(answer.as_bytes(), is_transaction, &Address::new("here", 1), |_, said| {
+            said.slot().is_none_or(|slot| slot == 7)
+        })
     }
 
     #[test]

@@ -63,8 +63,10 @@ pub(crate) struct ExclusiveRequest {
 const NO_FUNCTIONS: &[u8] = b"\x0a\x00\x5d\x9b\x5c\x40\x0f\x7f\xa2\xda";
 
 /// What brings up to date from where `WAIT` counts on its connection: as if all writes so far had been made there.
-fn counted_from(caller: &Caller) -> &'static [&'static [u8]] {
+fn counted_from(caller: &Caller, lending: Option<&Lending>) -> &'static [&'static [u8]] {
     match () {
+        // A monitor may not write.
+        () if lending.is_some_and(Lending::is_monitor) => &[b"PING"],
         // Since then that is the last write there. This is one, which replicas are told of, and changes nothing.
         () if caller.facts().is_since(7, 2) => &[b"FUNCTION", b"RESTORE", NO_FUNCTIONS],
         // Before, any command did. That needs no rights, where there may be none.
@@ -108,7 +110,7 @@ impl ExclusiveRequest {
             made.blocks_for = blocking_time(request);
         }
         if reason == Reason::Wait && !lending.is_some_and(Lending::is_in_transaction) {
-            write_request(&mut made.requests, counted_from(caller));
+            write_request(&mut made.requests, counted_from(caller, lending));
             made.swallow = 1;
             made.own_from = made.requests.len();
             due += 1;

@@ -273,3 +273,46 @@ fn what_becomes_invalid_while_a_request_goes_to_its_nodes_is_told_behind_the_rep
     assert_eq!(text(&client.read_reply()), "*2\r\n$1\r\nv\r\n_\r\n");
     assert_eq!(text(&client.read_reply()), pushed(&key));
 }
+
+#[test]
+fn what_is_to_be_tracked_is_tracked_also_where_nobody_could_be_told_that_it_is_not() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut target, mut client, mut several) = (gateway.client(), gateway.client(), gateway.client());
+    let (mut writer, slot) = (gateway.client(), SLOTS[1]);
+    let key = key_of(slot);
+    let id = String::from_utf8_lossy(&target.line("CLIENT ID")).trim_matches([':', '\r', '\n']).to_owned();
+    target.line("SUBSCRIBE __redis__:invalidate");
+    client.expect(&format!("CLIENT TRACKING ON REDIRECT {id} OPTIN"), "+OK\r\n");
+    several.line("HELLO 3");
+    several.expect("CLIENT TRACKING ON OPTIN", "+OK\r\n");
+    writer.expect(&format!("SET {key} v"), "+OK\r\n");
+    // How often the node that the key has left was asked for it.
+    let asked = || {
+        let said = String::from_utf8_lossy(&nodes.0[1].client().line("INFO errorstats")).into_owned();
+        let count = said.split_once("errorstat_ASK:count=").and_then(|(_, rest)| rest.lines().next());
+        count.map_or(0, |count| count.parse::<usize>().expect("a number"))
+    };
+    let send = |client: &mut Client, request: &[&str]| {
+        client.expect("CLIENT CACHING YES", "+OK\r\n");
+        let before = asked();
+        client.send(request);
+        wait("it to be answered, or asked for in vain", || {
+            (client.has_arrived() || asked() > before + 9).then_some(())
+        });
+    };
+    nodes.move_slot(slot, &nodes.0[1], &nodes.0[2], |step| {
+        if step == "a key moved" {
+            send(&mut client, &["GET", &key]);
+            send(&mut several, &["MGET", &key, &key_of(SLOTS[0])]);
+        }
+    });
+    assert_eq!(client.read_reply(), b"$1\r\nv\r\n");
+    assert_eq!(several.read_reply(), b"*2\r\n$1\r\nv\r\n_\r\n");
+    writer.expect(&format!("SET {key} w"), "+OK\r\n");
+    assert_eq!(String::from_utf8_lossy(&target.read_reply()), invalid(&key));
+    assert_eq!(String::from_utf8_lossy(&several.read_reply()), pushed(&key));
+    for client in [&mut client, &mut several] {
+        client.expect("ECHO next", "$4\r\nnext\r\n");
+    }
+}

@@ -42,6 +42,11 @@ pub(in crate::exclusive) enum Elsewhere {
 }
 
 impl Elsewhere {
+    /// The same for a request that waits until its slot is where it is sent.
+    pub(super) fn once_there(self) -> Self {
+        if matches!(self, Self::Ask(_)) { Self::Later } else { self }
+    }
+
     /// What a node says to a request that waits.
     pub(super) fn read(reply: &[u8]) -> Option<Self> {
         match reply {

@@ -118,6 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             if elsewhere == Elsewhere::Demoted {
                 lending.mark();
             }
+            // Behind ASKING it would not be tracked, and whoever is redirected to could not be told that.
+            let is_told = caching.is_none() || lending.redirect.is_none();
+            let elsewhere = if is_told { elsewhere } else { elsewhere.once_there() };
+            let before = lending.node().cloned();
             // What it has waited at its node for does not count.
             let waits_on = !was_in_transaction && request.waits_on(&elsewhere);
             let may_wait = go_on && (waits_on || waited < cluster.patience());
@@ -145,7 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 lending.set_caching(caching.is_some());
             }
             match self.go_elsewhere(cluster, &mut request, was_in_transaction, log, count).await {
-                Ok(true) => {}
+                Ok(true) if was_in_transaction || self.repeat_caching(caching, before).await => {}
+                Ok(true) => return false,
                 // The client has been told.
                 Ok(false) => return true,
                 Err(failure) if was_in_transaction => return self.give_up(&request, &failure),

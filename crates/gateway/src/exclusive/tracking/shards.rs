@@ -382,7 +382,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Err(_) => return Err(JobError::ReplyTimeout(limit)),
             };
             match cluster.sends_elsewhere(&reply, node.as_ref(), part, Some(slot)) {
-                Some(to_ask) if began.elapsed() < cluster.patience() => asked = to_ask,
+                // Behind ASKING it would not be tracked.
+                Some(to_ask) if began.elapsed() < cluster.patience() => asked = to_ask.filter(|_| caching.is_empty()),
                 Some(_) => {
                     let reason = "its slot is on its way to another node, or no node has it".into();
                     return Err(JobError::Unplaced { waited: began.elapsed(), reason });
