@@ -12,7 +12,7 @@ use topology::Address;
 
 use crate::{
     command::{blocking_time, stream_read::streams_at},
-    exclusive::{exchange::Exchange, request::ExclusiveRequest},
+    exclusive::{exchange::Exchange, lending::Lending, request::ExclusiveRequest},
     observe::{counts::Fault, registry::Asked},
 };
 
@@ -42,9 +42,14 @@ pub(in crate::exclusive) enum Elsewhere {
 }
 
 impl Elsewhere {
-    /// The same for a request that waits until its slot is where it is sent.
-    pub(super) fn once_there(self) -> Self {
-        if matches!(self, Self::Ask(_)) { Self::Later } else { self }
+    /// The same for a request for which `CLIENT CACHING` holds or not: behind ASKING nothing is tracked, which whoever is
+    /// redirected to could not be told. Takes note of what it means for the connection at hand.
+    pub(super) fn noted(self, lending: &mut Lending, is_caching: bool) -> Self {
+        if self == Self::Demoted {
+            lending.mark();
+        }
+        let waits = is_caching && lending.redirect.is_some() && matches!(self, Self::Ask(_));
+        if waits { Self::Later } else { self }
     }
 
     /// What a node says to a request that waits.

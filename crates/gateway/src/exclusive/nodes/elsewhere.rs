@@ -18,7 +18,6 @@ use crate::{
         change::Change,
         connection::say_all_invalid,
         exchange::{Exchange, ReplyHead},
-        nodes::blocked::Elsewhere,
         request::ExclusiveRequest,
         tracking::shards::refusal,
     },
@@ -115,13 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 return true;
             }
             let Some(lending) = self.exclusive.lending.as_mut() else { return false };
-            if elsewhere == Elsewhere::Demoted {
-                lending.mark();
-            }
-            // Behind ASKING it would not be tracked, and whoever is redirected to could not be told that.
-            let is_told = caching.is_none() || lending.redirect.is_none();
-            let elsewhere = if is_told { elsewhere } else { elsewhere.once_there() };
-            let before = lending.node().cloned();
+            let elsewhere = elsewhere.noted(lending, caching.is_some());
             // What it has waited at its node for does not count.
             let waits_on = !was_in_transaction && request.waits_on(&elsewhere);
             let may_wait = go_on && (waits_on || waited < cluster.patience());
@@ -149,8 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 lending.set_caching(caching.is_some());
             }
             match self.go_elsewhere(cluster, &mut request, was_in_transaction, log, count).await {
-                Ok(true) if was_in_transaction || self.repeat_caching(caching, before).await => {}
-                Ok(true) => return false,
+                Ok(true) => {}
                 // The client has been told.
                 Ok(false) => return true,
                 Err(failure) if was_in_transaction => return self.give_up(&request, &failure),
@@ -240,8 +232,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !in_transaction && self.exclusive.lending.as_ref().is_some_and(|lending| lending.only_tracks()) {
             let slot = cluster.slot(request.own_request()).filter(|_| request.asks.is_none());
             let of_slot = || cluster.node_of(slot?);
-            let Some(node) = request.asks.clone().or_else(of_slot) else { return Ok(true) };
-            return Box::pin(self.turn_to(cluster, &node, slot)).await?.then_some(true).ok_or(JobError::Closed);
+            let before = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned());
+            let has_turned = match request.asks.clone().or_else(of_slot) {
+                Some(node) => Box::pin(self.turn_to(cluster, &node, slot)).await?,
+                None => true,
+            };
+            let go_on = has_turned && self.repeat_caching(before).await;
+            return go_on.then_some(true).ok_or(JobError::Closed);
         }
         if !in_transaction {
             self.exclusive.end_if_over();

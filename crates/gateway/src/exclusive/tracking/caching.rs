@@ -21,18 +21,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         Box::pin(self.exchange(&ExclusiveRequest::unasked(requests, 1), &mut ReplyHead::default())).await
     }
 
-    /// Has the connection at hand be told `caching` again, which it has forgotten with a request that it has not executed; if
-    /// it is still one of the node `before`: a further one has been told. False to close the session.
-    pub(in crate::exclusive) async fn repeat_caching(
-        &mut self,
-        caching: Option<Vec<u8>>,
-        before: Option<Address>,
-    ) -> bool {
-        let Some(lending) = self.exclusive.lending.as_ref() else { return true };
-        let Some(caching) = caching.filter(|_| lending.is_caching() && lending.node() == before.as_ref()) else {
-            return true;
-        };
-        let told = ExclusiveRequest::unasked(caching, 1);
+    /// Has the connection at hand be told `CLIENT CACHING` again if that holds, as it has forgotten it with a request that it
+    /// has not executed; if it is still one of the node `before`: a further one has been told. False to close the session.
+    pub(in crate::exclusive) async fn repeat_caching(&mut self, before: Option<Address>) -> bool {
+        let lending = self.exclusive.lending.as_ref().filter(|lending| lending.is_caching());
+        let Some(lending) = lending.filter(|lending| lending.node() == before.as_ref()) else { return true };
+        let told = ExclusiveRequest::unasked(lending.tracked.caching.clone(), 1);
         let go_on = Box::pin(self.exchange(&told, &mut ReplyHead::default())).await;
         if let Some(lending) = &mut self.exclusive.lending {
             lending.set_caching(true);
