@@ -215,3 +215,39 @@ fn what_a_client_says_of_its_library_is_shown() {
     let list = text(other.line("CLIENT LIST"));
     assert!(list.contains(" lib-name=jedis lib-ver=1.2\n") && list.contains(" lib-name= lib-ver=\n"), "{list}");
 }
+
+#[test]
+fn clients_of_a_later_valkey_are_shown_by_the_filters_by_which_they_are_closed() {
+    let upstream = upstream("valkey", "8.1.1");
+    let gateway = Gateway::start(&upstream.url());
+    let (mut client, mut other, mut third) = (gateway.client(), gateway.client(), gateway.client());
+    client.line("HELLO");
+    let (own, others) = (id(&mut client), [id(&mut other), id(&mut third)]);
+    let [second, last] = others.each_ref();
+    let shown = |client: &mut Client, filters: &str| {
+        let list = text(client.line(&format!("CLIENT LIST {filters}")));
+        list.lines().filter(|line| line.starts_with("id=")).map(|line| field(line, "id").to_owned()).collect::<Vec<_>>()
+    };
+    let info = text(other.line("CLIENT INFO"));
+    let address = field(info.lines().nth(1).expect("a line"), "addr").to_owned();
+    assert_eq!(shown(&mut client, &format!("ADDR {address}")), [second.as_str()]);
+    assert_eq!(shown(&mut client, &format!("LADDR {} SKIPME YES", gateway.address())), others);
+    assert_eq!(shown(&mut client, "LADDR 127.0.0.1:1 SKIPME NO"), Vec::<String>::new());
+    assert_eq!(shown(&mut client, "USER default MAXAGE 1000"), Vec::<String>::new());
+    assert_eq!(shown(&mut client, &format!("ID {second} {own} {second} TYPE normal")), [own.as_str(), second]);
+    for (filters, fault) in [
+        ("ID x", "syntax error"),
+        ("ID 1 x", "syntax error"),
+        ("ID 0", "client-id should be greater than 0"),
+        ("USER nobody", "No such user 'nobody'"),
+        ("MAXAGE x", "maxage is not an integer or out of range"),
+        ("SKIPME x", "syntax error"),
+        ("SKIPME", "syntax error"),
+    ] {
+        client.expect(&format!("CLIENT LIST {filters}"), &format!("-ERR {fault}\r\n"));
+    }
+    client.expect("CLIENT KILL ID 1 x", "-ERR syntax error\r\n");
+    client.expect(&format!("CLIENT KILL ID {second} {last} {second}"), ":2\r\n");
+    other.expect_closed();
+    third.expect_closed();
+}

@@ -15,7 +15,7 @@ use crate::{
     client::link::Link,
     command::errors,
     local_reply::{
-        client_filter::{ClientFilter, ClientType},
+        client_filter::{ClientFilter, ClientType, has_one_syntax},
         client_line::line,
         requester::Requester,
     },
@@ -31,8 +31,8 @@ const LINE_BYTES: usize = 512;
 /// A request about clients, read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AboutClients {
-    /// `CLIENT LIST`, of all or of a type.
-    List(Option<ClientType>),
+    /// `CLIENT LIST`, of all or of some.
+    List(ClientFilter),
     /// `CLIENT LIST ID …`.
     ListIds(Vec<u64>),
     Kill(ClientFilter),
@@ -42,11 +42,15 @@ pub(crate) enum AboutClients {
 
 impl AboutClients {
     /// Reads a `CLIENT LIST`; otherwise the error for its sender.
-    pub(super) fn list(request: &Request<'_>, facts: &Facts) -> Result<Self, String> {
+    pub(super) fn list(request: &Request<'_>, facts: &Facts, users: &Users) -> Result<Self, String> {
         let option = |name: &[u8]| request.arg(2).is_some_and(|arg| arg.eq_ignore_ascii_case(name));
         match request.len() {
-            0..=2 => Ok(Self::List(None)),
-            4 if option(b"type") => Ok(Self::List(Some(ClientType::read(request.arg(3).unwrap_or_default(), facts)?))),
+            0..=2 => Ok(Self::List(ClientFilter::default())),
+            4.. if has_one_syntax(facts) => Ok(Self::List(ClientFilter::read(request, facts, users, false)?)),
+            4 if option(b"type") => {
+                let kind = ClientType::read(request.arg(3).unwrap_or_default(), facts)?;
+                Ok(Self::List(ClientFilter::of(kind)))
+            }
             4.. if option(b"id") => {
                 let ids: Option<Vec<i64>> = request.args().skip(3).map(parse_integer).collect();
                 let ids = ids.ok_or("ERR Invalid client ID")?;
@@ -60,7 +64,7 @@ impl AboutClients {
     pub(super) fn kill(request: &Request<'_>, facts: &Facts, users: &Users) -> Result<Self, String> {
         match (request.len(), request.arg(2)) {
             (3, Some(address)) => Ok(Self::KillAddress(ClientFilter::address(address))),
-            _ => Ok(Self::Kill(ClientFilter::read(request, facts, users)?)),
+            _ => Ok(Self::Kill(ClientFilter::read(request, facts, users, true)?)),
         }
     }
 
@@ -71,10 +75,10 @@ impl AboutClients {
     {
         let registry = &requester.published.registry;
         match self {
-            Self::List(kind) => list(registry.all(), kind, requester, link).await,
+            Self::List(filter) => list(filter.among(registry), &filter, requester, link).await,
             Self::ListIds(ids) => {
                 let chosen = ids.into_iter().filter_map(|id| registry.get(id)).collect();
-                list(chosen, None, requester, link).await;
+                list(chosen, &ClientFilter::default(), requester, link).await;
             }
             Self::Kill(filter) => {
                 let (killed, is_own) = kill(&filter, requester).await;
@@ -94,7 +98,7 @@ impl AboutClients {
     }
 }
 
-async fn list<S>(clients: Vec<Arc<Entry>>, kind: Option<ClientType>, requester: &Requester<'_>, link: &mut Link<S>)
+async fn list<S>(clients: Vec<Arc<Entry>>, filter: &ClientFilter, requester: &Requester<'_>, link: &mut Link<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -109,8 +113,11 @@ where
     };
     let (mut lines, facts) = (String::new(), requester.facts());
     for some in clients.chunks(CLIENTS_AT_A_TIME) {
-        for entry in some.iter().filter(|entry| kind.is_none_or(|kind| entry.look(|details| kind.is_of(details)))) {
+        for entry in some.iter().filter(|entry| filter.takes(entry)) {
             let own = (entry.id() == requester.entry.id()).then_some((requester, "client|list"));
+            if own.is_some() && filter.skip_me {
+                continue;
+            }
             lines.push_str(&line(entry, own, &facts));
         }
         yield_now().await;
@@ -126,8 +133,7 @@ where
 
 /// How many clients were killed, and whether the one that asks is among them, which has its answer first.
 async fn kill(filter: &ClientFilter, requester: &Requester<'_>) -> (usize, bool) {
-    let registry = &requester.published.registry;
-    let clients = filter.id.map_or_else(|| registry.all(), |id| registry.get(id).into_iter().collect());
+    let clients = filter.among(&requester.published.registry);
     let (mut killed, mut is_own) = (0, false);
     for some in clients.chunks(CLIENTS_AT_A_TIME) {
         for entry in some.iter().filter(|entry| filter.takes(entry)) {

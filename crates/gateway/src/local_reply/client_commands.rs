@@ -67,7 +67,9 @@ pub(crate) fn answer(
             let line = line(requester.entry, Some((requester, "client|info")), &requester.facts());
             write_text(out, requester.state.needs.protocol, &line);
         }
-        Local::ClientList => return about_clients(AboutClients::list(request, &requester.facts()), out),
+        Local::ClientList => {
+            return about_clients(AboutClients::list(request, &requester.facts(), &requester.settings.users), out);
+        }
         Local::ClientKill if len < 3 => wrong("kill", out),
         Local::ClientKill => {
             return about_clients(AboutClients::kill(request, &requester.facts(), &requester.settings.users), out);

@@ -1,18 +1,20 @@
-//! Which clients `CLIENT KILL` closes: its filters, read as a whole before any client is looked at. As in Redis, of
-//! several filters of a kind the last one counts.
+//! Which clients `CLIENT KILL` closes and `CLIENT LIST` shows: its filters, read as a whole before any client is looked at.
+//! As in Redis, of several filters of a kind the last one counts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pool::Facts;
 use resp::{Request, parse_integer};
 use settings::{DEFAULT_USER, Users};
 
-use crate::observe::registry::{Details, Entry};
+use crate::observe::registry::{Details, Entry, Registry};
+
+const NO_ID: &str = "ERR client-id should be greater than 0";
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ClientFilter {
-    pub(super) id: Option<u64>,
+    pub(super) ids: Option<Vec<u64>>,
     address: Option<String>,
     local: Option<String>,
     user: Option<String>,
@@ -53,25 +55,43 @@ impl ClientType {
     }
 }
 
+/// Whether `CLIENT LIST` takes the filters of `CLIENT KILL`, and `ID` any number of them: Valkey since 8.1.
+pub(super) fn has_one_syntax(facts: &Facts) -> bool {
+    facts.is_valkey() && facts.may_be_since(8, 1)
+}
+
 impl ClientFilter {
     /// The client at `address`, the one that asks too.
     pub(super) fn address(address: &[u8]) -> Self {
         Self { address: Some(String::from_utf8_lossy(address).into_owned()), ..Self::default() }
     }
 
+    /// All clients of a type.
+    pub(super) fn of(kind: ClientType) -> Self {
+        Self { kind: Some(kind), ..Self::default() }
+    }
+
     /// The filters of a request, which begin at its third argument, as far as the upstream's version has them; otherwise
-    /// the error for its sender.
-    pub(super) fn read(request: &Request<'_>, facts: &Facts, users: &Users) -> Result<Self, String> {
+    /// the error for its sender. It spares the client that asks if it says so, or says nothing and `skips_me`.
+    pub(super) fn read(request: &Request<'_>, facts: &Facts, users: &Users, skips_me: bool) -> Result<Self, String> {
         let syntax = || "ERR syntax error".to_owned();
-        let mut filter = Self { skip_me: true, ..Self::default() };
-        let mut args = request.args().skip(2);
+        let positive = |id: i64| u64::try_from(id).ok().filter(|id| *id > 0).ok_or(NO_ID);
+        let mut filter = Self { skip_me: skips_me, ..Self::default() };
+        let mut args = request.args().skip(2).peekable();
         while let Some(name) = args.next() {
+            if name.eq_ignore_ascii_case(b"id") && has_one_syntax(facts) {
+                let ids = filter.ids.get_or_insert_default();
+                while let Some(id) = args.peek().copied().and_then(parse_integer) {
+                    args.next();
+                    ids.push(positive(id)?);
+                }
+                continue;
+            }
             let value = args.next().ok_or_else(syntax)?;
             let text = || Some(String::from_utf8_lossy(value).into_owned());
             match name.to_ascii_lowercase().as_slice() {
                 b"id" => {
-                    let id = parse_integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-                    filter.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
+                    filter.ids = Some(vec![positive(parse_integer(value).unwrap_or_default())?]);
                 }
                 b"addr" => filter.address = text(),
                 b"laddr" if facts.may_be_since(6, 2) => filter.local = text(),
@@ -93,12 +113,23 @@ impl ClientFilter {
                 _ => return Err(syntax()),
             }
         }
+        if let Some(ids) = &mut filter.ids {
+            ids.sort_unstable();
+            ids.dedup();
+        }
         Ok(filter)
     }
 
+    /// The clients among which it chooses.
+    pub(super) fn among(&self, registry: &Registry) -> Vec<Arc<Entry>> {
+        match &self.ids {
+            Some(ids) => ids.iter().filter_map(|id| registry.get(*id)).collect(),
+            None => registry.all(),
+        }
+    }
+
     pub(super) fn takes(&self, entry: &Entry) -> bool {
-        self.id.is_none_or(|id| entry.id() == id)
-            && self.address.as_ref().is_none_or(|address| entry.address().to_string() == *address)
+        self.address.as_ref().is_none_or(|address| entry.address().to_string() == *address)
             && self.local.as_ref().is_none_or(|local| entry.local().to_string() == *local)
             && self.age.is_none_or(|age| entry.since().elapsed() >= age)
             && entry.look(|details| {
