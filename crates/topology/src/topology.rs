@@ -80,6 +80,8 @@ pub enum Awaited {
     },
     /// A word of the sentinels about this replica, which turned primary though no failover was heard of.
     Explanation(Address),
+    /// A word of the sentinels about this node: the one that promoted it was lost before the others heard of it.
+    Confirmation(Address),
 }
 
 impl Chosen {
@@ -103,6 +105,9 @@ impl fmt::Display for Awaited {
             Self::Proof(at) => write!(f, "the sentinels name {at}, which has not said that it is a primary"),
             Self::Primary { of, at } => {
                 write!(f, "{of} is a replica now, and its primary {at} has not said that it is one")
+            }
+            Self::Confirmation(at) => {
+                write!(f, "the sentinel that promoted {at} is lost or gave up, and no other names it")
             }
             Self::Explanation(at) => write!(f, "the replica {at} turned primary, and no sentinel has said why"),
         }

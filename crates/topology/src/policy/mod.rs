@@ -7,3 +7,4 @@ pub(crate) mod patience;
 pub(crate) mod policy;
 mod replicas;
 pub(crate) mod sentinels;
+mod serving;

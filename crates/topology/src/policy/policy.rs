@@ -14,6 +14,7 @@ use crate::{
         node::Node,
         replicas::{connected, replicas},
         sentinels::{Answer, Attempt, Sentinels},
+        serving::{Serving, Successor},
     },
 };
 
@@ -49,25 +50,6 @@ pub struct Policy {
     /// The epoch with which a sentinel names another than the serving node, and since when.
     contested: Option<(u64, Instant)>,
     topology: Topology,
-}
-
-/// The node that gets the writes.
-#[derive(Debug)]
-struct Serving {
-    address: Address,
-    epoch: u64,
-    /// A sentinel names it, or there are none.
-    confirmed: bool,
-    /// Since when it is without proof or without confirmation, if it is.
-    doubted: Option<Instant>,
-}
-
-/// A node that is to get the writes from now on.
-struct Successor {
-    address: Address,
-    epoch: u64,
-    confirmed: bool,
-    chosen: Chosen,
 }
 
 impl Policy {
@@ -332,15 +314,20 @@ impl Policy {
         let Successor { address, epoch, confirmed, chosen } = successor;
         self.topology.generation += 1;
         self.topology.chosen = Some(chosen);
-        if let Some(former) = &self.serving {
+        let former = self.serving.take().map(|serving| serving.address);
+        if let Some(former) = &former {
             // What was heard and seen before has had its effect.
-            self.sentinels.forget_attempts((chosen == Chosen::Promoted).then_some(&former.address));
+            if chosen == Chosen::Promoted {
+                self.sentinels.spend_attempts(former);
+            }
+            self.sentinels.forget_attempts(!matches!(chosen, Chosen::Promoted | Chosen::Agreed));
             self.nodes.values_mut().for_each(|node| node.turned = None);
         }
+        let instead_of = former.filter(|_| chosen == Chosen::Promoted);
         self.nodes.entry(address.clone()).or_default();
         self.heads.forget();
         self.nodes.values_mut().for_each(|node| node.caught_up = None);
-        self.serving = Some(Serving { address, epoch, confirmed, doubted: None });
+        self.serving = Some(Serving { address, epoch, confirmed, doubted: None, instead_of });
     }
 
     /// What keeps requests from being sent now.
@@ -355,12 +342,27 @@ impl Policy {
         if self.sentinels.attempts(&serving.address).any(|attempt| now < attempt.since + self.patience.hold) {
             return Some(Awaited::Failover(serving.address.clone()));
         }
+        if self.is_forsaken(now) {
+            return Some(Awaited::Confirmation(serving.address.clone()));
+        }
         let unexplained = |node: &Node| {
             let turned = node.turned.filter(|turned| now < *turned + self.patience.explain);
             turned.is_some() && node.proves()
         };
         let mut others = self.nodes.iter().filter(|(address, _)| **address != serving.address);
         others.find(|(_, node)| unexplained(node)).map(|(address, _)| Awaited::Explanation(address.clone()))
+    }
+
+    /// Whether the sentinel that promoted the serving node has been lost, or has given up, before any other has heard of
+    /// it: they stand by the former primary, which is one as before. What is written until one of the two is left is lost.
+    fn is_forsaken(&self, now: Instant) -> bool {
+        let Some(Serving { address, confirmed: false, instead_of: Some(former), doubted: Some(since), .. }) =
+            &self.serving
+        else {
+            return false;
+        };
+        let is_confirmed_soon = || self.sentinels.is_left_by_one(former) || self.sentinels.is_named_by_one(address);
+        now < *since + self.patience.doubt && self.proves(former) && !is_confirmed_soon()
     }
 
     /// What a sentinel says that names another node than the serving one, with a higher epoch.

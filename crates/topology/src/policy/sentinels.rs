@@ -34,6 +34,14 @@ pub(crate) struct Attempt {
     pub(crate) since: Instant,
     /// The replica that it will promote.
     pub(crate) selected: Option<Address>,
+    /// It has had its effect: a replica turned primary. It makes no other one.
+    pub(crate) spent: bool,
+}
+
+impl Attempt {
+    fn new(primary: Address, since: Instant) -> Self {
+        Self { primary, since, selected: None, spent: false }
+    }
 }
 
 /// All of them, by address.
@@ -79,7 +87,7 @@ impl Sentinels {
         let Answer { asked, id, named, replicas, peers } = answer;
         if named.failing_over {
             if sentinel.attempt.as_ref().is_none_or(|attempt| attempt.primary != named.primary) {
-                sentinel.attempt = Some(Attempt { primary: named.primary.clone(), since: now, selected: None });
+                sentinel.attempt = Some(Attempt::new(named.primary.clone(), now));
             }
         } else {
             sentinel.attempt.take_if(|attempt| attempt.since < asked);
@@ -120,9 +128,7 @@ impl Sentinels {
     pub(crate) fn heard(&mut self, address: &Address, message: Message, now: Instant) {
         let Some(sentinel) = self.0.get_mut(address) else { return };
         match message {
-            Message::Begun { primary } => {
-                sentinel.attempt = Some(Attempt { primary, since: now, selected: None });
-            }
+            Message::Begun { primary } => sentinel.attempt = Some(Attempt::new(primary, now)),
             Message::Selected { replica } => {
                 if let Some(attempt) = &mut sentinel.attempt {
                     attempt.selected = Some(replica);
@@ -134,16 +140,23 @@ impl Sentinels {
         }
     }
 
-    /// Failovers from `primary`.
+    /// Failovers from `primary` that have still to have their effect.
     pub(crate) fn attempts<'s>(&'s self, primary: &'s Address) -> impl Iterator<Item = &'s Attempt> {
-        self.0.values().filter_map(|sentinel| sentinel.attempt.as_ref()).filter(move |one| one.primary == *primary)
+        let attempts = self.0.values().filter_map(|sentinel| sentinel.attempt.as_ref());
+        attempts.filter(move |one| one.primary == *primary && !one.spent)
     }
 
-    /// Lets go of all failovers: one has ended well. Those from `left`, which was left for what one of them promoted, are
-    /// not over before their leaders say so.
-    pub(crate) fn forget_attempts(&mut self, left: Option<&Address>) {
+    /// Those from `left`, which is left for what one of them promoted, have had their effect. They are not over before
+    /// their leaders say so.
+    pub(crate) fn spend_attempts(&mut self, left: &Address) {
+        let attempts = self.0.values_mut().filter_map(|sentinel| sentinel.attempt.as_mut());
+        attempts.filter(|attempt| attempt.primary == *left).for_each(|attempt| attempt.spent = true);
+    }
+
+    /// Lets go of all failovers, or of those that have still to have their effect: another primary was found.
+    pub(crate) fn forget_attempts(&mut self, spent_ones_too: bool) {
         self.0.values_mut().for_each(|sentinel| {
-            sentinel.attempt.take_if(|attempt| Some(&attempt.primary) != left);
+            sentinel.attempt.take_if(|attempt| spent_ones_too || !attempt.spent);
         });
     }
 
@@ -151,6 +164,12 @@ impl Sentinels {
     pub(crate) fn is_left_by_one(&self, primary: &Address) -> bool {
         let from = |sentinel: &Sentinel| sentinel.attempt.as_ref().is_some_and(|attempt| attempt.primary == *primary);
         self.0.values().any(|sentinel| sentinel.up && from(sentinel))
+    }
+
+    /// Whether one that answers names `primary`, with whatever epoch.
+    pub(crate) fn is_named_by_one(&self, primary: &Address) -> bool {
+        let names = |sentinel: &Sentinel| sentinel.named.as_ref().is_some_and(|named| named.primary == *primary);
+        self.0.values().any(|sentinel| sentinel.up && names(sentinel))
     }
 
     /// The newest word of all, even of those that are silent now.
@@ -164,9 +183,14 @@ impl Sentinels {
         named.filter(|named| named.primary == *primary).map(|named| named.epoch).max()
     }
 
-    /// The node that more than half of those that answer name.
+    /// The node that more than half of those that answer name. One that is known by two addresses has one word.
     pub(crate) fn agreed(&self) -> Option<&Named> {
-        let names = || self.0.values().filter(|sentinel| sentinel.up).filter_map(|sentinel| sentinel.named.as_ref());
+        let answering = || self.0.iter().filter(|(_, sentinel)| sentinel.up);
+        let is_first = |address: &Address, id: &str| {
+            id.is_empty() || answering().find(|(_, one)| one.id == id).is_some_and(|(first, _)| first == address)
+        };
+        let heard = || answering().filter(|(address, sentinel)| is_first(address, &sentinel.id));
+        let names = || heard().filter_map(|(_, sentinel)| sentinel.named.as_ref());
         let half = names().count() / 2;
         names().find(|named| names().filter(|other| other.primary == named.primary).count() > half)
     }

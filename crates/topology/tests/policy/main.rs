@@ -4,3 +4,4 @@ mod orders;
 mod replicas;
 mod scenarios;
 mod told;
+mod undone;

@@ -186,45 +186,6 @@ fn a_primary_that_says_it_is_a_replica_is_believed() {
 }
 
 #[test]
-fn a_promotion_whose_leader_died_is_undone_when_the_others_stand_by_the_old_primary() {
-    let mut told = Told::settled();
-    told.begun(1, "a");
-    told.role("b", primary());
-    told.serves("b");
-    told.silent(1);
-    told.named(2, "a", 4);
-    told.named(3, "a", 4);
-    told.role("a", primary());
-    told.pass(2_000);
-    told.serves("b");
-    told.pass(2_000);
-    told.serves("a");
-    assert_eq!(told.topology().chosen, Some(Chosen::Agreed));
-}
-
-#[test]
-fn a_promotion_whose_leader_is_slow_to_tell_the_others_stands_until_it_gives_up() {
-    let mut told = Told::settled();
-    told.begun(1, "a");
-    told.role("b", primary());
-    told.serves("b");
-    for _ in 0..8 {
-        // All name the old primary, the leader too, if it says anything.
-        told.named(2, "a", 4);
-        told.named(3, "a", 4);
-        told.role("a", primary());
-        told.pass(1_000);
-        told.serves("b");
-    }
-    told.failing_over(1, "a", 4);
-    told.pass(8_000);
-    told.serves("b");
-    told.named(1, "a", 4);
-    told.serves("a");
-    assert_eq!(told.topology().chosen, Some(Chosen::Agreed));
-}
-
-#[test]
 fn a_sentinel_that_is_set_up_anew_is_believed_once_the_old_primary_is_none() {
     let mut told = Told::settled();
     (1..=3).for_each(|number| told.named(number, "c", 0));
