@@ -133,6 +133,21 @@ fn no_client_hears_what_a_replica_says_to_a_connection_of_its_own() {
     }
 }
 
+/// The node closes it behind what it says.
+#[test]
+fn a_connection_on_which_a_node_has_ended_the_waiting_serves_nobody_else() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).allow("not ready").start();
+    let (mut blocked, mut operator, mut direct) = (gateway.client(), gateway.client(), redis.client());
+    blocked.send(&["BLPOP", "l", "0"]);
+    wait("it to block", || String::from_utf8_lossy(&direct.line("CLIENT LIST")).contains("cmd=blpop").then_some(()));
+    direct.expect("REPLICAOF 127.0.0.1 1", "+OK\r\n");
+    let reply = String::from_utf8_lossy(&blocked.read_reply()).into_owned();
+    assert!(reply.starts_with("-UNBLOCKED force unblock"), "{reply}");
+    let pools = String::from_utf8_lossy(&operator.line("RESPOOL POOLS")).into_owned();
+    assert!(pools.contains("exclusive_idle\r\n:0\r\n"), "{pools}");
+}
+
 #[test]
 fn subscribers_of_shared_pubsub_are_moved() {
     let service = Service::start(&[]);

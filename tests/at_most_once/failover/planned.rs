@@ -172,6 +172,7 @@ fn what_a_former_primary_refuses_late_is_executed_once_by_the_next_one_as_well()
     let builder = Gateway::builder().upstream(&service.url()).config("[sentinel]\nrefresh_ms = 100").metrics();
     let gateway = builder.allow("not ready").allow("sentinel does not answer").start();
     let mut clients: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+    let mut blocked = gateway.client();
     clients[3].send_raw(&requests(&["CLIENT REPLY OFF"]));
     gateway.client().expect("MSET count 0 script 0 transaction 0 muted 0", "+OK\r\n");
     service.sentinels.iter_mut().for_each(Sentinel::kill9);
@@ -189,8 +190,10 @@ fn what_a_former_primary_refuses_late_is_executed_once_by_the_next_one_as_well()
         clients[1].send(&["EVAL", "return redis.call('INCR', 'script')", "0"]);
         clients[2].send_raw(&requests(&["MULTI", "INCR transaction", "EXEC"]));
         clients[3].send(&["INCR", "muted"]);
+        blocked.send(&["BLPOP", "list", "60"]);
         // A second request may wait here for the first one.
         wait("all to be under way", || (in_flight() >= 5.0).then_some(()));
+        wait("it to block", || String::from_utf8_lossy(&old.line("CLIENT LIST")).contains("cmd=blpop").then_some(()));
         let logged = |text| gateway.logs().count(text);
         let (waits, moves) = (logged("requests wait"), logged("primary is another"));
         old.expect(&format!("REPLICAOF 127.0.0.1 {}", service.nodes[to].address().port()), "+OK\r\n");
@@ -203,9 +206,13 @@ fn what_a_former_primary_refuses_late_is_executed_once_by_the_next_one_as_well()
         let is_in_time = began.elapsed() < Duration::from_millis(900);
         let replies: Vec<_> =
             [2, 1, 3].into_iter().zip(&mut clients).flat_map(|(due, client)| client.read_replies(due)).collect();
+        new.line("RPUSH list v");
+        let popped = String::from_utf8_lossy(&blocked.read_reply()).into_owned();
+        new.line("DEL list");
         wait("nothing to be under way", || (in_flight() == 0.0).then_some(()));
         if is_in_time {
             in_time += 1;
+            assert_eq!(popped, "*2\r\n$4\r\nlist\r\n$1\r\nv\r\n");
             let [count, script, transaction, muted] = before[..] else { panic!("four counts: {before:?}") };
             let executed = format!("*1\r\n:{}\r\n", transaction + 1);
             let expected = [count + 1, count + 2, script + 1].map(|count| format!(":{count}\r\n"));

@@ -345,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let Self { exclusive, link, state, subscriptions, settings, .. } = self;
         let Some(lending) = &mut exclusive.lending else { return Poll::Ready(Event::Gone) };
         let (at, is_joining) = (link.unwritten(), lending.confirming);
-        let poll = if waits { Lent::poll_unasked } else { Lent::poll_message };
+        let poll = if waits { Lent::poll_blocked } else { Lent::poll_message };
         match poll(&mut lending.lent, cx, link.output()) {
             Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
             Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),

@@ -70,7 +70,7 @@ impl SentinelLink {
         let (mut messages, mut talk) = tokio::try_join!(open(), open())?;
         let patterns: Vec<&str> = ["PSUBSCRIBE"].into_iter().chain(Message::PATTERNS).collect();
         messages.send(&[&patterns], self.limit).await?;
-        let mut last_heard = Instant::now();
+        let (mut last_heard, mut is_deaf) = (Instant::now(), false);
         loop {
             let wanted = *self.wanted.borrow_and_update();
             let event = self.ask(&mut talk).await?;
@@ -85,7 +85,13 @@ impl SentinelLink {
                 tokio::select! {
                     said = messages.next() => {
                         last_heard = Instant::now();
-                        if self.heard(&said?).await? {
+                        let said = said?;
+                        if let Value::Error(reason) = &said
+                            && !std::mem::replace(&mut is_deaf, true)
+                        {
+                            tracing::warn!(sentinel = %self.sentinel, reason, "sentinel refuses the subscription");
+                        }
+                        if self.heard(&said).await? {
                             break;
                         }
                     }

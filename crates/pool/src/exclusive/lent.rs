@@ -116,6 +116,15 @@ impl Lent {
         self.held.take()
     }
 
+    /// As `poll_message` where something is waited for that only this node can bring about, and may never. A node that has
+    /// become a replica ends it: it has as long for that as for all that it was sent.
+    ///
+    /// # Errors
+    /// As [`poll_unasked`](Self::poll_unasked).
+    pub fn poll_blocked(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        if self.line.is_still_to_answer() { self.poll_message(cx, out) } else { self.poll_unasked(cx, out) }
+    }
+
     /// What was executed on it may have changed what the upstream says of itself: it is asked again, by a connection that
     /// is closed then.
     ///

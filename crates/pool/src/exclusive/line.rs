@@ -229,6 +229,11 @@ impl Line {
         }
     }
 
+    /// Whether this node is to answer what it was asked although another one is the upstream now.
+    pub(crate) fn is_still_to_answer(&self) -> bool {
+        self.endpoint.tenure.is_ending()
+    }
+
     /// Ready once the upstream is another node, and nothing of a message has come from this one.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let (end, process) = (self.end.poll_left(cx), self.process.poll_left(cx));

@@ -150,7 +150,7 @@ impl Control {
             let former = std::mem::take(&mut settings.endpoint.tenure);
             settings.endpoint = settings.endpoint.at(host, port);
             *in_force = Arc::new(settings);
-            former.leave_for(&in_force.endpoint.tenure);
+            former.leave_and_end_soon();
             tenure = former;
             self.shared.node.checks.explained();
             // What failed elsewhere says nothing of this one.

@@ -22,8 +22,14 @@ const LEFT: u8 = 1;
 /// Nor is anything heard from it.
 const OVER: u8 = 2;
 
+/// The bits of a stage.
+const STAGE: u8 = LEFT | OVER;
+
 /// Beside the stage: nobody knows whether its addressee is still the primary.
 const DOUBTED: u8 = 4;
+
+/// Beside the stage: whoever left it ends it too, soon.
+const ENDING: u8 = 8;
 
 /// Shared by an endpoint and all connections that were made to it.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +96,7 @@ impl Tenure {
     }
 
     fn is_at(&self, stage: u8) -> bool {
-        self.0.stage.load(Ordering::Acquire) & !DOUBTED >= stage
+        self.0.stage.load(Ordering::Acquire) & STAGE >= stage
     }
 
     /// Leaves it for another, for good; nothing happens where that is the same one.
@@ -98,6 +104,16 @@ impl Tenure {
         if self != other {
             self.reach(LEFT);
         }
+    }
+
+    /// The same; whoever does it ends it as well, before long.
+    pub(crate) fn leave_and_end_soon(&self) {
+        self.reach(LEFT | ENDING);
+    }
+
+    /// Whether it has been left and will end: its addressee is still to answer what it was asked.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.stage.load(Ordering::Acquire) & (ENDING | OVER) == ENDING
     }
 
     /// Ends it, for good.
@@ -185,6 +201,19 @@ mod tests {
         tenure.end();
         assert!(tenure.is_over());
         assert!(end.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_to_end_is_left_until_it_has_ended() {
+        let tenure = Tenure::default();
+        let mut end = tenure.watch();
+        let mut cx = Context::from_waker(Waker::noop());
+        tenure.leave_for(&Tenure::default());
+        assert!(!tenure.is_ending());
+        tenure.leave_and_end_soon();
+        assert!(tenure.is_ending() && tenure.is_left() && !tenure.is_over() && end.poll(&mut cx).is_pending());
+        tenure.end();
+        assert!(!tenure.is_ending() && tenure.is_over() && end.poll(&mut cx).is_ready());
     }
 
     #[tokio::test]

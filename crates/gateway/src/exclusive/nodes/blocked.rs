@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Word for word what a node says that is no primary any more; it closes the connection too.
-const DEMOTED: &[u8] =
+pub(super) const DEMOTED: &[u8] =
     b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
 
 /// Word for word what a node says whose stream has gone, be it deleted or with its slot.

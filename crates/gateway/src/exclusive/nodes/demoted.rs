@@ -17,6 +17,7 @@ use crate::{
     exclusive::{
         change::Change,
         exchange::{Broken, Exchange},
+        nodes::blocked::DEMOTED,
         request::ExclusiveRequest,
     },
 };
@@ -58,6 +59,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         request: &ExclusiveRequest,
     ) -> Result<(), Broken> {
         let reply = &self.link.output()[at..];
+        if reply == DEMOTED
+            && let Some(lending) = &mut self.exclusive.lending
+        {
+            // The node closes it: whoever borrowed it next would lose a request.
+            lending.mark();
+        }
         if !says_refused(reply) || request.is_refused(reply) || !self.link.published().has_sentinels() {
             return Ok(());
         }
