@@ -220,6 +220,38 @@ fn an_empty_request_counts_as_the_one_whose_reply_is_left_out() {
     }
 }
 
+/// While the upstream is asked for something else, what the output has is written to the client.
+#[test]
+fn a_reply_that_is_left_out_is_left_out_whole_where_the_gateway_asks_the_upstream_before_or_after_it() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::builder().upstream(&behind.url()).allow("login refused").start();
+    let (skip, off, on) = ("CLIENT REPLY SKIP", "CLIENT REPLY OFF", "CLIENT REPLY ON");
+    let caching = ["HELLO 3", "CLIENT TRACKING ON OPTIN", "CLIENT CACHING YES"];
+    for (state, rest) in [
+        (&["WATCH k"][..], &[skip, "HELLO 3", "ECHO end"][..]),
+        (&["CLIENT TRACKING ON"], &[skip, "HELLO 3", "ECHO end"]),
+        (&["WATCH k", off, "HELLO 3", on], &["ECHO end"]),
+        (&caching, &[skip, "HELLO 2", "ECHO end"]),
+        (&caching, &[skip, "AUTH nobody wrong", "ECHO end"]),
+        (&caching, &[off, "AUTH nobody wrong", on, "ECHO end"]),
+        (&caching, &["AUTH nobody wrong", "ECHO end"]),
+    ] {
+        let [found, expected] = [gateway.client(), beside.client()].map(|mut client| {
+            client.send_raw(&requests(&[state, rest].concat()));
+            let mut told = Vec::new();
+            while !told.ends_with(b"$3\r\nend\r\n") {
+                let reply = client.read_reply();
+                // Ids and versions.
+                if !reply.starts_with(b"%") || state[0] != "HELLO 3" || !told.is_empty() {
+                    told.extend_from_slice(&reply);
+                }
+            }
+            told
+        });
+        assert_same(&found, &expected, &format!("{state:?}, {rest:?}"));
+    }
+}
+
 /// Whatever stands between `CLIENT CACHING` and a read of the key, unless it is a `CLIENT`, was what that held for.
 #[test]
 fn client_caching_holds_for_the_next_request_wherever_it_is_answered() {

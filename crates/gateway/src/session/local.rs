@@ -87,6 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if switches && !self.exchange().switch_protocol(protocol).await {
             return false;
         }
+        if switches && self.state.is_muted() {
+            // What was pushed meanwhile is not left out.
+            self.flush().await;
+        }
         let Self { link, state, settings, caller, .. } = self;
         let entry = &Arc::clone(link.entry());
         let mut requester = Requester { state, entry, published, settings, caller, executing: None };

@@ -73,7 +73,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// done, counts it, and lets others see what has changed. False to close.
     async fn serve_request(&mut self, class: Class) -> bool {
         let published = Arc::clone(self.link.published());
-        let (from, before) = (self.link.unwritten(), self.state.replies);
+        let before = self.state.replies;
+        if before != Replies::On {
+            // What is left out is then all that the output has, also where it is written while the upstream is asked.
+            self.flush().await;
+        }
+        let mut from = self.link.unwritten();
         if self.settings.users.elsewhere || self.caller.is_guest() {
             Box::pin(self.identify(class)).await;
         }
@@ -84,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
         let fails = class == Class::Attack || matches!(way, Way::AbortTransaction(_));
         let is_elsewhere = !matches!(way, Way::Exclusive(_)) && !rules::is_of_client(class);
-        let mut go_on = (!is_elsewhere || self.exchange().end_caching().await) && self.go(way, &published).await;
+        let mut go_on = (!is_elsewhere || self.end_caching(&mut from).await) && self.go(way, &published).await;
         if let Some(under_way) = under_way {
             let own_error = |reply: &[u8]| reply.starts_with(errors::OWN);
             let failed = fails || self.link.output().get(from..).is_some_and(own_error);
@@ -99,6 +104,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // It took long enough for the others to have a turn, however many more of the kind there are.
             yield_now().await;
         }
+        go_on
+    }
+
+    /// Ends what `CLIENT CACHING` has said of the next request; false to close. An answer at `from` that is there already
+    /// waits for what comes meanwhile.
+    async fn end_caching(&mut self, from: &mut usize) -> bool {
+        if !self.exclusive.is_caching() {
+            return true;
+        }
+        let answer = self.link.output().split_off(*from);
+        let go_on = self.exchange().end_caching().await;
+        *from = self.link.unwritten();
+        self.link.output().extend_from_slice(&answer);
         go_on
     }
 
