@@ -18,6 +18,8 @@ pub struct Topology {
     pub proven: bool,
     /// Why it is the primary.
     pub chosen: Option<Chosen>,
+    /// Since when it is, if it has taken the place of another.
+    pub since: Option<Instant>,
     /// The sentinels' configuration epoch: a node named with a lower one is not gone back to.
     pub epoch: u64,
     /// The replicas, by address.

@@ -34,6 +34,38 @@ fn a_failover_that_a_sentinel_is_asked_for_loses_nothing_and_costs_no_error() {
     machine.assert_within(GAP, told.gap(), "the longest time without an acknowledged write");
 }
 
+/// A new primary has no replica at first, and refuses writes until one follows it.
+#[test]
+fn a_failover_costs_no_error_where_a_primary_has_to_have_a_replica() {
+    let service = Service::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "60"]);
+    let config = "[upstream]\nfailover_wait_ms = 30_000\n[pool]\nqueue_timeout_ms = 30_000";
+    let gateway = Gateway::builder().upstream(&service.url()).config(config).start();
+    let former = service.primary(&[0, 1, 2]);
+    let told = under_load(&gateway, |rounds| {
+        more_load(rounds, 20);
+        service.fail_over(0);
+        wait("the new primary", || (gateway.logs().count("primary is another") >= 2).then_some(()));
+        more_load(rounds, 20);
+    });
+    told.assert_no_error();
+    told.assert_counted_once();
+    let primary = service.primary_but(former);
+    assert_eq!(told.lost(&mut service.direct(primary)).len(), 0, "acknowledged writes are lost");
+}
+
+/// It is not asked again then, for however long a request may wait.
+#[test]
+fn a_lack_of_replicas_is_said_at_once_where_the_primary_is_not_new() {
+    let service = Service::start(&[]);
+    let config = "[upstream]\nfailover_wait_ms = 600_000\n[pool]\nqueue_timeout_ms = 600_000";
+    let gateway = Gateway::builder().upstream(&service.url()).config(config).start();
+    let mut client = gateway.client();
+    client.expect("SET k 1", "+OK\r\n");
+    let primary = service.primary(&[0, 1, 2]);
+    service.direct(primary).expect("CONFIG SET min-replicas-to-write 9", "+OK\r\n");
+    client.expect("SET k 2", "-NOREPLICAS Not enough good replicas to write.\r\n");
+}
+
 #[test]
 fn a_failover_that_is_given_up_lets_requests_go_on() {
     let service = Service::start_with(&[], Duration::from_secs(2));

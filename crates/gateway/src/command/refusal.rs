@@ -11,6 +11,10 @@ const REFUSALS: [&[u8]; 2] = [
     b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
 ];
 
+/// What a primary says to a write while fewer replicas follow it than `min-replicas-to-write`: nothing was executed. A new one
+/// has none at first.
+const NO_REPLICAS: &[u8] = b"NOREPLICAS Not enough good replicas to write.\r\n";
+
 /// How long a node that has said so has to turn out to be no primary any more before it is asked once more.
 pub(crate) const TURNS_OUT: Duration = Duration::from_millis(100);
 
@@ -38,6 +42,17 @@ pub(crate) fn is_script(name: &[u8]) -> bool {
 /// Whether a reply is such a refusal, which no script has a part in: nothing was executed, by a replica.
 pub(crate) fn is_refusal(reply: &[u8]) -> bool {
     REFUSALS.contains(&reply)
+}
+
+/// Whether a reply, of which no script has a part, says that the node has too few replicas for a write. `EXEC` says it behind
+/// words of its own.
+pub(crate) fn lacks_replicas(reply: &[u8]) -> bool {
+    reply.first() == Some(&b'-') && reply.ends_with(NO_REPLICAS)
+}
+
+/// Whether that is anywhere in `replies`, in values too.
+pub(crate) fn are_replicas_lacked_in(replies: &[u8]) -> bool {
+    memmem::find(replies, NO_REPLICAS).is_some()
 }
 
 /// Whether such words are anywhere in `replies`, in values too.

@@ -78,6 +78,12 @@ impl Published {
         self.nodes.topology.borrow().as_ref().is_some_and(|topology| topology.sentinels > 0)
     }
 
+    /// Whether the primary has taken the place of another no longer than `limit` ago.
+    pub(crate) fn is_primary_new(&self, limit: Duration) -> bool {
+        let since = self.nodes.topology.borrow().as_ref().and_then(|topology| topology.since);
+        since.is_some_and(|since| since.elapsed() < limit)
+    }
+
     /// Whether the node at the `origin` of a reply turns out to be no primary within `limit`: requests wait for another, or
     /// have one.
     pub(crate) async fn is_left(&self, origin: &Origin, limit: Duration) -> bool {

@@ -17,20 +17,23 @@ use crate::{
         classify::classify,
         errors,
         refusal::{
-            SCRIPT_TURNS_OUT, TURNS_OUT, are_words_in, is_refusal, is_script, says_refused, says_refused_within,
+            SCRIPT_TURNS_OUT, TURNS_OUT, are_replicas_lacked_in, are_words_in, is_refusal, is_script, lacks_replicas,
+            says_refused, says_refused_within,
         },
     },
     session::session::Session,
 };
 
 /// The end of a burst that was not executed: where it begins, in bytes, and how many replies stand before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Tail {
     requests: usize,
     replies: usize,
     done: u32,
     /// A script is in it, whose words prove nothing.
     scripted: bool,
+    /// It was refused by a primary that has too few replicas.
+    lacks_replicas: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -40,11 +43,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // Where one has been handed on in pieces, what is here begins within it, and the client has what was before it.
         let Burst { errors, transaction, replies, in_part, .. } = &self.burst;
         let may_be = (*errors > 0 || *transaction) && !*in_part;
-        may_be && self.link.published().has_sentinels() && are_words_in(replies)
+        let is_said = || are_words_in(replies) || are_replicas_lacked_in(replies);
+        may_be && self.link.published().has_sentinels() && is_said()
     }
 
-    /// Asks again what was refused by a replica, as long as a request may wait for a primary; `result` is how the burst
-    /// ended. What is under way behind it, the `further` one, is waited for then, and asked again with it. Also says how
+    /// Asks again what was refused by a replica, as long as a request may wait for a primary, or by a new primary that no
+    /// replica follows yet; `result` is how the burst ended. What is under way behind it, the `further` one, is waited for then, and asked again with it. Also says how
     /// many replies that adds to those of the burst.
     pub(super) async fn ask_again(
         &mut self,
@@ -58,6 +62,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && Instant::now() < until
             && let Some(tail) = refused_tail(&self.burst.requests, &self.burst.replies, early)
         {
+            if tail.lacks_replicas && !self.link.published().is_primary_new(self.caller.failover_wait()) {
+                break;
+            }
             if let Some(further) = further.take() {
                 added = further.replies_due();
                 behind = self.take_in(further).await;
@@ -108,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn must_not_be_refused(&mut self, early: u32) -> Result<(), JobError> {
         let Some(tail) = refused_tail(&self.burst.requests, &self.burst.replies, early) else { return Ok(()) };
         let (published, origin) = (self.link.published(), self.burst.origin.clone().unwrap_or_default());
-        if tail.scripted && !published.is_left(&origin, Duration::ZERO).await {
+        if tail.lacks_replicas || (tail.scripted && !published.is_left(&origin, Duration::ZERO).await) {
             return Ok(());
         }
         let awaited = published.nodes.topology.borrow().as_ref().and_then(|topology| topology.awaited.clone());
@@ -190,8 +197,8 @@ struct Begun {
 /// not there.
 fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
     let (mut decoder, mut scanner) = (RequestDecoder::new(RequestLimits::accepted()), ReplyScanner::new(usize::MAX));
-    let (mut at, mut early) = (Tail { requests: 0, replies: 0, done: 0, scripted: false }, early);
-    let (mut tail, mut scripted) = (None, false);
+    let (mut at, mut early) = (Tail::default(), early);
+    let (mut tail, mut scripted, mut lacks) = (None, false, false);
     let mut transaction: Option<Begun> = None;
     while at.requests < requests.len() {
         let Ok(Decoded::Request { len }) = decoder.decode(&requests[at.requests..]) else { return None };
@@ -210,13 +217,15 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
         let progress = scanner.scan(&replies[at.replies..]).ok()?;
         progress.complete?;
         let reply = &replies[at.replies..at.replies + progress.consumed];
+        let lacks_replicas = !runs_script && lacks_replicas(reply);
+        lacks |= lacks_replicas;
         match (class, &mut transaction) {
             (Class::Multi, None) => transaction = begun(Some(at)),
             (Class::Exec, Some(Begun { at, refused, only_scripts_write })) => {
                 let is_aborted = reply.starts_with(b"-EXECABORT");
                 // A replica would have refused the whole for any other write.
                 let by_script = *only_scripts_write && says_refused_within(reply);
-                if by_script || (is_aborted && (*refused || says_refused(reply))) {
+                if by_script || (is_aborted && (*refused || lacks_replicas || says_refused(reply))) {
                     scripted |= by_script;
                     tail.get_or_insert((*at)?);
                 } else if !is_aborted && tail.is_some() {
@@ -225,14 +234,14 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
                 transaction = None;
             }
             (_, Some(begun)) => {
-                begun.refused |= says_refused(reply);
+                begun.refused |= lacks_replicas || says_refused(reply);
                 begun.only_scripts_write &= runs_script || matches!(class, Class::Plain { read_only: true });
             }
             (Class::Plain { .. }, None) if (runs_script || only_reads(&request)) && says_refused(reply) => {
                 scripted = true;
                 tail.get_or_insert(at);
             }
-            (Class::Plain { .. }, None) if is_refusal(reply) => {
+            (Class::Plain { .. }, None) if lacks_replicas || is_refusal(reply) => {
                 tail.get_or_insert(at);
             }
             (Class::Plain { read_only: true }, None) => {}
@@ -244,7 +253,7 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
         }
         at = Tail { requests: at.requests + len, replies: at.replies + progress.consumed, done: at.done + 1, ..at };
     }
-    tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, ..tail })
+    tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, lacks_replicas: lacks, ..tail })
 }
 
 /// Requests that are not repeated by themselves, and change nothing all the same.
@@ -294,6 +303,23 @@ mod tests {
         for harmless in [("LPUSH s v", "-WRONGTYPE x\r\n"), ("CONFIG GET save", "*0\r\n"), ("EVAL_RO s 0", ":1\r\n")] {
             assert_eq!(done(&[("INCR n", NO), harmless, ("DEL k", NO)]), Some(0), "{harmless:?}");
         }
+    }
+
+    #[test]
+    fn what_a_primary_without_replicas_refuses_is_asked_again_as_what_a_replica_does() {
+        let few = "-NOREPLICAS Not enough good replicas to write.\r\n";
+        let abort = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+        let by_exec = format!("-EXECABORT Transaction discarded because of: {}", &few[1..]);
+        let multi = ("MULTI", "+OK\r\n");
+        assert_eq!(done(&[("GET k", "$1\r\nv\r\n"), ("INCR n", few), ("GET n", "$1\r\n1\r\n")]), Some(1));
+        assert_eq!(done(&[multi, ("INCR n", few), ("EXEC", abort)]), Some(0));
+        assert_eq!(done(&[multi, ("INCR n", "+QUEUED\r\n"), ("EXEC", &by_exec)]), Some(0));
+        assert_eq!(done(&[("INCR n", few), ("INCR n", ":1\r\n")]), None, "a replica has come meanwhile");
+        assert_eq!(done(&[("EVAL s 0", few)]), None, "it may be words of its own");
+        let mut request = Vec::new();
+        resp::write_request(&mut request, &["INCR", "n"]);
+        let lacks_replicas = |reply: &str| refused_tail(&request, reply.as_bytes(), 0).map(|tail| tail.lacks_replicas);
+        assert_eq!((lacks_replicas(few), lacks_replicas(NO)), (Some(true), Some(false)));
     }
 
     #[test]

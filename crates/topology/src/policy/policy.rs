@@ -160,6 +160,7 @@ impl Policy {
         self.follow_nodes();
         self.confirm(now);
         if let Some(successor) = self.successor(now) {
+            self.topology.since = self.serving.as_ref().map(|_| now);
             self.go(successor);
             self.follow_nodes();
             self.confirm(now);

@@ -8,6 +8,7 @@ use crate::told::{Told, node, primary, replica_of, sentinel};
 fn a_planned_failover_holds_from_its_first_message_and_goes_on_the_moment_the_replica_is_a_primary() {
     let mut told = Told::settled();
     let before = told.topology().generation;
+    assert_eq!(told.topology().since, None, "it took no other's place");
     told.begun(2, "a");
     told.holds();
     assert_eq!(told.policy.pace(told.now), Pace::Fast);
@@ -17,7 +18,7 @@ fn a_planned_failover_holds_from_its_first_message_and_goes_on_the_moment_the_re
     told.role("b", primary());
     told.serves("b");
     assert_eq!(told.topology().generation, before + 1);
-    assert_eq!(told.topology().chosen, Some(Chosen::Promoted));
+    assert_eq!((told.topology().chosen, told.topology().since), (Some(Chosen::Promoted), Some(told.now)));
     // The sentinels go on naming the old one for a second, and it goes on calling itself a primary for ten.
     for _ in 0..10 {
         told.failing_over(2, "a", 4);
