@@ -98,13 +98,14 @@ impl RequestDecoder {
     ///
     /// # Errors
     /// The bytes break the protocol or a limit: answer the text and close, as Redis does.
+    #[inline]
     pub fn decode(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
+        let plain = self.decode_plain(buffer);
+        plain.map_or_else(|| self.decode_in_steps(buffer), |len| Ok(Decoded::Request { len }))
+    }
+
+    fn decode_in_steps(&mut self, buffer: &[u8]) -> Result<Decoded, RequestError> {
         if self.state == State::Start {
-            if self.searched == 0
-                && let Some(len) = self.decode_plain(buffer)
-            {
-                return Ok(Decoded::Request { len });
-            }
             self.at = 0;
             self.canonical |= self.searched == 0;
             match buffer.first() {
@@ -134,11 +135,10 @@ impl RequestDecoder {
         self.decode_args(buffer)
     }
 
-    /// The common case in one go: a request in canonical framing that is whole, with short lengths. Nothing
-    /// where there is more to decide. Some 260 instructions a request, instead of 416 by the steps that can be
-    /// resumed.
+    /// The common case in one go: a request in canonical framing that is whole, with short lengths. Nothing where there is
+    /// more to decide. Some 190 instructions a request, instead of 416 by the steps that can be resumed.
     fn decode_plain(&mut self, buffer: &[u8]) -> Option<usize> {
-        let (count, len) = short_length(buffer.strip_prefix(b"*")?)?;
+        let (count, len) = short_length(buffer.strip_prefix(b"*").filter(|_| !self.is_midway())?)?;
         let limits = self.limits;
         if count == 0 || count > limits.args_max || limits.unauthenticated {
             return None;
