@@ -14,9 +14,11 @@ const DEPTH_MAX: usize = 1 << 20;
 pub fn replies(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut scanner, mut rest) = (ReplyScanner::new(DEPTH_MAX), bytes);
     std::iter::from_fn(move || {
-        let progress = scanner.scan(rest).ok()?;
-        progress.complete?;
-        let (reply, after) = rest.split_at(progress.consumed);
+        let length = match scanner.skip_plain(rest, 1).bytes {
+            0 => scanner.scan(rest).ok().filter(|progress| progress.complete.is_some())?.consumed,
+            plain => plain,
+        };
+        let (reply, after) = rest.split_at(length);
         rest = after;
         Some(reply)
     })
