@@ -109,6 +109,12 @@ impl<'d> Request<'d> {
         self.canonical.then_some(self.raw)
     }
 
+    /// The first bytes of [`raw`](Self::raw), up to the end of the command's name. Requests that have these in common have
+    /// the same name and as many arguments.
+    pub fn head(&self) -> Option<&'d [u8]> {
+        self.raw().zip(self.spans.first()).map(|(raw, name)| &raw[..name.end as usize])
+    }
+
     /// Appends the request as an array in canonical framing, in the client's own bytes if they are one.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self.raw() {

@@ -104,6 +104,7 @@ impl Command {
     }
 
     /// Whether a request names different keys. Allocates nothing.
+    #[inline]
     pub fn has_several_keys(&self, request: &Request<'_>) -> bool {
         if let Keys::One(_) = self.keys {
             return false;
@@ -117,6 +118,7 @@ impl Command {
     }
 
     /// Whether a request may have so many arguments, the name included.
+    #[inline]
     pub fn takes(&self, count: usize) -> bool {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         if self.arity < 0 { count >= -self.arity } else { count == self.arity }

@@ -12,9 +12,6 @@ use crate::{
     map::{Map, Node},
 };
 
-/// Bytes of a name up to which it is compared with the next one.
-const NAME_MAX: usize = 16;
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Routes {
@@ -24,28 +21,8 @@ pub struct Routes {
     is_other: bool,
     /// One has several keys: those behind it may have to wait for it.
     has_several_keys: bool,
-    /// The command of the last one: the next is often of the same.
-    last: Option<Named>,
-}
-
-/// A command by the name by which a client has called it.
-#[derive(Debug)]
-struct Named {
-    name: [u8; NAME_MAX],
-    length: usize,
-    command: Arc<Command>,
-}
-
-impl Named {
-    fn new(name: &[u8], command: &Arc<Command>) -> Option<Self> {
-        let (mut whole, length) = ([0; NAME_MAX], name.len());
-        whole.get_mut(..length)?.copy_from_slice(name);
-        Some(Self { name: whole, length, command: Arc::clone(command) })
-    }
-
-    fn is(&self, name: &[u8]) -> bool {
-        self.name[..self.length] == *name
-    }
+    /// The command of the last one, if its name alone tells it: the next is often of the same.
+    last: Option<Arc<Command>>,
 }
 
 /// Of one request.
@@ -71,36 +48,47 @@ impl Routes {
     /// Of a burst of which nothing was noted.
     pub(super) fn of(burst: &Burst, map: Arc<Map>) -> Self {
         let mut routes = Self::new(map);
-        let (requests, mut at) = (&burst.requests[..], 0);
+        let (requests, mut at, mut head) = (&burst.requests[..], 0, None::<&[u8]>);
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         while !routes.is_other
             && at < requests.len()
             && let Ok(Decoded::Request { len }) = decoder.decode(&requests[at..])
         {
-            routes.add(&decoder.request(&requests[at..]), at + len);
+            let request = decoder.request(&requests[at..]);
+            let is_alike = head.is_some_and(|head| requests[at..].starts_with(head));
+            routes.add(&request, at + len, is_alike);
+            head = request.head().map(|head| &requests[at..at + head.len()]);
             at += len;
         }
         routes.is_other |= !routes.are_of(burst);
         routes
     }
 
-    /// Notes where a request goes; `end` is where it ends among the bytes of all of the burst.
-    pub fn add(&mut self, request: &Request<'_>, end: usize) {
-        let noted = if self.is_other { None } else { self.note(request, end) };
+    /// Makes room at once for all of a burst, of which a request of `len` bytes is at hand and `bytes` follow. There are
+    /// `max` at most.
+    pub fn expect(&mut self, bytes: usize, len: usize, max: usize) {
+        if self.noted.is_empty() {
+            self.noted.reserve((1 + bytes / len).min(max));
+        }
+    }
+
+    /// Notes where a request goes; `end` is where it ends among the bytes of all of the burst. One that `is_alike` has the
+    /// name of the one before.
+    pub fn add(&mut self, request: &Request<'_>, end: usize, is_alike: bool) {
+        let noted = if self.is_other { None } else { self.note(request, end, is_alike) };
         match noted {
             Some(noted) => self.noted.push(noted),
             None => self.is_other = true,
         }
     }
 
-    fn note(&mut self, request: &Request<'_>, end: usize) -> Option<Noted> {
+    fn note(&mut self, request: &Request<'_>, end: usize, is_alike: bool) -> Option<Noted> {
         let Self { map, last, has_several_keys, .. } = self;
-        let name = request.arg(0)?;
         let command = match last {
-            Some(last) if last.is(name) => &last.command,
+            Some(last) if is_alike => last,
             _ => {
                 let command = map.commands.find(request).filter(|command| command.is_of_its_keys())?;
-                *last = Named::new(name, command).filter(|_| command.is_told_by_name());
+                *last = command.is_told_by_name().then(|| Arc::clone(command));
                 command
             }
         };

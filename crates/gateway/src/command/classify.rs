@@ -52,12 +52,24 @@ pub(crate) fn classify(request: &Request<'_>, upstream: Upstream) -> Class {
 
 /// The class of a request whose command has this name; `None` where the table does not know it.
 pub(crate) fn table(command: &[u8], request: &Request<'_>, upstream: Upstream) -> Option<Class> {
-    let embedded = upstream == Upstream::Embedded;
-    let mut name = [0; NAME_MAX];
-    if embedded && embedded_limits::fault(request).is_some() {
+    if upstream == Upstream::Embedded && embedded_limits::fault(request).is_some() {
         return Some(Class::Local(Local::EmbeddedFault));
     }
-    Some(match upper(&[command], &mut name)? {
+    let mut name = [0; NAME_MAX];
+    let name = upper(&[command], &mut name)?;
+    of_name(name, upstream).or_else(|| of_arguments(name, request))
+}
+
+/// The class of every request whose command has this name; `None` where its arguments may tell another.
+pub(crate) fn told_by_name(command: &[u8], upstream: Upstream) -> Option<Class> {
+    // Any request may be at fault with the embedded one.
+    if upstream == Upstream::Embedded { None } else { of_name(upper(&[command], &mut [0; NAME_MAX])?, upstream) }
+}
+
+/// The table's part that goes by the name, in upper case.
+fn of_name(name: &[u8], upstream: Upstream) -> Option<Class> {
+    let embedded = upstream == Upstream::Embedded;
+    Some(match name {
         // The traffic of most programs first.
         b"GET" | b"MGET" | b"EXISTS" | b"HGET" | b"HGETALL" | b"HMGET" | b"TTL" | b"PTTL" | b"STRLEN" => READ,
         b"SET" | b"DEL" | b"INCR" | b"EXPIRE" | b"HSET" | b"LPUSH" | b"RPUSH" | b"LPOP" | b"RPOP" | b"SADD" => PLAIN,
@@ -85,10 +97,7 @@ pub(crate) fn table(command: &[u8], request: &Request<'_>, upstream: Upstream) -
         b"SELECT" => Class::Local(Local::Select),
         b"QUIT" => Class::Local(Local::Quit),
         b"RESET" => Class::Local(Local::Reset),
-        b"CLIENT" => client(request),
         b"RESPOOL" => Class::Local(Local::Respool),
-        b"INFO" if info_sections::ask_for_respool(request) => Class::Local(Local::Info),
-        b"INFO" => READ,
         // Transactions.
         b"MULTI" => Class::Multi,
         b"EXEC" => Class::Exec,
@@ -99,19 +108,12 @@ pub(crate) fn table(command: &[u8], request: &Request<'_>, upstream: Upstream) -
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" => Class::Exclusive(Reason::Blocking),
         b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => Class::Exclusive(Reason::Blocking),
         b"WAIT" | b"WAITAOF" => Class::Exclusive(Reason::Wait),
-        b"XREAD" | b"XREADGROUP" if stream_read::timeout_at(request).is_some() => Class::Exclusive(Reason::Blocking),
         // Replies come without requests from here on.
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => Class::Exclusive(Reason::PubSub),
         b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => Class::Local(Local::Unsubscribe),
         b"MONITOR" => Class::Exclusive(Reason::Monitor),
         // May push messages of its own accord, or stop the upstream for as long as it likes.
         b"DEBUG" => Class::Exclusive(Reason::Other),
-        b"SCRIPT" => script(request),
-        b"FUNCTION" => function(request),
-        // What is known of the upstream is learnt anew after it.
-        b"CONFIG" if request.arg(1).is_some_and(|name| name.eq_ignore_ascii_case(b"SET")) => {
-            Class::Exclusive(Reason::Other)
-        }
         // State of a cluster client. What it means where there is no cluster, the upstream says.
         b"ASKING" | b"READONLY" | b"READWRITE" => Class::Local(Local::NoCluster),
         // Clients are not to see the nodes behind.
@@ -121,6 +123,23 @@ pub(crate) fn table(command: &[u8], request: &Request<'_>, upstream: Upstream) -
         // Makes the connection a replica's.
         b"SYNC" | b"PSYNC" | b"REPLCONF" => Class::Refused("replication does not go through a gateway"),
         b"POST" | b"HOST:" => Class::Attack,
+        _ => return None,
+    })
+}
+
+/// The table's part that goes by arguments as well.
+fn of_arguments(name: &[u8], request: &Request<'_>) -> Option<Class> {
+    Some(match name {
+        b"CLIENT" => client(request),
+        b"INFO" if info_sections::ask_for_respool(request) => Class::Local(Local::Info),
+        b"INFO" => READ,
+        b"XREAD" | b"XREADGROUP" if stream_read::timeout_at(request).is_some() => Class::Exclusive(Reason::Blocking),
+        b"SCRIPT" => script(request),
+        b"FUNCTION" => function(request),
+        // What is known of the upstream is learnt anew after it.
+        b"CONFIG" if request.arg(1).is_some_and(|name| name.eq_ignore_ascii_case(b"SET")) => {
+            Class::Exclusive(Reason::Other)
+        }
         // Its reply would be taken for that of the client's first request, and so on.
         b"PROXY" if matches!(request.arg(1), Some(b"TCP4" | b"TCP6" | b"UNKNOWN")) => Class::Attack,
         _ => return None,
