@@ -205,7 +205,8 @@ pub(crate) const AFTER_REFUSED_MULTI: &str = "ERR respool: not executed, because
 pub(crate) const AFTER_REFUSED_WATCH: &str = "ERR respool: not executed, because a WATCH before it was refused";
 
 /// Of a cluster with several shards: it is for connections of other nodes too than that of the transaction.
-pub(crate) const TRACKING_IN_MULTI: &str = "ERR respool: CLIENT TRACKING, CACHING, NO-TOUCH and IMPORT-SOURCE cannot be within MULTI in a cluster with several shards";
+pub(crate) const TRACKING_IN_MULTI: &str = "ERR respool: CLIENT TRACKING, CACHING, NO-TOUCH and IMPORT-SOURCE cannot be \
+    within MULTI in a cluster with several shards";
 
 /// Of a cluster: the slot of the key of a transaction is not, or not any more, at the node where that was begun.
 pub(crate) const TRANSACTION_ELSEWHERE: &str =

@@ -48,8 +48,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Asks again what was refused by a replica, as long as a request may wait for a primary, or by a new primary that no
-    /// replica follows yet; `result` is how the burst ended. What is under way behind it, the `further` one, is waited for then, and asked again with it. Also says how
-    /// many replies that adds to those of the burst.
+    /// replica follows yet; `result` is how the burst ended. What is under way behind it, the `further` one, is waited for
+    /// then, and asked again with it. Also says how many replies that adds to those of the burst.
     pub(super) async fn ask_again(
         &mut self,
         mut result: Result<(), JobError>,
