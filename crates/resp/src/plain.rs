@@ -42,6 +42,7 @@ fn plain_answer(chunk: &[u8]) -> Option<usize> {
 }
 
 /// The bytes of a bulk string that `chunk` begins with and holds whole, if its length has few digits.
+#[inline]
 pub(crate) fn whole_bulk(chunk: &[u8]) -> Option<usize> {
     let (length, len) = short_length(chunk.strip_prefix(b"$")?)?;
     let end = 1 + len + length;
