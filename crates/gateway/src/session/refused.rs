@@ -32,7 +32,7 @@ struct Tail {
     done: u32,
     /// A script is in it, whose words prove nothing.
     scripted: bool,
-    /// It was refused by a primary that has too few replicas.
+    /// It was refused by nothing but a primary that has too few replicas.
     lacks_replicas: bool,
 }
 
@@ -198,7 +198,7 @@ struct Begun {
 fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
     let (mut decoder, mut scanner) = (RequestDecoder::new(RequestLimits::accepted()), ReplyScanner::new(usize::MAX));
     let (mut at, mut early) = (Tail::default(), early);
-    let (mut tail, mut scripted, mut lacks) = (None, false, false);
+    let (mut tail, mut scripted, mut lacks, mut by_replica) = (None, false, false, false);
     let mut transaction: Option<Begun> = None;
     while at.requests < requests.len() {
         let Ok(Decoded::Request { len }) = decoder.decode(&requests[at.requests..]) else { return None };
@@ -219,6 +219,7 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
         let reply = &replies[at.replies..at.replies + progress.consumed];
         let lacks_replicas = !runs_script && lacks_replicas(reply);
         lacks |= lacks_replicas;
+        by_replica |= says_refused(reply);
         match (class, &mut transaction) {
             (Class::Multi, None) => transaction = begun(Some(at)),
             (Class::Exec, Some(Begun { at, refused, only_scripts_write })) => {
@@ -227,6 +228,7 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
                 let by_script = *only_scripts_write && says_refused_within(reply);
                 if by_script || (is_aborted && (*refused || lacks_replicas || says_refused(reply))) {
                     scripted |= by_script;
+                    by_replica |= by_script;
                     tail.get_or_insert((*at)?);
                 } else if !is_aborted && tail.is_some() {
                     return None;
@@ -253,7 +255,7 @@ fn refused_tail(requests: &[u8], replies: &[u8], early: u32) -> Option<Tail> {
         }
         at = Tail { requests: at.requests + len, replies: at.replies + progress.consumed, done: at.done + 1, ..at };
     }
-    tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, lacks_replicas: lacks, ..tail })
+    tail.filter(|_| transaction.is_none()).map(|tail| Tail { scripted, lacks_replicas: lacks && !by_replica, ..tail })
 }
 
 /// Requests that are not repeated by themselves, and change nothing all the same.
@@ -316,10 +318,14 @@ mod tests {
         assert_eq!(done(&[multi, ("INCR n", "+QUEUED\r\n"), ("EXEC", &by_exec)]), Some(0));
         assert_eq!(done(&[("INCR n", few), ("INCR n", ":1\r\n")]), None, "a replica has come meanwhile");
         assert_eq!(done(&[("EVAL s 0", few)]), None, "it may be words of its own");
-        let mut request = Vec::new();
-        resp::write_request(&mut request, &["INCR", "n"]);
-        let lacks_replicas = |reply: &str| refused_tail(&request, reply.as_bytes(), 0).map(|tail| tail.lacks_replicas);
-        assert_eq!((lacks_replicas(few), lacks_replicas(NO)), (Some(true), Some(false)));
+        let lacks_replicas = |replies: &[&str]| {
+            let mut requests = Vec::new();
+            replies.iter().for_each(|_| resp::write_request(&mut requests, &["INCR", "n"]));
+            refused_tail(&requests, replies.concat().as_bytes(), 0).map(|tail| tail.lacks_replicas)
+        };
+        assert_eq!((lacks_replicas(&[few]), lacks_replicas(&[NO])), (Some(true), Some(false)));
+        // What a replica has refused as well waits for a primary, new or not.
+        assert_eq!((lacks_replicas(&[few, NO]), lacks_replicas(&[NO, few])), (Some(false), Some(false)));
     }
 
     #[test]
