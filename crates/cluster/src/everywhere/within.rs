@@ -212,7 +212,7 @@ impl Prepared {
             match executed {
                 Ok((reply, room)) => {
                     parts.replies.push(reply);
-                    parts.take_room(room);
+                    Share::add(&mut parts.room, room.map(Box::new));
                 }
                 Err(failure) => parts.fail(failure, &text),
             }
@@ -238,14 +238,6 @@ impl Parts {
     /// See [`Rows`].
     pub fn rows(&self) -> Rows<'_> {
         Rows(self.replies.iter().map(|reply| row(reply)).collect())
-    }
-
-    fn take_room(&mut self, room: Option<Share>) {
-        match (&mut self.room, room) {
-            (Some(all), Some(room)) => all.join(room),
-            (none @ None, room) => *none = room.map(Box::new),
-            (Some(_), None) => {}
-        }
     }
 
     /// A node has no reply, and an error in the place of it.

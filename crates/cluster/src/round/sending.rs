@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use pool::{Burst, Caller, JobError, Sent as Reached};
+use pool::{Burst, Caller, JobError, Sent as Reached, Share};
 use resp::write_request;
 use tokio::time::timeout;
 use topology::{Address, Redirection};
@@ -142,11 +142,7 @@ impl Round<'_> {
     /// Takes in what has come of a batch.
     pub(super) fn take(&mut self, batch: Batch, failure: Option<JobError>, text: Text<'_>) {
         let Batch { way, pieces, burst } = batch;
-        match (burst.room, &mut self.share) {
-            (Some(room), Some(share)) => share.join(*room),
-            (Some(room), none) => *none = Some(room),
-            (None, _) => {}
-        }
+        Share::add(&mut self.share, burst.room);
         let (buffer, bytes) = (self.buffers.len(), burst.replies);
         let is_all = pieces.len() == 1 || (self.is_plain && pieces.len() == self.pieces.len());
         let is_bare = self.loads.is_empty() && pieces.iter().all(|(_, asking)| !asking);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool::{Burst, Caller, JobError, REPLY_FREE_BYTES, Spent, execute_all};
+use pool::{Burst, Caller, JobError, REPLY_FREE_BYTES, Share, Spent, execute_all};
 use resp::write_error;
 use tokio::time::Instant;
 
@@ -146,12 +146,7 @@ impl Parts {
 
     /// Puts the replies together, in the order of the requests. Fails where there is no room for them beside their parts.
     async fn join(mut self, burst: &mut Burst, caller: &Caller) -> Result<(), JobError> {
-        for room in self.parts.iter_mut().filter_map(|part| part.burst.room.take()) {
-            match &mut burst.room {
-                Some(share) => share.join(*room),
-                none => *none = Some(room),
-            }
-        }
+        self.parts.iter_mut().for_each(|part| Share::add(&mut burst.room, part.burst.room.take()));
         let bytes = self.parts.iter().map(|part| part.burst.replies.len()).sum();
         if bytes > REPLY_FREE_BYTES {
             // Boxed, because it is rare.

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use pool::{Burst, Further, JobError};
+use pool::{Burst, Further, JobError, Share};
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -139,10 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             all.replies_due += due;
             all.replies_done += burst.replies_done;
             all.origin = burst.origin.or(all.origin.take());
-            match (&mut all.room, burst.room) {
-                (Some(room), Some(more)) => room.join(*more),
-                (none, more) => *none = none.take().or(more),
-            }
+            Share::add(&mut all.room, burst.room);
             return Vec::new();
         };
         let missing = due.saturating_sub(burst.replies_done);

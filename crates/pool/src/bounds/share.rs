@@ -85,8 +85,17 @@ impl Share {
     }
 
     /// Makes one of two shares of the same budget.
-    pub fn join(&mut self, mut other: Self) {
+    pub(crate) fn join(&mut self, mut other: Self) {
         self.grant.join(std::mem::take(&mut other.grant));
+    }
+
+    /// Adds to what is `held`, if anything is, what there is `more` of the same budget.
+    pub fn add(held: &mut Option<Box<Self>>, more: Option<Box<Self>>) {
+        match (held, more) {
+            (Some(held), Some(more)) => held.join(*more),
+            (none @ None, more) => *none = more,
+            (Some(_), None) => {}
+        }
     }
 }
 
