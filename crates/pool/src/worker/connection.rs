@@ -38,7 +38,7 @@ use crate::{
         in_flight::InFlight,
         lost::Lost,
         own_request::{self, Purpose},
-        patience::Patience,
+        policy::progress::Progress,
         preparation::Preparation,
     },
 };
@@ -69,14 +69,7 @@ pub(crate) struct Connection {
     checked: Option<Vec<u8>>,
     /// As its login found out: what was refused then is not asked for again.
     speaks_resp3: bool,
-    /// When something was last sent or received.
-    pub(crate) last_used: Instant,
-    /// When a reply last came on: became whole, or grew by as much as one read takes. With nothing in flight, when
-    /// there last was something. A byte now and then is no sign of life.
-    pub(crate) last_progress: Instant,
-    /// Bytes read since then.
-    unfinished: usize,
-    patience: Patience,
+    pub(crate) progress: Progress,
     pub(crate) renew_at: Instant,
     pub(crate) keepalive: Duration,
     /// No further jobs: it is replaced or retired once nothing is in flight.
@@ -115,10 +108,7 @@ impl Connection {
             checking: false,
             checked: None,
             speaks_resp3: facts.speaks(Protocol::Resp3),
-            last_used: now,
-            last_progress: now,
-            unfinished: 0,
-            patience: Patience::default(),
+            progress: Progress::new(now),
             renew_at: now + settings.lifetime.mul_f64(0.9 + lifetime_chance / 5.0),
             keepalive: settings.keepalive,
             leaving: false,
@@ -233,16 +223,7 @@ impl Connection {
     }
 
     fn touch(&mut self, now: Instant) {
-        self.last_used = now;
-        if self.is_idle() {
-            self.last_progress = now;
-            self.unfinished = 0;
-        }
-    }
-
-    /// How long it may be silent, with requests in flight, before that is unusual; never more than `max`.
-    pub(crate) fn patience(&self, max: Duration) -> Duration {
-        self.patience.limit(max)
+        self.progress.used(now, self.is_idle());
     }
 
     /// Asks the upstream for a sign of life.
@@ -312,8 +293,7 @@ impl Connection {
         loop {
             let others_wait = || self.leaving || !self.preparation.is_idle() || !self.aside.is_empty() || others_wait();
             if self.in_flight.poll_handed_on(cx, self.scanner.bulk_left(), others_wait).is_pending() {
-                // It is not the upstream that is silent.
-                self.last_progress = Instant::now();
+                self.progress.excused(Instant::now());
                 return Ok(if came { Poll::Ready(()) } else { Poll::Pending });
             }
             let mut buffer = ReadBuf::new(&mut self.read_buffer);
@@ -329,7 +309,7 @@ impl Connection {
             came = true;
             self.traffic.received(bytes);
             self.unread = 0..bytes;
-            self.unfinished += bytes;
+            self.progress.read(bytes);
             self.distribute()?;
             if bytes < self.read_buffer.len() || self.in_flight.short().is_some() {
                 break;
@@ -346,12 +326,7 @@ impl Connection {
         let chunk = &self.read_buffer[self.unread.clone()];
         self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room, &self.traffic)?;
         let now = Instant::now();
-        self.last_used = now;
-        if self.in_flight.requests() < due || self.unfinished >= READ_BYTES {
-            self.patience.learn(now.saturating_duration_since(self.last_progress));
-            self.last_progress = now;
-            self.unfinished = 0;
-        }
+        self.progress.heard(now, self.in_flight.requests() < due, READ_BYTES);
         while let Some(answered) = self.in_flight.next_answered() {
             match answered.purpose {
                 Purpose::Check => {

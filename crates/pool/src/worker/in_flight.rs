@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use resp::{ReplyError, ReplyKind, ReplyScanner, Run};
+use resp::{ReplyKind, ReplyScanner, Run};
 use tokio::{io::AsyncWrite, time::Instant};
 
 use crate::{
@@ -28,8 +28,9 @@ use crate::{
     time::alarm::Alarm,
     upstream::checks::is_of_replica,
     worker::{
-        flow::Flow,
+        lost::ReadError,
         own_request::{Answered, Purpose},
+        policy::flow::Flow,
         slot::{Fate, Owner, Slot},
     },
 };
@@ -385,13 +386,4 @@ impl InFlight {
         }
         *self = Self::default();
     }
-}
-
-/// Why nothing further can be read from a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ReadError {
-    #[error(transparent)]
-    Framing(#[from] ReplyError),
-    #[error("a reply that nothing had asked for")]
-    Unasked,
 }

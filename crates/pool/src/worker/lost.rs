@@ -2,9 +2,8 @@
 
 use std::{io, time::Duration};
 
+use resp::ReplyError;
 use thiserror::Error;
-
-use crate::worker::in_flight::ReadError;
 
 /// Why a connection is of no further use.
 #[derive(Debug, Error)]
@@ -19,4 +18,13 @@ pub(crate) enum Lost {
     Silent(Duration),
     #[error("another node is the primary now")]
     Left,
+}
+
+/// Why nothing further can be read from a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Framing(#[from] ReplyError),
+    #[error("a reply that nothing had asked for")]
+    Unasked,
 }

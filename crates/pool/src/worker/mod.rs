@@ -2,11 +2,10 @@
 
 pub(crate) mod aside;
 pub(crate) mod connection;
-mod flow;
 pub(crate) mod in_flight;
 pub(crate) mod lost;
 pub(crate) mod own_request;
-mod patience;
+mod policy;
 mod preparation;
 mod slot;
 mod waits;

@@ -14,8 +14,8 @@ use crate::{
     },
     worker::{
         connection::READ_BYTES,
-        flow::{AHEAD_BYTES, Flow},
         own_request::Purpose,
+        policy::flow::{AHEAD_BYTES, Flow},
     },
 };
 

@@ -325,16 +325,16 @@ impl Worker {
         let check_at = self.shared.node.check_at(self.index).filter(|_| connection.may_check());
         let renew_at = check_at.map_or(connection.renew_at, |check_at| check_at.min(connection.renew_at));
         if connection.is_idle() {
-            return renew_at.min(connection.last_used + connection.keepalive);
+            return renew_at.min(connection.progress.last_used + connection.keepalive);
         }
-        let attention = self.yields_at(connection).min(connection.last_progress + self.silence_max());
+        let attention = self.yields_at(connection).min(connection.progress.last + self.silence_max());
         if connection.leaving { attention } else { attention.min(renew_at) }
     }
 
     /// When a connection with requests in flight has been silent for so long that another should have the turn,
     /// if one is ready for it: this one may be dead, or busy for long.
     fn yields_at(&self, connection: &Connection) -> Instant {
-        self.silent.unwrap_or(connection.last_progress) + connection.patience(self.silence_max() / YIELDS_MIN)
+        self.silent.unwrap_or(connection.progress.last) + connection.progress.patience(self.silence_max() / YIELDS_MIN)
     }
 
     /// How long a reply may take once it is its turn: after the callers have been told, it gets as long again before
@@ -351,13 +351,13 @@ impl Worker {
             connection.check(node, now);
         } else if !connection.is_idle() {
             let silence = self.silence_max();
-            if now >= connection.last_progress + silence {
+            if now >= connection.progress.last + silence {
                 return Err(Lost::Silent(silence));
             }
             if now >= self.yields_at(connection) {
                 self.falls_silent(connection, now);
             }
-        } else if now >= connection.last_used + connection.keepalive {
+        } else if now >= connection.progress.last_used + connection.keepalive {
             connection.ping(now);
         }
         Ok(())
@@ -367,7 +367,7 @@ impl Worker {
     /// have, which go back to their callers and from there to another worker.
     fn falls_silent(&mut self, connection: &mut Connection, now: Instant) {
         self.silent = Some(now);
-        self.shared.node.is_silent_for(now.saturating_duration_since(connection.last_progress));
+        self.shared.node.is_silent_for(now.saturating_duration_since(connection.progress.last));
         self.turn = None;
         if let Some(serving) = &mut self.serving {
             serving.set_silent(true);
@@ -381,7 +381,7 @@ impl Worker {
 
     /// Serves its branch again if the connection has been heard, or has nothing left to be silent about.
     fn end_silence(&mut self, connection: &Connection) {
-        if self.silent.is_some_and(|since| connection.last_progress >= since || connection.is_idle()) {
+        if self.silent.is_some_and(|since| connection.progress.last >= since || connection.is_idle()) {
             self.silent = None;
             if let Some(serving) = &mut self.serving {
                 serving.set_silent(false);

@@ -12,7 +12,7 @@ use crate::queue::expected::BULKY_BYTES;
 
 /// Bytes that are read while a caller has not taken what came before: so that it and the worker do not take turns for
 /// each read.
-pub(super) const AHEAD_BYTES: usize = 128 * 1024;
+pub(in crate::worker) const AHEAD_BYTES: usize = 128 * 1024;
 
 /// How long others wait in all for the caller of one reply to take it, and so much longer for each MiB that it has taken.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -26,10 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The replies to the job in front.
 #[derive(Debug, Default)]
-pub(super) struct Flow {
+pub(in crate::worker) struct Flow {
     course: Course,
     /// Bytes that have been handed on of the reply at hand.
-    pub(super) torn: usize,
+    pub(in crate::worker) torn: usize,
     /// How long others have waited for the caller.
     waited: Duration,
     /// The caller is waited for since then, and whether others waited when it was last looked.
@@ -51,25 +51,25 @@ enum Course {
 
 impl Flow {
     /// Whether replies of `bytes`, as far as they are known, are to be handed on in pieces; those of a job that can.
-    pub(super) fn takes(&mut self, bytes: usize, goes_in_pieces: impl FnOnce() -> bool) -> bool {
+    pub(in crate::worker) fn takes(&mut self, bytes: usize, goes_in_pieces: impl FnOnce() -> bool) -> bool {
         if self.course == Course::Whole && bytes > BULKY_BYTES && goes_in_pieces() {
             self.course = Course::InPieces;
         }
         self.is_in_pieces()
     }
 
-    pub(super) fn is_in_pieces(&self) -> bool {
+    pub(in crate::worker) fn is_in_pieces(&self) -> bool {
         self.course == Course::InPieces
     }
 
     /// Whether they have proved to be large.
-    pub(super) fn is_large(&self) -> bool {
+    pub(in crate::worker) fn is_large(&self) -> bool {
         self.course != Course::Whole
     }
 
     /// Whether a caller gets the beginning of a reply while the rest is due. Not where nobody would be waited for: it
     /// comes as a whole then, or becomes an error for want of room.
-    pub(super) fn may_begin(&mut self, now: Instant, others_wait: impl FnOnce() -> bool) -> bool {
+    pub(in crate::worker) fn may_begin(&mut self, now: Instant, others_wait: impl FnOnce() -> bool) -> bool {
         if self.torn == 0 && self.in_vain_until > Some(now) && others_wait() {
             self.course = Course::Waits;
         }
@@ -77,14 +77,14 @@ impl Flow {
     }
 
     /// The last reply to the job is there.
-    pub(super) fn ends(&mut self) {
+    pub(in crate::worker) fn ends(&mut self) {
         if self.is_large() {
             *self = Self { in_vain_until: self.in_vain_until, ..Self::default() };
         }
     }
 
     /// The caller has taken what was there.
-    pub(super) fn goes_on(&mut self, now: Instant) {
+    pub(in crate::worker) fn goes_on(&mut self, now: Instant) {
         if let Some((since, true)) = self.since.take() {
             self.waited += now.saturating_duration_since(since);
         }
@@ -92,7 +92,7 @@ impl Flow {
 
     /// The caller has not taken what was there. Until when it is waited for, or nothing if that has been long enough
     /// for the `others_wait`.
-    pub(super) fn waits(&mut self, now: Instant, others_wait: bool) -> Option<Instant> {
+    pub(in crate::worker) fn waits(&mut self, now: Instant, others_wait: bool) -> Option<Instant> {
         let since = self.since.replace((now, others_wait)).map_or(now, |(since, _)| since);
         if !others_wait {
             return Some(now + LOOK_EVERY);
