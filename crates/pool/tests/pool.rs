@@ -5,6 +5,8 @@
 
 #[path = "pool/aside.rs"]
 mod aside;
+#[path = "pool/batching.rs"]
+mod batching;
 #[path = "pool/bounds.rs"]
 mod bounds;
 #[path = "pool/branches.rs"]

@@ -53,6 +53,19 @@ impl Stream {
         }
     }
 
+    /// Whether it leads to this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let of_tcp = |stream: &TcpStream| match (stream.local_addr(), stream.peer_addr()) {
+            (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
+            _ => false,
+        };
+        match self {
+            Self::Tcp(stream) => of_tcp(stream),
+            Self::Tls(stream) => of_tcp(stream.get_ref().0.get_ref()),
+            Self::Unix(_) | Self::Memory(_) => true,
+        }
+    }
+
     /// Fails if the upstream has ended it and all that was said before has been read: what is written then is certainly
     /// not executed. Asks the system, because the runtime looks less often: when an upstream dies, the requests of all
     /// who had a reply just before would still be written. Cheaper than the write that follows by far.

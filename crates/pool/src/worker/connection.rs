@@ -3,6 +3,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -38,7 +39,7 @@ use crate::{
         in_flight::InFlight,
         lost::Lost,
         own_request::{self, Purpose},
-        policy::progress::Progress,
+        policy::{batching::Batching, progress::Progress},
         preparation::Preparation,
     },
 };
@@ -70,6 +71,7 @@ pub(crate) struct Connection {
     /// As its login found out: what was refused then is not asked for again.
     speaks_resp3: bool,
     pub(crate) progress: Progress,
+    batching: Batching,
     pub(crate) renew_at: Instant,
     pub(crate) keepalive: Duration,
     /// No further jobs: it is replaced or retired once nothing is in flight.
@@ -99,6 +101,7 @@ impl Connection {
         let Dialled { stream, endpoint, facts, db, .. } = dialled;
         let mut connection = Self {
             generation: facts.generation(),
+            batching: Batching::new(stream.is_local()),
             stream,
             scanner: ReplyScanner::new(LEVELS_MAX.max(settings.reply_depth_max)),
             read_buffer: vec![0; if endpoint.guest { GUEST_READ_BYTES } else { READ_BYTES }].into_boxed_slice(),
@@ -171,9 +174,10 @@ impl Connection {
         self.in_flight.unwritten()
     }
 
-    /// Jobs that are written and not wholly answered.
-    pub(crate) fn written(&self) -> usize {
-        self.in_flight.written()
+    /// Jobs that are written and not wholly answered, if it is worth a look what else has come before others follow.
+    pub(crate) fn may_gather(&self) -> Option<usize> {
+        let out = self.in_flight.written();
+        (!self.batching.has_gathered(out)).then_some(out)
     }
 
     /// Whether anybody but the worker itself waits for anything.
@@ -278,11 +282,22 @@ impl Connection {
         }
         // A write that fails is not the end yet: what the upstream said before it closed may hold
         // replies, and only the read tells.
-        let written = self.in_flight.poll_write(&mut self.stream, cx, (&self.writes, &self.traffic));
-        match (written, self.poll_read(cx, others_wait)?) {
+        match (self.poll_write(cx), self.poll_read(cx, others_wait)?) {
             (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error.into())),
             (_, read) => read.map(Ok),
         }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let out = self.in_flight.written();
+        if self.in_flight.is_between_jobs() && self.batching.keeps(self.in_flight.unwritten(), out) {
+            return Poll::Pending;
+        }
+        let written = self.in_flight.poll_write(&mut self.stream, cx, (&self.writes, &self.traffic));
+        if out == 0 && self.in_flight.written() > 0 {
+            self.batching.wrote_first();
+        }
+        written
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, others_wait: &impl Fn() -> bool) -> Result<Poll<()>, Lost> {
@@ -326,6 +341,7 @@ impl Connection {
         let chunk = &self.read_buffer[self.unread.clone()];
         self.unread.start += self.in_flight.read(chunk, &mut self.scanner, &self.room, &self.traffic)?;
         let now = Instant::now();
+        self.batching.heard(now);
         self.progress.heard(now, self.in_flight.requests() < due, READ_BYTES);
         while let Some(answered) = self.in_flight.next_answered() {
             match answered.purpose {

@@ -98,6 +98,11 @@ impl InFlight {
         !self.slots.is_empty() && self.written == 0 && self.written_part == 0
     }
 
+    /// No slot is written in part.
+    pub(crate) fn is_between_jobs(&self) -> bool {
+        self.written_part == 0
+    }
+
     /// Slots that are not wholly written.
     pub(crate) fn unwritten(&self) -> usize {
         self.slots.len() - self.written

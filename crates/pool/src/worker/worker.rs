@@ -312,7 +312,8 @@ impl Worker {
     /// look finds more.
     async fn gather(&mut self, connection: &mut Connection) {
         let mut found = 0;
-        let enough = connection.written().clamp(GATHER_BELOW.0, GATHER_BELOW.1);
+        let Some(out) = connection.may_gather() else { return };
+        let enough = out.clamp(GATHER_BELOW.0, GATHER_BELOW.1);
         while found < connection.unwritten() && connection.unwritten() < enough {
             found = connection.unwritten();
             tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
-//! What a connection decides by, without a clock and without I/O.
+//! What a connection decides by, without I/O.
 
+pub(super) mod batching;
 pub(super) mod flow;
 mod patience;
 pub(super) mod progress;
