@@ -27,7 +27,7 @@ pub use lend::{Borrowed, Split};
 pub use map::{Map, Node};
 pub use replicas::{Choice, Reads};
 pub use round::round::Executed;
-pub use round::routes::Routes;
+pub use round::routes::{LentRoutes, Routes};
 pub use route::{Merge, SLOTS, slot};
 pub use shown::standalone::{NO_CLUSTER, hello as standalone_hello, info as standalone_info};
 pub use taught::{Taught, runs_script};

@@ -77,7 +77,8 @@ pub struct Node {
     key: Key,
     access: Access,
     /// For each runtime callers that nobody uses now: a session has some only while it needs them.
-    callers: Vec<Mutex<Vec<Caller>>>,
+    #[allow(clippy::vec_box, reason = "the boxes are what is lent: a burst holds one while it is out")]
+    callers: Vec<Mutex<Vec<Box<Caller>>>>,
     told: Mutex<Told>,
 }
 
@@ -156,8 +157,8 @@ impl Node {
     /// A caller for one who runs on this runtime, for as long as it holds it.
     pub(crate) fn caller(self: &Arc<Self>, runtime: usize) -> CallerOf {
         let kept = self.callers.get(runtime).and_then(|kept| lock(kept).pop());
-        let caller = kept.unwrap_or_else(|| self.access.caller_on(runtime));
-        CallerOf { node: Arc::clone(self), runtime, caller: Some(caller) }
+        let caller = kept.unwrap_or_else(|| Box::new(self.access.caller_on(runtime)));
+        CallerOf { node: Arc::clone(self), caller: Some(caller) }
     }
 }
 
@@ -166,11 +167,11 @@ fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A caller of a node, given back when it is dropped.
+#[derive(Debug)]
 pub(crate) struct CallerOf {
     pub(crate) node: Arc<Node>,
-    runtime: usize,
     /// There until it is dropped.
-    caller: Option<Caller>,
+    caller: Option<Box<Caller>>,
 }
 
 impl Deref for CallerOf {
@@ -190,7 +191,7 @@ impl DerefMut for CallerOf {
 impl Drop for CallerOf {
     fn drop(&mut self) {
         if let Some(caller) = self.caller.take()
-            && let Some(kept) = self.node.callers.get(self.runtime)
+            && let Some(kept) = self.node.callers.get(caller.runtime())
         {
             let mut kept = lock(kept);
             if kept.len() < CALLERS_KEPT {

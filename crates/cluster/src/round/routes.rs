@@ -1,21 +1,33 @@
 //! Where the requests of a burst go that go to the nodes of their slots just as the client has sent them, which is what
 //! most bursts are. Noted as they are gathered, so that nobody has to read them again.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut, Range},
+    sync::Arc,
+};
 
-use pool::Burst;
+use pool::{Burst, Caller, JobError, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 use route::{Command, Route};
 
 use crate::{
     cluster::Cluster,
-    map::{Map, Node},
+    map::{CallerOf, Map, Node},
+    round::straight::{Tried, taken},
 };
 
+/// Memory for more requests than these is not kept for the next burst.
+const KEPT_REQUESTS: usize = 64;
+
+/// So many routes are kept on a thread: as many as there are bursts under way there at a time, in most cases.
+const KEPT_MAX: usize = 64;
+
 /// See the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Routes {
-    map: Arc<Map>,
+    /// There while they are lent.
+    map: Option<Arc<Map>>,
     noted: Vec<Noted>,
     /// Something has to be known of one of them beside its reply.
     is_other: bool,
@@ -23,6 +35,18 @@ pub struct Routes {
     has_several_keys: bool,
     /// The command of the last one, if its name alone tells it: the next is often of the same.
     last: Option<Arc<Command>>,
+    aim: Option<Aim>,
+}
+
+/// Where all of a burst was sent at once.
+#[derive(Debug)]
+struct Aim {
+    node: Arc<Node>,
+    /// None if the node is that of the first pool.
+    caller: Option<CallerOf>,
+    due: u32,
+    /// Why replies are missing, if they are.
+    failure: Option<JobError>,
 }
 
 /// Of one request.
@@ -35,19 +59,31 @@ struct Noted {
 
 impl Cluster {
     /// Of a burst that is to be gathered.
-    pub fn routes(&self) -> Routes {
-        Routes::new(self.map())
+    pub fn routes(&self) -> LentRoutes {
+        LentRoutes::new(self.map())
     }
 }
 
 impl Routes {
-    fn new(map: Arc<Map>) -> Self {
-        Self { map, noted: Vec::new(), is_other: false, has_several_keys: false, last: None }
+    /// They are lent from now on.
+    pub(super) fn begin(&mut self, map: Arc<Map>) {
+        self.map = Some(map);
+    }
+
+    /// They are not any more; whether they are worth being kept.
+    pub(super) fn end(&mut self) -> bool {
+        self.noted.clear();
+        *self = Self { noted: std::mem::take(&mut self.noted), ..Self::default() };
+        self.noted.capacity() <= KEPT_REQUESTS
+    }
+
+    fn map(&self) -> &Arc<Map> {
+        self.map.as_ref().expect("there while they are lent")
     }
 
     /// Of a burst of which nothing was noted.
-    pub(super) fn of(burst: &Burst, map: Arc<Map>) -> Self {
-        let mut routes = Self::new(map);
+    pub(super) fn of(burst: &Burst, map: Arc<Map>) -> LentRoutes {
+        let mut routes = LentRoutes::new(map);
         let (requests, mut at, mut head) = (&burst.requests[..], 0, None::<&[u8]>);
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         while !routes.is_other
@@ -84,6 +120,7 @@ impl Routes {
 
     fn note(&mut self, request: &Request<'_>, end: usize, is_alike: bool) -> Option<Noted> {
         let Self { map, last, has_several_keys, .. } = self;
+        let map = map.as_ref()?;
         let command = match last {
             Some(last) if is_alike => last,
             _ => {
@@ -102,7 +139,7 @@ impl Routes {
     pub(super) fn are_of(&self, burst: &Burst) -> bool {
         let end = self.noted.last().map_or(0, |last| last.end as usize);
         let are_all = self.noted.len() == burst.replies_due as usize && end == burst.requests.len();
-        self.map.problem.is_none() && (self.is_other || are_all)
+        self.map().problem.is_none() && (self.is_other || are_all)
     }
 
     /// Whether all go to the nodes of their slots as they are.
@@ -115,7 +152,7 @@ impl Routes {
     pub(super) fn only(&self) -> Option<Arc<Node>> {
         let shard = self.noted.first()?.shard;
         let is_only = self.noted.iter().all(|noted| noted.shard == shard);
-        if is_only { self.map.nodes.get(usize::from(shard)).cloned() } else { None }
+        if is_only { self.map().nodes.get(usize::from(shard)).cloned() } else { None }
     }
 
     /// Of each request in turn its shard, the node of that and its bytes.
@@ -124,16 +161,112 @@ impl Routes {
         self.noted.iter().map(move |noted| {
             let range = begin..noted.end as usize;
             begin = range.end;
-            (noted.shard, &self.map.nodes[usize::from(noted.shard)], range)
+            (noted.shard, &self.map().nodes[usize::from(noted.shard)], range)
         })
     }
 
     /// How many nodes there are.
     pub(super) fn nodes(&self) -> usize {
-        self.map.nodes.len()
+        self.map().nodes.len()
     }
 
-    pub(super) fn into_map(self) -> Arc<Map> {
-        self.map
+    /// The map by which they were noted.
+    pub(super) fn by(&self) -> Arc<Map> {
+        Arc::clone(self.map())
+    }
+
+    /// Whether all of `burst` goes to one node just as it is: it is to be executed by [`caller`](Self::caller) then, who is
+    /// on this runtime, and [`ended`](Self::ended) tells what has come of it.
+    pub fn aim(&mut self, burst: &Burst, runtime: usize) -> bool {
+        if self.are_straight()
+            && self.are_of(burst)
+            && let Some(node) = self.only()
+        {
+            let caller = (!node.is_first).then(|| node.caller(runtime));
+            self.aim = Some(Aim { node, caller, due: burst.replies_due, failure: None });
+        }
+        self.aim.is_some()
+    }
+
+    /// Who leads to that node: `own`, which leads to the first pool, or another.
+    pub fn caller<'c>(&'c mut self, own: &'c mut Caller) -> &'c mut Caller {
+        match &mut self.aim {
+            Some(Aim { caller: Some(caller), .. }) => caller,
+            _ => own,
+        }
+    }
+
+    /// The time that the call took, if all requests have their replies and none is an error. Otherwise the cluster has to
+    /// [`execute`](Cluster::execute) the burst: it knows then what was tried.
+    pub fn ended(&mut self, burst: &mut Burst, own: &Caller, result: Result<(), JobError>) -> Option<Spent> {
+        let aim = self.aim.as_mut()?;
+        burst.replies_due = aim.due;
+        aim.failure = result.err();
+        let is_done = aim.failure.is_none() && burst.errors == 0;
+        is_done.then(|| aim.caller.as_deref().unwrap_or(own).spent())
+    }
+
+    /// Whether the burst was sent already, as a whole.
+    pub(super) fn were_sent(&self) -> bool {
+        self.aim.is_some()
+    }
+
+    /// What was tried, if that was all of it at once. Fails if it is still on its way, and nobody can send it again.
+    pub(super) fn tried(&mut self, burst: &mut Burst) -> Result<Option<Tried>, JobError> {
+        match self.aim.take() {
+            None => Ok(None),
+            Some(Aim { failure: Some(failure), .. }) if burst.requests.is_empty() => Err(failure),
+            Some(Aim { node, failure, .. }) => Ok(Some((taken(burst, &node), failure))),
+        }
+    }
+}
+
+thread_local! {
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
+    static KEPT: RefCell<Vec<Box<Routes>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Routes of one burst. Since there are some for each, their memory is lent by the thread, and goes back when they are dropped.
+#[derive(Debug)]
+pub struct LentRoutes(Option<Box<Routes>>);
+
+impl LentRoutes {
+    /// Of nothing yet, by this map.
+    pub(crate) fn new(map: Arc<Map>) -> Self {
+        let kept = KEPT.with(|kept| kept.try_borrow_mut().ok()?.pop());
+        let mut routes = kept.unwrap_or_default();
+        routes.begin(map);
+        Self(Some(routes))
+    }
+}
+
+impl Deref for LentRoutes {
+    type Target = Routes;
+
+    fn deref(&self) -> &Routes {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for LentRoutes {
+    fn deref_mut(&mut self) -> &mut Routes {
+        self.0.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl Drop for LentRoutes {
+    fn drop(&mut self) {
+        let Some(mut routes) = self.0.take() else { return };
+        if !routes.end() {
+            return;
+        }
+        // The thread may be about to end.
+        let _ = KEPT.try_with(|kept| {
+            if let Ok(mut kept) = kept.try_borrow_mut()
+                && kept.len() < KEPT_MAX
+            {
+                kept.push(routes);
+            }
+        });
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     round::{
         holding::{beside, hold_only},
         round::{Executed, Text},
-        routes::Routes,
+        routes::{LentRoutes, Routes},
         state::{Batch, Way},
     },
 };
@@ -47,37 +47,30 @@ impl Cluster {
         &self,
         caller: &mut Caller,
         burst: &mut Burst,
-        routes: Option<Box<Routes>>,
+        routes: Option<LentRoutes>,
         text: Text<'_>,
         reads: Option<Reads<'_>>,
     ) -> Executed {
         let started = Instant::now();
         let settings = self.pools().first().settings();
-        let routes = match routes.filter(|routes| routes.are_of(burst)) {
+        let mut routes = match routes.filter(|routes| routes.were_sent() || routes.are_of(burst)) {
             Some(routes) => routes,
             None => match self.known(&settings, started).await {
-                Ok(map) => Box::new(Routes::of(burst, map)),
+                Ok(map) => Routes::of(burst, map),
                 Err(failure) => return fail_all(burst, failure, text, started),
             },
         };
-        let is_straight = reads.is_none() && routes.are_straight();
-        let tried = match is_straight.then(|| routes.only()) {
-            None => Vec::new(),
-            Some(Some(node)) => {
-                let due = burst.replies_due;
-                let result = match node.is_first {
-                    true => caller.execute(burst).await,
-                    false => node.caller(caller.runtime()).execute(burst).await,
-                };
-                burst.replies_due = due;
-                match result.err() {
-                    None if burst.errors == 0 => return Executed { spent: spent(started), ..Executed::default() },
-                    // It is still on its way, and nobody can send it again.
-                    Some(failure) if burst.requests.is_empty() => return fail_all(burst, failure, text, started),
-                    failure => vec![(taken(burst, &node), failure)],
-                }
+        let is_straight = reads.is_none() && !routes.were_sent() && routes.are_straight();
+        if is_straight && routes.aim(burst, caller.runtime()) {
+            let result = routes.caller(caller).execute(burst).await;
+            if let Some(spent) = routes.ended(burst, caller, result) {
+                return Executed { spent, ..Executed::default() };
             }
-            Some(None) => {
+        }
+        let tried = match routes.tried(burst) {
+            Err(failure) => return fail_all(burst, failure, text, started),
+            Ok(Some(tried)) => vec![tried],
+            Ok(None) if is_straight => {
                 let mut parts = Parts::new(&routes, burst);
                 let results = parts.execute(caller, burst).await;
                 if results.iter().all(Result::is_ok) && parts.are_without_error() {
@@ -88,9 +81,10 @@ impl Cluster {
                 }
                 parts.tried(results)
             }
+            Ok(None) => Vec::new(),
         };
         // Boxed, because it is rare and large.
-        Box::pin(self.execute_round(caller, burst, (text, reads), (routes.into_map(), settings, started), tried)).await
+        Box::pin(self.execute_round(caller, burst, (text, reads), (routes.by(), settings, started), tried)).await
     }
 }
 
@@ -180,7 +174,7 @@ impl Parts {
 }
 
 /// What has come of a burst that is to be executed anew where its replies say so.
-fn taken(burst: &mut Burst, node: &Arc<Node>) -> Batch {
+pub(super) fn taken(burst: &mut Burst, node: &Arc<Node>) -> Batch {
     let (replies, room) = (std::mem::take(&mut burst.replies), burst.room.take());
     let answered = Burst { replies, room, errors: std::mem::take(&mut burst.errors), ..Burst::default() };
     burst.replies_done = 0;

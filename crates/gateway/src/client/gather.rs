@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cluster::Routes;
+use cluster::{LentRoutes, Routes};
 use pool::Burst;
 use resp::{Decoded, Request, RequestDecoder, RequestError};
 use settings::{SessionSettings, UserLimits};
@@ -158,14 +158,14 @@ impl<'b> Dealt<'b> {
 
 /// Where to note the routes of a burst, if it may go to the nodes of a cluster.
 pub(super) fn noted<'r>(
-    routes: &'r mut Option<Box<Routes>>,
+    routes: &'r mut Option<LentRoutes>,
     burst: &Burst,
     bounds: &Bounds<'_>,
     presence: &Presence,
 ) -> Option<&'r mut Routes> {
     let cluster = presence.published().cluster.get().filter(|_| !bounds.lent && !bounds.singly)?;
     if burst.replies_due == 0 {
-        *routes = Some(Box::new(cluster.routes()));
+        *routes = Some(cluster.routes());
     }
     routes.as_deref_mut()
 }

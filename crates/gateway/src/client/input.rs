@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use cluster::Routes;
+use cluster::LentRoutes;
 use pool::Burst;
 use resp::{Decoded, Request, RequestDecoder, RequestError, RequestLimits};
 use settings::SessionSettings;
@@ -66,7 +66,7 @@ pub(crate) struct Input {
     /// How much is still to be read.
     rest: u32,
     /// Where what has been gathered goes, if there is a cluster.
-    routes: Option<Box<Routes>>,
+    routes: Option<LentRoutes>,
 }
 
 /// There is no bound to what is read.
@@ -80,8 +80,8 @@ impl Input {
     }
 
     /// Where what has been gathered goes, if that was noted.
-    pub(crate) fn take_routes(&mut self) -> Option<Box<Routes>> {
-        self.routes.take()
+    pub(crate) fn routes(&mut self) -> &mut Option<LentRoutes> {
+        &mut self.routes
     }
 
     /// Until when it waits for room, if it does, where nobody waits longer than `patience`.

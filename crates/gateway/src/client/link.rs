@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::Routes;
+use cluster::LentRoutes;
 use pool::{Alarm, Budget, Burst, JobError, REPLY_FREE_BYTES, Share};
 use resp::{Request, RequestError, RequestLimits, write_error};
 use settings::SessionSettings;
@@ -203,9 +203,9 @@ impl<S> Link<S> {
         self.input.gather(burst, bounds, sender)
     }
 
-    /// See [`Input::take_routes`].
-    pub(crate) fn take_routes(&mut self) -> Option<Box<Routes>> {
-        self.input.take_routes()
+    /// See [`Input::routes`].
+    pub(crate) fn routes(&mut self) -> &mut Option<LentRoutes> {
+        self.input.routes()
     }
 
     /// Whether there is room to read more into a burst that could go as it is.

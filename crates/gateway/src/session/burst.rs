@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ::topology::Address;
-use cluster::{Choice, Cluster, Reads};
+use cluster::{Choice, Reads};
 use pool::{Burst, JobError, Pieces, REPLY_FREE_BYTES, Spent};
 use settings::{DEFAULT_USER, ReadSettings, Reads as Where};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,9 +39,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush().await;
             return go_on;
         }
-        if let Some(cluster) = self.operator.cluster().cloned() {
-            // Boxed, so that only those who have a cluster have the larger task.
-            Box::pin(self.execute_in(&cluster)).await;
+        if self.operator.cluster().is_some() {
+            if self.prepare().await {
+                let mut spent = None;
+                if self.aims_at_one_node()
+                    && let Some(routes) = self.link.routes().as_mut()
+                {
+                    let result = routes.caller(&mut self.caller).execute(&mut self.burst).await;
+                    spent = self
+                        .link
+                        .routes()
+                        .as_mut()
+                        .and_then(|routes| routes.ended(&mut self.burst, &self.caller, result));
+                }
+                match spent {
+                    Some(spent) => self.answered(due, spent, None),
+                    // Boxed, so that only those who need it have the larger task.
+                    None => Box::pin(self.execute_in()).await,
+                }
+                self.link.routes().take();
+                self.flush().await;
+                self.link.count_replies_by(None);
+            }
             return true;
         }
         if let Some(reads) = self.state.limits(&self.settings).reads {
@@ -127,13 +146,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
+    /// Whether all of the gathered burst goes to one node of a cluster as it is.
+    fn aims_at_one_node(&mut self) -> bool {
+        let Self { link, caller, burst, state, settings, .. } = self;
+        let reads = state.limits(settings).reads;
+        reads.is_none() && link.routes().as_mut().is_some_and(|routes| routes.aim(burst, caller.runtime()))
+    }
+
     /// Has the gathered burst executed by the nodes of a cluster.
-    async fn execute_in(&mut self, cluster: &Cluster) {
+    async fn execute_in(&mut self) {
+        let Some(cluster) = self.operator.cluster().cloned() else { return };
         let due = self.burst.replies_due;
-        if !self.prepare().await {
-            return;
-        }
-        let routes = self.link.take_routes();
+        let routes = self.link.routes().take();
         let Self { link, settings, state, caller, burst, .. } = self;
         let (upstream, by) = (&settings.upstream, state.limits(settings).reads);
         let (shards, id, wrote) = (&link.published().shards, state.id, state.wrote);
@@ -155,8 +179,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.link.published().failed(failure, *failed, self.link.entry().address());
         }
         self.answered(due, executed.spent, None);
-        self.flush().await;
-        self.link.count_replies_by(None);
     }
 
     /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew. Where
@@ -214,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.state.is_muted() {
             self.link.write_errors(due, text);
         }
-        self.link.take_routes();
+        self.link.routes().take();
         self.burst = Burst::default();
     }
 }
