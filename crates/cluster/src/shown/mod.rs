@@ -1,7 +1,8 @@
-//! What nodes say of themselves, shown as what one Redis says that stands alone: `INFO` (`totals`), the slow log, what is
+//! What nodes say of themselves, shown as what one Redis says that stands alone: `INFO` (`totals`, `memory`), the slow log, what is
 //! known of latencies, and the words about a cluster (`standalone`).
 
 pub(crate) mod latency;
+mod memory;
 pub(crate) mod slow_log;
 pub(crate) mod standalone;
 mod totals;

@@ -5,8 +5,10 @@ use std::{
     fmt::Write,
 };
 
+use crate::shown::memory;
+
 /// Fields that are counted by each node for itself.
-const COUNTED: [&str; 30] = [
+const COUNTED: [&str; 29] = [
     "connected_clients",
     "blocked_clients",
     "tracking_clients",
@@ -27,7 +29,6 @@ const COUNTED: [&str; 30] = [
     "keyspace_misses",
     "tracking_total_keys",
     "tracking_total_items",
-    "tracking_total_prefixes",
     "unexpected_error_replies",
     "total_error_replies",
     "dump_payload_sanitizations",
@@ -39,8 +40,8 @@ const COUNTED: [&str; 30] = [
     "lazyfreed_objects",
 ];
 
-/// Fields that say yes or no: yes if one node says so.
-const FLAGS: [&str; 2] = ["rdb_bgsave_in_progress", "aof_rewrite_in_progress"];
+/// Fields of which the largest counts: those that say yes or no, and what each node has of the same clients.
+const LARGEST: [&str; 3] = ["rdb_bgsave_in_progress", "aof_rewrite_in_progress", "tracking_total_prefixes"];
 
 /// Sections of lines that one node may have and another not, each with several figures.
 const LISTS: [&str; 3] = ["# Commandstats", "# Errorstats", "# Keyspace"];
@@ -52,8 +53,18 @@ type Figures<'t> = Vec<(&'t str, &'t str)>;
 type Rows<'f, 't> = Vec<&'f [(&'t str, &'t str)]>;
 
 /// The sections that hold such fields or lines, as a client asks for them.
-const SECTIONS: [&str; 9] =
-    ["all", "default", "everything", "clients", "persistence", "stats", "commandstats", "errorstats", "keyspace"];
+const SECTIONS: [&str; 10] = [
+    "all",
+    "default",
+    "everything",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "commandstats",
+    "errorstats",
+    "keyspace",
+];
 
 /// Whether what is asked for with these arguments is counted by each node for itself.
 pub(crate) fn are_counted<'a>(mut sections: impl Iterator<Item = &'a [u8]>) -> bool {
@@ -72,11 +83,10 @@ pub(crate) fn total(first: &str, others: &[&str]) -> String {
         let Some((name, value)) = line.split_once(':') else { continue };
         if let Some(list) = LISTS.iter().find(|list| **list == section) {
             lists.entry(list).or_default().push((name, figures(value)));
-        } else if (COUNTED.contains(&name) || FLAGS.contains(&name))
+        } else if let Some(how) = together(section, name)
             && let Ok(number) = value.parse::<i64>()
         {
-            let sum = counted.entry(name).or_default();
-            *sum = if FLAGS.contains(&name) { number.max(*sum) } else { sum.saturating_add(number) };
+            counted.entry(name).and_modify(|sum| *sum = how(*sum, number)).or_insert(number);
         }
     }
     let mut out = String::with_capacity(first.len() + first.len() / 4);
@@ -87,13 +97,30 @@ pub(crate) fn total(first: &str, others: &[&str]) -> String {
             }
             continue;
         }
-        match line.split_once(':').and_then(|(name, _)| Some((name, counted.get(name)?))) {
-            // Writing to a string cannot fail.
-            Some((name, sum)) => drop(write!(out, "{name}:{sum}\r\n")),
+        let of = |name: &str| counted.get(name).copied();
+        let said = line.split_once(':').and_then(|(name, _)| {
+            let made = || memory::made(name, of).filter(|_| section == memory::HEAD);
+            Some((name, of(name).map(|sum| sum.to_string()).or_else(made)?))
+        });
+        match said {
+            Some((name, value)) => out.extend([name, ":", &value, "\r\n"]),
             None => out.extend([line, "\r\n"]),
         }
     }
     out
+}
+
+/// How numbers of this name are made one; `None` where that of the first node counts.
+fn together(section: &str, name: &str) -> Option<fn(i64, i64) -> i64> {
+    let is_amount = section == memory::HEAD && memory::is_added(name);
+    match () {
+        () if LARGEST.contains(&name) => Some(i64::max),
+        () if is_amount && memory::is_bound(name) => {
+            Some(|sum, bound| if sum == 0 || bound == 0 { 0 } else { sum.saturating_add(bound) })
+        }
+        () if is_amount || COUNTED.contains(&name) => Some(i64::saturating_add),
+        () => None,
+    }
 }
 
 /// Each line, with the head of its section.
@@ -188,6 +215,21 @@ mod tests {
         assert_eq!(both, stats("get:calls=4,usec=30,usec_per_call=7.50,rejected_calls=0,failed_calls=2"));
         let saves = |yes: u8| format!("# Persistence\r\nrdb_bgsave_in_progress:{yes}\r\n");
         assert_eq!(total(&saves(0), &[&saves(1), &saves(1)]), saves(1));
+        let memory = |used: u64, human: &str, bound: u64, ratio: &str| {
+            format!(
+                "# Memory\r\nused_memory:{used}\r\nused_memory_human:{human}\r\nused_memory_rss:{}\r\ntotal_system_memory:9\r\n\
+                 maxmemory:{bound}\r\nmaxmemory_human:{bound}B\r\nmaxmemory_policy:noeviction\r\n\
+                 mem_fragmentation_ratio:{ratio}\r\nmem_allocator:libc\r\n",
+                4096
+            )
+        };
+        let (small, large) = (memory(1024, "1.00K", 100, "4.00"), memory(3072, "3.00K", 200, "1.33"));
+        let both = memory(4096, "4.00K", 300, "2.00").replace("_rss:4096", "_rss:8192");
+        assert_eq!(total(&small, &[&large]), both);
+        let without = memory(1024, "1.00K", 0, "4.00");
+        assert!(total(&large, &[&without, &small]).contains("maxmemory:0\r\nmaxmemory_human:0B\r\n"));
+        let prefixes = |count: u8| format!("# Stats\r\ntracking_total_prefixes:{count}\r\n");
+        assert_eq!(total(&prefixes(1), &[&prefixes(2), &prefixes(2)]), prefixes(2));
         let many: String = (0..50_000).map(|number| format!("errorstat_{number}:count=1\r\n")).collect();
         let (many, twice) =
             (format!("# Errorstats\r\n{many}"), format!("# Errorstats\r\n{}", many.replace("=1", "=2")));
@@ -198,6 +240,6 @@ mod tests {
     fn only_what_is_counted_is_asked_of_all() {
         let asked = |line: &str| are_counted(line.split_terminator(' ').map(str::as_bytes));
         assert!(asked("") && asked("KEYSPACE") && asked("server all"));
-        assert!(!asked("server") && !asked("replication memory"));
+        assert!(!asked("server") && !asked("replication cpu"));
     }
 }
