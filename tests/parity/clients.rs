@@ -59,6 +59,34 @@ fn a_client_is_shown_with_the_fields_that_redis_shows() {
 }
 
 #[test]
+fn a_client_is_shown_with_what_it_has_sent_and_was_not_dealt_with() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let unread = |client: &mut Client, lines: &[&str], at: usize| {
+        client.send_raw(&requests(lines));
+        let reply = text(client.read_replies(lines.len()).swap_remove(at));
+        let own = reply.lines().find(|line| line.contains("cmd=client|") || line.contains("cmd=exec"));
+        field(own.expect("a line"), "qbuf").to_owned()
+    };
+    let (mut client, mut direct) = (gateway.client(), redis.client());
+    for (before, lines) in [
+        (&[][..], &["CLIENT INFO"][..]),
+        (&[], &["CLIENT LIST"]),
+        (&[], &["CLIENT INFO", "GET k", "PING"]),
+        (&["MULTI", "CLIENT INFO"], &["EXEC"]),
+        (&["MULTI", "CLIENT INFO"], &["EXEC", "PING"]),
+    ] {
+        let [shown, expected] = [&mut client, &mut direct].map(|client| {
+            before.iter().for_each(|line| drop(client.line(line)));
+            unread(client, lines, 0)
+        });
+        assert_eq!(shown, expected, "{before:?} {lines:?}");
+    }
+    // What stands before it has its replies already.
+    assert_eq!(unread(&mut client, &["SET k v", "CLIENT INFO", "PING"], 1), "40");
+}
+
+#[test]
 fn a_client_that_imports_into_a_valkey_has_a_connection_of_its_own() {
     let upstream = Upstream::start(|peer: &mut Peer| {
         let mut imports = false;
@@ -250,4 +278,56 @@ fn clients_of_a_later_valkey_are_shown_by_the_filters_by_which_they_are_closed()
     client.expect(&format!("CLIENT KILL ID {second} {last} {second}"), ":2\r\n");
     other.expect_closed();
     third.expect_closed();
+}
+
+/// The field of this name in what `INFO` says.
+fn figure(client: &mut Client, ask: &str, name: &str) -> String {
+    let said = text(client.line(ask));
+    let found = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.unwrap_or_else(|| panic!("no {name} in {said}")).to_owned()
+}
+
+/// What holds of clients of a gateway, whose upstream lets them use these keys.
+pub(crate) fn are_counted(gateway: &Gateway, keys: [&str; 3]) {
+    let mut looking = gateway.client();
+    let mut others: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
+    others.iter_mut().for_each(|other| other.expect("PING", "+PONG\r\n"));
+    let listed = text(looking.line("CLIENT LIST")).matches("id=").count();
+    for ask in ["INFO", "INFO clients", "INFO server clients", "INFO everything", "INFO respool clients"] {
+        assert_eq!(figure(&mut looking, ask, "connected_clients"), listed.to_string(), "{ask}");
+    }
+    assert_eq!(figure(&mut looking, "INFO", "maxclients"), "10000");
+    looking.send_raw(&requests(&["MULTI", "INFO clients", "EXEC"]));
+    let executed = text(looking.read_replies(3).swap_remove(2));
+    assert!(executed.contains(&format!("\r\nconnected_clients:{listed}\r\n")), "{executed}");
+    let own = figure(&mut looking, "INFO clients respool", "respool_upstream_connected_clients");
+    assert_ne!(own, listed.to_string(), "what the upstream says of itself");
+    let mut blocked = |count: usize, what: &str| {
+        wait(what, || (figure(&mut looking, "INFO", "blocked_clients") == count.to_string()).then_some(()));
+    };
+    blocked(0, "nobody to be blocked");
+    // One blocks by itself. A pause holds up three writers, of which some may have a connection in common, and a transaction.
+    others[0].send(&["BLPOP", &format!("{{{}}}:list", keys[0]), "0"]);
+    blocked(1, "one to block");
+    others[5].line("MULTI");
+    others[5].line(&format!("SET {} 1", keys[1]));
+    let mut pausing = gateway.client();
+    pausing.expect("CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+    (0..3).for_each(|at| others[at + 1].send(&["SET", keys[0], "1"]));
+    blocked(4, "three to be held up beside it");
+    others[4].send(&["SET", keys[2], "1"]);
+    blocked(5, "one more, of another key");
+    others[5].send(&["EXEC"]);
+    blocked(6, "a transaction, too");
+    pausing.expect("CLIENT UNPAUSE", "+OK\r\n");
+    blocked(1, "all to go on but one");
+    (1..5).for_each(|at| assert_eq!(others[at].read_reply(), b"+OK\r\n"));
+    drop(others);
+    blocked(0, "nobody to be left");
+}
+
+#[test]
+fn info_counts_the_clients_that_are_listed_and_those_that_wait_because_the_upstream_blocks() {
+    let redis = Redis::start(&[]);
+    are_counted(&Gateway::start(&redis.url()), ["a", "b", "c"]);
 }

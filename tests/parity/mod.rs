@@ -1,6 +1,6 @@
 //! The promise of parity: commands do, and replies are, what a client gets from Redis itself.
 
-mod clients;
+pub(crate) mod clients;
 mod commands;
 mod embedded;
 mod monitors;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::nodes::{Nodes, key_of, text};
-use crate::support::{requests, wait};
+use crate::{
+    parity::clients::are_counted,
+    support::{requests, wait},
+};
 
 #[test]
 fn what_overtakes_reaches_every_primary() {
@@ -153,6 +156,13 @@ fn what_each_primary_counts_is_shown_as_one_sum() {
             String::from_utf8_lossy(&client.line("INFO keyspace")).contains("db0:keys=4,").then_some(())
         });
     }
+}
+
+#[test]
+fn clients_of_a_cluster_are_counted_as_those_of_one_node() {
+    let nodes = Nodes::start();
+    let keys = [5, 7_000, 12_000].map(key_of);
+    are_counted(&nodes.gateway(), keys.each_ref().map(String::as_str));
 }
 
 #[test]

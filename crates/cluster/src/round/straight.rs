@@ -39,7 +39,7 @@ struct Part {
 impl Cluster {
     /// Executes a burst: afterwards it has a reply for each of its requests, errors where they failed. `caller` is one of
     /// the first pool; `routes` are those of the burst, if they were noted when it was gathered; `text` says an error to a
-    /// client; `reads` tells where reads go, if not all to primaries.
+    /// client; `reads` tells where reads go, if not all to primaries. It begins now, at `started`.
     ///
     /// # Cancel safety
     /// What was sent is executed all the same, and its replies are dropped.
@@ -50,8 +50,8 @@ impl Cluster {
         routes: Option<LentRoutes>,
         text: Text<'_>,
         reads: Option<Reads<'_>>,
+        started: Instant,
     ) -> Executed {
-        let started = Instant::now();
         let settings = self.pools().first().settings();
         let mut routes = match routes.filter(|routes| routes.were_sent() || routes.are_of(burst)) {
             Some(routes) => routes,

@@ -137,9 +137,9 @@ impl Input {
         }
     }
 
-    /// A request has been begun and is not complete.
-    pub(crate) fn is_midway(&self) -> bool {
-        !self.pending.is_empty()
+    /// How many bytes have been read and not been dealt with.
+    pub(crate) fn unread(&self) -> usize {
+        self.pending.len()
     }
 
     /// Reads once and gathers what has become complete; no byte is lost if it is not called again.

@@ -66,6 +66,11 @@ impl<S> Link<S> {
         &mut self.output
     }
 
+    /// How many bytes the client has sent that are not dealt with.
+    pub(crate) fn unread(&self) -> usize {
+        self.input.unread()
+    }
+
     /// How many bytes of replies wait to be written.
     pub(crate) fn unwritten(&self) -> usize {
         self.output.len()
@@ -196,7 +201,7 @@ impl<S> Link<S> {
 
     /// Gathers what is there of a request that has been begun; otherwise see [`Input::gather`].
     pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>) -> Stop {
-        if !self.input.is_midway() {
+        if self.unread() == 0 {
             return Stop::Incomplete;
         }
         let sender = Sender { presence: &self.presence, is_stranger: self.login_until.is_some() };

@@ -77,7 +77,7 @@ pub(crate) enum Local {
     /// About the cluster that clients are to see, or not to see.
     NoCluster,
     Reset,
-    /// `INFO` with the gateway's own section.
+    /// `INFO` about clients, or with the gateway's own section.
     Info,
     /// The console.
     Respool,

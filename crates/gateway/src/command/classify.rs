@@ -131,7 +131,9 @@ fn of_name(name: &[u8], upstream: Upstream) -> Option<Class> {
 fn of_arguments(name: &[u8], request: &Request<'_>) -> Option<Class> {
     Some(match name {
         b"CLIENT" => client(request),
-        b"INFO" if info_sections::ask_for_respool(request) => Class::Local(Local::Info),
+        b"INFO" if info_sections::ask_for_respool(request) || info_sections::ask_for_clients(request) => {
+            Class::Local(Local::Info)
+        }
         b"INFO" => READ,
         b"XREAD" | b"XREADGROUP" if stream_read::timeout_at(request).is_some() => Class::Exclusive(Reason::Blocking),
         b"SCRIPT" => script(request),

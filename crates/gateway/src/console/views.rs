@@ -19,6 +19,10 @@ use crate::{
     },
 };
 
+/// As long as a worker has patience with a connection at least: a node that answers at all answers sooner, unless it holds
+/// the request back.
+const HELD_FROM: Duration = Duration::from_millis(30);
+
 /// How many clients wait, and for how long the first of them.
 // Open: a plain value, counted here and shown by whoever asked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +31,12 @@ pub(crate) struct Clients {
     pub(crate) active: usize,
     pub(crate) waiting: usize,
     pub(crate) max_wait: Duration,
+    /// In a request that blocks.
+    pub(crate) blocked: usize,
+    /// Of the others those that have waited for [so long](HELD_FROM).
+    pub(crate) held: usize,
+    pub(crate) tracking: usize,
+    pub(crate) subscribed: usize,
     /// In the order of [`Reason::ALL`].
     pub(crate) exclusive: [usize; Reason::ALL.len()],
 }
@@ -42,14 +52,29 @@ impl Clients {
         clients
     }
 
+    /// How many are blocked in the upstream, which says so of `connections`. If these are more than there are requests that
+    /// block, it holds others back as well: by a pause, and with them what is behind them on the same connection.
+    pub(crate) fn blocked_of(&self, connections: usize) -> usize {
+        if connections > self.blocked { self.blocked + self.held } else { connections }
+    }
+
     fn add(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
             self.total += 1;
-            let exclusive = entry.exclusive();
+            let (exclusive, tracks, listens) =
+                entry.look(|details| (details.exclusive, details.tracking.is_some(), details.subscriptions != [0; 3]));
+            self.tracking += usize::from(tracks);
+            self.subscribed += usize::from(listens);
             if let Some(reason) = exclusive {
                 self.exclusive[reason as usize] += 1;
             }
-            match entry.stage() {
+            let stage = entry.stage();
+            match stage {
+                _ if entry.blocked().is_blocked() => self.blocked += 1,
+                Stage::Waiting(age) | Stage::InFlight(age) => self.held += usize::from(age >= HELD_FROM),
+                Stage::Idle => {}
+            }
+            match stage {
                 Stage::Waiting(age) => {
                     self.waiting += 1;
                     self.max_wait = self.max_wait.max(age);

@@ -175,6 +175,7 @@ impl ExclusiveConnection {
         let is_of_others = match class {
             Class::Plain { .. } | Class::Unheard | Class::Multi | Class::Exec => true,
             Class::Exclusive(reason) => reason != Reason::PubSub,
+            Class::Local(Local::Info) => true,
             Class::Local(_) | Class::Refused(_) | Class::Attack => false,
         };
         let is_restricted = |lending: &Lending| lending.node().is_some() && lending.is_restricted(protocol);

@@ -184,7 +184,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let (published, began) = (Arc::clone(self.link.published()), Instant::now());
         let tally = published.counts.exclusive(reason);
         let under_way = UnderWay::begin(tally, request.counted);
+        self.link.entry().goes_out(began.into_std());
         let ended = self.send_and_receive(request, head).await;
+        self.link.entry().is_back();
         let failed = ended.as_ref().map_or_else(|broken| broken.missing.min(request.counted), |()| 0);
         under_way.end(failed);
         let (queue_us, rest_us) = (micros(request.waited), micros(began.elapsed()));

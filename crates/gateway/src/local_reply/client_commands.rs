@@ -68,11 +68,13 @@ pub(crate) fn answer(
             write_text(out, requester.state.needs.protocol, &line);
         }
         Local::ClientList => {
-            return about_clients(AboutClients::list(request, &requester.facts(), &requester.settings.users), out);
+            let read = AboutClients::list(request, &requester.facts(), &requester.settings.users);
+            return about_clients(read, requester.unread, out);
         }
         Local::ClientKill if len < 3 => wrong("kill", out),
         Local::ClientKill => {
-            return about_clients(AboutClients::kill(request, &requester.facts(), &requester.settings.users), out);
+            let read = AboutClients::kill(request, &requester.facts(), &requester.settings.users);
+            return about_clients(read, requester.unread, out);
         }
         Local::ClientUnblock if !arity(3..=4) => wrong("unblock", out),
         Local::ClientUnblock => return unblock(request, requester, out),
@@ -86,9 +88,9 @@ fn unknown(request: &Request<'_>, out: &mut Vec<u8>) {
     write_error(out, &errors::unknown_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
 }
 
-fn about_clients(read: Result<AboutClients, String>, out: &mut Vec<u8>) -> NextStep {
+fn about_clients(read: Result<AboutClients, String>, unread: usize, out: &mut Vec<u8>) -> NextStep {
     match read {
-        Ok(ask) => NextStep::Clients(ask),
+        Ok(ask) => NextStep::Clients(ask, unread),
         Err(error) => {
             write_error(out, &error);
             NextStep::Answered

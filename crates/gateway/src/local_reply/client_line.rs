@@ -37,6 +37,8 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>, facts: &F
         None => -1,
         Some(tracking) => tracking.client.and_then(|id| i64::try_from(id).ok()).unwrap_or(0),
     };
+    // What others have sent is read in turn, and not looked at meanwhile.
+    let unread = own.map_or(0, |(requester, _)| requester.unread);
     let (watch, library) = (facts.may_be_since(7, 4), facts.may_be_since(7, 2));
     // No client can do here what `CLIENT CAPA` says that it can.
     let capabilities = facts.is_valkey() && facts.may_be_since(8, 1);
@@ -46,7 +48,7 @@ pub(super) fn line(entry: &Entry, own: Option<(&Requester<'_>, &str)>, facts: &F
     let _ = write!(
         line,
         "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={}{} db={} sub={channels} psub={patterns} ssub={shards} \
-         multi={multi}{} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
+         multi={multi}{} qbuf={unread} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
          cmd={command} user={user} redir={redirect} resp={}",
         entry.id(),
         entry.address(),

@@ -10,7 +10,7 @@ use crate::{
     client::state::ClientState,
     command::errors,
     console::command::Ask,
-    local_reply::about_clients::AboutClients,
+    local_reply::{about_clients::AboutClients, info::InfoAsk},
     observe::{published::Published, registry::Entry, turned_away::Kind},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Requester<'r> {
     pub(crate) caller: &'r Caller,
     /// The size of the transaction that is being executed, if one is.
     pub(crate) executing: Option<usize>,
+    /// Bytes that it has sent and that are not dealt with, those of the request at hand among them.
+    pub(crate) unread: usize,
 }
 
 impl Requester<'_> {
@@ -81,10 +83,10 @@ pub(crate) enum NextStep {
     Reset,
     /// Answer an operator.
     Console(Ask),
-    /// Show the gateway's section of `INFO`, after what the upstream answers to this.
-    Info(Vec<u8>),
-    /// Look at the clients.
-    Clients(AboutClients),
+    /// Answer `INFO`.
+    Info(InfoAsk),
+    /// Look at the clients, while so much of the one that asks is [unread](Requester::unread).
+    Clients(AboutClients, usize),
     /// Say what the upstream says to this, which gets so many replies.
     Ask(Vec<u8>, usize),
     /// Have the upstream unblock one of its connections.

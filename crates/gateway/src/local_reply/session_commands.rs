@@ -14,7 +14,9 @@ use crate::{
     command::{class::Local, embedded_limits, errors},
     console::command,
     local_reply::{
-        client_commands, info, presented,
+        client_commands,
+        info::InfoAsk,
+        presented,
         requester::{Hello, NextStep, NoHello, Requester},
     },
     observe::turned_away::Kind,
@@ -58,7 +60,7 @@ pub(crate) fn answer(
             presented::answer(request, requester, out);
         }
         Local::Unsubscribe | Local::NoCluster => return ask(request),
-        Local::Info => return NextStep::Info(info::upstreams_part(request)),
+        Local::Info => return NextStep::Info(InfoAsk::read(request)),
         Local::Respool => {
             let is_admin = requester.is_admin();
             if !is_admin {

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU8, AtomicU64, Ordering, fence},
     },
     task::{Context, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use atomic_waker::AtomicWaker;
@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     local: Address,
     since: Instant,
     blocked: Blocked,
+    /// When the session sent a request by another way than its caller's, after `since`; 0 if none is out.
+    out_us: AtomicU64,
     inbox: Inbox,
     /// How far its job has come.
     progress: Arc<Progress>,
@@ -158,7 +160,22 @@ impl Entry {
 
     /// How far the session's job has come.
     pub(crate) fn stage(&self) -> Stage {
-        self.progress.stage()
+        match (self.progress.stage(), self.out_us.load(Ordering::Relaxed)) {
+            (Stage::Idle, out) if out > 0 => {
+                Stage::InFlight(self.since.elapsed().saturating_sub(Duration::from_micros(out)))
+            }
+            (stage, _) => stage,
+        }
+    }
+
+    /// A request is out since `at`, by a way that the session's caller knows nothing of.
+    pub(crate) fn goes_out(&self, at: Instant) {
+        self.out_us.store(pool::micros(at.saturating_duration_since(self.since)).max(1), Ordering::Relaxed);
+    }
+
+    /// It has its reply.
+    pub(crate) fn is_back(&self) {
+        self.out_us.store(0, Ordering::Relaxed);
     }
 
     /// Whether, and on which connection, the session is blocked in the upstream.
@@ -189,11 +206,6 @@ impl Entry {
     /// Who has logged in, if anybody has.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         self.look(|details| details.user.clone())
-    }
-
-    /// Why the session borrows an exclusive connection, if it does.
-    pub(crate) fn exclusive(&self) -> Option<Reason> {
-        self.look(|details| details.exclusive)
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Details)) {
@@ -250,6 +262,7 @@ impl Registry {
             local,
             since: Instant::now(),
             blocked: Blocked::default(),
+            out_us: AtomicU64::new(0),
             inbox: Inbox::default(),
             progress,
             details: Mutex::default(),

@@ -168,7 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let nobody = by.map(|by| errors::no_replica(by.lag_max)).unwrap_or_default();
         let reads = by.map(|by| Reads { choose: &choose, patience: by.lag_max, nobody: &nobody });
-        let executed = cluster.execute(caller, burst, routes, &|failure| errors::job(failure, upstream), reads).await;
+        let (text, started) = (|failure: &JobError| errors::job(failure, upstream), tokio::time::Instant::now());
+        link.entry().goes_out(started.into_std());
+        let executed = cluster.execute(caller, burst, routes, &text, reads, started).await;
+        link.entry().is_back();
         if !executed.only_reads && !self.burst.read_only {
             self.note_write();
         }
@@ -216,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The client's user has sent too many requests, and is to wait so long.
-    fn refuse_for_now(&mut self, due: u32, wait: Duration) {
+    pub(super) fn refuse_for_now(&mut self, due: u32, wait: Duration) {
         let (published, address) = (self.link.published(), self.link.entry().address());
         let name = self.state.member().map_or(DEFAULT_USER, |member| member.name());
         published.turned_away.note_many(Kind::UserRequests, due, address, name);

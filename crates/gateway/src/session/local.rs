@@ -20,7 +20,7 @@ use crate::{
     },
     local_reply::{
         about_clients::AboutClients,
-        info,
+        info::{self, InfoAsk},
         requester::{Hello, Requester, Unblock},
         session_commands,
     },
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let Self { link, state, settings, caller, .. } = self;
         let entry = &Arc::clone(link.entry());
-        let mut requester = Requester { state, entry, published, settings, caller, executing: None };
+        let mut requester = Requester { state, entry, published, settings, caller, executing: None, unread: 0 };
         session_commands::greet(hello, &facts, &mut requester, link.output());
         self.admit();
         true
@@ -163,31 +163,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Answers an `INFO` that names us; `requests` is the upstream's part of it.
-    pub(super) async fn info(&mut self, requests: Vec<u8>, published: &Published) -> bool {
-        let needs = self.state.needs;
-        let mut upstreams = Vec::new();
-        if !requests.is_empty() {
-            let burst = Burst { requests, replies_due: 1, needs, read_only: true, ..Burst::default() };
-            let answer = self.caller.call(burst).await;
-            if let Some(failure) = answer.failure {
-                self.link.fail(&failure, 1, &self.settings.upstream);
-                return true;
-            }
-            match self.settings.is_hidden_cluster() {
-                true => cluster::standalone_info(&answer.burst.replies, &mut upstreams),
-                false => upstreams = answer.burst.replies,
-            }
+    /// Answers an `INFO`.
+    pub(super) async fn info(&mut self, ask: InfoAsk, published: &Published) -> bool {
+        let (protocol, clients_max) = (self.state.needs.protocol, self.settings.clients_max);
+        let is_asked = !ask.upstreams.is_empty();
+        if let Err(wait) = self.state.charge(u32::from(is_asked), &self.settings, false) {
+            self.refuse_for_now(1, wait);
+            return true;
         }
-        info::answer(&upstreams, needs.protocol, &self.operator, published, self.link.output()).await;
+        let upstreams = match is_asked {
+            true => self.upstreams_info(ask.upstreams).await,
+            false => Some(Vec::new()),
+        };
+        let out = self.link.output();
+        match upstreams {
+            Some(said) if ask.has_own => info::answer(&said, protocol, &self.operator, published, out).await,
+            Some(said) => info::show(&said, (protocol, clients_max), published, out).await,
+            None => {}
+        }
         true
     }
 
+    /// What the upstream says to an `INFO`: of a cluster, what its primaries say together. `None` where the client has been
+    /// told why it says nothing.
+    async fn upstreams_info(&mut self, requests: Vec<u8>) -> Option<Vec<u8>> {
+        let needs = self.state.needs;
+        let mut burst = Burst { requests, replies_due: 1, needs, read_only: true, ..Burst::default() };
+        let Self { caller, link, settings, operator, .. } = self;
+        let Some(cluster) = operator.cluster() else {
+            let failure = caller.execute(&mut burst).await.err();
+            failure.as_ref().inspect(|failure| link.fail(failure, 1, &settings.upstream));
+            return failure.is_none().then_some(burst.replies);
+        };
+        let text = |failure: &JobError| errors::job(failure, &settings.upstream);
+        let executed = cluster.execute(caller, &mut burst, None, &text, None, Instant::now()).await;
+        for (failure, failed) in &executed.failed {
+            link.published().failed(failure, *failed, link.entry().address());
+        }
+        Some(burst.replies)
+    }
+
     /// Answers what is asked about clients; false to close.
-    pub(super) async fn about_clients(&mut self, ask: AboutClients, published: &Published) -> bool {
+    pub(super) async fn about_clients(&mut self, ask: AboutClients, unread: usize, published: &Published) -> bool {
         let Self { link, state, settings, caller, .. } = self;
         let entry = &Arc::clone(link.entry());
-        let mut requester = Requester { state, entry, published, settings, caller, executing: None };
+        let mut requester = Requester { state, entry, published, settings, caller, executing: None, unread };
         ask.answer(&mut requester, link).await
     }
 

@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn become_user(&mut self, name: &str, mut access: Access) -> Result<(), String> {
         let Self { state, link, settings, caller, .. } = self;
         let (entry, published) = (link.entry(), link.published());
-        let mut requester = Requester { state, entry, published, settings, caller, executing: None };
+        let mut requester = Requester { state, entry, published, settings, caller, executing: None, unread: 0 };
         requester.log_in(name)?;
         state.proven = false;
         access.exchange(&mut self.caller);

@@ -139,10 +139,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes the request off the input and reads it; `None` to close.
     fn read(&mut self, class: Class, part: Part, published: &Published) -> Option<Way> {
-        let kept = self.kept_bytes();
+        let (kept, unread) = (self.kept_bytes(), self.link.unread());
         let Self { link, state, settings, exclusive, caller, .. } = self;
         let taken = link.take_request(rules::holds_login(class), |request, entry, out| {
-            let mut requester = Requester { state, entry, published, settings, caller, executing: None };
+            let mut requester = Requester { state, entry, published, settings, caller, executing: None, unread };
             if let Some(way) = demand_login(class, request, &requester, out) {
                 return way;
             }
@@ -239,8 +239,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 };
                 Box::pin(console.answer(ask, self.link.output())).await
             }
-            Way::Local(NextStep::Clients(ask)) => Box::pin(self.about_clients(ask, published)).await,
-            Way::Local(NextStep::Info(requests)) => Box::pin(self.info(requests, published)).await,
+            Way::Local(NextStep::Clients(ask, unread)) => Box::pin(self.about_clients(ask, unread, published)).await,
+            Way::Local(NextStep::Info(ask)) => Box::pin(self.info(ask, published)).await,
             Way::Local(NextStep::Ask(request, due)) => Box::pin(self.ask(request, due, published)).await,
             Way::Local(NextStep::Unblock(unblock)) => self.unblock(unblock).await,
             Way::Exclusive(request) => {
@@ -312,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 fn tally<'c>(way: &Way, class: Class, counts: &'c Counts) -> Option<&'c pool::Tally> {
     match (way, class) {
         (Way::Shared(_) | Way::Exclusive(_) | Way::Local(NextStep::Unblock(_)), _) => None,
-        (Way::Local(NextStep::Info(upstreams)), _) if !upstreams.is_empty() => None,
+        (Way::Local(NextStep::Info(ask)), _) if !ask.upstreams.is_empty() => None,
         (Way::Local(_) | Way::AbortTransaction(_), Class::Refused(_) | Class::Attack) => Some(&counts.refused),
         (Way::Local(_) | Way::Subscription(_) | Way::AbortTransaction(_) | Way::Unwatch, _) => Some(&counts.here),
     }

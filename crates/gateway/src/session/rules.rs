@@ -99,7 +99,11 @@ pub(super) fn wiped(is_login: bool, go_on: bool) -> bool {
 /// Whether a request counts among those of its user that go on to the upstream. What begins or ends nothing there does
 /// not.
 pub(super) fn is_counted(class: Class) -> bool {
-    !matches!(class, Class::Local(_) | Class::Refused(_) | Class::Attack)
+    match class {
+        Class::Local(local) => local == Local::Info,
+        Class::Refused(_) | Class::Attack => false,
+        Class::Plain { .. } | Class::Unheard | Class::Multi | Class::Exec | Class::Exclusive(_) => true,
+    }
 }
 
 /// The command of a request that is refused, as a log may show it: names, and nothing else that a client sends.

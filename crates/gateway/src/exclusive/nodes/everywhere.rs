@@ -38,9 +38,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let under_way = UnderWay::begin(published.counts.exclusive(request.reason), request.counted);
         let began = Instant::now();
         let answered = match self.place(began).await {
-            Ok(_place) => self.ask_all((cluster, began), request, how).await,
+            Ok(_place) => {
+                self.link.entry().goes_out(began.into_std());
+                self.ask_all((cluster, began), request, how).await
+            }
             Err(failure) => Some(Err(failure)),
         };
+        self.link.entry().is_back();
         under_way.end(if matches!(&answered, Some(Ok((_, None)))) { 0 } else { request.counted });
         if request.teaches {
             published.remembered.forget();
@@ -108,8 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let (needs, requests) = (self.state.needs, request.own_request().to_vec());
         let mut burst = Burst { requests, replies_due: request.counted, needs, ..Burst::default() };
         let upstream = &self.settings.upstream;
-        let executed =
-            cluster.execute(self.caller, &mut burst, None, &|failure| errors::job(failure, upstream), None).await;
+        let (text, began) = (|failure: &JobError| errors::job(failure, upstream), Instant::now());
+        self.link.entry().goes_out(began.into_std());
+        let executed = cluster.execute(self.caller, &mut burst, None, &text, None, began).await;
+        self.link.entry().is_back();
         for (failure, failed) in &executed.failed {
             self.link.published().failed(failure, *failed, self.link.entry().address());
         }

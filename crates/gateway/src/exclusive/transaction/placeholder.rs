@@ -39,6 +39,10 @@ pub(crate) fn for_request(
         _ => false,
     };
     let mut placeholder = Vec::new();
+    if local == Local::Info {
+        request.write(&mut placeholder);
+        return Some((placeholder, Noted::Info));
+    }
     match local {
         // The connection has to change its protocol at that point of the transaction, if it will.
         Local::Hello => {

@@ -56,7 +56,8 @@ pub(crate) enum Noted {
     Change(Change),
     /// Take note of what the reply says of the scripts that a cluster knows.
     Script(Box<Taught>),
-    /// Show what a node of a cluster says of itself in the words of a Redis that stands alone.
+    /// Show what the upstream says of itself with the gateway's clients, and that of a cluster in the words of a Redis that
+    /// stands alone.
     Info,
     /// All primaries of a cluster have executed it: make one reply of theirs.
     OfAll(Box<OfAll>),

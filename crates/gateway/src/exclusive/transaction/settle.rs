@@ -20,6 +20,7 @@ use crate::{
         transaction::{executed::Part, placeholder, queued::Noted},
     },
     local_reply::{
+        info,
         requester::{Hello, NextStep, Requester},
         session_commands,
     },
@@ -27,6 +28,9 @@ use crate::{
 
 /// A request of more bytes than this takes long to answer: others have their turn after it.
 const LONG_BYTES: usize = 64 * 1024;
+
+/// Bytes of the request that is at hand then, as clients send it.
+const EXEC_BYTES: usize = b"*1\r\n$4\r\nEXEC\r\n".len();
 
 /// Takes back a reply that begins at `from`, but not what is pushed inside of it.
 pub(in crate::exclusive) fn silence(out: &mut Vec<u8>, from: usize) {
@@ -150,15 +154,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Some(cluster) => cluster.merge_within(&of_all, item, rows, self.link.output()),
                 None => self.link.output().extend_from_slice(item),
             },
-            Some(Noted::Info) => cluster::standalone_info(item, self.link.output()),
+            Some(Noted::Info) => Box::pin(self.show_info(item)).await,
             Some(Noted::Unblock(_)) | None => self.link.output().extend_from_slice(item),
         }
         true
     }
 
+    async fn show_info(&mut self, item: &[u8]) {
+        let mut said = Vec::new();
+        match self.settings.is_hidden_cluster() {
+            true => cluster::standalone_info(item, &mut said),
+            false => said.extend_from_slice(item),
+        }
+        let (published, how) =
+            (Arc::clone(self.link.published()), (self.state.needs.protocol, self.settings.clients_max));
+        info::show(&said, how, &published, self.link.output()).await;
+    }
+
     fn greet(&mut self, hello: Hello) {
         let mut requester = Requester {
             executing: None,
+            unread: 0,
             state: self.state,
             entry: &Arc::clone(self.link.entry()),
             published: &Arc::clone(self.link.published()),
@@ -172,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn answer(&mut self, request: &[u8], size: usize) -> bool {
         let mut requester = Requester {
             executing: Some(size),
+            unread: EXEC_BYTES + self.link.unread(),
             state: self.state,
             entry: &Arc::clone(self.link.entry()),
             published: &Arc::clone(self.link.published()),
@@ -182,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             // Its password has become right since it was queued: the connection was not told of it.
             NextStep::Hello(_) => write_error(self.link.output(), errors::WRONG_PASSWORD),
             NextStep::Unblock(unblock) => Box::pin(self.unblock_other(unblock)).await,
-            NextStep::Clients(ask) => {
+            NextStep::Clients(ask, _) => {
                 let go_on = ask.answer(&mut requester, self.link).await;
                 yield_now().await;
                 return go_on;
