@@ -1,6 +1,6 @@
 //! What all primaries of a cluster execute as a part of a transaction at one of them: as one Redis does, or not at all.
 
-use super::nodes::{Nodes, key_of};
+use super::nodes::{Node, Nodes, key_of};
 use crate::support::{Client, Redis, requests, wait};
 
 const SLOTS: [u16; 3] = [5, 7_000, 12_000];
@@ -160,4 +160,72 @@ fn a_client_that_is_ended_while_others_are_prepared_waits_no_longer_and_one_that
     let said = leaving.read_replies(4).concat();
     assert!(said.ends_with(b"*2\r\n+OK\r\n+OK\r\n"), "{}", String::from_utf8_lossy(&said));
     other.expect("DBSIZE", ":0\r\n");
+}
+
+/// How often a node has executed a command.
+fn calls(node: &Node, command: &str) -> u32 {
+    let said = String::from_utf8_lossy(&node.client().line("INFO commandstats")).into_owned();
+    let line = said.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn a_transaction_is_begun_at_the_node_of_its_first_request_and_at_no_other() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    let last = key_of(12_000);
+    client.expect("CONFIG RESETSTAT", "+OK\r\n");
+    client.expect("MULTI", "+OK\r\n");
+    let info = String::from_utf8_lossy(&other.line("CLIENT LIST")).into_owned();
+    assert!(info.contains(" flags=x ") && info.contains(" multi=0 "), "{info}");
+    client.expect("MULTI", "-ERR MULTI calls can not be nested\r\n");
+    client.expect(&format!("SET {last} 1"), "+QUEUED\r\n");
+    client.expect("EXEC", "*1\r\n+OK\r\n");
+    client.expect("CONFIG RESETSTAT", "+OK\r\n");
+    client.expect("MULTI", "+OK\r\n");
+    client.expect(&format!("SET {last} 2"), "+QUEUED\r\n");
+    client.expect("CLIENT GETNAME", "+QUEUED\r\n");
+    client.expect(&format!("GET {last}"), "+QUEUED\r\n");
+    client.expect("EXEC", "*3\r\n+OK\r\n$-1\r\n$1\r\n2\r\n");
+    assert_eq!([0, 1, 2].map(|node| calls(&nodes.0[node], "multi")), [0, 0, 1]);
+    assert_eq!([0, 1, 2].map(|node| calls(&nodes.0[node], "reset")), [0, 0, 1]);
+    // Whatever comes first is a part of it.
+    let unwatched = "-ERR WATCH inside MULTI is not allowed\r\n";
+    for (line, said, end, executed) in [
+        ("", "", "EXEC", "*0\r\n"),
+        ("", "", "DISCARD", "+OK\r\n"),
+        ("PING", "+QUEUED\r\n", "EXEC", "*1\r\n+PONG\r\n"),
+        ("BLPOP nothing 0", "+QUEUED\r\n", "EXEC", "*1\r\n*-1\r\n"),
+        ("DBSIZE", "+QUEUED\r\n", "EXEC", "*1\r\n:1\r\n"),
+        ("UNSUBSCRIBE a", "+QUEUED\r\n", "EXEC", "*1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n"),
+        (&format!("WATCH {last}"), unwatched, "DISCARD", "+OK\r\n"),
+    ] {
+        client.expect("MULTI", "+OK\r\n");
+        if !line.is_empty() {
+            client.expect(line, said);
+        }
+        client.expect(end, executed);
+    }
+    client.expect("MULTI", "+OK\r\n");
+    client.expect("WAIT 0 0", "+QUEUED\r\n");
+    assert!(client.line("EXEC").starts_with(b"*1\r\n:"));
+    client.expect("EXEC", "-ERR EXEC without MULTI\r\n");
+    client.expect("MULTI", "+OK\r\n");
+    client.expect("RESET", "+RESET\r\n");
+    client.expect("EXEC", "-ERR EXEC without MULTI\r\n");
+    // Nor is anything executed where it cannot be begun.
+    let others = |rights: &str| nodes.0[..3].iter().for_each(|node| drop(node.client().line(rights)));
+    others("ACL SETUSER default -multi");
+    client.expect("MULTI", "+OK\r\n");
+    assert!(client.line(&format!("SET {last} 3")).starts_with(b"-NOPERM"));
+    assert!(client.line(&format!("SET {last} 4")).starts_with(b"-ERR respool: "));
+    assert!(client.line("EXEC").starts_with(b"-EXECABORT"));
+    client.expect("MULTI", "+OK\r\n");
+    assert!(client.line("EXEC").starts_with(b"-NOPERM"));
+    client.expect(&format!("GET {last}"), "$1\r\n2\r\n");
+    others("ACL SETUSER default +multi");
+    client.expect("MULTI", "+OK\r\n");
+    client.expect(&format!("SET {last} 5"), "+QUEUED\r\n");
+    client.expect("EXEC", "*1\r\n+OK\r\n");
 }

@@ -35,12 +35,19 @@ pub(crate) struct ExclusiveConnection {
     pub(super) lending: Option<Box<Lending>>,
     /// Of a cluster: the one on which the client has subscribed, or monitors. It serves nothing else.
     pub(super) listening: Option<Box<Lending>>,
+    /// Of a cluster: the client has begun a transaction of which no node knows yet.
+    pub(super) is_begun: bool,
 }
 
 impl ExclusiveConnection {
     /// Whether the session borrows one.
     pub(crate) fn is_lent(&self) -> bool {
         self.lending.is_some()
+    }
+
+    /// Whether the session borrows one, or will with its next request.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_lent() || self.is_begun
     }
 
     /// All of them.
@@ -76,19 +83,22 @@ impl ExclusiveConnection {
         }
     }
 
-    /// Whether a transaction has been begun on it and not ended.
+    /// Whether a transaction has been begun and not ended.
     pub(crate) fn is_in_transaction(&self) -> bool {
-        self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
+        self.is_begun || self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
     }
 
     /// Whether a client of a cluster has each of its requests looked at by itself: a node may send it elsewhere.
     pub(crate) fn is_at_one_node(&self) -> bool {
         let may_be_sent_on = |lending: &Lending| lending.is_in_transaction() || lending.binds_reads();
-        self.lending.as_deref().is_some_and(may_be_sent_on)
+        self.is_begun || self.lending.as_deref().is_some_and(may_be_sent_on)
     }
 
     /// How many requests its transaction holds, if one has been begun.
     pub(crate) fn queued(&self) -> Option<usize> {
+        if self.is_begun {
+            return Some(0);
+        }
         let lending = self.lending.as_ref().filter(|lending| lending.is_in_transaction())?;
         Some(lending.queued.len())
     }
@@ -157,7 +167,7 @@ impl ExclusiveConnection {
             // The upstream has the words for what a subscriber may not do.
             (_, Class::Local(Local::Hello | Local::Auth)) => in_transaction || is_restricted,
             (_, Class::Multi | Class::Exclusive(_)) => true,
-            (_, Class::Local(Local::Unsubscribe)) => self.all().next().is_some(),
+            (_, Class::Local(Local::Unsubscribe)) => in_transaction || self.all().next().is_some(),
             (_, _) if in_transaction || is_restricted => true,
             (Some(_), Class::Local(local)) => {
                 matches!(local, Local::Select | Local::DiscardWithoutMulti | Local::Unwatch)
@@ -191,7 +201,8 @@ impl ExclusiveConnection {
         caller: &Caller,
     ) -> ExclusiveRequest {
         let listening = self.listening.as_deref().filter(|_| is_about_listening(class) && !self.is_in_transaction());
-        ExclusiveRequest::new(class, request, listening.or(self.lending.as_deref()), (registry, caller))
+        let lending = (listening.or(self.lending.as_deref()), self.is_in_transaction());
+        ExclusiveRequest::new(class, request, lending, (registry, caller))
     }
 
     /// Gives the connection back once nothing needs it.
@@ -203,6 +214,7 @@ impl ExclusiveConnection {
 
     /// Gives both back, or closes one if replies are outstanding.
     pub(crate) fn end(&mut self) {
+        self.is_begun = false;
         self.end_current();
         self.turn();
         self.end_current();

@@ -79,7 +79,7 @@ impl ExclusiveRequest {
     pub(crate) fn new(
         class: Class,
         request: &Request<'_>,
-        lending: Option<&Lending>,
+        (lending, in_transaction): (Option<&Lending>, bool),
         (registry, caller): (&Registry, &Caller),
     ) -> Self {
         let change = Change::of(class, request);
@@ -109,7 +109,7 @@ impl ExclusiveRequest {
         if made.waits() {
             made.blocks_for = blocking_time(request);
         }
-        if reason == Reason::Wait && !lending.is_some_and(Lending::is_in_transaction) {
+        if reason == Reason::Wait && !in_transaction {
             write_request(&mut made.requests, counted_from(caller, lending));
             made.swallow = 1;
             made.own_from = made.requests.len();

@@ -22,7 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// gathering stopped. False to close the session.
     pub(super) async fn execute(&mut self, stop: &mut Stop) -> bool {
         let due = self.burst.replies_due;
-        if self.burst.read_only && self.link.is_deaf() && !self.exclusive.is_lent() {
+        if self.burst.read_only && self.link.is_deaf() && !self.exclusive.is_wanted() {
             // Its replies are for nobody, and it changes nothing.
             self.burst = Burst::default();
             return true;

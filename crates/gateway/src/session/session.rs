@@ -182,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
         Bounds {
-            lent: self.exclusive.is_lent() || matches!(self.state.transaction, Transaction::Unwatched(_)),
+            lent: self.exclusive.is_wanted() || matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: self.is_looked_at_singly(),
             alone: self.caller.alone_from(),
             ..Bounds::new(settings, self.state.limits(settings), self.window.requests(settings.batch_max))

@@ -24,16 +24,23 @@ use crate::{
 };
 
 /// The first and the longest pause before a request is sent again that a node has not executed.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has one request executed by the node of the cluster that has its key, or by all; false to close the session.
-    pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, request: ExclusiveRequest) -> bool {
+    pub(in crate::exclusive) async fn run_in(&mut self, cluster: &Cluster, mut request: ExclusiveRequest) -> bool {
         // Before that nobody knows which requests are about all.
         if let Err(failure) = cluster.found().await {
             self.note_refusal(&request);
             self.fail_replies(request.counted, &failure);
             return true;
+        }
+        if self.may_begin_later(cluster, &request) {
+            self.begin_later(&request);
+            return true;
+        }
+        if let Some(go_on) = Box::pin(self.begin(cluster, &mut request)).await {
+            return go_on;
         }
         let refusal = refusal(&request, self.exclusive.is_in_transaction());
         if let Some(text) = refusal.filter(|_| !cluster.map().is_one_shard()) {

@@ -43,7 +43,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(crate) async fn abort_transaction(&mut self, text: &str) -> bool {
         let mut requests = Vec::new();
         write_request(&mut requests, &["SUBSCRIBE"]);
-        let request = ExclusiveRequest::simple(requests, 1);
+        let mut request = ExclusiveRequest::simple(requests, 1);
+        if let Some(cluster) = self.cluster
+            && let Some(go_on) = Box::pin(self.begin(cluster, &mut request)).await
+        {
+            return go_on;
+        }
         if let Some(cluster) = self.cluster
             && let Some(go_on) = Box::pin(self.go_on_after_loss(cluster, &request)).await
         {
