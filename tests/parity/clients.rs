@@ -290,7 +290,7 @@ fn figure(client: &mut Client, ask: &str, name: &str) -> String {
 /// What holds of clients of a gateway, whose upstream lets them use these keys.
 pub(crate) fn are_counted(gateway: &Gateway, keys: [&str; 3]) {
     let mut looking = gateway.client();
-    let mut others: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
+    let mut others: Vec<Client> = (0..7).map(|_| gateway.client()).collect();
     others.iter_mut().for_each(|other| other.expect("PING", "+PONG\r\n"));
     let listed = text(looking.line("CLIENT LIST")).matches("id=").count();
     for ask in ["INFO", "INFO clients", "INFO server clients", "INFO everything", "INFO respool clients"] {
@@ -306,21 +306,23 @@ pub(crate) fn are_counted(gateway: &Gateway, keys: [&str; 3]) {
         wait(what, || (figure(&mut looking, "INFO", "blocked_clients") == count.to_string()).then_some(()));
     };
     blocked(0, "nobody to be blocked");
-    // One blocks by itself. A pause holds up three writers, of which some may have a connection in common, and a transaction.
+    // Two block by themselves, one of them at all primaries. A pause holds up three writers, of which some may have a connection in common, and a transaction.
     others[0].send(&["BLPOP", &format!("{{{}}}:list", keys[0]), "0"]);
     blocked(1, "one to block");
+    others[6].send(&["WAIT", "9", "0"]);
+    blocked(2, "another one to wait");
     others[5].line("MULTI");
     others[5].line(&format!("SET {} 1", keys[1]));
     let mut pausing = gateway.client();
     pausing.expect("CLIENT PAUSE 100000 WRITE", "+OK\r\n");
     (0..3).for_each(|at| others[at + 1].send(&["SET", keys[0], "1"]));
-    blocked(4, "three to be held up beside it");
+    blocked(5, "three to be held up beside it");
     others[4].send(&["SET", keys[2], "1"]);
-    blocked(5, "one more, of another key");
+    blocked(6, "one more, of another key");
     others[5].send(&["EXEC"]);
-    blocked(6, "a transaction, too");
+    blocked(7, "a transaction, too");
     pausing.expect("CLIENT UNPAUSE", "+OK\r\n");
-    blocked(1, "all to go on but one");
+    blocked(2, "all to go on but two");
     (1..5).for_each(|at| assert_eq!(others[at].read_reply(), b"+OK\r\n"));
     drop(others);
     blocked(0, "nobody to be left");
