@@ -1,8 +1,16 @@
-//! Which slots requests may be about, where nobody knows which of their arguments are keys; and what a node may say of the keys
-//! of a script.
+//! Which slots requests may be about, where nobody knows which of their arguments are keys; what a node may say of the keys of
+//! a script; and which requests a transaction with keys of a slot may hold.
 
-use resp::{Decoded, RequestDecoder, RequestLimits};
-use route::Commands;
+use resp::{Decoded, Request, RequestDecoder, RequestLimits};
+use route::{Commands, Route};
+
+use crate::{map::Map, round::unit::is, shown::standalone::NO_CLUSTER, taught::loads_script};
+
+/// Redis's own.
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// Where clients see a cluster.
+const ABOUT_CLUSTER: &str = "ERR respool: requests about the cluster cannot be part of a transaction";
 
 /// Whether an argument of one of these requests is in this slot.
 pub(crate) fn has_slot(requests: &[u8], slot: u16) -> bool {
@@ -30,5 +38,24 @@ pub(crate) fn may_be_of_node(requests: &[u8], reply: &[u8], commands: &Commands)
         _ if reply.starts_with(b"-LOADING ") || reply.starts_with(b"-MASTERDOWN ") => true,
         _ if reply.starts_with(b"-TRYAGAIN Multiple keys ") => command.has_several_keys(&request),
         _ => !command.keys(&request).is_empty(),
+    }
+}
+
+/// Why a request cannot be part of a transaction whose keys are in `slot`, which is that of the first one.
+pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u16>) -> Option<String> {
+    match map.commands.route(request) {
+        Route::Slot(other) => (*slot.get_or_insert(other) != other).then(|| CROSS_SLOT.to_owned()),
+        // The node that it goes to says that its keys are in several slots.
+        Route::Split(..) => Some(CROSS_SLOT.to_owned()),
+        Route::Anywhere => None,
+        Route::Everywhere(_) | Route::RandomKey if map.is_one_shard() => None,
+        // The others are told of the script once they are to execute it.
+        Route::Everywhere(_) if loads_script(request) || is(request, "DEBUG") => None,
+        Route::Everywhere(_) | Route::Scan | Route::RandomKey => {
+            let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
+            Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))
+        }
+        Route::Nowhere if map.is_shown => Some(ABOUT_CLUSTER.to_owned()),
+        Route::Nowhere => Some(NO_CLUSTER.to_owned()),
     }
 }

@@ -8,16 +8,11 @@ use route::{Command, Commands, Cursor, Merge, Plan, Route};
 
 use crate::{
     map::Map,
+    round::keys::fault_within,
     scripts::Scripts,
     shown::{are_counted, latency, slow_log, standalone::NO_CLUSTER},
-    taught::{Taught, loads_script, texts_of_scripts},
+    taught::{Taught, texts_of_scripts},
 };
-
-/// Redis's own.
-const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
-
-/// Where clients see a cluster.
-const ABOUT_CLUSTER: &str = "ERR respool: requests about the cluster cannot be part of a transaction";
 
 /// Redis has no such command, and refuses a transaction that holds it.
 const REFUSED: &str = "RESPOOL.NOT.IN.TRANSACTION";
@@ -316,25 +311,6 @@ impl Units {
     }
 }
 
-/// Why a request cannot be part of a transaction whose keys are in `slot`, which is that of the first one.
-pub(crate) fn fault_within(request: &Request<'_>, map: &Map, slot: &mut Option<u16>) -> Option<String> {
-    match map.commands.route(request) {
-        Route::Slot(other) => (*slot.get_or_insert(other) != other).then(|| CROSS_SLOT.to_owned()),
-        // The node that it goes to says that its keys are in several slots.
-        Route::Split(..) => Some(CROSS_SLOT.to_owned()),
-        Route::Anywhere => None,
-        Route::Everywhere(_) | Route::RandomKey if map.is_one_shard() => None,
-        // The others are told of the script once they are to execute it.
-        Route::Everywhere(_) if loads_script(request) || is(request, "DEBUG") => None,
-        Route::Everywhere(_) | Route::Scan | Route::RandomKey => {
-            let name = String::from_utf8_lossy(request.arg(0).unwrap_or_default()).to_ascii_uppercase();
-            Some(format!("ERR respool: {name} is about all shards of a cluster and cannot be part of a transaction"))
-        }
-        Route::Nowhere if map.is_shown => Some(ABOUT_CLUSTER.to_owned()),
-        Route::Nowhere => Some(NO_CLUSTER.to_owned()),
-    }
-}
-
 /// How the replies of all shards become one.
 pub(super) fn making_of_all(request: &Request<'_>, how: Merge, map: &Map, scripts: &Scripts) -> Making {
     let word = |at: usize| request.arg(at).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
@@ -366,7 +342,7 @@ pub(crate) fn is_info(request: &Request<'_>) -> bool {
     is(request, "INFO")
 }
 
-fn is(request: &Request<'_>, name: &str) -> bool {
+pub(super) fn is(request: &Request<'_>, name: &str) -> bool {
     request.arg(0).is_some_and(|first| first.eq_ignore_ascii_case(name.as_bytes()))
 }
 
