@@ -3,7 +3,8 @@
 //!
 //! [`Commands`] is what a node says of its commands (`COMMAND`): where their keys stand, and which go to all shards.
 //! [`Commands::route`] finds the [`Route`] of a request and allocates nothing. [`Plan`] is a request with keys of
-//! several slots, split; [`merge`] makes one reply of several. [`Cursor`] is where a `SCAN` over all shards is.
+//! several slots, split; [`merge`] makes one reply of several. [`Cursor`] is where a `SCAN` over all shards is. [`slot_of_script`] is a
+//! hint where a script without keys may be executed best.
 //!
 //! ```
 //! use resp::{Decoded, RequestDecoder, RequestLimits, Value};
@@ -20,7 +21,9 @@
 mod command;
 mod commands;
 mod exceptions;
+mod hint;
 mod keys;
+mod lua;
 mod merge;
 mod plan;
 mod replies;
@@ -29,6 +32,7 @@ mod slot;
 
 pub use command::{Command, Reach, Route};
 pub use commands::{Commands, CommandsError};
+pub use hint::{HINT_BYTES_MAX, slot_of_script, slots_of_library};
 pub use merge::{Merge, Mismatch, merge, pick_key};
 pub use plan::{Part, Plan};
 pub use replies::replies;
