@@ -8,6 +8,7 @@
 mod cluster;
 mod everywhere;
 mod following;
+mod hints;
 mod lend;
 mod map;
 mod replicas;

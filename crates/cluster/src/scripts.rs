@@ -10,6 +10,8 @@ use std::{
 
 use ring::digest;
 
+use crate::hints::Hints;
+
 /// Bytes of memory for one script besides its text.
 const SCRIPT_BYTES: usize = 160;
 
@@ -21,6 +23,8 @@ type Digest = [u8; 40];
 pub(crate) struct Scripts {
     bytes_max: usize,
     kept: Mutex<Kept>,
+    /// Where they are to run, which outlives that they are kept.
+    hints: Arc<Hints>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +50,17 @@ struct Script {
 impl Scripts {
     /// At most so many bytes of text are kept.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, kept: Mutex::default() }
+        Self { bytes_max, kept: Mutex::default(), hints: Arc::default() }
+    }
+
+    /// What is known of them behind a `SCRIPT FLUSH` that nobody has executed yet.
+    pub(crate) fn flushed(&self) -> Self {
+        Self { bytes_max: usize::MAX, kept: Mutex::default(), hints: Arc::clone(&self.hints) }
+    }
+
+    /// Where they are to run.
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     /// Whether this is the text of one that is kept, or of one that is too large to be.

@@ -1,11 +1,12 @@
-//! What the replies to requests say of the scripts that nodes know: `SCRIPT LOAD`, `EVAL` and `SCRIPT FLUSH`, by themselves or in
-//! a transaction. Asked by `round`, and by those who have transactions of their own.
+//! What the replies to requests say of the scripts and functions that nodes know: `SCRIPT LOAD`, `EVAL`, `SCRIPT FLUSH`,
+//! `FUNCTION LOAD` and `FUNCTION FLUSH`, by themselves or in a transaction. Asked by `round`, and by those who have
+//! transactions of their own.
 
 use std::{fmt, sync::Arc};
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 
-use crate::{cluster::Cluster, scripts::Scripts};
+use crate::{cluster::Cluster, hints::beginning, map::Map, scripts::Scripts};
 
 /// What begins an error of a node that has not taken in the script of the request.
 const NOTHING_LOADED: [&[u8]; 17] = [
@@ -49,6 +50,10 @@ pub enum Taught {
     Known(Vec<u8>),
     /// None is known any more.
     Flushed,
+    /// Nodes have the functions of this library, of which this is the beginning.
+    Library(Vec<u8>),
+    /// They have no functions any more.
+    NoFunctions,
 }
 
 /// Without what a client has sent.
@@ -64,6 +69,10 @@ impl Taught {
         let is = |at: usize, name: &[u8]| request.arg(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
         let text = if is(0, b"EVAL") || is(0, b"EVAL_RO") {
             request.arg(1)
+        } else if is(0, b"FUNCTION") {
+            let library =
+                request.args().last().filter(|_| is(1, b"LOAD")).map(|text| Self::Library(beginning(text).to_vec()));
+            return library.or_else(|| is(1, b"FLUSH").then_some(Self::NoFunctions));
         } else if !is(0, b"SCRIPT") {
             None
         } else if is(1, b"FLUSH") {
@@ -77,17 +86,19 @@ impl Taught {
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Known(text) => text.capacity(),
-            Self::Flushed => 0,
+            Self::Known(text) | Self::Library(text) => text.capacity(),
+            Self::Flushed | Self::NoFunctions => 0,
         }
     }
 
     /// Has the reply said that.
-    pub(crate) fn executed(&self, reply: &[u8], scripts: &Scripts) {
+    fn executed(&self, reply: &[u8], scripts: &Scripts, map: &Map) {
         match self {
             Self::Known(text) if is_known(reply) => scripts.learn(text),
             Self::Flushed if reply.starts_with(b"+") => scripts.forget(),
-            Self::Known(_) | Self::Flushed => {}
+            Self::Library(text) if !reply.starts_with(b"-") => scripts.hints().learn(text, &map.commands),
+            Self::NoFunctions if reply.starts_with(b"+") => scripts.hints().forget_functions(),
+            Self::Known(_) | Self::Flushed | Self::Library(_) | Self::NoFunctions => {}
         }
     }
 }
@@ -141,7 +152,7 @@ pub fn runs_script(requests: &[u8]) -> bool {
 }
 
 impl Cluster {
-    /// What the reply to the first of these requests will say of the scripts that nodes know.
+    /// What the reply to the first of these requests will say of the scripts and functions that nodes know.
     pub fn taught(&self, requests: &[u8]) -> Option<Taught> {
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
         let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return None };
@@ -150,7 +161,7 @@ impl Cluster {
 
     /// Takes note of what it says.
     pub fn learn(&self, taught: &Taught, reply: &[u8]) {
-        taught.executed(reply, self.scripts());
+        taught.executed(reply, self.scripts(), &self.map());
     }
 }
 

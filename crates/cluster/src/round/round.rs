@@ -159,9 +159,9 @@ impl Round<'_> {
         // Where pieces of a slot go to several nodes, the later ones wait for those before them.
         let is_apart = self.states.iter().any(|state| matches!(state, State::To(..)));
         let mut places = HashMap::new();
-        // Of what is not done and stands before the piece that is looked at: the last unit, whether that is alone, and
-        // whether anything of it goes to a slot.
-        let (mut last, mut is_alone, mut has_slots) = (None, false, false);
+        // Of what is not done and stands before the piece that is looked at, if there is anything: the last unit, whether that
+        // is alone, and where all of it goes, if that is one place and none of it has keys.
+        let (mut last, mut is_alone, mut ahead) = (None, false, None);
         for at in 0..self.pieces.len() {
             let Piece { target, order, unit, only_reads, may_wait, .. } = self.pieces[at];
             if matches!(self.states[at], State::Done(..)) {
@@ -170,14 +170,15 @@ impl Round<'_> {
             let is_other = last.is_some_and(|last| last != unit);
             let waits = match order {
                 Order::Free => false,
-                Order::Behind => has_slots,
+                Order::Behind => ahead.is_some_and(|ahead| ahead != Some(target)),
                 Order::Alone => is_other,
             };
             if waits || (is_alone && is_other) {
                 break;
             }
             (last, is_alone) = (Some(unit), order == Order::Alone);
-            has_slots |= matches!(target, Target::Slot(_));
+            let to = Some(target).filter(|to| *to == Target::Anchor || order == Order::Behind);
+            ahead = Some(to.filter(|_| ahead.is_none_or(|ahead| ahead == to)));
             if held.contains(&target) || (!only_reads && held_for_writes.contains(&target)) {
                 held.insert(target);
                 continue;

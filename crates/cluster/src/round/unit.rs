@@ -7,6 +7,7 @@ use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use route::{Command, Commands, Cursor, Merge, Plan, Route};
 
 use crate::{
+    hints::Hints,
     map::Map,
     round::keys::fault_within,
     scripts::Scripts,
@@ -24,6 +25,15 @@ pub(super) enum Target {
     Slot(u16),
     /// The node to which all goes that belongs to no slot.
     Anchor,
+}
+
+impl Target {
+    /// Where a piece goes that any node may have, and that is likely to use what is in a slot. At the anchor it is in one row
+    /// with all else that goes there.
+    fn near(hint: Option<u16>, map: &Map) -> Self {
+        let elsewhere = hint.filter(|slot| map.node_of(*slot).is_some_and(|node| !node.is_first));
+        elsewhere.map_or(Self::Anchor, Self::Slot)
+    }
 }
 
 /// The bytes of a piece.
@@ -66,7 +76,8 @@ pub(super) struct Piece {
 pub(super) enum Order {
     /// Nothing.
     Free,
-    /// All that goes elsewhere and stands before it: whoever hears of it may look at what that has done.
+    /// All that goes elsewhere and stands before it, or has keys: it names none, but whoever hears of it, or a script, may
+    /// look at what that has done.
     Behind,
     /// All of other units that stands before it; and what stands behind waits for it.
     Alone,
@@ -146,7 +157,7 @@ impl Units {
     /// Reads `requests`, of which there are `due`.
     pub(super) fn read(requests: &[u8], due: u32, has_transaction: bool, map: &Map, scripts: &Scripts) -> Self {
         let mut units = Self::default();
-        let none = LazyCell::new(|| Scripts::new(usize::MAX));
+        let none = LazyCell::new(|| scripts.flushed());
         units.units.reserve(due as usize);
         units.pieces.reserve(due as usize);
         let mut decoder = RequestDecoder::new(RequestLimits::accepted());
@@ -217,12 +228,12 @@ impl Units {
                 let slots: Vec<u16> = if are_counted(request.args().skip(1)) { slots.collect() } else { Vec::new() };
                 let targets = [Target::Anchor].into_iter().chain(slots.into_iter().map(Target::Slot));
                 let piece = |target| Piece { order: Order::Alone, is_optional: true, ..plain(target) };
-                let pieces = targets.map(piece).collect::<Vec<_>>();
-                self.unit(Making::Info { hides: !map.is_shown }, pieces);
+                self.unit(Making::Info { hides: !map.is_shown }, targets.map(piece).collect::<Vec<_>>());
             }
             Route::Anywhere => {
                 let order = if is(request, "PING") { Order::Free } else { Order::Behind };
-                self.unit(Making::AsTheyAre, [Piece { order, ..plain(Target::Anchor) }]);
+                let hint = Hints::of(request, map, scripts);
+                self.unit(Making::AsTheyAre, [Piece { order, ..plain(Target::near(hint, map)) }]);
             }
             Route::Split(command, how) => match Plan::of(command, request) {
                 Some(plan) => {
@@ -293,7 +304,8 @@ impl Units {
                 break;
             }
         }
-        let target = slot.map_or(Target::Anchor, Target::Slot);
+        let near = || Target::near(Hints::of_requests(&requests[from..at], map, scripts), map);
+        let target = slot.map_or_else(near, Target::Slot);
         let (sent, making) = match refused.is_empty() {
             true if infos.is_empty() => (Sent::Client(from..at), Making::AsTheyAre),
             true => (Sent::Client(from..at), Making::Shown(infos)),

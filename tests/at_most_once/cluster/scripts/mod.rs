@@ -1,6 +1,8 @@
 //! Scripts that clients have loaded are known to whatever becomes a primary. Errors that look like a word of a cluster and
 //! are none, and addresses that lead nowhere.
 
+mod hints;
+
 use std::time::{Duration, Instant};
 
 use super::nodes::{Nodes, key_of};

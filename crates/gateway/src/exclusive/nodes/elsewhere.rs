@@ -186,8 +186,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         true
     }
 
-    /// Has the transaction at hand at the node of the key of `request`, if it has one. `Some` if it cannot be part of the
-    /// transaction: why, or why its node could not be had.
+    /// Has the transaction at hand at the node of the key of `request`, if it has one or is likely to use one. `Some` if it
+    /// cannot be part of the transaction: why, or why its node could not be had.
     async fn settle_place(
         &mut self,
         cluster: &Cluster,
@@ -212,13 +212,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Some(Ok(errors::transaction_too_large(max)));
         }
         lending.at_node.slot = slot;
-        if let (None, Some(first)) = (before, slot)
+        // Before it has a key, it may go once where a script finds what it uses.
+        let may_try = slot.is_none() && lending.at_node.is_first && lending.has_log();
+        let place = if may_try { cluster.hint(request.own_request()) } else { slot };
+        if let (None, Some(first)) = (before, place)
             && !cluster.is_at(first, lending.node())
         {
             let Some((log, count)) = lending.log() else {
                 return Some(Ok(errors::TRANSACTION_ELSEWHERE.to_owned()));
             };
-            if let Err(failure) = self.transplant(cluster, slot, log, count).await {
+            if let Err(failure) = self.transplant(cluster, place, log, count).await {
                 return Some(Err(failure));
             }
         }

@@ -142,7 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let (node, slot) = match watching.filter(|_| is_of_watch) {
             Some(node) => (node, None),
             None => {
-                let slot = cluster.slot(request.own_request())?;
+                let own = request.own_request();
+                let slot = cluster.slot(own).or_else(|| cluster.hint(own))?;
                 (cluster.node_of(slot)?, Some(slot))
             }
         };
