@@ -147,3 +147,43 @@ fn what_a_monitor_is_shown_in_the_middle_of_a_transaction_costs_it_no_reply() {
         assert_eq!(unshown(gateway.client(), lines), unshown(redis.client(), lines), "{lines:?}");
     }
 }
+
+#[test]
+fn a_monitor_is_not_shown_how_connections_are_made_and_prepared() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut monitor, mut beside) = (gateway.client(), redis.client());
+    monitor.expect("MONITOR", "+OK\r\n");
+    let mut clients = [gateway.client(), gateway.client()];
+    clients[0].expect("CLIENT SETNAME app", "+OK\r\n");
+    for client in &mut clients {
+        client.expect("SELECT 3", "+OK\r\n");
+        client.expect("WATCH k", "+OK\r\n");
+    }
+    for client in &mut clients {
+        client.expect("UNWATCH", "+OK\r\n");
+        client.line("GET k");
+        client.line("INFO server");
+    }
+    clients[1].line("BLPOP q 0.01");
+    // What others do is shown.
+    for line in ["HELLO 2 SETNAME other", "SELECT 3", "RESET", "CLIENT SETNAME other", "INFO server", "ECHO last"] {
+        beside.line(line);
+    }
+    let mut shown = Vec::new();
+    while !shown.last().is_some_and(|line: &String| line.ends_with("\"last\"")) {
+        let line = text(monitor.read_reply());
+        shown.push(line.split_once("] ").expect("a request").1.trim_end().to_owned());
+    }
+    let one = ["\"WATCH\" \"k\""; 2].into_iter();
+    let each = ["\"UNWATCH\"", "\"GET\" \"k\"", "\"INFO\" \"server\""];
+    let expected = one.chain([each; 2].into_iter().flatten()).chain(["\"BLPOP\" \"q\" \"0.01\""]).chain([
+        "\"HELLO\" \"2\" \"SETNAME\" \"other\"",
+        "\"SELECT\" \"3\"",
+        "\"RESET\"",
+        "\"CLIENT\" \"SETNAME\" \"other\"",
+        "\"INFO\" \"server\"",
+        "\"ECHO\" \"last\"",
+    ]);
+    assert_eq!(shown, expected.collect::<Vec<_>>());
+}

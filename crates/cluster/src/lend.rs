@@ -12,6 +12,7 @@ use crate::{
     cluster::Cluster,
     map::Node,
     round::{fault_within, has_slot, is_info, may_be_of_node, write_parts},
+    shown::is_of_all,
     taught::{Taught, texts_of_scripts},
 };
 
@@ -63,6 +64,11 @@ impl Cluster {
             Route::Split(command, _) => command.keys(&request).first().and_then(|at| request.arg(*at)).map(route::slot),
             Route::Anywhere | Route::Everywhere(_) | Route::Scan | Route::RandomKey | Route::Nowhere => None,
         }
+    }
+
+    /// Whether all primaries execute a request that begins with these words.
+    pub fn all_execute(&self, words: &[&[u8]]) -> bool {
+        is_of_all(words, &self.map().commands)
     }
 
     /// Whether the first of these requests asks a node about itself.

@@ -13,7 +13,7 @@ use route::{Commands, Reach};
 pub(crate) use totals::are_counted;
 
 /// Whether all nodes execute, and so count, each request that begins with these words.
-fn is_of_all(words: &[&[u8]], commands: &Commands) -> bool {
+pub(crate) fn is_of_all(words: &[&[u8]], commands: &Commands) -> bool {
     let (mut bytes, mut decoder) = (Vec::new(), RequestDecoder::new(RequestLimits::accepted()));
     write_request(&mut bytes, words);
     let is_request = matches!(decoder.decode(&bytes), Ok(Decoded::Request { .. }));

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Bytes of pushes that are passed on in one write.
-const PUSHES_BYTES: usize = 64 * 1024;
+pub(super) const PUSHES_BYTES: usize = 64 * 1024;
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -248,7 +248,7 @@ impl ExclusiveConnection {
     ) -> Poll<io::Result<()>> {
         let before = out.len();
         for lending in [&mut self.lending, &mut self.listening].into_iter().flatten() {
-            poll_pushes_of(lending, cx, state, out)?;
+            poll_pushes_of(lending, (cx, state), out, PUSHES_BYTES)?;
         }
         if out.len() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -261,7 +261,7 @@ impl ExclusiveConnection {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         self.lending.as_mut().map_or(Ok(()), |lending| poll_others(lending, cx, state, out))?;
-        self.listening.as_mut().map_or(Ok(()), |listening| poll_pushes_of(listening, cx, state, out))
+        self.listening.as_mut().map_or(Ok(()), |listening| poll_pushes_of(listening, (cx, state), out, PUSHES_BYTES))
     }
 }
 
@@ -270,15 +270,15 @@ fn is_about_listening(class: Class) -> bool {
     matches!(class, Class::Local(Local::Unsubscribe) | Class::Exclusive(Reason::PubSub | Reason::Monitor))
 }
 
-/// Appends what comes on one of them without having been asked for, as far as it is there.
-fn poll_pushes_of(
+/// Appends what comes on one of them without having been asked for, as far as it is there, up to about `max` bytes.
+pub(super) fn poll_pushes_of(
     lending: &mut Lending,
-    cx: &mut Context<'_>,
-    state: &ClientState,
+    (cx, state): (&mut Context<'_>, &ClientState),
     out: &mut Vec<u8>,
+    max: usize,
 ) -> io::Result<()> {
     let before = out.len();
-    while !lending.at_node.is_lost() && out.len() - before < PUSHES_BYTES {
+    while !lending.at_node.is_lost() && out.len() - before < max {
         let at = out.len();
         match lending.lent.poll_unasked(cx, out) {
             Poll::Ready(Ok(kind)) => {
@@ -308,8 +308,11 @@ fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState,
     if lending.tracked.holds() {
         return Ok(());
     }
+    if let Some(monitored) = &mut lending.monitored {
+        monitored.poll_shown((cx, state), out);
+    }
     let others = &mut lending.tracked.others;
-    others.iter_mut().try_for_each(|other| poll_pushes_of(other, cx, state, out))?;
+    others.iter_mut().try_for_each(|other| poll_pushes_of(other, (cx, state), out, PUSHES_BYTES))?;
     others.retain(|other| !other.at_node.is_lost());
     Ok(())
 }

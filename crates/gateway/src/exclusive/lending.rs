@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cluster::Borrowed;
+use cluster::{Borrowed, Cluster};
 use pool::{Lent, ReplyKind};
 use resp::{Protocol, Request};
 use topology::Address;
@@ -13,12 +13,12 @@ use crate::{
     command::class::Reason,
     exclusive::{
         change::Change,
-        message::{Message, is_monitored, subject},
-        nodes::{at_node::AtNode, subscribed::Names},
+        message::{Message, Shown, is_monitored, subject},
+        nodes::{at_node::AtNode, monitored::Monitored, subscribed::Names},
         tracking::{invalidation, shards::Tracked},
         transaction::queued::QueuedTransaction,
     },
-    observe::{ids::inbox::Redirection, registry::Tracking, sharing::shares::Place},
+    observe::{ids::inbox::Redirection, sharing::shares::Place},
     pubsub::events::is_event,
 };
 
@@ -41,13 +41,17 @@ pub(crate) struct Lending {
     multi: bool,
     watching: bool,
     monitor: bool,
+    /// What a monitor is shown there.
+    shown: Shown,
+    /// Of a cluster: what a monitor is shown of other primaries.
+    pub(super) monitored: Option<Box<Monitored>>,
     /// Others may still do to it what was meant for this session.
     marked: bool,
     /// Its node has refused the request at hand, which is to be asked again of another.
     pub(super) refused: bool,
     /// Something that was sent may have changed the state of the connection.
     touched: bool,
-    tracking: bool,
+    pub(super) tracking: bool,
     /// `CLIENT CACHING` holds for what is sent next.
     caching: bool,
     /// It gets what is invalid of keys that it has not read.
@@ -87,6 +91,8 @@ impl Lending {
             multi: false,
             watching: false,
             monitor: false,
+            shown: Shown::default(),
+            monitored: None,
             marked: false,
             refused: false,
             touched: !matches!(reason, Reason::Blocking | Reason::Wait),
@@ -200,6 +206,11 @@ impl Lending {
 
     pub(crate) fn is_monitor(&self) -> bool {
         self.monitor
+    }
+
+    /// It shows what its node executes, beside another that shows what all do.
+    pub(super) fn monitor_beside(&mut self, cluster: Cluster) {
+        (self.monitor, self.shown.beside) = (true, Some(cluster));
     }
 
     /// Whether what a client reads depends on its being read there.
@@ -369,32 +380,15 @@ impl Lending {
         }
     }
 
-    /// `CLIENT TRACKING`, if it is on. `own` is the session's id.
-    pub(super) fn tracking(&self, own: u64) -> Option<Tracking> {
-        let client = self.redirect.and_then(|id| self.client(id, own));
-        self.tracking.then_some(Tracking { client, broadcasts: self.broadcasts })
-    }
-
     /// Passes on what comes of its own accord and begins at `at` in `out`, as the client is to see it.
-    pub(super) fn pass_on(&self, seen: Message, state: &ClientState, out: &mut Vec<u8>, at: usize) {
+    pub(super) fn pass_on(&mut self, seen: Message, state: &ClientState, out: &mut Vec<u8>, at: usize) {
+        let is_hidden = seen == Message::Monitored && self.shown.hides(&out[at..], self.lent.ours());
         let is_muted = seen == Message::Monitored && state.is_muted();
         // Those of all other nodes come otherwise.
-        if is_muted || (!self.at_node.is_first && is_event(&out[at..])) {
+        if is_hidden || is_muted || (!self.at_node.is_first && is_event(&out[at..])) {
             out.truncate(at);
         } else if invalidation::tells_of_an_end(&out[at..]) {
             self.translate(out, at, state.id);
         }
-    }
-
-    /// Puts the gateway's ids in what is said of redirections from `at` in `out` on.
-    pub(super) fn translate(&self, out: &mut Vec<u8>, at: usize, own: u64) {
-        invalidation::translate(out, at, |id| self.client(id, own));
-    }
-
-    /// The client that gets what the upstream sends to the connection of that id.
-    fn client(&self, upstream_id: i64, own: u64) -> Option<u64> {
-        let of_another = self.redirections.iter().find(|redirection| redirection.upstream_id() == upstream_id);
-        let is_own = self.lent.upstream_id() == Some(upstream_id);
-        of_another.map(|redirection| redirection.client()).or_else(|| is_own.then_some(own))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         share::Share,
     },
     exclusive::{line::Line, permit::Place},
-    settings::tenure::Origin,
+    settings::{ours::Ours, tenure::Origin},
     upstream::checks::is_of_replica,
 };
 
@@ -35,6 +35,11 @@ impl Lent {
     /// Where its replies come from.
     pub fn origin(&self) -> Origin {
         self.line.origin()
+    }
+
+    /// The connections that this process has at upstreams.
+    pub fn ours(&self) -> &Ours {
+        self.line.ours()
     }
 
     /// The [generation](crate::Facts::generation) of the upstream that it leads to.

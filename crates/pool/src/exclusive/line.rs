@@ -23,6 +23,7 @@ use crate::{
     exclusive::preparation::{Preparation, Unprepared},
     settings::{
         endpoint::Endpoint,
+        ours::Ours,
         tenure::{End, Origin},
     },
     upstream::{
@@ -111,6 +112,10 @@ impl Line {
 
     pub(crate) fn origin(&self) -> Origin {
         Origin::new(self.endpoint.tenure.clone())
+    }
+
+    pub(crate) fn ours(&self) -> &Ours {
+        &self.endpoint.ours
     }
 
     /// As `CLIENT ID` of the upstream says it.

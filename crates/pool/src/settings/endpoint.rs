@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tls::ClientTls;
 use tokio::io::DuplexStream;
 
-use crate::settings::{password::Password, tenure::Tenure};
+use crate::settings::{ours::Ours, password::Password, tenure::Tenure};
 
 /// An upstream: its address, and the credentials and database that its URL names.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Endpoint {
     pub(crate) of_replica: bool,
     /// Why nothing is to be sent for now, if that is so.
     pub(crate) held: Option<Arc<str>>,
+    /// Where connections are noted, of this and of all that is made of it.
+    pub(crate) ours: Ours,
 }
 
 #[derive(Clone)]
@@ -67,8 +69,8 @@ impl Endpoint {
     pub(super) fn with_address(address: Address) -> Self {
         let (user, password, service, held) = (None, None, None, None);
         let tenure = Tenure::default();
-        let (guest, of_replica) = (false, false);
-        Self { address, user, password, db: 0, epoch: 0, service, tenure, guest, of_replica, held }
+        let (guest, of_replica, ours) = (false, false, Ours::default());
+        Self { address, user, password, db: 0, epoch: 0, service, tenure, guest, of_replica, held, ours }
     }
 
     /// With this login.
@@ -118,7 +120,7 @@ impl Endpoint {
             }
             self.held.clone_from(&in_force.held);
         }
-        self.epoch = in_force.epoch;
+        (self.epoch, self.ours) = (in_force.epoch, in_force.ours.clone());
         if self.is_where(in_force) {
             self.tenure = in_force.tenure.clone();
         }

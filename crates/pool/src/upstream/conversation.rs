@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    settings::endpoint::Endpoint,
+    settings::{endpoint::Endpoint, ours::Carries},
     upstream::{
         login::talk::{NOT_OK, written},
         stream::Stream,
@@ -85,7 +85,7 @@ impl Conversation {
     }
 
     async fn log_in(endpoint: &Endpoint, naming: &[&str]) -> Result<Self, ConversationError> {
-        let stream = Stream::dial(&endpoint.address).await.map_err(ConversationError::Connect)?;
+        let stream = Stream::dial(endpoint, Carries::Own).await.map_err(ConversationError::Connect)?;
         let scanner = ReplyScanner::new(DEPTH_MAX);
         let mut conversation =
             Self { stream, input: BytesMut::new(), scanner, scanned: 0, owes_name: false, is_broken: false };

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    settings::{endpoint::Endpoint, role::Role, settings::Settings},
+    settings::{endpoint::Endpoint, ours::PROBE, role::Role, settings::Settings},
     upstream::{
         checks::Checks,
         databases::Databases,
@@ -223,7 +223,7 @@ impl Node {
         }
         let settings = Arc::clone(&self.settings.borrow());
         let known = self.lock().of(&settings.endpoint).map(|known| known.to_be_asked_again());
-        let probed = self.dial(&settings, "respool-probe", known.as_ref()).await;
+        let probed = self.dial(&settings, PROBE, known.as_ref()).await;
         tracing::debug!(error = probed.err().map(|error| error.to_string()), "probed the upstream");
     }
 

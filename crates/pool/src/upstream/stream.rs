@@ -16,14 +16,24 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::settings::endpoint::Address;
+use crate::settings::{
+    endpoint::{Address, Endpoint},
+    ours::{Carries, Open},
+};
 
 /// The kernel asks a silent peer this often whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connection to an upstream, as bytes.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    bytes: Bytes,
+    /// Where it has an address of its own, as the upstream sees it.
+    _open: Option<Open>,
+}
+
+#[derive(Debug)]
+enum Bytes {
     Tcp(TcpStream),
     Tls(Box<ClientStream<TcpStream>>),
     Unix(UnixStream),
@@ -31,26 +41,33 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Connects, resolving the name anew. The caller sets the deadline.
-    pub(crate) async fn dial(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp { host, port } => dial_tcp(host, *port).await.map(Self::Tcp),
+    /// Connects, resolving the name anew, and takes note of what the connection `carries`. The caller sets the deadline.
+    pub(crate) async fn dial(endpoint: &Endpoint, carries: Carries) -> io::Result<Self> {
+        let mut open = None;
+        let bytes = match &endpoint.address {
+            Address::Tcp { host, port } => {
+                let stream = dial_tcp(host, *port).await?;
+                open = stream.local_addr().ok();
+                Bytes::Tcp(stream)
+            }
             Address::Tls { tls: None, .. } => {
-                Err(io::Error::other("nobody has said how to make the connection by TLS"))
+                return Err(io::Error::other("nobody has said how to make the connection by TLS"));
             }
             Address::Tls { host, port, tls: Some(tls) } => {
                 let stream = dial_tcp(host, *port).await?;
+                open = stream.local_addr().ok();
                 let secured = tls.connect(host, stream).await;
                 let secured = secured.map_err(|error| io::Error::new(error.kind(), format!("no TLS: {error}")))?;
-                Ok(Self::Tls(Box::new(secured)))
+                Bytes::Tls(Box::new(secured))
             }
-            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Address::Unix(path) => Bytes::Unix(UnixStream::connect(path).await?),
             Address::Memory(peers) => {
                 let (near, far) = tokio::io::duplex(64 * 1024);
                 peers.send(far).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                Ok(Self::Memory(near))
+                Bytes::Memory(near)
             }
-        }
+        };
+        Ok(Self { bytes, _open: open.map(|address| endpoint.ours.open(address, carries)) })
     }
 
     /// Whether it leads to this machine.
@@ -59,10 +76,10 @@ impl Stream {
             (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
             _ => false,
         };
-        match self {
-            Self::Tcp(stream) => of_tcp(stream),
-            Self::Tls(stream) => of_tcp(stream.get_ref().0.get_ref()),
-            Self::Unix(_) | Self::Memory(_) => true,
+        match &self.bytes {
+            Bytes::Tcp(stream) => of_tcp(stream),
+            Bytes::Tls(stream) => of_tcp(stream.get_ref().0.get_ref()),
+            Bytes::Unix(_) | Bytes::Memory(_) => true,
         }
     }
 
@@ -70,11 +87,11 @@ impl Stream {
     /// not executed. Asks the system, because the runtime looks less often: when an upstream dies, the requests of all
     /// who had a reply just before would still be written. Cheaper than the write that follows by far.
     fn must_last(&self) -> io::Result<()> {
-        let socket = match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Tls(stream) => SockRef::from(stream.get_ref().0.get_ref()),
-            Self::Unix(stream) => SockRef::from(stream),
-            Self::Memory(_) => return Ok(()),
+        let socket = match &self.bytes {
+            Bytes::Tcp(stream) => SockRef::from(stream),
+            Bytes::Tls(stream) => SockRef::from(stream.get_ref().0.get_ref()),
+            Bytes::Unix(stream) => SockRef::from(stream),
+            Bytes::Memory(_) => return Ok(()),
         };
         match socket.peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the upstream")),
@@ -94,11 +111,11 @@ async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp($stream) => $call,
-            Stream::Tls($stream) => $call,
-            Stream::Unix($stream) => $call,
-            Stream::Memory($stream) => $call,
+        match &mut $self.get_mut().bytes {
+            Bytes::Tcp($stream) => $call,
+            Bytes::Tls($stream) => $call,
+            Bytes::Unix($stream) => $call,
+            Bytes::Memory($stream) => $call,
         }
     };
 }
@@ -111,16 +128,16 @@ fn in_words(error: io::Error) -> io::Error {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => {
+        match &mut self.get_mut().bytes {
+            Bytes::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Bytes::Tls(stream) => {
                 // What a write has encrypted and the system did not take: whoever waits for replies sends it on. Whether
                 // that failed tells the read, which may still hold what the upstream said before.
                 let _ = Pin::new(stream.as_mut()).poll_flush(cx);
                 Pin::new(stream.as_mut()).poll_read(cx, buf).map_err(in_words)
             }
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
+            Bytes::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Bytes::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }

@@ -3,4 +3,5 @@
 
 mod events;
 mod lent;
+mod monitored;
 mod tracked;

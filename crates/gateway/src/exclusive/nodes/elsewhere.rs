@@ -62,7 +62,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if !self.join_events(&request) {
             return true;
         }
-        self.run_alone(cluster, request).await && self.follow_events().await
+        let go_on = self.run_alone(cluster, request).await && self.follow_events().await;
+        if go_on && self.exclusive.is_monitor() {
+            Box::pin(self.monitor_all(cluster)).await;
+        }
+        go_on
     }
 
     /// Has it executed on the connection that the session borrows, or on one that is borrowed for it. What is about

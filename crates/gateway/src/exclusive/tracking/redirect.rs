@@ -12,10 +12,12 @@ use tokio::{
 use topology::Address;
 
 use crate::{
-    exclusive::{change::Change, exchange::Exchange, lending::Lending, request::ExclusiveRequest},
+    exclusive::{
+        change::Change, exchange::Exchange, lending::Lending, request::ExclusiveRequest, tracking::invalidation,
+    },
     observe::{
         ids::inbox::Redirection,
-        registry::{Entry, Registry},
+        registry::{Entry, Registry, Tracking},
     },
 };
 
@@ -63,6 +65,26 @@ impl Redirect {
             [(_, Some(entry))] if self.args[2].eq_ignore_ascii_case(b"ON") => Some(entry),
             _ => None,
         }
+    }
+}
+
+impl Lending {
+    /// `CLIENT TRACKING`, if it is on. `own` is the session's id.
+    pub(in crate::exclusive) fn tracking(&self, own: u64) -> Option<Tracking> {
+        let client = self.redirect.and_then(|id| self.client(id, own));
+        self.tracking.then_some(Tracking { client, broadcasts: self.broadcasts })
+    }
+
+    /// Puts the gateway's ids in what is said of redirections from `at` in `out` on.
+    pub(in crate::exclusive) fn translate(&self, out: &mut Vec<u8>, at: usize, own: u64) {
+        invalidation::translate(out, at, |id| self.client(id, own));
+    }
+
+    /// The client that gets what the upstream sends to the connection of that id.
+    fn client(&self, upstream_id: i64, own: u64) -> Option<u64> {
+        let of_another = self.redirections.iter().find(|redirection| redirection.upstream_id() == upstream_id);
+        let is_own = self.lent.upstream_id() == Some(upstream_id);
+        of_another.map(|redirection| redirection.client()).or_else(|| is_own.then_some(own))
     }
 }
 

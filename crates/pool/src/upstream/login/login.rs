@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
-    settings::{endpoint::Endpoint, settings::Settings},
+    settings::{endpoint::Endpoint, ours::Carries, settings::Settings},
     upstream::{
         facts::{Asked, Facts},
         login::{
@@ -82,7 +82,7 @@ pub(crate) struct Arrived {
 pub(crate) async fn login(settings: &Settings, name: &str, known: Option<&Facts>) -> Result<Arrived, LoginError> {
     let Settings { ref endpoint, command_names: names, connect_timeout: deadline, .. } = *settings;
     let attempt = async {
-        let stream = Stream::dial(&endpoint.address).await.map_err(LoginError::Connect)?;
+        let stream = Stream::dial(endpoint, Carries::under(name)).await.map_err(LoginError::Connect)?;
         let talk = Talk::new(stream);
         let (facts, config) = (Facts { misnamed: None, ..known.cloned().unwrap_or_default() }, HashMap::new());
         let mut login = Login { talk, endpoint, name, names, facts, id: None, db: 0, greeted: false, config };
