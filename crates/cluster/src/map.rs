@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use pool::{Access, Attempts, Caller, JobError, Key, Standing};
+use pool::{Access, Attempts, Caller, JobError, Key, Ours, Standing};
 use route::Commands;
 use topology::{Address, Layout};
 
@@ -61,6 +61,11 @@ impl Map {
     /// Where all goes that belongs to no slot.
     pub(crate) fn anchor(&self) -> Option<&Address> {
         self.nodes.iter().find(|node| node.is_first).map(|node| &node.address)
+    }
+
+    /// The connections that this process has at nodes.
+    pub(crate) fn ours(&self) -> Ours {
+        self.nodes.first().map(|node| node.access.ours()).unwrap_or_default()
     }
 
     pub(crate) fn node_at(&self, address: &Address) -> Option<&Arc<Node>> {

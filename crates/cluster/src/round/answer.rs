@@ -42,7 +42,7 @@ pub(super) fn write(unit: &Unit, only_reads: bool, answers: &[&[u8]], layout: &L
             write_merged(Merge::Or, answers, &[], out);
             known(kept, at, out);
         }
-        Making::SlowLog(wanted, commands) => slow_log::merge(*wanted, answers, commands, out),
+        Making::SlowLog(wanted, commands, ours) => slow_log::merge(*wanted, answers, (commands, ours), out),
         Making::Latency(asked, commands) => latency::merge(*asked, answers, commands, out),
         Making::Refused(text) => write_error(out, text),
     }
@@ -58,7 +58,7 @@ pub(crate) fn write_of_all(
 ) {
     let making = match making_of_all(request, how, map, scripts) {
         // There it says itself how many they are.
-        Making::SlowLog(slow_log::Wanted::Length, _) => Making::Merged(how, Vec::new()),
+        Making::SlowLog(slow_log::Wanted::Length, ..) => Making::Merged(how, Vec::new()),
         making => making,
     };
     let unit = Unit { making, pieces: 0..0, scripts: Vec::new() };

@@ -3,6 +3,7 @@
 
 use std::{cell::LazyCell, collections::HashMap, ops::Range, sync::Arc};
 
+use pool::Ours;
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, write_request};
 use route::{Command, Commands, Cursor, Merge, Plan, Route};
 
@@ -123,7 +124,7 @@ pub(super) enum Making {
     /// Which of some scripts are known: those that all nodes know, and those that are kept here.
     Exist(Vec<bool>),
     /// The entries of all logs, or how many they are.
-    SlowLog(slow_log::Wanted, Arc<Commands>),
+    SlowLog(slow_log::Wanted, Arc<Commands>, Ours),
     /// How long nodes say that they took for something.
     Latency(latency::Asked, Arc<Commands>),
     /// An error, and nothing is sent.
@@ -329,7 +330,7 @@ pub(super) fn making_of_all(request: &Request<'_>, how: Merge, map: &Map, script
     match (&word(0)[..], &word(1)[..]) {
         (b"SCRIPT", b"EXISTS") => Making::Exist(request.args().skip(2).map(|digest| scripts.knows(digest)).collect()),
         _ => match (slow_log::Wanted::of(request), latency::Asked::of(request)) {
-            (Some(wanted), _) => Making::SlowLog(wanted, Arc::clone(&map.commands)),
+            (Some(wanted), _) => Making::SlowLog(wanted, Arc::clone(&map.commands), map.ours()),
             (_, Some(asked)) => Making::Latency(asked, Arc::clone(&map.commands)),
             (None, None) => Making::Merged(how, Vec::new()),
         },

@@ -1,8 +1,9 @@
-//! The slow log of all primaries as that of one Redis: the last entries, each command once. Nodes say when, to a second, so
+//! The slow log of all primaries as that of one Redis: the last entries, each command once, without the gateway's own. Nodes say when, to a second, so
 //! what several have executed tells what was before it and what after it.
 
 use std::collections::HashMap;
 
+use pool::{Ours, OwnRequests};
 use resp::{Request, write_array, write_error, write_integer, write_request};
 use route::{Commands, replies};
 
@@ -10,6 +11,10 @@ use crate::{round::items, shown::is_of_all};
 
 /// Entries that are shown if nobody says how many.
 const ENTRIES: i64 = 10;
+
+/// How many times as many a node is asked for, and how many more, as some are the gateway's own.
+const OWN_MORE: usize = 4;
+const OWN_ROOM: usize = 128;
 
 /// What is wanted of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +45,9 @@ impl Wanted {
     pub(crate) fn question(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let count = match self {
-            Self::Last(count) if count < usize::MAX => count.to_string(),
+            Self::Last(count) if count < usize::MAX => {
+                count.saturating_mul(OWN_MORE).saturating_add(OWN_ROOM).to_string()
+            }
             Self::Last(_) | Self::Length => "-1".to_owned(),
         };
         write_request(&mut bytes, &["SLOWLOG", "GET", &count]);
@@ -65,7 +72,7 @@ struct Log<'r> {
 }
 
 /// Appends the one reply, where nodes have answered so to the question, or to `SLOWLOG GET` alone.
-pub(crate) fn merge(wanted: Wanted, answers: &[&[u8]], commands: &Commands, out: &mut Vec<u8>) {
+pub(crate) fn merge(wanted: Wanted, answers: &[&[u8]], (commands, ours): (&Commands, &Ours), out: &mut Vec<u8>) {
     let (mut logs, mut kept) = (Vec::with_capacity(answers.len()), usize::MAX);
     for answer in answers {
         let mut said = replies(answer);
@@ -77,7 +84,7 @@ pub(crate) fn merge(wanted: Wanted, answers: &[&[u8]], commands: &Commands, out:
             };
         }
         kept = kept.min(said.next().and_then(number_at_end).unwrap_or(usize::MAX));
-        logs.push(Log::read(entries, commands));
+        logs.push(Log::read(entries, commands, ours));
     }
     let count = match wanted {
         Wanted::Length => kept,
@@ -129,18 +136,26 @@ fn take_last<'r>(logs: &mut [Log<'r>]) -> Option<&'r [u8]> {
 }
 
 impl<'r> Log<'r> {
-    fn read(reply: &'r [u8], commands: &Commands) -> Self {
-        let mut left = HashMap::new();
-        let entries = items(reply).map(|entry| {
+    fn read(reply: &'r [u8], commands: &Commands, ours: &Ours) -> Self {
+        let (mut left, mut own) = (HashMap::new(), OwnRequests::default());
+        let mut entries: Vec<_> = items(reply).collect();
+        // The first one first: what a login asks stands behind its beginning.
+        entries.reverse();
+        let read = entries.into_iter().filter_map(|entry| {
             let mut parts = items(entry).skip(1);
             let time = parts.next().and_then(integer).unwrap_or_default();
             let args = parts.nth(1).unwrap_or_default();
-            let words: Vec<&[u8]> = items(args).take(2).map(bulk).collect();
-            let of_all = is_of_all(&words, commands).then_some(args);
-            of_all.into_iter().for_each(|command| *left.entry(command).or_default() += 1);
-            Entry { reply: entry, time, of_all }
+            let words: Vec<&[u8]> = items(args).take(4).map(bulk).collect();
+            let address = parts.next().map(bulk).unwrap_or_default();
+            let is_own = own.is_own(address, &words, ours);
+            let of_all = is_of_all(&words[..words.len().min(2)], commands).then_some(args);
+            (!is_own).then_some(Entry { reply: entry, time, of_all })
         });
-        let entries = entries.collect();
+        let mut entries: Vec<_> = read.collect();
+        entries.reverse();
+        for command in entries.iter().filter_map(|entry| entry.of_all) {
+            *left.entry(command).or_default() += 1;
+        }
         Self { entries, next: 0, left }
     }
 
@@ -192,7 +207,7 @@ mod tests {
 
     fn shown(wanted: Wanted, nodes: &[String]) -> Vec<String> {
         let (answers, mut out): (Vec<&[u8]>, _) = (nodes.iter().map(String::as_bytes).collect(), Vec::new());
-        merge(wanted, &answers, &commands(), &mut out);
+        merge(wanted, &answers, (&commands(), &Ours::default()), &mut out);
         if out.starts_with(b":") {
             return vec![String::from_utf8_lossy(&out).trim_end().to_owned()];
         }
@@ -201,6 +216,17 @@ mod tests {
             items(args).map(|word| String::from_utf8_lossy(bulk(word)).into_owned()).collect::<Vec<_>>().join(" ")
         };
         items(&out).map(line).collect()
+    }
+
+    #[test]
+    fn what_the_gateway_asks_for_itself_is_left_out() {
+        let nodes = [
+            node(100, &[(7, "get a"), (7, "info server"), (7, "hello 2 setname respool-worker-1"), (5, "info server")]),
+            node(100, &[(6, "hello 3"), (6, "client setname respool-topology"), (6, "client setname app")]),
+        ];
+        assert_eq!(shown(Wanted::Last(9), &nodes), ["get a", "hello 3", "client setname app", "info server"]);
+        assert_eq!(shown(Wanted::Length, &nodes), [":4"]);
+        assert_eq!(shown(Wanted::Last(2), &nodes), ["get a", "hello 3"]);
     }
 
     #[test]

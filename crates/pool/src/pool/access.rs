@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{caller::caller::Caller, queue::branch::Entrances, shared::Shared, upstream::facts::Facts};
+use crate::{
+    caller::caller::Caller, queue::branch::Entrances, settings::ours::Ours, shared::Shared, upstream::facts::Facts,
+};
 
 /// The right to send jobs into a pool. A pool of a directory is not ended as unused while anybody has it.
 #[derive(Debug, Clone)]
@@ -38,6 +40,11 @@ impl Access {
     /// What the pool's upstream has said about itself.
     pub fn facts(&self) -> Arc<Facts> {
         self.shared.node.facts()
+    }
+
+    /// The connections that this process has at upstreams.
+    pub fn ours(&self) -> Ours {
+        self.shared.settings.borrow().endpoint.ours.clone()
     }
 
     /// When a worker connected last. What the node was before may not hold of what is there since.

@@ -1,13 +1,7 @@
 //! Exchanges with a cluster, whose nodes have a part of the keys each: at which node the connection is (`at_node`), how a
-<<<<<<< HEAD
 //! request or a transaction gets to the node that has its keys (`elsewhere`), also one that waits there (`blocked`) or was
 //! only begun (`begun`), or to all (`everywhere`), what other nodes execute with a transaction (`others`), and what becomes of clients whose keys that are watched (`watched`) or channels (`subscribed`) leave
-//! their node, or whose connection is lost (`lost`), and what is noted of transactions, scripts above all (`noted`). Where sentinels are followed, how a request gets to another primary
-=======
-//! request or a transaction gets to the node that has its keys (`elsewhere`), also one that waits there (`blocked`), or to
-//! all (`everywhere`), what other nodes execute with a transaction (`others`), and what becomes of clients whose keys that are watched (`watched`) or channels (`subscribed`) leave
 //! their node, or whose connection is lost (`lost`), what monitors are shown (`monitored`), and what is noted of transactions, scripts above all (`noted`). Where sentinels are followed, how a request gets to another primary
->>>>>>> 186d8fa (Show a monitor of a cluster what all primaries execute)
 //! (`demoted`). Called by `exchange`.
 
 pub(super) mod at_node;
