@@ -145,7 +145,7 @@ impl<'r> Log<'r> {
             let mut parts = items(entry).skip(1);
             let time = parts.next().and_then(integer).unwrap_or_default();
             let args = parts.nth(1).unwrap_or_default();
-            let words: Vec<&[u8]> = items(args).take(4).map(bulk).collect();
+            let words: Vec<&[u8]> = items(args).take(5).map(bulk).collect();
             let address = parts.next().map(bulk).unwrap_or_default();
             let is_own = own.is_own(address, &words, ours);
             let of_all = is_of_all(&words[..words.len().min(2)], commands).then_some(args);

@@ -5,7 +5,7 @@ use pool::{Ours, OwnRequests};
 use resp::parse_integer;
 
 /// Words by which a request is known as one that is left out.
-const WORDS: usize = 4;
+const WORDS: usize = 5;
 
 /// What a message from the upstream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,22 @@ const NAMES: &[u8] = b"respool-";
 /// Requests of this many connections at most are expected to go on as they have begun.
 const BEGUN_MAX: usize = 64;
 
+/// What is asked while connections live, of upstreams since 7.0: whom it follows, and what may have been changed there.
+pub(crate) const CHECK: [&str; 9] = [
+    "CONFIG",
+    "GET",
+    "replicaof",
+    "timeout",
+    "databases",
+    "proto-max-bulk-len",
+    "client-query-buffer-limit",
+    "client-output-buffer-limit",
+    "maxmemory-clients",
+];
+
+/// Words by which that is known.
+const CHECK_WORDS: usize = 5;
+
 /// Whose requests a connection carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carries {
@@ -116,7 +132,7 @@ pub struct OwnRequests {
 }
 
 impl OwnRequests {
-    /// Whether a request is the gateway's own, that came from `address` and is made up of `words`, of which four are enough.
+    /// Whether a request is the gateway's own, that came from `address` and is made up of `words`, of which five are enough.
     pub fn is_own(&mut self, address: &[u8], words: &[&[u8]], ours: &Ours) -> bool {
         let carries = ours.carried_by(address);
         let at = self.begun.iter().position(|(of, _)| of == address);
@@ -142,7 +158,9 @@ impl OwnRequests {
             }
             self.begun.push((address.to_vec(), next));
         }
-        next.is_some() || is_hello || selects || carries == Some(Carries::Own)
+        // What is asked now and then goes by a worker, in words that nobody else has put together so.
+        let checks = carries.is_some() && CHECK.iter().take(CHECK_WORDS).enumerate().all(|(at, word)| is(at, word));
+        next.is_some() || is_hello || checks || selects || carries == Some(Carries::Own)
     }
 }
 
@@ -175,6 +193,9 @@ mod tests {
             (4, "SELECT 8", true),
             (4, "SELECT 9", true),
             (4, "INFO server", false),
+            (4, "CONFIG GET replicaof timeout databases", true),
+            (3, "CONFIG GET replicaof timeout databases", false),
+            (4, "CONFIG GET replicaof timeout", false),
             (2, "INFO server", false),
             // What cleans a connection, and prepares it.
             (2, "RESET", true),

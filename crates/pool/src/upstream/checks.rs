@@ -14,12 +14,12 @@ use resp::{Protocol, Value};
 use tokio::time::Instant;
 
 use crate::{
-    settings::role::Role,
+    settings::{ours::CHECK, role::Role},
     time::timestamp::Moment,
     upstream::{
         facts::Asked,
         knowledge::{Knowledge, News},
-        login::question::{CHECK, pairs},
+        login::question::pairs,
         node::Node,
     },
 };

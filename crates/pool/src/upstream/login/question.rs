@@ -6,26 +6,13 @@ use bytes::Bytes;
 use resp::{Progress, ReplyScanner, Value};
 
 use crate::{
-    settings::{endpoint::Endpoint, role::Role},
+    settings::{endpoint::Endpoint, ours::CHECK, role::Role},
     upstream::{
         facts::{Asked, Facts},
         limits::Limits,
         login::talk::error_words,
     },
 };
-
-/// What is asked while connections live, of upstreams since 7.0: whom it follows, and what may have been changed there.
-pub(crate) const CHECK: [&str; 9] = [
-    "CONFIG",
-    "GET",
-    "replicaof",
-    "timeout",
-    "databases",
-    "proto-max-bulk-len",
-    "client-query-buffer-limit",
-    "client-output-buffer-limit",
-    "maxmemory-clients",
-];
 
 /// How deep the answer to `COMMAND INFO` may be nested, and the longest name in it that is looked at, in bytes with its
 /// framing.
