@@ -96,6 +96,15 @@ impl Node {
         self.try_line("ROLE").is_some_and(|role| role.starts_with(b"*3\r\n$6\r\nmaster"))
     }
 
+    /// It says that a replica is online before it sends that what is written.
+    fn feeds_its_replica(&self) -> bool {
+        let heard = |mut client: Client| {
+            client.try_line("FUNCTION FLUSH")?;
+            client.try_line("WAIT 1 1000")
+        };
+        Client::try_connect(self.address()).and_then(heard).is_ok_and(|reply| reply == b":1\r\n")
+    }
+
     fn is_ready(&self) -> bool {
         let says = |line: &str, words: &[&str]| {
             self.try_line(line).is_some_and(|said| {
@@ -105,6 +114,7 @@ impl Node {
         };
         says("CLUSTER INFO", &["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:6"])
             && says("INFO replication", &[if self.is_primary() { "state=online" } else { "master_link_status:up" }])
+            && (!self.is_primary() || self.feeds_its_replica())
     }
 }
 

@@ -162,6 +162,11 @@ impl Service {
             let is_fed = |line: &&str| line.contains("state=online") && !line.contains("offset=0,");
             let fed = info.lines().filter(|line| line.starts_with("slave")).filter(is_fed).count();
             (fed == followers).then_some(())?;
+            // It may say that it does before it does: nothing may be written that a failover would lose.
+            let mut primary = self.try_direct(primary).ok()?;
+            primary.try_line("FUNCTION FLUSH").ok()?;
+            (primary.try_line(&format!("WAIT {followers} 1000")).ok()? == format!(":{followers}\r\n").as_bytes())
+                .then_some(())?;
             let knows = |sentinel: &Sentinel| {
                 sentinel.look_every(LOOK_OFTEN).ok()?;
                 let mut client = sentinel.try_client().ok()?;

@@ -16,7 +16,7 @@ use crate::{
     command::class::{Class, Local, Reason},
     exclusive::{
         lending::Lending,
-        nodes::{
+        nodes::bound::{
             lost::outlives,
             subscribed::{CUT_OFF, is_cut_off},
         },

@@ -27,7 +27,7 @@ use crate::{
         message::Message,
         nodes::{
             blocked::{end_of_stream, tell_of_deletion},
-            subscribed::is_cut_off,
+            bound::subscribed::is_cut_off,
         },
         request::ExclusiveRequest,
         tracking::invalidation,

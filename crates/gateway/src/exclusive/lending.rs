@@ -14,7 +14,10 @@ use crate::{
     exclusive::{
         change::Change,
         message::{Message, Shown, is_monitored, subject},
-        nodes::{at_node::AtNode, monitored::Monitored, subscribed::Names},
+        nodes::{
+            at_node::AtNode,
+            bound::{monitored::Monitored, subscribed::Names},
+        },
         tracking::{invalidation, shards::Tracked},
         transaction::queued::QueuedTransaction,
     },

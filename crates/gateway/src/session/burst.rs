@@ -46,6 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     && let Some(routes) = self.link.routes().as_mut()
                 {
                     let result = routes.caller(&mut self.caller).execute(&mut self.burst).await;
+                    self.link.entry().is_back();
                     spent = self
                         .link
                         .routes()
@@ -146,11 +147,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Whether all of the gathered burst goes to one node of a cluster as it is.
+    /// Whether all of the gathered burst goes to one node of a cluster as it is. It counts as out from now on.
     fn aims_at_one_node(&mut self) -> bool {
         let Self { link, caller, burst, state, settings, .. } = self;
         let reads = state.limits(settings).reads;
-        reads.is_none() && link.routes().as_mut().is_some_and(|routes| routes.aim(burst, caller.runtime()))
+        let aims = reads.is_none() && link.routes().as_mut().is_some_and(|routes| routes.aim(burst, caller.runtime()));
+        if aims {
+            link.entry().goes_out(Instant::now());
+        }
+        aims
     }
 
     /// Has the gathered burst executed by the nodes of a cluster.

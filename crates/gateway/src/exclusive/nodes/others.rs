@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     command::errors,
-    exclusive::{exchange::Exchange, nodes::watched::is_exec, request::ExclusiveRequest},
+    exclusive::{exchange::Exchange, nodes::bound::watched::is_exec, request::ExclusiveRequest},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {

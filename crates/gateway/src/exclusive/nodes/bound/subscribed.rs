@@ -91,7 +91,7 @@ pub(in crate::exclusive) fn is_cut_off(lending: &Lending, message: &[u8], comman
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has the client get events for what `request` is to subscribe to; false if it cannot, as it has been told.
-    pub(super) fn join_events(&mut self, request: &ExclusiveRequest) -> bool {
+    pub(in crate::exclusive::nodes) fn join_events(&mut self, request: &ExclusiveRequest) -> bool {
         if request.reason != Reason::PubSub || self.exclusive.is_in_transaction() {
             return true;
         }
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// Has the client get events for what is subscribed by now, and for nothing else; false to close the session.
-    pub(super) async fn follow_events(&mut self) -> bool {
+    pub(in crate::exclusive::nodes) async fn follow_events(&mut self) -> bool {
         match &mut self.exclusive.listening {
             Some(listening) => {
                 let changed = std::mem::take(&mut listening.names.changed);

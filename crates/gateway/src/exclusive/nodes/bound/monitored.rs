@@ -162,7 +162,7 @@ impl Monitored {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has a client that has become a monitor be shown what all primaries execute, before it hears that it is one.
-    pub(super) async fn monitor_all(&mut self, cluster: &Cluster) {
+    pub(in crate::exclusive::nodes) async fn monitor_all(&mut self, cluster: &Cluster) {
         let (share, limit) = (self.settings.exclusive_share, self.settings.reply_timeout);
         let (link, exclusive) = (&mut *self.link, &mut *self.exclusive);
         let lendings = [&mut exclusive.lending, &mut exclusive.listening].into_iter().flatten();

@@ -18,7 +18,7 @@ use crate::{
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// Whether a request has a transaction executed.
-pub(super) fn is_exec(request: &ExclusiveRequest) -> bool {
+pub(in crate::exclusive::nodes) fn is_exec(request: &ExclusiveRequest) -> bool {
     request.own_request().eq_ignore_ascii_case(EXEC)
 }
 
@@ -38,7 +38,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Takes note of it if what is watched has left its node; whether `request` is the end of the transaction, which is not
     /// to be executed then.
-    pub(super) fn is_end_of_soiled(&mut self, cluster: &Cluster, request: &ExclusiveRequest) -> bool {
+    pub(in crate::exclusive::nodes) fn is_end_of_soiled(
+        &mut self,
+        cluster: &Cluster,
+        request: &ExclusiveRequest,
+    ) -> bool {
         let Some(lending) = self.exclusive.lending.as_mut().filter(|lending| lending.is_watching()) else {
             return false;
         };
@@ -49,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// Has the transaction given up, and answers to its end as Redis does where a key has changed.
-    pub(super) async fn end_soiled(&mut self) -> bool {
+    pub(in crate::exclusive::nodes) async fn end_soiled(&mut self) -> bool {
         let is_refused = self.exclusive.lending.as_ref().is_some_and(|lending| lending.queued.is_refused());
         if !self.run_here(&mut ExclusiveRequest::discard()).await {
             return false;
@@ -64,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Answers a request that its node has not executed, if it belongs to a transaction that will not be executed, as what
     /// is watched has left the node with it. False if it is to be sent elsewhere.
-    pub(super) fn is_answered_soiled(
+    pub(in crate::exclusive::nodes) fn is_answered_soiled(
         &mut self,
         cluster: &Cluster,
         request: &ExclusiveRequest,
@@ -90,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Answers `EXEC` of a transaction that was not executed, because what it watches has gone, or because a request of it
     /// was refused.
-    pub(super) fn answer_end(&mut self, is_refused: bool) {
+    pub(in crate::exclusive::nodes) fn answer_end(&mut self, is_refused: bool) {
         if self.state.is_muted() {
             return;
         }
