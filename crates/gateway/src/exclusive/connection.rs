@@ -21,7 +21,7 @@ use crate::{
             subscribed::{CUT_OFF, is_cut_off},
         },
         request::ExclusiveRequest,
-        tracking::shards::ALL_INVALID,
+        tracking::shards::{ALL_INVALID, Tracked},
     },
     observe::registry::{Registry, Tracking},
 };
@@ -311,10 +311,17 @@ fn poll_others(lending: &mut Lending, cx: &mut Context<'_>, state: &ClientState,
     if let Some(monitored) = &mut lending.monitored {
         monitored.poll_shown((cx, state), out);
     }
-    let others = &mut lending.tracked.others;
-    others.iter_mut().try_for_each(|other| poll_pushes_of(other, (cx, state), out, PUSHES_BYTES))?;
+    let Tracked { others, flushes, .. } = &mut lending.tracked;
+    let polled = others.iter_mut().try_for_each(|other| {
+        // What was told of one node counts for all.
+        std::mem::swap(&mut other.tracked.flushes, flushes);
+        let polled = poll_pushes_of(other, (cx, state), out, PUSHES_BYTES);
+        std::mem::swap(&mut other.tracked.flushes, flushes);
+        polled
+    });
     others.retain(|other| !other.at_node.is_lost());
-    Ok(())
+    lending.keep_what_is_out();
+    polled
 }
 
 /// Tells a client that tracks that all it has read may have changed. In RESP2 it is told nothing at all.

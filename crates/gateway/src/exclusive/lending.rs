@@ -9,7 +9,6 @@ use resp::{Protocol, Request};
 use topology::Address;
 
 use crate::{
-    client::state::ClientState,
     command::class::Reason,
     exclusive::{
         change::Change,
@@ -18,11 +17,10 @@ use crate::{
             at_node::AtNode,
             bound::{monitored::Monitored, subscribed::Names},
         },
-        tracking::{invalidation, shards::Tracked},
+        tracking::{flushes::NodeFlushes, shards::Tracked},
         transaction::queued::QueuedTransaction,
     },
     observe::{ids::inbox::Redirection, sharing::shares::Place},
-    pubsub::events::is_event,
 };
 
 /// An exclusive connection and what it is needed for.
@@ -45,7 +43,7 @@ pub(crate) struct Lending {
     watching: bool,
     monitor: bool,
     /// What a monitor is shown there.
-    shown: Shown,
+    pub(super) shown: Shown,
     /// Of a cluster: what a monitor is shown of other primaries.
     pub(super) monitored: Option<Box<Monitored>>,
     /// Others may still do to it what was meant for this session.
@@ -72,6 +70,7 @@ pub(crate) struct Lending {
     pub(super) names: Names,
     /// Of a cluster: what the client borrows besides, to track keys of other nodes.
     pub(super) tracked: Tracked,
+    pub(super) flushes: NodeFlushes,
 }
 
 /// What has been begun of a transaction.
@@ -109,6 +108,7 @@ impl Lending {
             queued: QueuedTransaction::default(),
             names: Names::default(),
             tracked: Tracked::default(),
+            flushes: NodeFlushes::default(),
         }
     }
 
@@ -281,6 +281,7 @@ impl Lending {
 
     /// Takes note of requests sent, which will get `due` replies, or at most `errors` errors instead.
     pub(crate) fn expect(&mut self, change: Change, due: u32, errors: u32) {
+        self.flushes.asked(&self.tracked.flushes);
         self.expected = due;
         self.errors = errors;
         self.confirming = change == Change::Subscribe && !self.multi;
@@ -380,18 +381,6 @@ impl Lending {
         if !self.multi {
             let in_force = self.redirect;
             self.redirections.retain(|redirection| Some(redirection.upstream_id()) == in_force);
-        }
-    }
-
-    /// Passes on what comes of its own accord and begins at `at` in `out`, as the client is to see it.
-    pub(super) fn pass_on(&mut self, seen: Message, state: &ClientState, out: &mut Vec<u8>, at: usize) {
-        let is_hidden = seen == Message::Monitored && self.shown.hides(&out[at..], self.lent.ours());
-        let is_muted = seen == Message::Monitored && state.is_muted();
-        // Those of all other nodes come otherwise.
-        if is_hidden || is_muted || (!self.at_node.is_first && is_event(&out[at..])) {
-            out.truncate(at);
-        } else if invalidation::tells_of_an_end(&out[at..]) {
-            self.translate(out, at, state.id);
         }
     }
 }

@@ -316,3 +316,78 @@ fn what_is_to_be_tracked_is_tracked_also_where_nobody_could_be_told_that_it_is_n
         client.expect("ECHO next", "$4\r\nnext\r\n");
     }
 }
+
+/// What all nodes have said so far has come to the gateway, which has looked at it.
+fn settle(nodes: &Nodes, other: &mut Client) {
+    nodes.0.iter().for_each(|node| node.client().expect("PING", "+PONG\r\n"));
+    (0..4).for_each(|_| other.expect("PING", "+PONG\r\n"));
+}
+
+#[test]
+fn a_flush_of_all_nodes_is_told_once() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut writer) = (tracking(&gateway), gateway.client());
+    // At all nodes, at none since the last one, and at some.
+    for slots in [&SLOTS[..], &[], &SLOTS[1..2], &SLOTS[..2]] {
+        slots.iter().for_each(|slot| client.expect(&get(*slot), "_\r\n"));
+        writer.expect("FLUSHALL", "+OK\r\n");
+        settle(&nodes, &mut writer);
+        assert_eq!(text(&client.read_reply()), text(ALL_INVALID), "{slots:?}");
+        SLOTS.iter().for_each(|slot| client.expect(&format!("STRLEN {}", key_of(*slot)), ":0\r\n"));
+        // It has nothing left of what was read for this.
+        writer.expect("FLUSHALL", "+OK\r\n");
+        settle(&nodes, &mut writer);
+        assert_eq!(text(&client.read_reply()), text(ALL_INVALID), "{slots:?}");
+    }
+    client.send_raw(&requests(&["MULTI", "FLUSHDB", "EXEC"]));
+    assert_eq!(client.read_replies(3)[2], b"*1\r\n+OK\r\n");
+    settle(&nodes, &mut writer);
+    assert_eq!(text(&client.read_reply()), text(ALL_INVALID));
+    client.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn what_is_read_at_a_node_after_another_was_flushed_is_told_to_be_invalid() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let (mut client, mut writer) = (tracking(&gateway), gateway.client());
+    let flush = |at: usize| nodes.0[at].client().expect("FLUSHALL", "+OK\r\n");
+    for is_out in [false, true] {
+        writer.expect(&format!("SET {} v", key_of(SLOTS[1])), "+OK\r\n");
+        client.expect(&get(SLOTS[1] + 1), "_\r\n");
+        client.expect(&get(SLOTS[0]), "_\r\n");
+        if is_out {
+            nodes.0[1].freeze();
+            client.send_raw(&requests(&[&get(SLOTS[1])]));
+            wait("it to be sent", || {
+                writer.line("CLIENT LIST").windows(7).any(|part| part == b"cmd=get").then_some(())
+            });
+        }
+        flush(0);
+        assert_eq!(text(&client.read_reply()), text(ALL_INVALID));
+        match is_out {
+            false => client.expect(&get(SLOTS[1]), "$1\r\nv\r\n"),
+            true => {
+                nodes.0[1].thaw();
+                assert_eq!(text(&client.read_reply()), "$1\r\nv\r\n");
+            }
+        }
+        flush(1);
+        assert_eq!(text(&client.read_reply()), text(ALL_INVALID));
+    }
+    client.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn who_tracks_what_others_read_is_told_of_each_node_that_is_flushed() {
+    let nodes = Nodes::start();
+    let gateway = gateway(&nodes);
+    let mut client = gateway.client();
+    client.line("HELLO 3");
+    client.expect("CLIENT TRACKING ON BCAST", "+OK\r\n");
+    for at in [0, 1, 2, 1] {
+        nodes.0[at].client().expect("FLUSHALL", "+OK\r\n");
+        assert_eq!(text(&client.read_reply()), text(ALL_INVALID));
+    }
+}

@@ -102,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 due += 1;
             }
             requests.extend_from_slice(part);
+            lending.flushes.asked(&lending.tracked.flushes);
             let (protocol, limit) = (self.state.needs.protocol, self.settings.reply_timeout);
             let told = tell(lending, &requests, due, protocol, self.link);
             let reply = match timeout(limit, told).await {

@@ -21,6 +21,7 @@ use crate::{
         exchange::{Exchange, ReplyHead},
         lending::Lending,
         request::ExclusiveRequest,
+        tracking::flushes::Flushes,
     },
 };
 
@@ -43,6 +44,7 @@ pub(in crate::exclusive) struct Tracked {
     /// While a request goes to its nodes in parts: what was told meanwhile, which stands behind its reply. A key may have been
     /// read by one part and changed before the next.
     pub(super) held: Option<Vec<u8>>,
+    pub(in crate::exclusive) flushes: Flushes,
 }
 
 impl Tracked {
@@ -194,6 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         next.tracked = std::mem::take(&mut former.tracked);
         if is_new {
             next.bind_as(&former);
+            next.flushes.join(&next.tracked.flushes);
             count += next.tracked.requests.iter().filter(|request| !request.is_empty()).count();
             let [tracking, manners @ ..] = &next.tracked.requests;
             let (tracking, manners) = (tracking.clone(), manners.concat());
