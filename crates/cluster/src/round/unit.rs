@@ -205,7 +205,7 @@ impl Units {
         let Some(unit) = self.units.last_mut() else { return };
         unit.scripts.extend(taught);
         if unit.scripts.iter().any(|(_, taught)| *taught == Taught::Flushed) {
-            self.flushed = Some(self.pieces.len());
+            self.flushed.get_or_insert(self.pieces.len());
         }
     }
 

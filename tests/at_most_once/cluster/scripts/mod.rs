@@ -310,6 +310,10 @@ fn what_a_pipeline_has_flushed_is_unknown_behind_it() {
         assert_eq!(replies, format!("+OK\r\n{no_script}*1\r\n:0\r\n"));
         client.expect(&exists, "*1\r\n:0\r\n");
         client.expect(&run, no_script);
+        load(&mut client, SCRIPT);
+        client.send_raw(&requests(&["SCRIPT FLUSH", &run, "SCRIPT FLUSH", &run]));
+        let replies = String::from_utf8_lossy(&client.read_replies(4).concat()).into_owned();
+        assert_eq!(replies, format!("+OK\r\n{no_script}").repeat(2));
     }
 }
 
