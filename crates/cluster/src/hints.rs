@@ -10,9 +10,14 @@ use std::{
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 use route::{Commands, HINT_BYTES_MAX, Route, slot_of_script, slots_of_library};
 
-use crate::{cluster::Cluster, map::Map, scripts::Scripts};
+use crate::{
+    cluster::Cluster,
+    map::Map,
+    scripts::{Scripts, digest_of},
+    taught::loads_script,
+};
 
-/// Scripts of which it is remembered, by text or by digest. Each takes some 30 bytes.
+/// Texts and digests of scripts of which it is remembered. Each takes some 30 bytes.
 const SCRIPTS_MAX: usize = 4096;
 
 /// Functions of which it is remembered, and bytes of the name of one.
@@ -42,8 +47,7 @@ impl Hints {
         let is = |names: [&str; 2]| names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()));
         let hints = scripts.hints();
         let slot = if is(["EVAL", "EVAL_RO"]) {
-            let text = request.arg(1)?;
-            hints.script(text, &map.commands, || Some(slot_of_script(text, &map.commands)))?
+            hints.text(request.arg(1)?, &map.commands)?
         } else if is(["EVALSHA", "EVALSHA_RO"]) {
             let digest = request.arg(1)?;
             let found = || Some(slot_of_script(&scripts.text(digest)?, &map.commands));
@@ -67,6 +71,30 @@ impl Hints {
             at += len;
         }
         None
+    }
+
+    /// Takes note of the script that `request` loads, if it loads one: its digest may follow before that is executed.
+    pub(crate) fn foresee(request: &Request<'_>, map: &Map, scripts: &Scripts) {
+        if loads_script(request)
+            && !map.is_one_shard()
+            && let Some(text) = request.arg(2)
+        {
+            scripts.hints().text(text, &map.commands);
+        }
+    }
+
+    /// The slot of the script with this text. It is known by its digest from now on, too, even if the text is never kept.
+    fn text(&self, text: &[u8], commands: &Arc<Commands>) -> Option<u16> {
+        let mut is_new = false;
+        let found = || {
+            is_new = true;
+            Some(slot_of_script(text, commands))
+        };
+        let slot = self.script(text, commands, found);
+        if is_new && text.len() <= HINT_BYTES_MAX {
+            self.script(&digest_of(text), commands, || Some(slot));
+        }
+        slot
     }
 
     /// The slot of the script with this text or digest, which is to be `found` if nobody has asked for it yet.
@@ -173,6 +201,19 @@ mod tests {
         assert_eq!(ask(b"unknown", &commands, None), (None, 3));
         assert_eq!(ask(b"unknown", &commands, Some(Some(9))), (Some(9), 4));
         assert_eq!(ask(b"one", &Arc::default(), Some(None)), (None, 5));
+    }
+
+    #[test]
+    fn a_digest_is_known_once_its_text_has_been_read() {
+        let (hints, commands) = (Hints::default(), commands());
+        let ask = |digest: &[u8]| hints.script(digest, &commands, || None);
+        let text = b"return redis.call('get', 'x')";
+        assert_eq!(ask(&digest_of(text)), None);
+        assert_eq!(hints.text(text, &commands), Some(route::slot(b"x")));
+        assert_eq!(ask(&digest_of(text)), Some(route::slot(b"x")));
+        // Of a large one that would take long.
+        let large = [&text[..], &b" ".repeat(HINT_BYTES_MAX)].concat();
+        assert_eq!((hints.text(&large, &commands), ask(&digest_of(&large))), (Some(route::slot(b"x")), None));
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn weight(text: &[u8]) -> usize {
 }
 
 /// As Redis says it.
-fn digest_of(text: &[u8]) -> Digest {
+pub(crate) fn digest_of(text: &[u8]) -> Digest {
     let mut hex = String::with_capacity(40);
     for byte in digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text).as_ref() {
         // Nothing can fail that is written into a string.

@@ -9,11 +9,10 @@ use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 use crate::{cluster::Cluster, hints::beginning, map::Map, scripts::Scripts};
 
 /// What begins an error of a node that has not taken in the script of the request.
-const NOTHING_LOADED: [&[u8]; 17] = [
+const NOTHING_LOADED: [&[u8]; 16] = [
     b"ERR wrong number",
     b"ERR unknown",
     b"ERR Number of keys",
-    b"ERR value is not",
     b"NOPERM ",
     b"NOAUTH ",
     b"CROSSSLOT ",
@@ -43,6 +42,11 @@ fn is_known(reply: &[u8]) -> bool {
     RUNNING.into_iter().any(has) || !NOTHING_LOADED.into_iter().any(begins)
 }
 
+/// Whether this is a number as requests have them.
+fn is_number(arg: &[u8]) -> bool {
+    !arg.starts_with(b"+") && str::from_utf8(arg).is_ok_and(|number| number.parse::<i64>().is_ok())
+}
+
 /// What is known of scripts once a request has been executed.
 #[derive(PartialEq, Eq)]
 pub enum Taught {
@@ -68,7 +72,8 @@ impl Taught {
     pub(crate) fn of(request: &Request<'_>, scripts: &Scripts) -> Option<Self> {
         let is = |at: usize, name: &[u8]| request.arg(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
         let text = if is(0, b"EVAL") || is(0, b"EVAL_RO") {
-            request.arg(1)
+            // Without a number of keys no node takes it in. What a script says of a value may be the same error.
+            request.arg(1).filter(|_| request.arg(2).is_some_and(is_number))
         } else if is(0, b"FUNCTION") {
             let library =
                 request.args().last().filter(|_| is(1, b"LOAD")).map(|text| Self::Library(beginning(text).to_vec()));

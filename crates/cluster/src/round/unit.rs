@@ -169,6 +169,7 @@ impl Units {
             if has_transaction && is(&request, "MULTI") {
                 at += units.transaction(requests, at, map, scripts);
             } else {
+                Hints::foresee(&request, map, scripts);
                 units.request(&request, at..at + length, map, scripts);
                 units.learns(Taught::of(&request, scripts).map(|taught| (0, taught)));
                 at += length;

@@ -215,3 +215,43 @@ fn a_client_that_tracks_runs_them_there_as_well() {
         client.expect("EXEC", "*1\r\n:2\r\n");
     }
 }
+
+#[test]
+fn a_digest_is_run_where_its_text_would_be_though_nobody_has_kept_that() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    for key in SLOTS.map(key_of) {
+        // Loaded, or executed, by the same pipeline.
+        let (loaded, executed) =
+            (format!("return redis.call('incr', '{key}')"), format!("return redis.call('incr','{key}')"));
+        let [digest, other] = [&loaded, &executed].map(|text| load(&mut nodes.0[3].client(), text));
+        let pipeline: [&[&str]; 4] = [
+            &["SCRIPT", "LOAD", &loaded],
+            &["EVALSHA", &digest, "0"],
+            &["EVAL", &executed, "0"],
+            &["EVALSHA", &other, "0"],
+        ];
+        let said = format!("$40\r\n{digest}\r\n");
+        expect_all(
+            &mut client,
+            &pipeline.map(request).each_ref().map(Vec::as_slice),
+            &[&said, ":1\r\n", ":2\r\n", ":3\r\n"],
+        );
+        // An answer that could also mean that no script was taken in.
+        client.expect(&format!("SET {key} text"), "+OK\r\n");
+        let fails = format!("return redis.pcall('incr', '{key}')");
+        let digest = load(&mut nodes.0[3].client(), &fails);
+        let error = "-ERR value is not an integer or out of range\r\n";
+        expect_all(&mut client, &[&request(&["EVAL", &fails, "0"])], &[error]);
+        client.expect(&format!("EVALSHA {digest} 0"), error);
+        let fails = format!("return redis.pcall('incr', KEYS[1]) -- {key}");
+        let digest = load(&mut nodes.0[3].client(), &fails);
+        expect_all(&mut client, &[&request(&["EVAL", &fails, "1", &key])], &[error]);
+        for slot in [20, 7_020, 12_020] {
+            let other = key_of(slot);
+            client.expect(&format!("EVALSHA {digest} 1 {other}"), ":1\r\n");
+            client.expect(&format!("DEL {other}"), ":1\r\n");
+        }
+    }
+}
