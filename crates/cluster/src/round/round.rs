@@ -180,6 +180,10 @@ impl Round<'_> {
             let to = Some(target).filter(|to| *to == Target::Anchor || order == Order::Behind);
             ahead = Some(to.filter(|_| ahead.is_none_or(|ahead| ahead == to)));
             if held.contains(&target) || (!only_reads && held_for_writes.contains(&target)) {
+                if order == Order::Behind {
+                    // It may look at what any of those behind it will have done.
+                    break;
+                }
                 held.insert(target);
                 continue;
             }

@@ -255,3 +255,17 @@ fn a_digest_is_run_where_its_text_would_be_though_nobody_has_kept_that() {
         }
     }
 }
+
+#[test]
+fn a_script_that_waits_for_a_transaction_is_not_overtaken() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let mut client = gateway.client();
+    for key in SLOTS.map(key_of) {
+        let get = request(&["EVAL_RO", &format!("return redis.call('get', '{key}')"), "0"]);
+        client.expect(&format!("SET {key} 1"), "+OK\r\n");
+        let (begin, set) = (requests(&["MULTI", "EXEC"]), requests(&[&format!("SET {key} 2")]));
+        expect_all(&mut client, &[&begin, &get, &set], &["+OK\r\n", "*0\r\n", &value(1), "+OK\r\n"]);
+        client.expect(&format!("GET {key}"), &value(2));
+    }
+}
