@@ -176,3 +176,27 @@ fn a_check_asks_the_nodes_of_the_url_and_says_in_plain_words_what_is_wrong() {
     let (status, said) = checked(&format!("redis-cluster://{first}"));
     assert!(status == Some(69) && said.contains("2 slots of the cluster have no node"), "{said}");
 }
+
+#[test]
+fn a_client_whose_request_is_at_a_node_is_shown_as_active() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, mut operator) = (gateway.client(), gateway.client());
+    client.expect("CLIENT SETNAME here", "+OK\r\n");
+    let mut is_active = || {
+        let clients = String::from_utf8_lossy(&operator.line("RESPOOL CLIENTS")).into_owned();
+        // The state comes before the name.
+        clients
+            .split("$4\r\nhere\r\n")
+            .next()
+            .and_then(|before| before.rsplit("$5\r\nstate\r\n").next()?.lines().nth(1).map(|state| state == "active"))
+    };
+    for (node, slot) in [(0, 5), (1, 7_000), (2, 12_000)] {
+        assert_eq!(is_active(), Some(false));
+        nodes.0[node].client().expect("CLIENT PAUSE 60000 WRITE", "+OK\r\n");
+        client.send_raw(&requests(&[&format!("INCR {}", key_of(slot))]));
+        wait("the request to be seen", || is_active().filter(|active| *active));
+        nodes.0[node].client().expect("CLIENT UNPAUSE", "+OK\r\n");
+        assert_eq!(client.read_replies(1), [b":1\r\n"]);
+    }
+}

@@ -153,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let reads = state.limits(settings).reads;
         let aims = reads.is_none() && link.routes().as_mut().is_some_and(|routes| routes.aim(burst, caller.runtime()));
         if aims {
+            // The caller there is not that of which others see how far its job has come.
             link.entry().goes_out(Instant::now());
         }
         aims
