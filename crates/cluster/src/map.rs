@@ -68,7 +68,8 @@ impl Map {
         self.nodes.first().map(|node| node.access.ours()).unwrap_or_default()
     }
 
-    pub(crate) fn node_at(&self, address: &Address) -> Option<&Arc<Node>> {
+    /// The primary at this address, if there is one.
+    pub fn node_at(&self, address: &Address) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|node| node.address == *address)
     }
 }

@@ -188,6 +188,11 @@ impl Routes {
         self.aim.is_some()
     }
 
+    /// Whether another caller than the session's own leads there.
+    pub fn lead_away(&self) -> bool {
+        self.aim.as_ref().is_some_and(|aim| aim.caller.is_some())
+    }
+
     /// Who leads to that node: `own`, which leads to the first pool, or another.
     pub fn caller<'c>(&'c mut self, own: &'c mut Caller) -> &'c mut Caller {
         match &mut self.aim {

@@ -151,8 +151,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn aims_at_one_node(&mut self) -> bool {
         let Self { link, caller, burst, state, settings, .. } = self;
         let reads = state.limits(settings).reads;
-        let aims = reads.is_none() && link.routes().as_mut().is_some_and(|routes| routes.aim(burst, caller.runtime()));
-        if aims {
+        let Some(routes) = link.routes().as_mut().filter(|_| reads.is_none()) else { return false };
+        let aims = routes.aim(burst, caller.runtime());
+        if routes.lead_away() {
             // The caller there is not that of which others see how far its job has come.
             link.entry().goes_out(Instant::now());
         }

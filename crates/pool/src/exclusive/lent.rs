@@ -1,8 +1,10 @@
 //! An exclusive connection, lent by value: given back clean, and closed when it is dropped instead.
 
 use std::{
+    future::poll_fn,
     io,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use resp::ReplyKind;
@@ -13,6 +15,7 @@ use crate::{
         reply_memory::{Held, Room},
         share::Share,
     },
+    error::{JobError, Sent},
     exclusive::{line::Line, permit::Place},
     settings::{ours::Ours, tenure::Origin},
     upstream::checks::is_of_replica,
@@ -68,6 +71,22 @@ impl Lent {
         timeout(deadline, self.line.send(requests)).await??;
         self.place.set.traffic.sent(requests.len());
         Ok(())
+    }
+
+    /// Sends a request and appends what comes next, which is its reply where nothing else comes of its own accord.
+    ///
+    /// # Errors
+    /// There was none within `limit`, or otherwise as [`send`](Self::send) and [`poll_message`](Self::poll_message); drop it.
+    pub async fn ask(&mut self, request: &[u8], limit: Duration, reply: &mut Vec<u8>) -> Result<(), JobError> {
+        let asked = async {
+            self.send(request).await?;
+            poll_fn(|cx| self.poll_message(cx, reply)).await
+        };
+        match timeout(limit, asked).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No }),
+            Err(_) => Err(JobError::ReplyTimeout(limit)),
+        }
     }
 
     async fn held_back(&self) -> io::Result<()> {

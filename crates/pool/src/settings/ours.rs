@@ -73,10 +73,10 @@ struct Noted {
 #[derive(Debug)]
 pub(crate) struct Open {
     ours: Ours,
+    /// As `MONITOR` writes it.
     address: String,
 }
 
-/// As `MONITOR` writes it.
 impl fmt::Debug for Ours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.lock().keys()).finish()

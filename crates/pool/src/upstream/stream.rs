@@ -27,9 +27,10 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection to an upstream, as bytes.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    bytes: Bytes,
-    /// Where it has an address of its own, as the upstream sees it.
+    /// Where it has an address of its own, as the upstream sees it. In front, so that it is over before another connection can
+    /// get that address.
     _open: Option<Open>,
+    bytes: Bytes,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Stream {
                 Bytes::Memory(near)
             }
         };
-        Ok(Self { bytes, _open: open.map(|address| endpoint.ours.open(address, carries)) })
+        Ok(Self { _open: open.map(|address| endpoint.ours.open(address, carries)), bytes })
     }
 
     /// Whether it leads to this machine.

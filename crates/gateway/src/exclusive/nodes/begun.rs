@@ -2,14 +2,12 @@
 //! request to the node which has its key, or to the first one where it has none. So no other node has to begin it in vain.
 //! Called by `elsewhere`, and by whoever aborts a transaction.
 
-use std::{future::poll_fn, io};
-
 use cluster::Cluster;
-use pool::{JobError, Sent, UnderWay};
+use pool::{JobError, UnderWay};
 use resp::write_simple;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -97,25 +95,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let borrowed = cluster.lend((self.caller, since), slot, self.state.needs.into()).await?;
         let mut lending = Box::new(Lending::new(borrowed, place, Reason::Transaction));
         let mut reply = Vec::new();
-        let begins = async {
-            lending.lent.send(MULTI).await?;
-            poll_fn(|cx| lending.lent.poll_message(cx, &mut reply)).await?;
-            io::Result::Ok(())
-        };
-        let failure = match timeout(limit, begins).await {
-            Ok(Ok(())) => {
-                if reply.starts_with(b"+") {
-                    lending.resume();
-                    lending.at_node.note(MULTI, self.settings.limits.request_bytes_max);
-                }
-                self.exclusive.lending = Some(lending);
-                self.link.entry().update(|details| details.exclusive = Some(Reason::Transaction));
-                return Ok(reply);
-            }
-            Ok(Err(error)) => JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No },
-            Err(_) => JobError::ReplyTimeout(limit),
-        };
-        self.caller.count_failure(&failure);
-        Err(failure)
+        if let Err(failure) = lending.lent.ask(MULTI, limit, &mut reply).await {
+            self.caller.count_failure(&failure);
+            return Err(failure);
+        }
+        if reply.starts_with(b"+") {
+            lending.resume();
+            lending.at_node.note(MULTI, self.settings.limits.request_bytes_max);
+        }
+        self.exclusive.lending = Some(lending);
+        self.link.entry().update(|details| details.exclusive = Some(Reason::Transaction));
+        Ok(reply)
     }
 }

@@ -1,13 +1,13 @@
 //! `CLIENT TRACKING … REDIRECT`: the gateway's id in a request becomes the upstream's id of a connection on which nobody
 //! but the client meant gets anything. Asked by `exchange`.
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
-use pool::{JobError, Needs, Sent};
+use pool::{JobError, Needs};
 use resp::{Decoded, Protocol, Request, RequestDecoder, RequestLimits, parse_integer, write_request};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout},
+    time::Instant,
 };
 use topology::Address;
 
@@ -157,22 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         // The upstream closes no subscriber for being idle. One that may not subscribe is of use all the same.
         let mut subscribe = Vec::new();
         write_request(&mut subscribe, &["SUBSCRIBE", INVALIDATIONS]);
-        let ready = async {
-            lent.send(&subscribe).await?;
-            // Once there is a reply, the connection speaks RESP3.
-            poll_fn(|cx| lent.poll_message(cx, &mut Vec::new())).await
-        };
-        let failure = match timeout(self.settings.reply_timeout, ready).await {
-            Ok(Ok(_)) => {
-                let redirection = target.inbox().add(target.id(), (lent, node.cloned()), place);
-                target.wake();
-                return Ok(redirection);
-            }
-            Ok(Err(error)) => JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::No },
-            Err(_) => JobError::ReplyTimeout(self.settings.reply_timeout),
-        };
-        self.caller.count_failure(&failure);
-        Err(failure)
+        // Once there is a reply, the connection speaks RESP3.
+        if let Err(failure) = lent.ask(&subscribe, self.settings.reply_timeout, &mut Vec::new()).await {
+            self.caller.count_failure(&failure);
+            return Err(failure);
+        }
+        let redirection = target.inbox().add(target.id(), (lent, node.cloned()), place);
+        target.wake();
+        Ok(redirection)
     }
 }
 

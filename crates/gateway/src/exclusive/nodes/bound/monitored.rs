@@ -70,8 +70,7 @@ impl Way {
     async fn news(mut self, reached: Vec<Address>) -> Option<Lending> {
         loop {
             let map = Arc::clone(&self.map.borrow_and_update());
-            let is_primary = |node: &Address| map.nodes().iter().any(|primary| primary.address() == node);
-            if !reached.iter().all(is_primary) {
+            if !reached.iter().all(|node| map.node_at(node).is_some()) {
                 return None;
             }
             let mut is_whole = true;
@@ -100,10 +99,8 @@ impl Way {
         let place = timeout(self.limit, self.places.take(self.party.clone(), self.share)).await.ok()?;
         let borrowed = self.cluster.lend_at((&self.caller, since), node, self.wanted).await.ok()?;
         let mut lending = Lending::new(borrowed, place, Reason::Monitor);
-        lending.lent.send(MONITOR).await.ok()?;
         let mut reply = Vec::new();
-        let answered = poll_fn(|cx| lending.lent.poll_message(cx, &mut reply));
-        timeout(self.limit, answered).await.ok()?.ok()?;
+        lending.lent.ask(MONITOR, self.limit, &mut reply).await.ok()?;
         (reply == b"+OK\r\n").then(|| {
             lending.monitor_beside(self.cluster.clone());
             lending
@@ -137,9 +134,8 @@ impl Monitored {
     fn poll_news(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(further) = self.poll_further(cx) {
             let map = self.way.cluster.map();
-            let is_primary = |node: &Address| map.nodes().iter().any(|primary| primary.address() == node);
             // A replica shows what its primary executes, which is shown already.
-            self.others.retain(|other| other.node().is_none_or(is_primary));
+            self.others.retain(|other| other.node().is_none_or(|node| map.node_at(node).is_some()));
             self.others.extend(further);
             self.follow();
         }
