@@ -51,6 +51,13 @@ fn whoever_asks_for_health_learns_whether_the_gateway_is_well() {
 }
 
 #[test]
+fn the_process_has_huge_pages_only_if_the_configuration_wants_them() {
+    let enabled = |config: &str| Gateway::builder().config(config).start().process().status("THP_enabled");
+    assert_eq!(enabled(""), "0");
+    assert_eq!(enabled("[runtime]\nhuge_pages = true"), "1");
+}
+
+#[test]
 fn lines_in_a_file_or_a_pipe_have_no_colours() {
     let gateway = Gateway::builder().config("[log]\nformat = \"text\"").start();
     gateway.client().expect("PING", "+PONG\r\n");

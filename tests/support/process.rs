@@ -51,12 +51,17 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// A line of `/proc/PID/status`.
+    pub fn status(&self, key: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).expect("the kernel tells");
+        line.trim().to_owned()
+    }
+
     /// A figure of `/proc/PID/status`, in bytes.
     fn status_bytes(&self, key: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process lives");
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel tells");
-        let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
-        kib.parse::<u64>().expect("a number of KiB") * 1024
+        let kib = self.status(key);
+        kib.trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
     }
 
     /// Memory it has now.

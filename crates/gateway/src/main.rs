@@ -38,9 +38,8 @@ const EXIT_USAGE: u8 = 64;
 const EXIT_UNAVAILABLE: u8 = 69;
 
 fn main() -> ExitCode {
-    // Pages of 2 MiB are resident whole as soon as a byte of them is used: several times what the bounds allow. Where
-    // the system knows none, there are none to turn off.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
+    // Not before the configuration has been read, which may want them.
+    use_huge_pages(false);
     let mut args = match Args::read(env!("RESPOOL_VERSION")) {
         Ok(args) => args,
         Err(error) => {
@@ -105,7 +104,14 @@ fn health(settings: &GatewaySettings) -> ExitCode {
     }
 }
 
+/// Pages of 2 MiB are resident whole as soon as a byte of them is used: several times what the bounds allow. Where the
+/// system knows none, there are none to turn off.
+fn use_huge_pages(wanted: bool) {
+    let _ = rustix::thread::disable_transparent_huge_pages(!wanted);
+}
+
 fn run(args: Args, config: Config, settings: GatewaySettings, inherited: Vec<Passed>) -> anyhow::Result<ExitCode> {
+    use_huge_pages(settings.huge_pages);
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
     let logs = Logs::start(&settings.log, export.as_ref());
     let runtime = listener::threads::runtime().context("cannot start the runtime")?;

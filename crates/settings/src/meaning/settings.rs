@@ -38,6 +38,8 @@ pub struct GatewaySettings {
     pub watch: bool,
     /// Threads that serve clients.
     pub threads: NonZeroUsize,
+    /// The process may have transparent huge pages.
+    pub huge_pages: bool,
     /// The upstream is a mini-redis in this process; its address in `pool` is filled in when it listens.
     pub embedded: bool,
     /// How the primary is followed, where sentinels look after the upstream.
@@ -107,6 +109,7 @@ impl GatewaySettings {
             reuse_port: config.reuse_port,
             watch: one_of("reload", &config.reload, ["signal", "watch"])? == 1,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            huge_pages: config.runtime.huge_pages,
             embedded,
             sentinel,
             single: single_settings(config, &pool.endpoint)?,
