@@ -177,8 +177,8 @@ fn a_command_of_a_module_that_blocks_waits_for_as_long_as_it_likes() {
     let upstream = Upstream::start(move |peer| {
         while let Some(request) = peer.next() {
             match request.as_str() {
-                "COMMAND INFO mod.wait" => peer.reply(&described("mod.wait", "write module blocking")),
-                "COMMAND INFO mod.set" => peer.reply(&described("mod.set", "write module")),
+                "COMMAND INFO mod.wait respool" => peer.reply(&described("mod.wait", "write module blocking")),
+                "COMMAND INFO mod.set respool" => peer.reply(&described("mod.set", "write module")),
                 "mod.wait k" | "mod.mute k" => {
                     pass(silence);
                     peer.reply("+element\r\n");

@@ -175,7 +175,8 @@ fn a_monitor_is_not_shown_how_connections_are_made_and_prepared() {
         let line = text(monitor.read_reply());
         shown.push(line.split_once("] ").expect("a request").1.trim_end().to_owned());
     }
-    let one = ["\"WATCH\" \"k\""; 2].into_iter();
+    let one = ["\"CLIENT\" \"SETNAME\" \"app\""].into_iter();
+    let one = one.chain([["\"SELECT\" \"3\"", "\"WATCH\" \"k\""]; 2].into_iter().flatten());
     let each = ["\"UNWATCH\"", "\"GET\" \"k\"", "\"INFO\" \"server\""];
     let expected = one.chain([each; 2].into_iter().flatten()).chain(["\"BLPOP\" \"q\" \"0.01\""]).chain([
         "\"HELLO\" \"2\" \"SETNAME\" \"other\"",
@@ -186,4 +187,71 @@ fn a_monitor_is_not_shown_how_connections_are_made_and_prepared() {
         "\"ECHO\" \"last\"",
     ]);
     assert_eq!(shown, expected.collect::<Vec<_>>());
+}
+
+/// What a monitor is shown of these requests of another client, without times and addresses.
+fn shown_of(monitor: &mut Client, client: &mut Client, lines: &[&str]) -> Vec<String> {
+    monitor.expect("MONITOR", "+OK\r\n");
+    for line in lines.iter().chain(&[LAST]) {
+        client.line(line);
+    }
+    let mut shown = Vec::new();
+    while !shown.last().is_some_and(|line: &String| line.ends_with("\"last\"\r\n")) {
+        let line = text(monitor.read_reply());
+        let (_, rest) = line.split_once(" [").expect("a request");
+        let (db, rest) = rest.split_once(' ').expect("a database");
+        shown.push(format!("{db} {}", rest.split_once("] ").expect("an address").1));
+    }
+    shown
+}
+
+#[test]
+fn a_monitor_is_shown_what_the_gateway_answers_itself_without_passwords() {
+    let (behind, beside) = (Redis::start(&[]), Redis::start(&[]));
+    let gateway = Gateway::builder().upstream(&behind.url()).allow("login refused").start();
+    let lines = [
+        "client setname app",
+        "CLIENT GETNAME",
+        "CLIENT ID",
+        "CLIENT INFO",
+        "SELECT 3",
+        "select x",
+        "CLIENT REPLY ON",
+        "AUTH secret",
+        "auth app secret",
+        "HELLO 3 AUTH app secret SETNAME other",
+        "HELLO 3 SETNAME other",
+        "HELLO 2",
+        "HELLO 9",
+        "UNWATCH",
+        "DISCARD",
+        "GET k",
+        // Administrators', and what is refused for its form.
+        "CLIENT LIST",
+        "CLIENT KILL ID 0",
+        "CLIENT UNBLOCK 0",
+        "CLIENT NO-EVICT OFF",
+        "CLIENT SETNAME",
+        "CLIENT NOSUCH",
+        "AUTH",
+        "SELECT",
+        "MULTI",
+        "multi",
+        "ECHO a",
+        "EXEC",
+        "nosuch command",
+        "RESET",
+    ];
+    let shown = shown_of(&mut gateway.client(), &mut gateway.client(), &lines);
+    assert_eq!(shown, shown_of(&mut beside.client(), &mut beside.client(), &lines));
+    assert!(!shown.concat().contains("secret"), "{shown:?}");
+    // It goes by the address of the client, and ends with the monitor.
+    let (mut monitor, mut other) = (gateway.client(), gateway.client());
+    monitor.expect("MONITOR", "+OK\r\n");
+    other.line("CLIENT ID");
+    let line = text(monitor.read_reply());
+    assert!(line.contains(&format!(" [0 {}] \"CLIENT\" \"ID\"", other.local_addr())), "{line}");
+    monitor.expect("RESET", "+RESET\r\n");
+    other.line("CLIENT ID");
+    monitor.expect("PING", "+PONG\r\n");
 }

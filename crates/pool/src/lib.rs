@@ -63,7 +63,7 @@ pub use queue::job::{Answer, Begun, Burst, Pieces};
 pub use queue::progress::{Progress, Stage};
 pub use resp::{Protocol, ReplyKind, Value};
 pub use settings::endpoint::Endpoint;
-pub use settings::ours::{Ours, OwnRequests};
+pub use settings::ours::{OWN, Ours, OwnRequests};
 pub use settings::password::Password;
 pub use settings::role::Role;
 pub use settings::settings::{LoginWorkers, Settings};

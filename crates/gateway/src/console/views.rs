@@ -14,8 +14,8 @@ use crate::{
     observe::{
         published::Published,
         registry::{CLIENTS_AT_A_TIME, Entry},
+        requests::slow_log::SlowBurst,
         sharing::account::UserFigures,
-        slow_log::log::SlowBurst,
     },
 };
 

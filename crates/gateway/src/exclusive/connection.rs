@@ -5,6 +5,7 @@
 use std::{
     future::poll_fn,
     io,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,7 +13,7 @@ use pool::Caller;
 use resp::{Protocol, Request};
 
 use crate::{
-    client::state::ClientState,
+    client::{link::Link, state::ClientState},
     command::class::{Class, Local, Reason},
     exclusive::{
         lending::Lending,
@@ -35,8 +36,8 @@ pub(crate) struct ExclusiveConnection {
     pub(super) lending: Option<Box<Lending>>,
     /// Of a cluster: the one on which the client has subscribed, or monitors. It serves nothing else.
     pub(super) listening: Option<Box<Lending>>,
-    /// Of a cluster: the client has begun a transaction of which no node knows yet.
-    pub(super) is_begun: bool,
+    /// Of a cluster: the client has begun a transaction of which no node knows yet, by this spelling of `MULTI`.
+    pub(super) begun: Option<[u8; 5]>,
 }
 
 impl ExclusiveConnection {
@@ -47,7 +48,7 @@ impl ExclusiveConnection {
 
     /// Whether the session borrows one, or will with its next request.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.is_lent() || self.is_begun
+        self.is_lent() || self.begun.is_some()
     }
 
     /// All of them.
@@ -85,18 +86,18 @@ impl ExclusiveConnection {
 
     /// Whether a transaction has been begun and not ended.
     pub(crate) fn is_in_transaction(&self) -> bool {
-        self.is_begun || self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
+        self.begun.is_some() || self.lending.as_ref().is_some_and(|lending| lending.is_in_transaction())
     }
 
     /// Whether a client of a cluster has each of its requests looked at by itself: a node may send it elsewhere.
     pub(crate) fn is_at_one_node(&self) -> bool {
         let may_be_sent_on = |lending: &Lending| lending.is_in_transaction() || lending.binds_reads();
-        self.is_begun || self.lending.as_deref().is_some_and(may_be_sent_on)
+        self.begun.is_some() || self.lending.as_deref().is_some_and(may_be_sent_on)
     }
 
     /// How many requests its transaction holds, if one has been begun.
     pub(crate) fn queued(&self) -> Option<usize> {
-        if self.is_begun {
+        if self.begun.is_some() {
             return Some(0);
         }
         let lending = self.lending.as_ref().filter(|lending| lending.is_in_transaction())?;
@@ -214,7 +215,7 @@ impl ExclusiveConnection {
 
     /// Gives both back, or closes one if replies are outstanding.
     pub(crate) fn end(&mut self) {
-        self.is_begun = false;
+        self.begun = None;
         self.end_current();
         self.turn();
         self.end_current();
@@ -251,6 +252,17 @@ impl ExclusiveConnection {
             poll_pushes_of(lending, (cx, state), out, PUSHES_BYTES)?;
         }
         if out.len() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Appends what a client that monitors is shown of requests that the gateway answers itself.
+    pub(crate) fn take_answered_here<S>(&self, link: &mut Link<S>, state: &ClientState) {
+        if self.is_monitor() {
+            let (published, from) = (Arc::clone(link.published()), link.unwritten());
+            published.monitors.take(state.id, link.output());
+            if state.is_muted() {
+                link.output().truncate(from);
+            }
+        }
     }
 
     /// The same, of the one on which the client listens beside what it waits for; an error when that is lost.

@@ -361,6 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         let is_subscribed = subscriptions.exist() || exclusive.is_subscribed();
         invalidation::deliver(cx, link, state.needs.protocol, is_subscribed);
+        exclusive.take_answered_here(link, state);
         if link.unwritten() > 0 {
             return Poll::Ready(Event::Flush);
         }

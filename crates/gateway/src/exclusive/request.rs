@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Burst, Caller};
+use pool::{Burst, Caller, OWN};
 use resp::{Request, write_request};
 use tokio::time::Instant;
 use topology::Address;
@@ -62,16 +62,19 @@ pub(crate) struct ExclusiveRequest {
 /// What `FUNCTION DUMP` says where there is no function, in a version of the format that all know since Redis 7.
 const NO_FUNCTIONS: &[u8] = b"\x0a\x00\x5d\x9b\x5c\x40\x0f\x7f\xa2\xda";
 
+/// Of which nothing is wanted but that it is executed.
+const OWN_PING: &[&[u8]] = &[b"PING", OWN.as_bytes()];
+
 /// What brings up to date from where `WAIT` counts on its connection: as if all writes so far had been made there.
 fn counted_from(caller: &Caller, lending: Option<&Lending>) -> &'static [&'static [u8]] {
     match () {
         // A monitor may not write.
-        () if lending.is_some_and(Lending::is_monitor) => &[b"PING"],
+        () if lending.is_some_and(Lending::is_monitor) => OWN_PING,
         // Since then that is the last write there. This is one, which replicas are told of, and changes nothing.
         () if caller.facts().is_since(7, 2) => &[b"FUNCTION", b"RESTORE", NO_FUNCTIONS],
         // Before, any command did. That needs no rights, where there may be none.
         () if caller.is_guest() => &[b"HELLO"],
-        () => &[b"PING"],
+        () => OWN_PING,
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod client_commands;
 mod client_filter;
 mod client_line;
 pub(crate) mod info;
+pub(crate) mod monitored;
 mod presented;
 pub(crate) mod requester;
 pub(crate) mod session_commands;

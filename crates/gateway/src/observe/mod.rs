@@ -9,7 +9,7 @@ pub(crate) mod logs;
 pub(crate) mod presence;
 pub(crate) mod published;
 pub(crate) mod registry;
+pub(crate) mod requests;
 pub(crate) mod sharing;
-pub(crate) mod slow_log;
 pub(crate) mod spans;
 pub(crate) mod turned_away;

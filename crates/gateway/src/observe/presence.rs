@@ -43,5 +43,8 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.published.registry.leave(&self.entry);
         self.entry.inbox().close();
+        if self.published.monitors.exist() {
+            self.published.monitors.leave(self.entry.id());
+        }
     }
 }

@@ -17,13 +17,13 @@ use crate::{
     observe::{
         counts::{Counts, Fault},
         registry::Registry,
+        requests::{monitors::Monitors, slow_log::SlowLog},
         sharing::{
             accounts::Accounts,
             input_memory::InputMemory,
             nodes::{Nodes, Shards},
             shares::Shares,
         },
-        slow_log::log::SlowLog,
         turned_away::{Kind, TurnedAway},
     },
 };
@@ -36,6 +36,7 @@ pub(crate) struct Published {
     pub(crate) registry: Registry,
     pub(crate) counts: Counts,
     pub(crate) slow_log: SlowLog,
+    pub(crate) monitors: Monitors,
     pub(crate) turned_away: TurnedAway,
     /// The nodes, where there is one shard.
     pub(crate) nodes: Arc<Nodes>,
@@ -59,6 +60,7 @@ impl Default for Published {
             registry: Registry::default(),
             counts: Counts::default(),
             slow_log: SlowLog::default(),
+            monitors: Monitors::default(),
             turned_away: TurnedAway::default(),
             nodes: Arc::default(),
             cluster: OnceLock::new(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool::{Burst, JobError};
+use pool::{Burst, JobError, OWN};
 use resp::{Protocol, write_error, write_request, write_simple};
 use settings::DEFAULT_USER;
 use tokio::{
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// It does not say for now; holds what the client is told.
     async fn ask_of(&mut self, name: &[u8], published: &Published) -> Result<(), String> {
         let mut burst = Burst { needs: self.state.needs, replies_due: 1, read_only: true, ..Burst::default() };
-        write_request(&mut burst.requests, &[b"COMMAND".as_slice(), b"INFO", name]);
+        write_request(&mut burst.requests, &[b"COMMAND".as_slice(), b"INFO", name, OWN.as_bytes()]);
         // As the gateway's own user: the client's may lack the right.
         let mut first = self.operator.pools().caller_on(self.caller.runtime());
         let caller = first.as_mut().unwrap_or(&mut self.caller);

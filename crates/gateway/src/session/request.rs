@@ -23,6 +23,7 @@ use crate::{
     console::answer::Console,
     exclusive::{request::ExclusiveRequest, transaction::placeholder},
     local_reply::{
+        monitored,
         requester::{NextStep, Requester},
         session_commands,
     },
@@ -293,6 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Lets others see what the session is at.
     pub(super) fn publish(&self) {
         let Self { state, exclusive, subscriptions, .. } = self;
+        let (monitors, mut did_monitor) = (exclusive.is_monitor(), false);
         self.link.entry().update(|details| {
             details.user = state.user().cloned();
             details.exclusive = exclusive.reason();
@@ -300,11 +302,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             details.protocol = state.needs.protocol;
             details.multi = exclusive.queued();
             details.tracking = exclusive.tracking(state.id);
-            details.monitors = exclusive.is_monitor();
+            did_monitor = std::mem::replace(&mut details.monitors, monitors);
             [details.no_touch, details.import_source] = exclusive.manners();
             let (shared, own) = (subscriptions.counts(), exclusive.subscriptions());
             details.subscriptions = [0, 1, 2].map(|kind| shared[kind] + own[kind]);
         });
+        match (did_monitor, monitors) {
+            (false, true) => self.link.published().monitors.join(self.link.entry()),
+            (true, false) => self.link.published().monitors.leave(state.id),
+            (_, _) => {}
+        }
     }
 }
 
@@ -352,7 +359,12 @@ fn refuse(text: String, in_transaction: bool, out: &mut Vec<u8>) -> Way {
 /// Answers a request that no other part of the session serves, or says where it goes.
 fn answer(class: Class, request: &Request<'_>, requester: &mut Requester<'_>, out: &mut Vec<u8>) -> Way {
     match class {
-        Class::Local(local) => Way::Local(session_commands::answer(local, request, requester, out)),
+        Class::Local(local) => {
+            let from = out.len();
+            let next = session_commands::answer(local, request, requester, out);
+            monitored::show(local, request, requester, (&next, &out[from..]));
+            Way::Local(next)
+        }
         Class::Exec => {
             let text = if request.len() == 1 { "ERR EXEC without MULTI" } else { errors::EXEC_ARITY };
             write_error(out, text);

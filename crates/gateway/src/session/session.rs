@@ -297,7 +297,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.link.unwritten() > before {
             return Poll::Ready(Ok(()));
         }
-        self.exclusive.poll_pushes(cx, &self.state, self.link.output())
+        if self.exclusive.poll_pushes(cx, &self.state, self.link.output())?.is_pending() {
+            self.exclusive.take_answered_here(&mut self.link, &self.state);
+        }
+        if self.link.unwritten() > before { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// Goes by new settings; false if they do not know the client's user any more.

@@ -15,6 +15,10 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// The name of a connection that does no more than log in.
 pub(crate) const PROBE: &str = "respool-probe";
 
+/// Behind the words of a request of the gateway's own that a client could make too, and that comes among those of clients: it
+/// changes nothing about the answer that counts, and tells who asks.
+pub const OWN: &str = "respool";
+
 /// How names of connections begin.
 const NAMES: &[u8] = b"respool-";
 
@@ -160,7 +164,8 @@ impl OwnRequests {
         }
         // What is asked now and then goes by a worker, in words that nobody else has put together so.
         let checks = carries.is_some() && CHECK.iter().take(CHECK_WORDS).enumerate().all(|(at, word)| is(at, word));
-        next.is_some() || is_hello || checks || selects || carries == Some(Carries::Own)
+        let is_marked = is(0, "PING") && is(1, OWN) || is(0, "COMMAND") && is(1, "INFO") && is(3, OWN);
+        next.is_some() || is_hello || checks || selects || is_marked || carries == Some(Carries::Own)
     }
 }
 
@@ -190,6 +195,9 @@ mod tests {
             (2, "SELECT 9", true),
             (2, "SELECT 8", false),
             (2, "GET k", false),
+            (4, "PING respool", true),
+            (4, "COMMAND INFO mod.set respool", true),
+            (4, "COMMAND INFO mod.set", false),
             (4, "SELECT 8", true),
             (4, "SELECT 9", true),
             (4, "INFO server", false),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use resp::{Protocol, ReplyKind, write_request};
 
+use crate::settings::ours::OWN;
+
 /// Why a worker sends a request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -23,7 +25,7 @@ pub(crate) enum Purpose {
 pub(crate) fn ping(protocol: Protocol, is_guest: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     match is_guest {
-        false => write_request(&mut bytes, &["PING"]),
+        false => write_request(&mut bytes, &["PING", OWN]),
         // Which needs no rights.
         true => write_request(&mut bytes, &["HELLO", &protocol.version().to_string()]),
     }

@@ -18,7 +18,7 @@ async fn an_idle_connection_is_asked_for_a_sign_of_life_and_the_reply_is_swallow
     let mut caller = pool.caller();
     for reply in ["+PONG\r\n", "-ERR unknown command 'ping'\r\n"] {
         let started = Instant::now();
-        assert_eq!(peer.next().await.unwrap(), ["PING"]);
+        assert_eq!(peer.next().await.unwrap(), ["PING", "respool"]);
         assert!((4990..5010).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
         let (answer, ()) = tokio::join!(caller.call(burst(&["GET", "a"])), async {
             assert_eq!(peer.next().await.unwrap(), ["GET", "a"]);
@@ -51,7 +51,7 @@ async fn the_upstreams_own_idle_timeout_shortens_the_wait() {
     let pool = Pool::start(Settings { keepalive: 60 * SECOND, ..settings(endpoint) });
     let mut peer = Peer::accept_as(&arrivals, IDLE_TIMEOUT_4_S).await;
     let started = Instant::now();
-    assert_eq!(peer.next().await.unwrap(), ["PING"]);
+    assert_eq!(peer.next().await.unwrap(), ["PING", "respool"]);
     assert!((1990..2010).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     drop(pool);
 }
@@ -62,7 +62,7 @@ async fn an_unanswered_sign_of_life_ends_the_connection() {
     let pool = Pool::start(Settings { keepalive: 5 * SECOND, reply_timeout: 2 * SECOND, ..settings(endpoint) });
     let mut peer = Peer::accept(&arrivals).await;
     let started = Instant::now();
-    assert_eq!(peer.next().await.unwrap(), ["PING"]);
+    assert_eq!(peer.next().await.unwrap(), ["PING", "respool"]);
     assert!(peer.next().await.is_none());
     assert!((8990..9010).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     let _next = Peer::accept(&arrivals).await;

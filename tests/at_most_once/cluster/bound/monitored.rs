@@ -139,3 +139,20 @@ fn a_monitor_is_not_shown_what_the_gateway_asks_of_its_own_accord() {
     assert_eq!(lines.iter().filter(|line| line.contains("\"WATCH\"")).count(), 3, "{lines:?}");
     shown.expect("RESET", "+RESET\r\n");
 }
+
+#[test]
+fn a_monitor_is_shown_multi_as_the_client_has_written_it_and_nothing_of_how_commands_are_looked_up() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut shown, mut other) = (monitor(&gateway), gateway.client());
+    let key = key_of(SLOTS[1]);
+    let requests = ["multi".to_owned(), format!("SET {key} v"), "exec".into(), "Multi".into(), "nosuch x".into()];
+    requests.iter().for_each(|line| drop(other.line(line)));
+    assert!(other.line("Exec").starts_with(b"-EXECABORT"));
+    other.expect("CLIENT REPLY ON", "+OK\r\n");
+    let lines = shown_up_to(&mut shown, "\"CLIENT\" \"REPLY\" \"ON\"");
+    let requests: Vec<_> = lines.iter().map(|line| line.split_once("] ").expect("a request").1).collect();
+    let set = format!("\"SET\" \"{key}\" \"v\"");
+    let expected = ["\"multi\"", &set, "\"exec\"", "\"Multi\"", "\"Exec\"", "\"CLIENT\" \"REPLY\" \"ON\""];
+    assert_eq!(requests, expected);
+}

@@ -4,7 +4,7 @@
 
 use cluster::Cluster;
 use pool::{JobError, UnderWay};
-use resp::write_simple;
+use resp::{write_request, write_simple};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep},
@@ -20,6 +20,9 @@ use crate::{
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 
+/// Where its name begins.
+const NAME_AT: usize = 8;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Whether `request` begins a transaction whose node is not known yet, and a node could say no more than `OK`. Whether a
     /// user of the upstream has the right to begin one, it alone knows.
@@ -34,7 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     pub(super) fn begin_later(&mut self, request: &ExclusiveRequest) {
         let published = self.link.published();
         UnderWay::begin(published.counts.exclusive(Reason::Transaction), request.counted).end(0);
-        self.exclusive.is_begun = true;
+        // Monitors are shown it as the client has written it.
+        self.exclusive.begun = request.own_request().get(NAME_AT..).and_then(|name| name.first_chunk()).copied();
         if !self.state.is_muted() {
             write_simple(self.link.output(), "OK");
         }
@@ -48,12 +52,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         cluster: &Cluster,
         request: &mut ExclusiveRequest,
     ) -> Option<bool> {
-        if !std::mem::take(&mut self.exclusive.is_begun) {
-            return None;
-        }
+        let multi = write_name(self.exclusive.begun.take()?);
         let (began, patience) = (Instant::now(), self.caller.failover_wait());
         let refused = loop {
-            match self.begin_at_node(cluster, request, began).await {
+            match self.begin_at_node(cluster, (request, &multi), began).await {
                 Ok(reply) if reply.starts_with(b"+") => {
                     request.waited = began.elapsed();
                     return None;
@@ -87,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn begin_at_node(
         &mut self,
         cluster: &Cluster,
-        request: &ExclusiveRequest,
+        (request, multi): (&ExclusiveRequest, &[u8]),
         since: Instant,
     ) -> Result<Vec<u8>, JobError> {
         let place = self.place(since).await?;
@@ -95,16 +97,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let borrowed = cluster.lend((self.caller, since), slot, self.state.needs.into()).await?;
         let mut lending = Box::new(Lending::new(borrowed, place, Reason::Transaction));
         let mut reply = Vec::new();
-        if let Err(failure) = lending.lent.ask(MULTI, limit, &mut reply).await {
+        if let Err(failure) = lending.lent.ask(multi, limit, &mut reply).await {
             self.caller.count_failure(&failure);
             return Err(failure);
         }
         if reply.starts_with(b"+") {
             lending.resume();
-            lending.at_node.note(MULTI, self.settings.limits.request_bytes_max);
+            lending.at_node.note(multi, self.settings.limits.request_bytes_max);
         }
         self.exclusive.lending = Some(lending);
         self.link.entry().update(|details| details.exclusive = Some(Reason::Transaction));
         Ok(reply)
     }
+}
+
+/// The request that has this name.
+fn write_name(name: [u8; 5]) -> Vec<u8> {
+    let mut request = Vec::with_capacity(MULTI.len());
+    write_request(&mut request, &[name]);
+    request
 }

@@ -1,5 +1,6 @@
 //! `CLIENT CACHING` holds for the next request, wherever that is answered. Asked by `session` before it is answered elsewhere.
 
+use pool::OWN;
 use resp::write_request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use topology::Address;
@@ -17,7 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return true;
         }
         let mut requests = Vec::new();
-        write_request(&mut requests, &["PING"]);
+        write_request(&mut requests, &["PING", OWN]);
         Box::pin(self.exchange(&ExclusiveRequest::unasked(requests, 1), &mut ReplyHead::default())).await
     }
 

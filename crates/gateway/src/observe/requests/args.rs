@@ -1,4 +1,4 @@
-//! How the slow log shows a request: cut as Redis cuts it, and without the secrets that a command may hold.
+//! How a request is shown: in the slow log cut as Redis cuts it, and everywhere without the secrets that a command may hold.
 //! Reads requests in the form in which they go to the upstream; does no I/O.
 
 use resp::parse_integer;
@@ -9,7 +9,7 @@ const ARGS_MAX: usize = 32;
 /// Bytes of one argument.
 const BYTES_MAX: usize = 128;
 
-const REDACTED: &str = "(redacted)";
+pub(super) const REDACTED: &str = "(redacted)";
 
 /// A burst that timed out lies in the queue or in flight, and its text with it.
 const GIVEN_UP: &str = "(given up)";
@@ -54,7 +54,7 @@ fn cut(arg: &[u8]) -> String {
 }
 
 /// Whether an argument is a password, or may be one.
-fn is_secret(args: &[&[u8]], index: usize) -> bool {
+pub(super) fn is_secret(args: &[&[u8]], index: usize) -> bool {
     let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let after = |word: &str, distance: usize| index.checked_sub(distance).is_some_and(|at| is(at, word));
     if is(0, "AUTH") {

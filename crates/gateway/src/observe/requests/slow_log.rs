@@ -13,7 +13,7 @@ use std::{
 use pool::Spent;
 use settings::SlowLogSettings;
 
-use crate::observe::{registry::Entry, slow_log::args};
+use crate::observe::{registry::Entry, requests::args};
 
 /// Who was slow, and with what.
 // Open: a plain value, made here and shown by the console.

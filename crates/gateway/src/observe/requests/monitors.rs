@@ -1,0 +1,166 @@
+//! What clients that monitor are shown of requests which the gateway answers itself: the upstream shows them the others,
+//! and never hears of these. Sessions that answer put lines in, sessions that monitor take theirs. While nobody
+//! monitors, that costs a look at a number.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use resp::Request;
+
+use crate::observe::{address::Address, registry::Entry, requests::args};
+
+/// Bytes that wait for one client. One that does not take its lines is not shown more.
+const WAITING_BYTES: usize = 64 * 1024;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Monitors {
+    count: AtomicUsize,
+    /// By the id of the client.
+    clients: Mutex<HashMap<u64, Monitor>>,
+}
+
+#[derive(Debug)]
+struct Monitor {
+    client: Arc<Entry>,
+    /// What it has not taken yet.
+    lines: Vec<u8>,
+}
+
+impl Monitors {
+    /// Whether anybody monitors.
+    pub(crate) fn exist(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// The client is shown what is answered from now on.
+    pub(crate) fn join(&self, client: &Arc<Entry>) {
+        let mut clients = self.lock();
+        clients.insert(client.id(), Monitor { client: Arc::clone(client), lines: Vec::new() });
+        self.count.store(clients.len(), Ordering::Release);
+    }
+
+    /// It is shown nothing any more.
+    pub(crate) fn leave(&self, id: u64) {
+        let mut clients = self.lock();
+        clients.remove(&id);
+        self.count.store(clients.len(), Ordering::Release);
+    }
+
+    /// Shows all of them a request of `client`, which is in this database now.
+    pub(crate) fn show(&self, request: &Request<'_>, client: &Entry, db: u32) {
+        let line = line(SystemTime::now(), db, client.address(), &request.args().collect::<Vec<_>>());
+        for monitor in self.lock().values_mut() {
+            if monitor.lines.len() + line.len() <= WAITING_BYTES {
+                monitor.lines.extend_from_slice(&line);
+                monitor.client.wake();
+            }
+        }
+    }
+
+    /// Appends what waits for the client with this id.
+    pub(crate) fn take(&self, id: u64, out: &mut Vec<u8>) {
+        if let Some(monitor) = self.lock().get_mut(&id) {
+            out.append(&mut monitor.lines);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Monitor>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As Redis writes it.
+fn line(now: SystemTime, db: u32, address: &Address, args: &[&[u8]]) -> Vec<u8> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut line = format!("+{}.{:06} [{db} ", now.as_secs(), now.subsec_micros());
+    // What Redis can write does not fail.
+    let _ = match address {
+        Address::Unix(path) => write!(line, "unix:{path}]"),
+        address => write!(line, "{address}]"),
+    };
+    for (index, arg) in args.iter().enumerate() {
+        line.push_str(" \"");
+        let shown: &[u8] = if args::is_secret(args, index) { args::REDACTED.as_bytes() } else { arg };
+        shown.iter().for_each(|byte| escape(*byte, &mut line));
+        line.push('"');
+    }
+    line.push_str("\r\n");
+    line.into_bytes()
+}
+
+fn escape(byte: u8, line: &mut String) {
+    match byte {
+        b'\x07' => line.push_str("\\a"),
+        b'\x08' => line.push_str("\\b"),
+        b'\'' => line.push('\''),
+        byte => line.extend(byte.escape_ascii().map(char::from)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use resp::{RequestDecoder, RequestLimits};
+
+    use super::*;
+    use crate::observe::registry::Registry;
+
+    fn shown(address: &Address, args: &[&[u8]]) -> String {
+        let now = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_456);
+        String::from_utf8(line(now, 3, address, args)).expect("text")
+    }
+
+    #[test]
+    fn a_line_is_as_redis_writes_it() {
+        let tcp = Address::Tcp("127.0.0.1:5000".parse().expect("an address"));
+        let args: [&[u8]; 3] = [b"CLIENT", b"setname", b"it's\"\\\r\n\t\x07\x08\x00\xff"];
+        let expected = r#"+1700000000.000456 [3 127.0.0.1:5000] "CLIENT" "setname" "it's\"\\\r\n\t\a\b\x00\xff""#;
+        assert_eq!(shown(&tcp, &args), format!("{expected}\r\n"));
+        let unix = Address::Unix("/run/r.sock".into());
+        assert_eq!(shown(&unix, &[b"RESET"]), "+1700000000.000456 [3 unix:/run/r.sock] \"RESET\"\r\n");
+    }
+
+    #[test]
+    fn one_that_takes_nothing_is_shown_no_more_than_has_room() {
+        let (monitors, registry) = (Monitors::default(), Registry::default());
+        let at = || Address::Tcp("127.0.0.1:5000".parse().expect("an address"));
+        let client = registry.enter(at(), at(), Arc::default());
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+        let bytes = b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
+        decoder.decode(bytes).expect("a request");
+        let (request, mut out) = (decoder.request(bytes), Vec::new());
+        assert!(!monitors.exist());
+        monitors.join(&client);
+        assert!(monitors.exist());
+        (0..10_000).for_each(|_| monitors.show(&request, &client, 0));
+        monitors.take(client.id(), &mut out);
+        assert!((WAITING_BYTES - 100..=WAITING_BYTES).contains(&out.len()), "{}", out.len());
+        out.clear();
+        monitors.show(&request, &client, 0);
+        monitors.take(client.id(), &mut out);
+        assert!(out.ends_with(b"] \"CLIENT\" \"ID\"\r\n"), "there is room again");
+        monitors.leave(client.id());
+        assert!(!monitors.exist());
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let tcp = Address::Tcp("127.0.0.1:5000".parse().expect("an address"));
+        let line = shown(&tcp, &[b"auth", b"app", b"hunter2"]);
+        assert!(line.ends_with("] \"auth\" \"(redacted)\" \"(redacted)\"\r\n"), "{line}");
+        let line = shown(&tcp, &[b"HELLO", b"3", b"auth", b"app", b"hunter2", b"SETNAME", b"x"]);
+        assert!(
+            line.ends_with("\"HELLO\" \"3\" \"auth\" \"(redacted)\" \"(redacted)\" \"SETNAME\" \"x\"\r\n"),
+            "{line}"
+        );
+    }
+}
