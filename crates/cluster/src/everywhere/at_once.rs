@@ -103,7 +103,8 @@ impl Asked<'_> {
                 if self.teaches {
                     lent.learn_again().await;
                 }
-                lent.give_back();
+                // Nothing that goes to all so changes its connection.
+                lent.give_back_unchanged();
                 Ok(reply)
             }
             Ok(Err(error)) => Err(JobError::ConnectionLost { reason: error.to_string().into(), sent: Sent::Maybe }),

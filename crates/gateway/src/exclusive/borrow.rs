@@ -46,7 +46,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Ok((lent, place)) => {
                 request.waited = began.elapsed();
                 request.again_until = request.again_until.or_else(|| self.may_ask_again(request));
-                self.exclusive.lending = Some(Box::new(Lending::new(lent, place, request.reason)));
+                let mut lending = Box::new(Lending::new(lent, place, request.reason));
+                if request.overtakes {
+                    lending.is_left_as_it_is();
+                }
+                self.exclusive.lending = Some(lending);
                 self.link.entry().update(|details| details.exclusive = Some(request.reason));
                 return true;
             }

@@ -144,6 +144,11 @@ impl Lending {
         self.multi = true;
     }
 
+    /// What it was lent for leaves its state as it is.
+    pub(super) fn is_left_as_it_is(&mut self) {
+        self.touched = false;
+    }
+
     /// Why it was lent.
     pub(crate) fn reason(&self) -> Reason {
         self.reason

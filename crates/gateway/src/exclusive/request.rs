@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Burst, Caller, OWN};
+use pool::{Burst, Caller, Facts, OWN};
 use resp::{Request, write_request};
 use tokio::time::Instant;
 use topology::Address;
@@ -107,7 +107,8 @@ impl ExclusiveRequest {
         made.overtakes = class == Class::Exclusive(Reason::Other)
             && request.arg(0).is_some_and(|name| !name.eq_ignore_ascii_case(b"DEBUG"));
         made.teaches = class == Class::Exclusive(Reason::Other)
-            && request.arg(1).is_some_and(|name| name.eq_ignore_ascii_case(b"SET"));
+            && request.arg(1).is_some_and(|name| name.eq_ignore_ascii_case(b"SET"))
+            && request.args().skip(2).step_by(2).any(Facts::depend_on);
         made.marks = class == Class::Local(Local::ClientUnknown);
         if made.waits() {
             made.blocks_for = blocking_time(request);

@@ -38,6 +38,9 @@ pub(crate) const CHECK: [&str; 9] = [
     "maxmemory-clients",
 ];
 
+/// Of these, what a login asks for. The first is known to every upstream, all of them at once to those since 7.0.
+pub(crate) const PARAMETERS: &[&str] = CHECK.split_at(3).1;
+
 /// Words by which that is known.
 const CHECK_WORDS: usize = 5;
 

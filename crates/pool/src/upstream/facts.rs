@@ -6,9 +6,12 @@ use std::{sync::Arc, time::Duration};
 use resp::{Protocol, Value};
 
 use crate::{
-    settings::{role::Role, tenure::Tenure},
+    settings::{ours::PARAMETERS, role::Role, tenure::Tenure},
     upstream::limits::Limits,
 };
+
+/// By which Valkey says in `HELLO` and `INFO` that it is Redis, and of which version.
+const COMPATIBILITY: &str = "extended-redis-compatibility";
 
 /// What the upstream said, as far as it told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +67,11 @@ pub(crate) struct Told {
 }
 
 impl Facts {
+    /// Whether they depend on this parameter of the upstream.
+    pub fn depend_on(parameter: &[u8]) -> bool {
+        PARAMETERS.iter().chain([&COMPATIBILITY]).any(|known| parameter.eq_ignore_ascii_case(known.as_bytes()))
+    }
+
     /// Rises whenever the upstream is found to be another process than before, or is to be treated like one: all
     /// connections of an older generation are replaced. From 1; 0 while nothing is known.
     pub fn generation(&self) -> u64 {

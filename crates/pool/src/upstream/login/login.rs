@@ -10,11 +10,15 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
-    settings::{endpoint::Endpoint, ours::Carries, settings::Settings},
+    settings::{
+        endpoint::Endpoint,
+        ours::{Carries, PARAMETERS},
+        settings::Settings,
+    },
     upstream::{
         facts::{Asked, Facts},
         login::{
-            question::{PARAMETERS, Question, is_for_now, misnamed, outcome, pairs, take_config, take_info},
+            question::{Question, is_for_now, misnamed, outcome, pairs, take_config, take_info},
             talk::{NOT_OK, Talk, error_words},
         },
         stream::Stream,

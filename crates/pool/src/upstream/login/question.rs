@@ -6,7 +6,7 @@ use bytes::Bytes;
 use resp::{Progress, ReplyScanner, Value};
 
 use crate::{
-    settings::{endpoint::Endpoint, ours::CHECK, role::Role},
+    settings::{endpoint::Endpoint, ours::PARAMETERS, role::Role},
     upstream::{
         facts::{Asked, Facts},
         limits::Limits,
@@ -18,9 +18,6 @@ use crate::{
 /// framing.
 const DEPTH_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 64;
-
-/// Of these, what a login asks for. The first is known to every upstream, all of them at once to those since 7.0.
-pub(crate) const PARAMETERS: &[&str] = CHECK.split_at(3).1;
 
 /// One request of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
