@@ -366,3 +366,28 @@ fn a_database_entered_in_a_transaction_is_the_one_from_there_on() {
     }
     client.expect("GET k", "$3\r\ntwo\r\n");
 }
+
+#[test]
+fn a_client_that_stays_on_a_connection_has_its_name_there() {
+    let redis = Redis::start(&[]);
+    redis.client().expect("ACL SETUSER app on nopass ~* &* +@all -client|setname", "+OK\r\n");
+    let gateway = Gateway::start(&redis.url().replace("redis://", "redis://app@"));
+    let (mut client, mut other, mut direct) = (gateway.client(), gateway.client(), redis.client());
+    client.expect("CLIENT SETNAME billing", "+OK\r\n");
+    let mut name = || {
+        let list = String::from_utf8_lossy(&direct.line("CLIENT LIST")).into_owned();
+        let names = list.split(' ').filter_map(|field| field.strip_prefix("name="));
+        names.filter(|name| *name == "billing" || name.contains("exclusive")).map(str::to_owned).collect::<String>()
+    };
+    client.line("SUBSCRIBE c");
+    assert_eq!(name(), "billing");
+    client.line("UNSUBSCRIBE c");
+    wait("it to have its own again", || (name() == "respool-exclusive-1").then_some(()));
+    client.expect("CONFIG SET maxmemory-samples 6", "+OK\r\n");
+    assert_eq!(name(), "billing", "until others send something there");
+    other.line("BLPOP q 0.01");
+    assert_eq!(name(), "respool-exclusive-1");
+    client.line("MULTI");
+    assert_eq!(name(), "respool-exclusive-1", "not for what is frequent");
+    assert_eq!(redis.client().line("ACL LOG"), b"*0\r\n");
+}

@@ -64,6 +64,8 @@ pub struct Asked<'a> {
     pub caller: &'a Caller,
     /// When it began to wait for what the requests need.
     pub since: Instant,
+    /// Of the client, if it has one: primaries know the connections by it.
+    pub name: &'a [u8],
     /// The version in which the replies have to come.
     pub protocol: Protocol,
     /// Requests, with a reply each.
@@ -94,6 +96,7 @@ impl Asked<'_> {
         let of_node = (!node.is_first).then(|| node.caller(self.caller.runtime()));
         let lender: &Caller = of_node.as_deref().unwrap_or(self.caller);
         let mut lent = lender.lend(self.since, Wanted::AnyDb(self.protocol)).await?;
+        lent.bear(self.name);
         let answered = match self.blocks_for {
             Some(blocks_for) => timeout(blocks_for + reply_timeout, answer(&mut lent, self)).await,
             None => Ok(answer(&mut lent, self).await),

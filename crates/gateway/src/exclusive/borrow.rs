@@ -13,6 +13,7 @@ use topology::Address;
 
 use crate::{
     client::state::Transaction,
+    command::class::Reason,
     exclusive::{change::Change, exchange::Exchange, lending::Lending, request::ExclusiveRequest},
     observe::sharing::{party::Party, shares::Place},
 };
@@ -49,6 +50,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 let mut lending = Box::new(Lending::new(lent, place, request.reason));
                 if request.overtakes {
                     lending.is_left_as_it_is();
+                }
+                // One more request for each, which those that are frequent would pay for.
+                if !matches!(request.reason, Reason::Blocking | Reason::Wait | Reason::Transaction | Reason::Watch) {
+                    lending.lent.bear(&self.state.name);
                 }
                 self.exclusive.lending = Some(lending);
                 self.link.entry().update(|details| details.exclusive = Some(request.reason));

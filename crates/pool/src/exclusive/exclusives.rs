@@ -106,7 +106,7 @@ impl Exclusives {
     /// has changed its state.
     pub(crate) fn take_back(&self, mut line: Line, unchanged: bool) {
         let now = Instant::now();
-        if line.is_good(&self.node, now) && (if unchanged { line.is_at_rest() } else { line.clean() }) {
+        if line.is_good(&self.node, now) && (if unchanged { line.leave() } else { line.clean() }) {
             self.lock().push(Idle { line, since: now });
         }
     }

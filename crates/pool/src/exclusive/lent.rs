@@ -45,6 +45,12 @@ impl Lent {
         self.line.ours()
     }
 
+    /// Has the upstream know the connection by the borrower's own `name`, from the first request that is sent on it until
+    /// the next borrower sends one. Nothing waits for that. Without a name, or where a right is needed for it, it has its own.
+    pub fn bear(&mut self, name: &[u8]) {
+        self.line.bear(name);
+    }
+
     /// The [generation](crate::Facts::generation) of the upstream that it leads to.
     pub fn generation(&self) -> u64 {
         self.line.facts().generation()

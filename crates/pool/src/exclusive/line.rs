@@ -23,7 +23,7 @@ use crate::{
     exclusive::preparation::{Preparation, Unprepared},
     settings::{
         endpoint::Endpoint,
-        ours::Ours,
+        ours::{Ours, is_own_name},
         tenure::{End, Origin},
     },
     upstream::{
@@ -50,6 +50,9 @@ pub(crate) struct Line {
     end: End,
     process: End,
     name: String,
+    /// That of a borrower, by which it is to be known instead, and by which it is.
+    borne: Option<Box<[u8]>>,
+    bears: Option<Box<[u8]>>,
     /// As `CLIENT ID` of the upstream says it.
     upstream_id: Option<i64>,
     input: BytesMut,
@@ -89,6 +92,8 @@ impl Line {
             endpoint: Box::new(endpoint),
             facts,
             name,
+            borne: None,
+            bears: None,
             upstream_id: id,
             input: BytesMut::new(),
             scanner: ReplyScanner::new(settings.reply_depth_max),
@@ -191,14 +196,19 @@ impl Line {
         if self.endpoint.tenure.is_left() || self.facts.process.is_left() {
             return Err(io::Error::new(io::ErrorKind::NotConnected, left()));
         }
+        if self.borne != self.bears {
+            self.rename();
+        }
         let mut first = self.preparation.take_requests();
         if first.is_empty() {
             return self.stream.write_all(requests).await;
         }
         if requests.len() > AT_ONCE_MAX {
             self.stream.write_all(&first).await?;
-            let mut unused = Vec::new();
-            poll_fn(|cx| self.poll_prepared(cx, &mut unused)).await?;
+            if self.preparation.decides() {
+                let mut unused = Vec::new();
+                poll_fn(|cx| self.poll_prepared(cx, &mut unused)).await?;
+            }
             return self.stream.write_all(requests).await;
         }
         first.extend_from_slice(requests);
@@ -297,6 +307,26 @@ impl Line {
         self.input.is_empty() && !self.preparation.is_owed() && self.refused.is_none()
     }
 
+    /// Has it known by another name when the next requests are executed. Not by one as the gateway's own begin, and not where
+    /// that needs a right, which may be refused.
+    pub(crate) fn bear(&mut self, name: &[u8]) {
+        let may_bear = self.facts.told.named_by_hello && !name.is_empty() && !is_own_name(name);
+        self.borne = may_bear.then(|| name.into());
+    }
+
+    fn rename(&mut self) {
+        let version = self.state.protocol.version().to_string();
+        let name = self.borne.as_deref().unwrap_or(self.name.as_bytes());
+        self.preparation.name(&[b"HELLO", version.as_bytes(), b"SETNAME", name]);
+        self.bears.clone_from(&self.borne);
+    }
+
+    /// Takes it back as it is; false if it is of no further use.
+    pub(crate) fn leave(&mut self) -> bool {
+        self.borne = None;
+        self.is_at_rest()
+    }
+
     /// Writes what cleans the connection; false if it cannot be cleaned.
     pub(crate) fn clean(&mut self) -> bool {
         if !self.facts.can_reset() || !self.is_at_rest() {
@@ -309,7 +339,7 @@ impl Line {
             told if told.name != Asked::Refused => self.preparation.name(&["CLIENT", "SETNAME", &self.name]),
             _ => {}
         }
-        self.state = Needs::default();
+        (self.state, self.borne, self.bears) = (Needs::default(), None, None);
         let requests = self.preparation.take_requests();
         let mut cx = Context::from_waker(Waker::noop());
         let written = Pin::new(&mut self.stream).poll_write(&mut cx, &requests);

@@ -78,8 +78,13 @@ impl Preparation {
         preparation
     }
 
-    pub(crate) fn name(&mut self, request: &[&str]) {
+    pub(crate) fn name<A: AsRef<[u8]>>(&mut self, request: &[A]) {
         self.push(Step::Name, request);
+    }
+
+    /// Whether what is sent next is to be executed only if the upstream grants something.
+    pub(crate) fn decides(&self) -> bool {
+        self.owed.iter().any(|step| *step != Step::Name)
     }
 
     pub(crate) fn hello(&mut self, protocol: Protocol) {

@@ -22,6 +22,11 @@ pub const OWN: &str = "respool";
 /// How names of connections begin.
 const NAMES: &[u8] = b"respool-";
 
+/// Whether a connection's name is one as those of a gateway have.
+pub(crate) fn is_own_name(name: &[u8]) -> bool {
+    name.starts_with(NAMES)
+}
+
 /// Requests of this many connections at most are expected to go on as they have begun.
 const BEGUN_MAX: usize = 64;
 
@@ -145,7 +150,7 @@ impl OwnRequests {
         let at = self.begun.iter().position(|(of, _)| of == address);
         let last = at.map(|at| self.begun.remove(at).1);
         let is = |at: usize, word: &str| words.get(at).is_some_and(|is| is.eq_ignore_ascii_case(word.as_bytes()));
-        let names = |at: usize| words.get(at).is_some_and(|name| name.starts_with(NAMES));
+        let names = |at: usize| words.get(at).is_some_and(|name| is_own_name(name));
         let is_named =
             is(0, "HELLO") && is(2, "SETNAME") && names(3) || is(0, "CLIENT") && is(1, "SETNAME") && names(2);
         let is_hello = carries.is_some() && is(0, "HELLO");

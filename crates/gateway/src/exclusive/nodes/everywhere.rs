@@ -79,6 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let asked = cluster::Asked {
             caller,
             since,
+            // To wait is frequent, and not looked for by names.
+            name: if request.reason == Reason::Wait { b"" } else { &state.name },
             protocol: state.needs.protocol,
             requests: &request.requests,
             swallow: request.swallow,
