@@ -160,6 +160,11 @@ impl Node {
         self.caller(0).open_standing(name, attempts).await
     }
 
+    /// The way into its pool.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// A caller for one who runs on this runtime, for as long as it holds it.
     pub(crate) fn caller(self: &Arc<Self>, runtime: usize) -> CallerOf {
         let kept = self.callers.get(runtime).and_then(|kept| lock(kept).pop());

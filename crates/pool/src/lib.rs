@@ -51,7 +51,7 @@ pub use caller::several::execute_all;
 pub use error::{JobError, Sent};
 pub use exclusive::lent::Lent;
 pub use exclusive::standing::{Attempts, Standing};
-pub use pool::access::Access;
+pub use pool::access::{Access, Led};
 pub use pool::client::{BlockingClient, Client, ClientError};
 pub use pool::control::{Control, Left, Status};
 pub use pool::key::{At, Key, Login};

@@ -7,13 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use pool::{Burst, Caller, JobError, Spent};
+use pool::{Burst, Caller, JobError, Led, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 use route::{Command, Route};
 
 use crate::{
     cluster::Cluster,
-    map::{CallerOf, Map, Node},
+    map::{Map, Node},
     round::straight::{Tried, taken},
 };
 
@@ -41,9 +41,7 @@ pub struct Routes {
 /// Where all of a burst was sent at once.
 #[derive(Debug)]
 struct Aim {
-    node: Arc<Node>,
-    /// None if the node is that of the first pool.
-    caller: Option<CallerOf>,
+    shard: u16,
     due: u32,
     /// Why replies are missing, if they are.
     failure: Option<JobError>,
@@ -148,11 +146,14 @@ impl Routes {
         !are_others && !self.noted.is_empty()
     }
 
-    /// The node to which all of them go, if it is one.
-    pub(super) fn only(&self) -> Option<Arc<Node>> {
+    /// The shard to which all of them go, if it is one.
+    fn only(&self) -> Option<u16> {
         let shard = self.noted.first()?.shard;
-        let is_only = self.noted.iter().all(|noted| noted.shard == shard);
-        if is_only { self.map().nodes.get(usize::from(shard)).cloned() } else { None }
+        self.noted.iter().all(|noted| noted.shard == shard).then_some(shard)
+    }
+
+    fn node(&self, shard: u16) -> &Arc<Node> {
+        &self.map().nodes[usize::from(shard)]
     }
 
     /// Of each request in turn its shard, the node of that and its bytes.
@@ -161,7 +162,7 @@ impl Routes {
         self.noted.iter().map(move |noted| {
             let range = begin..noted.end as usize;
             begin = range.end;
-            (noted.shard, &self.map().nodes[usize::from(noted.shard)], range)
+            (noted.shard, self.node(noted.shard), range)
         })
     }
 
@@ -175,40 +176,34 @@ impl Routes {
         Arc::clone(self.map())
     }
 
-    /// Whether all of `burst` goes to one node just as it is: it is to be executed by [`caller`](Self::caller) then, who is
-    /// on this runtime, and [`ended`](Self::ended) tells what has come of it.
-    pub fn aim(&mut self, burst: &Burst, runtime: usize) -> bool {
+    /// Whether all of `burst` goes to one node just as it is: it is to be executed by [`caller`](Self::caller) then, and
+    /// [`ended`](Self::ended) tells what has come of it.
+    pub fn aim(&mut self, burst: &Burst) -> bool {
         if self.are_straight()
             && self.are_of(burst)
-            && let Some(node) = self.only()
+            && let Some(shard) = self.only()
         {
-            let caller = (!node.is_first).then(|| node.caller(runtime));
-            self.aim = Some(Aim { node, caller, due: burst.replies_due, failure: None });
+            self.aim = Some(Aim { shard, due: burst.replies_due, failure: None });
         }
         self.aim.is_some()
     }
 
-    /// Whether another caller than the session's own leads there.
-    pub fn lead_away(&self) -> bool {
-        self.aim.as_ref().is_some_and(|aim| aim.caller.is_some())
-    }
-
-    /// Who leads to that node: `own`, which leads to the first pool, or another.
-    pub fn caller<'c>(&'c mut self, own: &'c mut Caller) -> &'c mut Caller {
-        match &mut self.aim {
-            Some(Aim { caller: Some(caller), .. }) => caller,
-            _ => own,
+    /// A session's caller, which leads to that node as long as this is held.
+    pub fn caller<'c>(&self, own: &'c mut Caller) -> Led<'c> {
+        match self.aim.as_ref().map(|aim| self.node(aim.shard)) {
+            Some(node) if !node.is_first => node.access().lead(own),
+            Some(_) | None => Led::at_home(own),
         }
     }
 
     /// The time that the call took, if all requests have their replies and none is an error. Otherwise the cluster has to
     /// [`execute`](Cluster::execute) the burst: it knows then what was tried.
-    pub fn ended(&mut self, burst: &mut Burst, own: &Caller, result: Result<(), JobError>) -> Option<Spent> {
+    pub fn ended(&mut self, burst: &mut Burst, caller: &Caller, result: Result<(), JobError>) -> Option<Spent> {
         let aim = self.aim.as_mut()?;
         burst.replies_due = aim.due;
         aim.failure = result.err();
         let is_done = aim.failure.is_none() && burst.errors == 0;
-        is_done.then(|| aim.caller.as_deref().unwrap_or(own).spent())
+        is_done.then(|| caller.spent())
     }
 
     /// Whether the burst was sent already, as a whole.
@@ -221,7 +216,7 @@ impl Routes {
         match self.aim.take() {
             None => Ok(None),
             Some(Aim { failure: Some(failure), .. }) if burst.requests.is_empty() => Err(failure),
-            Some(Aim { node, failure, .. }) => Ok(Some((taken(burst, &node), failure))),
+            Some(Aim { shard, failure, .. }) => Ok(Some((taken(burst, self.node(shard)), failure))),
         }
     }
 }

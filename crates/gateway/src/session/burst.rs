@@ -46,7 +46,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     && let Some(routes) = self.link.routes().as_mut()
                 {
                     let result = routes.caller(&mut self.caller).execute(&mut self.burst).await;
-                    self.link.entry().is_back();
                     spent = self
                         .link
                         .routes()
@@ -147,17 +146,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Whether all of the gathered burst goes to one node of a cluster as it is. It counts as out from now on.
+    /// Whether all of the gathered burst goes to one node of a cluster as it is.
     fn aims_at_one_node(&mut self) -> bool {
-        let Self { link, caller, burst, state, settings, .. } = self;
+        let Self { link, burst, state, settings, .. } = self;
         let reads = state.limits(settings).reads;
-        let Some(routes) = link.routes().as_mut().filter(|_| reads.is_none()) else { return false };
-        let aims = routes.aim(burst, caller.runtime());
-        if routes.lead_away() {
-            // The caller there is not that of which others see how far its job has come.
-            link.entry().goes_out(Instant::now());
-        }
-        aims
+        link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.aim(burst))
     }
 
     /// Has the gathered burst executed by the nodes of a cluster.

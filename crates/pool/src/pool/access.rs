@@ -1,6 +1,10 @@
 //! The way into a pool, for those who are not among its callers yet.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Instant,
+};
 
 use crate::{
     caller::caller::Caller, queue::branch::Entrances, settings::ours::Ours, shared::Shared, upstream::facts::Facts,
@@ -32,6 +36,13 @@ impl Access {
         std::mem::swap(&mut self.shared, &mut caller.shared);
     }
 
+    /// The same for as long as what comes back is held.
+    pub fn lead<'c>(&self, caller: &'c mut Caller) -> Led<'c> {
+        let mut access = self.clone();
+        access.exchange(caller);
+        Led { caller, home: Some(access) }
+    }
+
     /// Whether what a caller sends goes this way already: to the same pool, with the same login.
     pub fn leads_as(&self, caller: &Caller) -> bool {
         Arc::ptr_eq(&self.shared, &caller.shared)
@@ -55,5 +66,41 @@ impl Access {
     /// Whether a worker is connected, so that a job need not wait for that: one look, for those who have a choice.
     pub fn is_connected(&self) -> bool {
         self.shared.branches.is_any_served()
+    }
+}
+
+/// A caller that may have been led into another pool, and is back when this is dropped.
+#[derive(Debug)]
+pub struct Led<'c> {
+    caller: &'c mut Caller,
+    home: Option<Access>,
+}
+
+impl<'c> Led<'c> {
+    /// One that stays where it is.
+    pub fn at_home(caller: &'c mut Caller) -> Self {
+        Self { caller, home: None }
+    }
+}
+
+impl Deref for Led<'_> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        self.caller
+    }
+}
+
+impl DerefMut for Led<'_> {
+    fn deref_mut(&mut self) -> &mut Caller {
+        self.caller
+    }
+}
+
+impl Drop for Led<'_> {
+    fn drop(&mut self) {
+        if let Some(home) = &mut self.home {
+            home.exchange(self.caller);
+        }
     }
 }
