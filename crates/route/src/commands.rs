@@ -35,6 +35,8 @@ pub enum CommandsError {
 pub struct Commands {
     /// By name in lower case, with `|` before that of a subcommand.
     by_name: ByName,
+    /// The same by short names, for those that have no subcommands: what most requests are found by.
+    by_short_name: HashMap<u64, Arc<Command>, BuildHasherDefault<OfNumber>>,
 }
 
 /// Names are the upstream's: no client can choose some that collide.
@@ -64,6 +66,41 @@ impl Hasher for Fnv {
     }
 }
 
+/// Of a name that is one number.
+#[derive(Default)]
+struct OfNumber(u64);
+
+impl Hasher for OfNumber {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 | u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, name: u64) {
+        // All bits of the name have a part in the upper ones, and those in the lower ones.
+        let mixed = name.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A name of 8 bytes at most in lower case as a number. No two have the same.
+#[inline]
+fn short(name: &[u8]) -> Option<u64> {
+    const EACH: u64 = u64::MAX / 0xff;
+    if name.len() > 8 || matches!(name, [] | [0, ..]) {
+        return None;
+    }
+    let number = name.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
+    // Of each byte the highest bit: whether it is one of `A` to `Z`.
+    let low = number & (EACH * 0x7f);
+    let (from_a, behind_z) = (low + EACH * u64::from(0x80 - b'A'), low + EACH * u64::from(0x7f - b'Z'));
+    let upper = (from_a ^ behind_z) & !number & (EACH * 0x80);
+    Some(number | (upper >> 2))
+}
+
 impl Commands {
     /// Reads the reply to `COMMAND`.
     ///
@@ -80,6 +117,7 @@ impl Commands {
             commands.add(item).ok_or(CommandsError::Malformed)?;
         }
         exceptions::complete(&mut commands.by_name);
+        commands.note_short_names();
         Ok(commands)
     }
 
@@ -91,7 +129,16 @@ impl Commands {
             is_news |= self.by_name.get(&name) != Some(&command);
             self.by_name.insert(name, command);
         }
+        self.note_short_names();
         is_news
+    }
+
+    fn note_short_names(&mut self) {
+        let is_whole = |command: &&Arc<Command>| !command.has_subcommands;
+        let named = self.by_name.iter().filter_map(|(name, command)| {
+            short(name).zip(Some(command).filter(is_whole)).map(|(name, command)| (name, Arc::clone(command)))
+        });
+        self.by_short_name = named.collect();
     }
 
     /// Names of all, in no order.
@@ -100,7 +147,13 @@ impl Commands {
     }
 
     /// The command of a request.
+    #[inline]
     pub fn find(&self, request: &Request<'_>) -> Option<&Arc<Command>> {
+        let found = request.arg(0).and_then(short).and_then(|name| self.by_short_name.get(&name));
+        found.or_else(|| self.find_by_whole_name(request))
+    }
+
+    fn find_by_whole_name(&self, request: &Request<'_>) -> Option<&Arc<Command>> {
         let mut name = [0; NAME_MAX];
         let first = request.arg(0)?;
         let length = first.len();
@@ -217,5 +270,25 @@ fn reach(tips: &[&[u8]], keys: &Keys) -> Reach {
             if in_a_row && adds_up { Reach::Split(merge) } else { Reach::Keys }
         }
         _ => Reach::Keys,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_told_apart_by_their_letters_whatever_their_case() {
+        let mut seen = HashMap::new();
+        for byte in u8::MIN..=u8::MAX {
+            for name in [&[byte][..], &[b'g', byte], &[byte, b'T'], &[b'Z', b'@', b'[', byte, b'a', b'`', b'{', 0xff]] {
+                let number = short(name);
+                assert_eq!(number, short(&name.to_ascii_lowercase()), "{name:?}");
+                assert_eq!(number.is_none(), name[0] == 0, "{name:?}: it would be taken for what follows the zero");
+                let other = number.and_then(|number| seen.insert(number, name.to_ascii_lowercase()));
+                assert!(other.is_none_or(|other| other == name.to_ascii_lowercase()), "{name:?}");
+            }
+        }
+        assert_eq!((short(b""), short(b"expireats")), (None, None));
     }
 }
