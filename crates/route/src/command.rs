@@ -124,6 +124,18 @@ impl Command {
         if self.arity < 0 { count >= -self.arity } else { count == self.arity }
     }
 
+    /// The slot of a request that is one of this command, if it goes to that of its first key as a whole.
+    #[inline]
+    pub fn slot(&self, request: &Request<'_>) -> Option<u16> {
+        if let (Reach::Keys, Keys::One(at)) = (self.reach, &self.keys) {
+            return request.arg(*at).filter(|_| self.takes(request.len())).map(slot);
+        }
+        match self.route(request) {
+            Route::Slot(slot) => Some(slot),
+            _ => None,
+        }
+    }
+
     /// Where a request goes that is one of this command. Allocates nothing.
     pub fn route(&self, request: &Request<'_>) -> Route<'_> {
         if !self.takes(request.len()) {

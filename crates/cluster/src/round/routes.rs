@@ -9,7 +9,7 @@ use std::{
 
 use pool::{Burst, Caller, JobError, Led, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
-use route::{Command, Route};
+use route::Command;
 
 use crate::{
     cluster::Cluster,
@@ -127,7 +127,7 @@ impl Routes {
                 command
             }
         };
-        let Route::Slot(slot) = command.route(request) else { return None };
+        let slot = command.slot(request)?;
         *has_several_keys |= command.has_several_keys(request);
         let shard = map.layout.shard_of(slot).filter(|shard| *shard < map.nodes.len())?;
         Some(Noted { end: u32::try_from(end).ok()?, shard: u16::try_from(shard).ok()? })
