@@ -17,8 +17,8 @@ use crate::{
     round::straight::{Tried, taken},
 };
 
-/// Memory for more requests than these is not kept for the next burst.
-const KEPT_REQUESTS: usize = 64;
+/// Memory for more rows than these is not kept for the next burst.
+const KEPT_ROWS: usize = 64;
 
 /// So many routes are kept on a thread: as many as there are bursts under way there at a time, in most cases.
 const KEPT_MAX: usize = 64;
@@ -28,12 +28,17 @@ const KEPT_MAX: usize = 64;
 pub struct Routes {
     /// There while they are lent.
     map: Option<Arc<Map>>,
-    noted: Vec<Noted>,
+    /// The last row of requests that go to the same shard; of none if nothing is noted.
+    row: Row,
+    /// Those before it.
+    rows: Vec<Row>,
+    /// How many requests are noted.
+    count: u32,
     /// Something has to be known of one of them beside its reply.
     is_other: bool,
     /// One has several keys: those behind it may have to wait for it.
     has_several_keys: bool,
-    /// The command of the last one, if its name alone tells it: the next is often of the same.
+    /// The command of the last one, if its name alone tells it and was that of the one before: the next is often of the same.
     last: Option<Arc<Command>>,
     aim: Option<Aim>,
 }
@@ -47,12 +52,13 @@ struct Aim {
     failure: Option<JobError>,
 }
 
-/// Of one request.
-#[derive(Debug)]
-struct Noted {
-    /// Where it ends among the bytes of all of them.
+/// Requests that go to the same shard one after another.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Row {
+    pub(super) shard: u16,
+    pub(super) count: u32,
+    /// Where the last of them ends among the bytes of all.
     end: u32,
-    shard: u16,
 }
 
 impl Cluster {
@@ -70,9 +76,10 @@ impl Routes {
 
     /// They are not any more; whether they are worth being kept.
     pub(super) fn end(&mut self) -> bool {
-        self.noted.clear();
-        *self = Self { noted: std::mem::take(&mut self.noted), ..Self::default() };
-        self.noted.capacity() <= KEPT_REQUESTS
+        self.rows.clear();
+        (self.map, self.last, self.aim) = (None, None, None);
+        (self.row, self.count, self.is_other, self.has_several_keys) = (Row::default(), 0, false, false);
+        self.rows.capacity() <= KEPT_ROWS
     }
 
     fn map(&self) -> &Arc<Map> {
@@ -98,71 +105,60 @@ impl Routes {
         routes
     }
 
-    /// Makes room at once for all of a burst, of which a request of `len` bytes is at hand and `bytes` follow. There are
-    /// `max` at most.
-    pub fn expect(&mut self, bytes: usize, len: usize, max: usize) {
-        if self.noted.is_empty() {
-            self.noted.reserve((1 + bytes / len).min(max));
-        }
-    }
-
     /// Notes where a request goes; `end` is where it ends among the bytes of all of the burst. One that `is_alike` has the
     /// name of the one before.
+    #[inline]
     pub fn add(&mut self, request: &Request<'_>, end: usize, is_alike: bool) {
-        let noted = if self.is_other { None } else { self.note(request, end, is_alike) };
-        match noted {
-            Some(noted) => self.noted.push(noted),
-            None => self.is_other = true,
-        }
+        self.is_other = self.is_other || self.note(request, end, is_alike).is_none();
     }
 
-    fn note(&mut self, request: &Request<'_>, end: usize, is_alike: bool) -> Option<Noted> {
+    fn note(&mut self, request: &Request<'_>, end: usize, is_alike: bool) -> Option<()> {
         let Self { map, last, has_several_keys, .. } = self;
         let map = map.as_ref()?;
         let command = match last {
             Some(last) if is_alike => last,
             _ => {
                 let command = map.commands.find(request).filter(|command| command.is_of_its_keys())?;
-                *last = command.is_told_by_name().then(|| Arc::clone(command));
+                *last = (is_alike && command.is_told_by_name()).then(|| Arc::clone(command));
                 command
             }
         };
         let slot = command.slot(request)?;
         *has_several_keys |= command.has_several_keys(request);
         let shard = map.layout.shard_of(slot).filter(|shard| *shard < map.nodes.len())?;
-        Some(Noted { end: u32::try_from(end).ok()?, shard: u16::try_from(shard).ok()? })
+        let (shard, end) = (u16::try_from(shard).ok()?, u32::try_from(end).ok()?);
+        if self.row.shard != shard && self.row.count > 0 {
+            self.rows.push(self.row);
+            self.row.count = 0;
+        }
+        self.row = Row { shard, count: self.row.count + 1, end };
+        self.count += 1;
+        Some(())
     }
 
     /// Whether they tell where all of this burst goes, or that it does not go straight.
     pub(super) fn are_of(&self, burst: &Burst) -> bool {
-        let end = self.noted.last().map_or(0, |last| last.end as usize);
-        let are_all = self.noted.len() == burst.replies_due as usize && end == burst.requests.len();
+        let are_all = self.count == burst.replies_due && self.row.end as usize == burst.requests.len();
         self.map().problem.is_none() && (self.is_other || are_all)
     }
 
     /// Whether all go to the nodes of their slots as they are.
     pub(super) fn are_straight(&self) -> bool {
-        let are_others = self.is_other || (self.has_several_keys && self.noted.len() > 1);
-        !are_others && !self.noted.is_empty()
-    }
-
-    /// The shard to which all of them go, if it is one.
-    fn only(&self) -> Option<u16> {
-        let shard = self.noted.first()?.shard;
-        self.noted.iter().all(|noted| noted.shard == shard).then_some(shard)
+        let are_others = self.is_other || (self.has_several_keys && self.count > 1);
+        !are_others && self.count > 0
     }
 
     fn node(&self, shard: u16) -> &Arc<Node> {
         &self.map().nodes[usize::from(shard)]
     }
 
-    /// Of each request in turn its shard, the node of that and its bytes.
-    pub(super) fn all(&self) -> impl Iterator<Item = (u16, &Arc<Node>, Range<usize>)> {
+    /// Each row in turn, with the node of its shard and its bytes.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Row, &Arc<Node>, Range<usize>)> {
         let mut begin = 0;
-        self.noted.iter().map(move |noted| {
-            let range = begin..noted.end as usize;
+        self.rows.iter().chain([&self.row]).map(move |row| {
+            let range = begin..row.end as usize;
             begin = range.end;
-            (noted.shard, self.node(noted.shard), range)
+            (*row, self.node(row.shard), range)
         })
     }
 
@@ -181,9 +177,9 @@ impl Routes {
     pub fn aim(&mut self, burst: &Burst) -> bool {
         if self.are_straight()
             && self.are_of(burst)
-            && let Some(shard) = self.only()
+            && self.rows.is_empty()
         {
-            self.aim = Some(Aim { shard, due: burst.replies_due, failure: None });
+            self.aim = Some(Aim { shard: self.row.shard, due: burst.replies_due, failure: None });
         }
         self.aim.is_some()
     }

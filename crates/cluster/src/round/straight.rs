@@ -14,7 +14,7 @@ use crate::{
     round::{
         holding::{beside, hold_only},
         round::{Executed, Text},
-        routes::{LentRoutes, Routes},
+        routes::{LentRoutes, Routes, Row},
         state::{Batch, Way},
     },
 };
@@ -91,7 +91,7 @@ impl Cluster {
 impl Parts {
     fn new(routes: &Routes, whole: &Burst) -> Self {
         let mut parts = Self { parts: Vec::new(), places: Vec::with_capacity(whole.replies_due as usize) };
-        for (shard, node, range) in routes.all() {
+        for (Row { shard, count, .. }, node, range) in routes.all() {
             let bytes = &whole.requests[range];
             let place = match parts.parts.iter().position(|part| part.shard == shard) {
                 Some(place) => place,
@@ -107,9 +107,10 @@ impl Parts {
             };
             let burst = &mut parts.parts[place].burst;
             burst.requests.extend_from_slice(bytes);
-            burst.replies_due += 1;
+            burst.replies_due += count;
             // There are no more shards than slots.
-            parts.places.push(u16::try_from(place).unwrap_or(u16::MAX));
+            let place = u16::try_from(place).unwrap_or(u16::MAX);
+            parts.places.extend(std::iter::repeat_n(place, count as usize));
         }
         parts
     }

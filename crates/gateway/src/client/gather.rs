@@ -235,7 +235,6 @@ pub(super) fn gather(
                 dealt.take(&request, len, burst);
                 burst.replies_due += 1;
                 if let Some(routes) = &mut routes {
-                    routes.expect(dealt.rest().len(), len, bounds.requests);
                     routes.add(&request, dealt.gathered(burst), is_alike);
                 }
             }
