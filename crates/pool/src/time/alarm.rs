@@ -7,12 +7,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// See the module's documentation. Allocates once, at the first wait.
 #[derive(Debug, Default)]
 pub struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
+    woken: Woken,
 }
 
 impl Alarm {
@@ -21,13 +25,17 @@ impl Alarm {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
+        } else if self.woken.is(cx) && !sleep.is_elapsed() {
+            return Poll::Pending;
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        // Whatever else the task has done: otherwise it might not be woken.
+        while Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);
         }
+        self.woken = Woken::by(cx);
         Poll::Pending
     }
 
@@ -37,9 +45,31 @@ impl Alarm {
     }
 }
 
+/// The task that something will wake that was told so. It holds the task's waker until it has done so: until then no
+/// other task can be taken for that one, and telling it again costs more than to see that it is the same.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Woken(usize);
+
+impl Woken {
+    pub(crate) fn by(cx: &Context<'_>) -> Self {
+        Self(cx.waker().data().addr())
+    }
+
+    /// Whether it is the task at hand.
+    pub(crate) fn is(self, cx: &Context<'_>) -> bool {
+        self.0 != 0 && self.0 == Self::by(cx).0
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        pin::pin,
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use tokio::{task::coop::consume_budget, time::timeout};
 
     use super::*;
 
@@ -58,5 +88,33 @@ mod tests {
         let near = Instant::now() + Duration::from_millis(5);
         alarm.until(near).await;
         assert!(Instant::now() < near + Duration::from_millis(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wakes_whoever_looked_last() {
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let alarm = Arc::new(Mutex::new(Alarm::default()));
+        let wait = || {
+            let alarm = Arc::clone(&alarm);
+            tokio::spawn(poll_fn(move |cx| alarm.lock().unwrap().poll_until(cx, deadline)))
+        };
+        let first = wait();
+        tokio::task::yield_now().await;
+        let second = wait();
+        assert!(timeout(Duration::from_secs(1), second).await.is_ok());
+        first.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rings_for_a_task_that_has_done_much_at_its_first_look() {
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let (mut alarm, mut looks) = (Alarm::default(), 0);
+        let wait = poll_fn(|cx| {
+            looks += 1;
+            // Uses up what a task may do at once.
+            while looks == 1 && pin!(consume_budget()).poll(cx).is_ready() {}
+            alarm.poll_until(cx, deadline)
+        });
+        assert!(timeout(Duration::from_secs(1), wait).await.is_ok());
     }
 }
