@@ -175,10 +175,7 @@ impl Routes {
     /// Whether all of `burst` goes to one node just as it is: it is to be executed by [`caller`](Self::caller) then, and
     /// [`ended`](Self::ended) tells what has come of it.
     pub fn aim(&mut self, burst: &Burst) -> bool {
-        if self.are_straight()
-            && self.are_of(burst)
-            && self.rows.is_empty()
-        {
+        if self.are_straight() && self.are_of(burst) && self.rows.is_empty() {
             self.aim = Some(Aim { shard: self.row.shard, due: burst.replies_due, failure: None });
         }
         self.aim.is_some()

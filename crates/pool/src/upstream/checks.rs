@@ -120,11 +120,10 @@ impl Node {
         }
     }
 
-    /// When the connection with this number, from 0, is to ask what the upstream is; `None` if it is not to be asked.
-    pub(crate) fn check_at(&self, number: usize) -> Option<Instant> {
+    /// How often the upstream is asked what it is; `None` if it is not to be asked.
+    pub(crate) fn check_interval(&self) -> Option<Duration> {
         let period = self.settings.borrow().check_interval;
-        (!self.is_guest && !period.is_zero() && self.facts.borrow().may_be_checked())
-            .then(|| self.checks.due_at(number, period))
+        (!self.is_guest && !period.is_zero() && self.facts.borrow().may_be_checked()).then_some(period)
     }
 
     /// Whether the caller is to ask now, because it is time or because there is doubt.

@@ -4,6 +4,7 @@ pub(crate) mod aside;
 pub(crate) mod connection;
 pub(crate) mod in_flight;
 pub(crate) mod lost;
+mod news;
 pub(crate) mod own_request;
 mod policy;
 mod preparation;

@@ -9,6 +9,7 @@ use crate::{
         branch::{Branch, Serving},
         job::Job,
     },
+    settings::settings::Settings,
     shared::Shared,
     upstream::health::Upstream,
 };
@@ -33,6 +34,15 @@ pub(super) async fn further(serving: Option<&Serving>) {
 pub(super) async fn changed<T>(seen: &mut watch::Receiver<T>) {
     if seen.changed().await.is_err() {
         std::future::pending().await
+    }
+}
+
+/// Waits until somebody knows where the upstream is, or the queue is closed.
+pub(super) async fn wait_for_place(shared: &Shared, branch: &Branch, news: &mut watch::Receiver<Arc<Settings>>) {
+    tokio::select! {
+        () = changed(news) => {}
+        // Its caller waits with it, and sends it again.
+        job = branch.jobs.recv() => job.into_iter().for_each(|job| shared.refuse(job)),
     }
 }
 

@@ -3,10 +3,10 @@
 //! settings or facts. It ends when the queue is closed and empty, or when the settings ask for fewer workers; on the way
 //! out it finishes what it has. While the upstream is down one worker tries it, and all refuse what is queued.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::OwnedSemaphorePermit,
     time::{Instant, sleep},
 };
 
@@ -15,15 +15,15 @@ use crate::{
         branch::{Branch, Serving},
         job::Job,
     },
-    settings::settings::Settings,
     shared::Shared,
     stats::{gauge::Gauge, totals::Stats},
     time::alarm::Alarm,
-    upstream::{facts::Facts, node::Dialled},
+    upstream::node::Dialled,
     worker::{
         connection::Connection,
         lost::Lost,
-        waits::{changed, further, next_job, refuse_while_down},
+        news::{News, Terms},
+        waits::{changed, further, next_job, refuse_while_down, wait_for_place},
     },
 };
 
@@ -45,14 +45,14 @@ pub(crate) struct Worker {
     index: usize,
     branch: usize,
     shared: Arc<Shared>,
-    settings: watch::Receiver<Arc<Settings>>,
+    terms: Terms,
+    news: News,
     turn: Option<OwnedSemaphorePermit>,
     /// Its connection is to be replaced.
     renewal: Option<OwnedSemaphorePermit>,
     /// Set while its connection is silent with requests in flight: when it last let others have its turn. It does
     /// not serve its branch then, does not wait for the turn, and takes it only where nobody else wants it.
     silent: Option<Instant>,
-    facts: watch::Receiver<Arc<Facts>>,
     alarm: Alarm,
     gauge: Arc<Gauge>,
     /// While it draws, or will once it has its turn.
@@ -68,11 +68,11 @@ impl Drop for Worker {
 impl Worker {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
         let branch = shared.branches.of_worker(index);
-        let settings = shared.settings.clone();
         let gauge = shared.workers.enter(index + 1);
-        let (facts, alarm) = (shared.node.watch_facts(), Alarm::default());
+        let news = News::new(shared.settings.clone(), &shared.node);
+        let (terms, alarm) = (Terms::of(&shared), Alarm::default());
         let (turn, renewal) = (None, None);
-        Self { index, branch, shared, settings, facts, turn, renewal, silent: None, alarm, gauge, serving: None }
+        Self { index, branch, shared, terms, news, turn, renewal, silent: None, alarm, gauge, serving: None }
     }
 
     /// Works until the queue or this worker's place is gone.
@@ -124,21 +124,23 @@ impl Worker {
         &self.shared.branches[self.branch]
     }
 
-    fn is_retired(&self) -> bool {
-        self.index >= self.settings.borrow().workers
+    fn is_over(&self) -> bool {
+        self.index >= self.terms.workers || (self.branch().jobs.is_closed() && self.branch().jobs.is_empty())
     }
 
-    fn is_over(&self) -> bool {
-        self.is_retired() || (self.branch().jobs.is_closed() && self.branch().jobs.is_empty())
+    /// The same by the settings as they are now.
+    fn is_over_now(&mut self) -> bool {
+        self.terms = Terms::of(&self.shared);
+        self.is_over()
     }
 
     /// A new connection, or `None` when the worker is to end.
     async fn connect(&mut self) -> Option<Connection> {
         let shared = Arc::clone(&self.shared);
-        let (name, mut settings) = (format!("respool-worker-{}", self.index + 1), self.settings.clone());
-        while !self.is_over() {
+        let (name, mut settings) = (format!("respool-worker-{}", self.index + 1), self.shared.settings.clone());
+        while !self.is_over_now() {
             if settings.borrow_and_update().endpoint.is_unknown() {
-                self.wait_for_place(&mut settings).await;
+                wait_for_place(&self.shared, self.branch(), &mut settings).await;
                 continue;
             }
             let connecting = shared.node.connect(&name);
@@ -150,7 +152,7 @@ impl Worker {
                     () = refuse_while_down(&self.shared, self.branch()) => {}
                     () = sleep(LOOK_EVERY) => {}
                 }
-                if self.is_over() {
+                if self.is_over_now() {
                     return None;
                 }
             };
@@ -169,15 +171,6 @@ impl Worker {
         None
     }
 
-    /// Waits until somebody knows where the upstream is, or the queue is closed.
-    async fn wait_for_place(&self, news: &mut watch::Receiver<Arc<Settings>>) {
-        tokio::select! {
-            () = changed(news) => {}
-            // Its caller waits with it, and sends it again.
-            job = self.branch().jobs.recv() => job.into_iter().for_each(|job| self.shared.refuse(job)),
-        }
-    }
-
     fn connected(&self, dialled: Dialled) -> Connection {
         Stats::count(&self.branch().stats.opened);
         tracing::debug!(worker = self.index + 1, upstream = %dialled.endpoint, "connected");
@@ -190,15 +183,19 @@ impl Worker {
     /// Serves jobs until the worker or its connection is to end (`Ok`) or the connection is lost.
     async fn serve(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         loop {
+            if self.news.take() {
+                self.retune(connection)?;
+            }
             self.end_silence(connection);
             self.look_at(connection);
-            if self.is_over() || self.is_to_be_renewed(connection) {
+            let now = Instant::now();
+            if self.is_over() || self.is_to_be_renewed(connection, now) {
                 connection.leaving = true;
             }
             if connection.leaving {
                 self.serving = None;
             }
-            self.draw(connection);
+            self.draw(connection, now);
             self.gather(connection).await;
             if connection.leaving && connection.is_idle() {
                 return Ok(());
@@ -227,21 +224,19 @@ impl Worker {
                 () = further(self.serving.as_ref()), if has_room => {}
                 () = self.shared.branches[self.branch].served.notified(), if self.silent.is_some() => self.turn = None,
                 () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
-                () = changed(&mut self.settings) => self.retune(connection)?,
-                () = changed(&mut self.facts) => self.retune(connection)?,
+                () = poll_fn(|cx| self.news.poll_come(cx)) => {}
             }
         }
     }
 
     /// Whether a connection is so old that another is to take its place. It stays while the upstream lets no other
     /// in, while another one is about to go for that, or while it is the last of several.
-    fn is_to_be_renewed(&mut self, connection: &mut Connection) -> bool {
-        let now = Instant::now();
+    fn is_to_be_renewed(&mut self, connection: &mut Connection, now: Instant) -> bool {
         if now < connection.renew_at {
             return false;
         }
         let node = &self.shared.node;
-        let is_last = node.health.connections() == 1 && self.settings.borrow().workers > 1;
+        let is_last = node.health.connections() == 1 && self.terms.workers > 1;
         if node.lets_in() && !is_last && self.renewal.is_none() {
             self.renewal = Arc::clone(&self.shared.renewal).try_acquire_owned().ok();
         }
@@ -265,11 +260,10 @@ impl Worker {
 
     /// Takes what is queued, without waiting, as long as there is room and it is this worker's turn; then, if that was
     /// all, what lies in the connection's lane.
-    fn draw(&mut self, connection: &mut Connection) {
+    fn draw(&mut self, connection: &mut Connection, now: Instant) {
         if self.turn.is_none() {
             self.turn = Arc::clone(&self.branch().turn).try_acquire_owned().ok();
         }
-        let now = Instant::now();
         while self.turn.is_some()
             && connection.has_room()
             && let Ok(job) = self.branch().jobs.try_recv()
@@ -317,41 +311,41 @@ impl Worker {
         while found < connection.unwritten() && connection.unwritten() < enough {
             found = connection.unwritten();
             tokio::task::yield_now().await;
-            self.draw(connection);
+            self.draw(connection, Instant::now());
         }
     }
 
     /// When the connection next needs attention although nothing happens on it.
     fn deadline(&self, connection: &Connection) -> Instant {
-        let check_at = self.shared.node.check_at(self.index).filter(|_| connection.may_check());
+        let check_at = self.check_at().filter(|_| connection.may_check());
         let renew_at = check_at.map_or(connection.renew_at, |check_at| check_at.min(connection.renew_at));
         if connection.is_idle() {
             return renew_at.min(connection.progress.last_used + connection.keepalive);
         }
-        let attention = self.yields_at(connection).min(connection.progress.last + self.silence_max());
+        let attention = self.yields_at(connection).min(connection.progress.last + self.terms.silence_max);
         if connection.leaving { attention } else { attention.min(renew_at) }
     }
 
     /// When a connection with requests in flight has been silent for so long that another should have the turn,
     /// if one is ready for it: this one may be dead, or busy for long.
     fn yields_at(&self, connection: &Connection) -> Instant {
-        self.silent.unwrap_or(connection.progress.last) + connection.progress.patience(self.silence_max() / YIELDS_MIN)
+        self.silent.unwrap_or(connection.progress.last)
+            + connection.progress.patience(self.terms.silence_max / YIELDS_MIN)
     }
 
-    /// How long a reply may take once it is its turn: after the callers have been told, it gets as long again before
-    /// the connection is given up.
-    fn silence_max(&self) -> Duration {
-        self.shared.settings.borrow().reply_timeout.saturating_mul(2)
+    /// When this connection is to ask what the upstream is, if it is.
+    fn check_at(&self) -> Option<Instant> {
+        self.terms.check_interval.map(|interval| self.shared.node.checks.due_at(self.index, interval))
     }
 
     fn alarm_rang(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         let now = Instant::now();
         let node = &self.shared.node;
-        let is_due = node.check_at(self.index).is_some_and(|check_at| now >= check_at);
+        let is_due = self.check_at().is_some_and(|check_at| now >= check_at);
         if is_due && connection.may_check() && node.may_check(true) {
             connection.check(node, now);
         } else if !connection.is_idle() {
-            let silence = self.silence_max();
+            let silence = self.terms.silence_max;
             if now >= connection.progress.last + silence {
                 return Err(Lost::Silent(silence));
             }
@@ -390,7 +384,8 @@ impl Worker {
         }
     }
 
-    fn retune(&self, connection: &mut Connection) -> Result<(), Lost> {
+    fn retune(&mut self, connection: &mut Connection) -> Result<(), Lost> {
+        self.terms = Terms::of(&self.shared);
         connection.may_stay()?;
         connection.leave_unless_at(&self.shared.node);
         connection.tune(&self.shared.settings(), &self.shared.node.facts());
