@@ -23,42 +23,46 @@ const KEPT_ROWS: usize = 64;
 /// So many routes are kept on a thread: as many as there are bursts under way there at a time, in most cases.
 const KEPT_MAX: usize = 64;
 
-/// See the module's documentation.
+/// See the module's documentation. In one cache line, since those of many clients are out at a time.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Routes {
     /// There while they are lent.
     map: Option<Arc<Map>>,
-    /// The last row of requests that go to the same shard; of none if nothing is noted.
-    row: Row,
-    /// Those before it.
+    /// Rows of requests that go to the same shard, but for the last one.
     rows: Vec<Row>,
-    /// How many requests are noted.
-    count: u32,
+    /// The last row, up to the last request that is noted.
+    row: Row,
     /// Something has to be known of one of them beside its reply.
     is_other: bool,
     /// One has several keys: those behind it may have to wait for it.
     has_several_keys: bool,
+    /// All of the burst was sent to one node.
+    is_aimed: bool,
     /// The command of the last one, if its name alone tells it and was that of the one before: the next is often of the same.
     last: Option<Arc<Command>>,
-    aim: Option<Aim>,
+    /// Why replies are missing of what was sent to one node, if they are.
+    failure: Option<Box<JobError>>,
 }
 
-/// Where all of a burst was sent at once.
-#[derive(Debug)]
-struct Aim {
-    shard: u16,
-    due: u32,
-    /// Why replies are missing, if they are.
-    failure: Option<JobError>,
-}
+const _: () = assert!(size_of::<Routes>() == 64, "it is one cache line");
 
 /// Requests that go to the same shard one after another.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Row {
-    pub(super) shard: u16,
-    pub(super) count: u32,
+struct Row {
+    /// How many requests there are up to its end.
+    count: u32,
     /// Where the last of them ends among the bytes of all.
     end: u32,
+    shard: u16,
+}
+
+/// The same where it is among all of a burst.
+pub(super) struct Part<'r> {
+    pub(super) shard: u16,
+    pub(super) node: &'r Arc<Node>,
+    pub(super) count: u32,
+    pub(super) bytes: Range<usize>,
 }
 
 impl Cluster {
@@ -77,8 +81,8 @@ impl Routes {
     /// They are not any more; whether they are worth being kept.
     pub(super) fn end(&mut self) -> bool {
         self.rows.clear();
-        (self.map, self.last, self.aim) = (None, None, None);
-        (self.row, self.count, self.is_other, self.has_several_keys) = (Row::default(), 0, false, false);
+        (self.map, self.last, self.failure) = (None, None, None);
+        (self.row, self.is_other, self.has_several_keys, self.is_aimed) = (Row::default(), false, false, false);
         self.rows.capacity() <= KEPT_ROWS
     }
 
@@ -129,36 +133,36 @@ impl Routes {
         let (shard, end) = (u16::try_from(shard).ok()?, u32::try_from(end).ok()?);
         if self.row.shard != shard && self.row.count > 0 {
             self.rows.push(self.row);
-            self.row.count = 0;
         }
-        self.row = Row { shard, count: self.row.count + 1, end };
-        self.count += 1;
+        self.row = Row { count: self.row.count + 1, end, shard };
         Some(())
     }
 
     /// Whether they tell where all of this burst goes, or that it does not go straight.
     pub(super) fn are_of(&self, burst: &Burst) -> bool {
-        let are_all = self.count == burst.replies_due && self.row.end as usize == burst.requests.len();
+        let are_all = self.row.count == burst.replies_due && self.row.end as usize == burst.requests.len();
         self.map().problem.is_none() && (self.is_other || are_all)
     }
 
     /// Whether all go to the nodes of their slots as they are.
     pub(super) fn are_straight(&self) -> bool {
-        let are_others = self.is_other || (self.has_several_keys && self.count > 1);
-        !are_others && self.count > 0
+        let are_others = self.is_other || (self.has_several_keys && self.row.count > 1);
+        !are_others && self.row.count > 0
     }
 
     fn node(&self, shard: u16) -> &Arc<Node> {
         &self.map().nodes[usize::from(shard)]
     }
 
-    /// Each row in turn, with the node of its shard and its bytes.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Row, &Arc<Node>, Range<usize>)> {
-        let mut begin = 0;
+    /// Each row in turn.
+    pub(super) fn all(&self) -> impl Iterator<Item = Part<'_>> {
+        let mut before = Row::default();
         self.rows.iter().chain([&self.row]).map(move |row| {
-            let range = begin..row.end as usize;
-            begin = range.end;
-            (*row, self.node(row.shard), range)
+            let Row { count, end, shard } = *row;
+            let bytes = before.end as usize..end as usize;
+            let part = Part { shard, node: self.node(shard), count: count - before.count, bytes };
+            before = *row;
+            part
         })
     }
 
@@ -175,41 +179,43 @@ impl Routes {
     /// Whether all of `burst` goes to one node just as it is: it is to be executed by [`caller`](Self::caller) then, and
     /// [`ended`](Self::ended) tells what has come of it.
     pub fn aim(&mut self, burst: &Burst) -> bool {
-        if self.are_straight() && self.are_of(burst) && self.rows.is_empty() {
-            self.aim = Some(Aim { shard: self.row.shard, due: burst.replies_due, failure: None });
-        }
-        self.aim.is_some()
+        self.is_aimed |= self.rows.is_empty() && self.are_straight() && self.are_of(burst);
+        self.is_aimed
     }
 
     /// A session's caller, which leads to that node as long as this is held.
     pub fn caller<'c>(&self, own: &'c mut Caller) -> Led<'c> {
-        match self.aim.as_ref().map(|aim| self.node(aim.shard)) {
-            Some(node) if !node.is_first => node.access().lead(own),
-            Some(_) | None => Led::at_home(own),
-        }
+        let node = self.node(self.row.shard);
+        if node.is_first { Led::at_home(own) } else { node.access().lead(own) }
     }
 
     /// The time that the call took, if all requests have their replies and none is an error. Otherwise the cluster has to
     /// [`execute`](Cluster::execute) the burst: it knows then what was tried.
     pub fn ended(&mut self, burst: &mut Burst, caller: &Caller, result: Result<(), JobError>) -> Option<Spent> {
-        let aim = self.aim.as_mut()?;
-        burst.replies_due = aim.due;
-        aim.failure = result.err();
-        let is_done = aim.failure.is_none() && burst.errors == 0;
-        is_done.then(|| caller.spent())
+        burst.replies_due = self.row.count;
+        match result {
+            Ok(()) if burst.errors == 0 => Some(caller.spent()),
+            Ok(()) => None,
+            Err(failure) => {
+                self.failure = Some(Box::new(failure));
+                None
+            }
+        }
     }
 
     /// Whether the burst was sent already, as a whole.
     pub(super) fn were_sent(&self) -> bool {
-        self.aim.is_some()
+        self.is_aimed
     }
 
     /// What was tried, if that was all of it at once. Fails if it is still on its way, and nobody can send it again.
     pub(super) fn tried(&mut self, burst: &mut Burst) -> Result<Option<Tried>, JobError> {
-        match self.aim.take() {
-            None => Ok(None),
-            Some(Aim { failure: Some(failure), .. }) if burst.requests.is_empty() => Err(failure),
-            Some(Aim { shard, failure, .. }) => Ok(Some((taken(burst, self.node(shard)), failure))),
+        if !std::mem::take(&mut self.is_aimed) {
+            return Ok(None);
+        }
+        match self.failure.take() {
+            Some(failure) if burst.requests.is_empty() => Err(*failure),
+            failure => Ok(Some((taken(burst, self.node(self.row.shard)), failure.map(|failure| *failure)))),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     round::{
         holding::{beside, hold_only},
         round::{Executed, Text},
-        routes::{LentRoutes, Routes, Row},
+        routes::{self, LentRoutes, Routes},
         state::{Batch, Way},
     },
 };
@@ -91,8 +91,8 @@ impl Cluster {
 impl Parts {
     fn new(routes: &Routes, whole: &Burst) -> Self {
         let mut parts = Self { parts: Vec::new(), places: Vec::with_capacity(whole.replies_due as usize) };
-        for (Row { shard, count, .. }, node, range) in routes.all() {
-            let bytes = &whole.requests[range];
+        for routes::Part { shard, node, count, bytes } in routes.all() {
+            let bytes = &whole.requests[bytes];
             let place = match parts.parts.iter().position(|part| part.shard == shard) {
                 Some(place) => place,
                 None => {
