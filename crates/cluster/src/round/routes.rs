@@ -9,7 +9,7 @@ use std::{
 
 use pool::{Burst, Caller, JobError, Led, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
-use route::Command;
+use route::slot;
 
 use crate::{
     cluster::Cluster,
@@ -39,8 +39,8 @@ pub struct Routes {
     has_several_keys: bool,
     /// All of the burst was sent to one node.
     is_aimed: bool,
-    /// The command of the last one, if its name alone tells it and was that of the one before: the next is often of the same.
-    last: Option<Arc<Command>>,
+    /// Where the key of the last one stands, if it is the only one there; otherwise 0. The next is often of the same command.
+    key_at: u8,
     /// Why replies are missing of what was sent to one node, if they are.
     failure: Option<Box<JobError>>,
 }
@@ -81,7 +81,7 @@ impl Routes {
     /// They are not any more; whether they are worth being kept.
     pub(super) fn end(&mut self) -> bool {
         self.rows.clear();
-        (self.map, self.last, self.failure) = (None, None, None);
+        (self.map, self.failure) = (None, None);
         (self.row, self.is_other, self.has_several_keys, self.is_aimed) = (Row::default(), false, false, false);
         self.rows.capacity() <= KEPT_ROWS
     }
@@ -110,25 +110,23 @@ impl Routes {
     }
 
     /// Notes where a request goes; `end` is where it ends among the bytes of all of the burst. One that `is_alike` has the
-    /// name of the one before.
+    /// name of the one before, and as many arguments.
     #[inline]
     pub fn add(&mut self, request: &Request<'_>, end: usize, is_alike: bool) {
         self.is_other = self.is_other || self.note(request, end, is_alike).is_none();
     }
 
     fn note(&mut self, request: &Request<'_>, end: usize, is_alike: bool) -> Option<()> {
-        let Self { map, last, has_several_keys, .. } = self;
-        let map = map.as_ref()?;
-        let command = match last {
-            Some(last) if is_alike => last,
+        let map = self.map.as_ref()?;
+        let slot = match self.key_at {
+            at @ 1.. if is_alike => slot(request.arg(usize::from(at))?),
             _ => {
                 let command = map.commands.find(request).filter(|command| command.is_of_its_keys())?;
-                *last = (is_alike && command.is_told_by_name()).then(|| Arc::clone(command));
-                command
+                self.key_at = command.only_key().and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
+                self.has_several_keys |= command.has_several_keys(request);
+                command.slot(request)?
             }
         };
-        let slot = command.slot(request)?;
-        *has_several_keys |= command.has_several_keys(request);
         let shard = map.layout.shard_of(slot).filter(|shard| *shard < map.nodes.len())?;
         let (shard, end) = (u16::try_from(shard).ok()?, u32::try_from(end).ok()?);
         if self.row.shard != shard && self.row.count > 0 {
