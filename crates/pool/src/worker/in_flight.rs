@@ -160,14 +160,12 @@ impl InFlight {
         S: AsyncWrite + Unpin,
     {
         while self.unwritten() > 0 {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut count = 0;
-            for (slice, slot) in slices.iter_mut().zip(self.slots.range(self.written..)) {
-                let skip = if count == 0 { self.written_part } else { 0 };
-                *slice = IoSlice::new(&slot.burst().requests[skip..]);
-                count += 1;
-            }
-            let bytes = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]))?;
+            let mut skip = self.written_part;
+            let unwritten = self.slots.range(self.written..).take(SLICES_MAX);
+            let slices = unwritten.map(|slot| IoSlice::new(&slot.burst().requests[std::mem::take(&mut skip)..]));
+            // Of few as a rule: an array of so many as there may be takes longer to fill than to write.
+            let slices: Vec<IoSlice<'_>> = slices.collect();
+            let bytes = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?;
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

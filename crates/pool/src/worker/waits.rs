@@ -30,6 +30,11 @@ pub(super) async fn further(serving: Option<&Serving>) {
     }
 }
 
+/// Somebody else has begun to serve a branch that nobody did.
+pub(super) async fn served(branch: &Branch) {
+    branch.served.notified().await;
+}
+
 /// Something new to see; never, once the pool itself is gone and only its clients are left.
 pub(super) async fn changed<T>(seen: &mut watch::Receiver<T>) {
     if seen.changed().await.is_err() {

@@ -23,7 +23,7 @@ use crate::{
         connection::Connection,
         lost::Lost,
         news::{News, Terms},
-        waits::{changed, further, next_job, refuse_while_down, wait_for_place},
+        waits::{changed, further, next_job, refuse_while_down, served, wait_for_place},
     },
 };
 
@@ -222,7 +222,7 @@ impl Worker {
                     }
                 }
                 () = further(self.serving.as_ref()), if has_room => {}
-                () = self.shared.branches[self.branch].served.notified(), if self.silent.is_some() => self.turn = None,
+                () = served(&self.shared.branches[self.branch]), if self.silent.is_some() => self.turn = None,
                 () = self.alarm.until(deadline) => self.alarm_rang(connection)?,
                 () = poll_fn(|cx| self.news.poll_come(cx)) => {}
             }
