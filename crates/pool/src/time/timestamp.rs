@@ -20,6 +20,11 @@ impl Moment {
         Instant::now().into()
     }
 
+    /// The same as an instant, for those who need it in both forms and often: the way from one to the other takes long.
+    pub(crate) fn beside(instant: Instant) -> (Instant, Self) {
+        (instant, instant.into())
+    }
+
     /// As a number to be stored; see [`from_micros`](Self::from_micros).
     pub(crate) fn micros(self) -> u64 {
         self.0

@@ -17,7 +17,7 @@ use crate::{
     },
     shared::Shared,
     stats::{gauge::Gauge, totals::Stats},
-    time::alarm::Alarm,
+    time::{alarm::Alarm, timestamp::Moment},
     upstream::node::Dialled,
     worker::{
         connection::Connection,
@@ -195,7 +195,7 @@ impl Worker {
             if connection.leaving {
                 self.serving = None;
             }
-            self.draw(connection, now);
+            self.draw(connection, Some(now));
             self.gather(connection).await;
             if connection.leaving && connection.is_idle() {
                 return Ok(());
@@ -216,7 +216,7 @@ impl Worker {
                 }
                 job = next_job(&self.shared.branches[self.branch], &mut self.turn), if may_draw => {
                     if let Some(job) = job {
-                        self.submit(connection, job, Instant::now());
+                        self.submit(connection, job, Moment::beside(Instant::now()));
                     } else {
                         connection.leaving = true;
                     }
@@ -259,19 +259,21 @@ impl Worker {
     }
 
     /// Takes what is queued, without waiting, as long as there is room and it is this worker's turn; then, if that was
-    /// all, what lies in the connection's lane.
-    fn draw(&mut self, connection: &mut Connection, now: Instant) {
+    /// all, what lies in the connection's lane. The clock is read if there is anything, unless it was just `now`.
+    fn draw(&mut self, connection: &mut Connection, now: Option<Instant>) {
         if self.turn.is_none() {
             self.turn = Arc::clone(&self.branch().turn).try_acquire_owned().ok();
         }
+        let mut read = None;
+        let mut now = || *read.get_or_insert_with(|| Moment::beside(now.unwrap_or_else(Instant::now)));
         while self.turn.is_some()
             && connection.has_room()
             && let Ok(job) = self.branch().jobs.try_recv()
         {
-            self.submit(connection, job, now);
+            self.submit(connection, job, now());
         }
         while let Some(job) = connection.take_aside() {
-            self.give(connection, job, now);
+            self.give(connection, job, now());
         }
         let Some(lane) = self.serving.as_ref().map(Serving::lane) else { return };
         let is_crowded = !connection.has_room() && !self.branch().jobs.is_empty();
@@ -282,23 +284,23 @@ impl Worker {
         while connection.has_room()
             && let Some(job) = lane.take()
         {
-            self.give(connection, job, now);
+            self.give(connection, job, now());
         }
     }
 
     /// Gives a job to the connection, now or when its turn comes there.
-    fn submit(&self, connection: &mut Connection, job: Job, now: Instant) {
+    fn submit(&self, connection: &mut Connection, job: Job, now: (Instant, Moment)) {
         if let Some(job) = connection.admit(job) {
             self.give(connection, job, now);
         }
     }
 
     /// Gives a job to the connection, unless its caller has given it up.
-    fn give(&self, connection: &mut Connection, job: Job, now: Instant) {
+    fn give(&self, connection: &mut Connection, job: Job, now: (Instant, Moment)) {
         let lane = self.serving.as_ref().map_or(0, |serving| serving.lane().id());
-        if job.take(now.into(), lane) {
+        if job.take(now.1, lane) {
             self.gauge.sent(job.burst().replies_due);
-            connection.submit(job, now);
+            connection.submit(job, now.0);
         }
     }
 
@@ -311,7 +313,7 @@ impl Worker {
         while found < connection.unwritten() && connection.unwritten() < enough {
             found = connection.unwritten();
             tokio::task::yield_now().await;
-            self.draw(connection, Instant::now());
+            self.draw(connection, None);
         }
     }
 
