@@ -126,21 +126,10 @@ impl Command {
 
     /// Where its only key stands in all requests that are told to be of this command by their name; `None` if there may be
     /// others, or if it does not go to the shard of that one.
+    #[inline]
     pub fn only_key(&self) -> Option<usize> {
         match (self.reach, &self.keys) {
             (Reach::Keys, Keys::One(at)) if self.is_told_by_name() => Some(*at),
-            _ => None,
-        }
-    }
-
-    /// The slot of a request that is one of this command, if it goes to that of its first key as a whole.
-    #[inline]
-    pub fn slot(&self, request: &Request<'_>) -> Option<u16> {
-        if let Some(at) = self.only_key() {
-            return request.arg(at).filter(|_| self.takes(request.len())).map(slot);
-        }
-        match self.route(request) {
-            Route::Slot(slot) => Some(slot),
             _ => None,
         }
     }

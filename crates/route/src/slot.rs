@@ -19,11 +19,11 @@ const CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_XMODEM);
 /// assert_eq!(slot(b"123456789"), 12_739);
 /// assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
 /// ```
-#[inline]
 pub fn slot(key: &[u8]) -> u16 {
     CRC.checksum(tag(key)) % SLOTS
 }
 
+#[inline]
 fn tag(key: &[u8]) -> &[u8] {
     if key.len() < SHORT_KEY && !has_open(key) {
         return key;
@@ -37,14 +37,15 @@ fn tag(key: &[u8]) -> &[u8] {
 }
 
 /// Whether there is a `{`, eight bytes at a time.
+#[inline]
 fn has_open(key: &[u8]) -> bool {
     const EACH: u64 = u64::MAX / 0xff;
     let (eights, rest) = key.as_chunks::<8>();
-    let has = eights.iter().fold(0, |has, eight| {
+    let has = |eight: &[u8; 8]| {
         let zero_if_open = u64::from_ne_bytes(*eight) ^ (EACH * u64::from(b'{'));
-        has | (zero_if_open.wrapping_sub(EACH) & !zero_if_open)
-    });
-    has & (EACH * 0x80) != 0 || rest.contains(&b'{')
+        zero_if_open.wrapping_sub(EACH) & !zero_if_open & (EACH * 0x80) != 0
+    };
+    eights.iter().any(has) || rest.contains(&b'{')
 }
 
 #[cfg(test)]

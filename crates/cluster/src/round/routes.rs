@@ -9,7 +9,7 @@ use std::{
 
 use pool::{Burst, Caller, JobError, Led, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
-use route::slot;
+use route::{Route, slot};
 
 use crate::{
     cluster::Cluster,
@@ -122,9 +122,16 @@ impl Routes {
             at @ 1.. if is_alike => slot(request.arg(usize::from(at))?),
             _ => {
                 let command = map.commands.find(request).filter(|command| command.is_of_its_keys())?;
-                self.key_at = command.only_key().and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
-                self.has_several_keys |= command.has_several_keys(request);
-                command.slot(request)?
+                let only = command.only_key().filter(|_| command.takes(request.len()));
+                self.key_at = only.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
+                match only {
+                    Some(at) => slot(request.arg(at)?),
+                    None => {
+                        self.has_several_keys |= command.has_several_keys(request);
+                        let Route::Slot(slot) = command.route(request) else { return None };
+                        slot
+                    }
+                }
             }
         };
         let shard = map.layout.shard_of(slot).filter(|shard| *shard < map.nodes.len())?;
