@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use pool::{Burst, Caller, JobError, Led, Spent};
+use pool::{Access, Burst, Caller, JobError, Led, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 use route::{Route, slot};
 
@@ -29,19 +29,27 @@ const KEPT_MAX: usize = 64;
 pub struct Routes {
     /// There while they are lent.
     map: Option<Arc<Map>>,
-    /// Rows of requests that go to the same shard, but for the last one.
-    rows: Vec<Row>,
-    /// The last row, up to the last request that is noted.
-    row: Row,
+    /// Rows of requests that go to the same shard, but for the last one. Looked at only if there are any.
+    #[allow(clippy::box_collection, reason = "there are none as a rule, and there is no room for more")]
+    rows: Option<Box<Vec<Row>>>,
+    has_rows: bool,
+    /// How many requests are noted.
+    count: u32,
+    /// Where the last of them ends among the bytes of all.
+    end: u32,
+    /// Where the last of them goes.
+    shard: u16,
+    /// Where the key of the last one stands, if it is the only one there; otherwise 0. The next is often of the same command.
+    key_at: u8,
     /// Something has to be known of one of them beside its reply.
     is_other: bool,
     /// One has several keys: those behind it may have to wait for it.
     has_several_keys: bool,
     /// All of the burst was sent to one node.
     is_aimed: bool,
-    /// Where the key of the last one stands, if it is the only one there; otherwise 0. The next is often of the same command.
-    key_at: u8,
-    /// Why replies are missing of what was sent to one node, if they are.
+    /// Whence the caller was led there.
+    home: Option<Access>,
+    /// Why replies are missing of what was sent there, if they are.
     failure: Option<Box<JobError>>,
 }
 
@@ -80,10 +88,16 @@ impl Routes {
 
     /// They are not any more; whether they are worth being kept.
     pub(super) fn end(&mut self) -> bool {
-        self.rows.clear();
-        (self.map, self.failure) = (None, None);
-        (self.row, self.is_other, self.has_several_keys, self.is_aimed) = (Row::default(), false, false, false);
-        self.rows.capacity() <= KEPT_ROWS
+        (self.map, self.home, self.failure) = (None, None, None);
+        (self.count, self.end) = (0, 0);
+        (self.is_other, self.has_several_keys, self.is_aimed) = (false, false, false);
+        if std::mem::take(&mut self.has_rows)
+            && let Some(rows) = &mut self.rows
+        {
+            rows.clear();
+            return rows.capacity() <= KEPT_ROWS;
+        }
+        true
     }
 
     fn map(&self) -> &Arc<Map> {
@@ -136,37 +150,45 @@ impl Routes {
         };
         let shard = map.layout.shard_of(slot).filter(|shard| *shard < map.nodes.len())?;
         let (shard, end) = (u16::try_from(shard).ok()?, u32::try_from(end).ok()?);
-        if self.row.shard != shard && self.row.count > 0 {
-            self.rows.push(self.row);
+        if self.shard != shard && self.count > 0 {
+            let row = self.last();
+            self.rows.get_or_insert_default().push(row);
+            self.has_rows = true;
         }
-        self.row = Row { count: self.row.count + 1, end, shard };
+        (self.count, self.end, self.shard) = (self.count + 1, end, shard);
         Some(())
     }
 
     /// Whether they tell where all of this burst goes, or that it does not go straight.
     pub(super) fn are_of(&self, burst: &Burst) -> bool {
-        let are_all = self.row.count == burst.replies_due && self.row.end as usize == burst.requests.len();
+        let are_all = self.count == burst.replies_due && self.end as usize == burst.requests.len();
         self.map().problem.is_none() && (self.is_other || are_all)
     }
 
     /// Whether all go to the nodes of their slots as they are.
     pub(super) fn are_straight(&self) -> bool {
-        let are_others = self.is_other || (self.has_several_keys && self.row.count > 1);
-        !are_others && self.row.count > 0
+        let are_others = self.is_other || (self.has_several_keys && self.count > 1);
+        !are_others && self.count > 0
     }
 
     fn node(&self, shard: u16) -> &Arc<Node> {
         &self.map().nodes[usize::from(shard)]
     }
 
+    /// The last row.
+    fn last(&self) -> Row {
+        let Self { count, end, shard, .. } = *self;
+        Row { count, end, shard }
+    }
+
     /// Each row in turn.
     pub(super) fn all(&self) -> impl Iterator<Item = Part<'_>> {
         let mut before = Row::default();
-        self.rows.iter().chain([&self.row]).map(move |row| {
-            let Row { count, end, shard } = *row;
+        self.rows.iter().flat_map(|rows| rows.iter().copied()).chain([self.last()]).map(move |row| {
+            let Row { count, end, shard } = row;
             let bytes = before.end as usize..end as usize;
             let part = Part { shard, node: self.node(shard), count: count - before.count, bytes };
-            before = *row;
+            before = row;
             part
         })
     }
@@ -181,23 +203,37 @@ impl Routes {
         Arc::clone(self.map())
     }
 
-    /// Whether all of `burst` goes to one node just as it is: it is to be executed by [`caller`](Self::caller) then, and
-    /// [`ended`](Self::ended) tells what has come of it.
+    /// Whether all of `burst` goes to one node just as it is: it is to be executed by a caller who is [led](Self::lead)
+    /// there, and [`ended`](Self::ended) tells what has come of it.
     pub fn aim(&mut self, burst: &Burst) -> bool {
-        self.is_aimed |= self.rows.is_empty() && self.are_straight() && self.are_of(burst);
+        self.is_aimed |= !self.has_rows && self.are_straight() && self.are_of(burst);
         self.is_aimed
     }
 
-    /// A session's caller, which leads to that node as long as this is held.
-    pub fn caller<'c>(&self, own: &'c mut Caller) -> Led<'c> {
-        let node = self.node(self.row.shard);
-        if node.is_first { Led::at_home(own) } else { node.access().lead(own) }
+    /// Leads a session's caller to that node, until the call has [ended](Self::ended). If that does not come, the caller
+    /// is not to be used any more.
+    pub fn lead(&mut self, caller: &mut Caller) {
+        let node = self.node(self.shard);
+        if !node.is_first {
+            let mut access = node.access().clone();
+            access.exchange(caller);
+            self.home = Some(access);
+        }
+    }
+
+    /// The same for as long as what comes back is held.
+    pub(super) fn led<'c>(&self, caller: &'c mut Caller) -> Led<'c> {
+        let node = self.node(self.shard);
+        if node.is_first { Led::at_home(caller) } else { node.access().lead(caller) }
     }
 
     /// The time that the call took, if all requests have their replies and none is an error. Otherwise the cluster has to
     /// [`execute`](Cluster::execute) the burst: it knows then what was tried.
-    pub fn ended(&mut self, burst: &mut Burst, caller: &Caller, result: Result<(), JobError>) -> Option<Spent> {
-        burst.replies_due = self.row.count;
+    pub fn ended(&mut self, burst: &mut Burst, caller: &mut Caller, result: Result<(), JobError>) -> Option<Spent> {
+        if let Some(mut home) = self.home.take() {
+            home.exchange(caller);
+        }
+        burst.replies_due = self.count;
         match result {
             Ok(()) if burst.errors == 0 => Some(caller.spent()),
             Ok(()) => None,
@@ -220,7 +256,7 @@ impl Routes {
         }
         match self.failure.take() {
             Some(failure) if burst.requests.is_empty() => Err(*failure),
-            failure => Ok(Some((taken(burst, self.node(self.row.shard)), failure.map(|failure| *failure)))),
+            failure => Ok(Some((taken(burst, self.node(self.shard)), failure.map(|failure| *failure)))),
         }
     }
 }

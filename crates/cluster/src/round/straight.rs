@@ -62,7 +62,7 @@ impl Cluster {
         };
         let is_straight = reads.is_none() && !routes.were_sent() && routes.are_straight();
         if is_straight && routes.aim(burst) {
-            let result = routes.caller(caller).execute(burst).await;
+            let result = routes.led(caller).execute(burst).await;
             if let Some(spent) = routes.ended(burst, caller, result) {
                 return Executed { spent, ..Executed::default() };
             }

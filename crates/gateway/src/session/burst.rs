@@ -45,12 +45,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if self.aims_at_one_node()
                     && let Some(routes) = self.link.routes().as_mut()
                 {
-                    let result = routes.caller(&mut self.caller).execute(&mut self.burst).await;
+                    routes.lead(&mut self.caller);
+                    let result = self.caller.execute(&mut self.burst).await;
                     spent = self
                         .link
                         .routes()
                         .as_mut()
-                        .and_then(|routes| routes.ended(&mut self.burst, &self.caller, result));
+                        .and_then(|routes| routes.ended(&mut self.burst, &mut self.caller, result));
                 }
                 match spent {
                     Some(spent) => self.answered(due, spent, None),

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use pin_project_lite::pin_project;
 use tokio::{
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
@@ -15,33 +16,48 @@ use tokio::{
 /// See the module's documentation. Allocates once, at the first wait.
 #[derive(Debug, Default)]
 pub struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-    woken: Woken,
+    timer: Option<Pin<Box<Timer>>>,
+}
+
+pin_project! {
+    #[derive(Debug)]
+    struct Timer {
+        #[pin]
+        sleep: Sleep,
+        woken: Woken,
+    }
 }
 
 impl Alarm {
     /// Ready once `deadline` has passed.
     pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        } else if self.woken.is(cx) && !sleep.is_elapsed() {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(Timer::new(deadline)));
+        let mut timer = timer.as_mut().project();
+        if timer.sleep.deadline() > deadline {
+            timer.sleep.as_mut().reset(deadline);
+        } else if timer.woken.is(cx) && !timer.sleep.is_elapsed() {
             return Poll::Pending;
         }
         // Whatever else the task has done: otherwise it might not be woken.
-        while Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx).is_ready() {
+        while Pin::new(&mut unconstrained(timer.sleep.as_mut())).poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            sleep.as_mut().reset(deadline);
+            timer.sleep.as_mut().reset(deadline);
         }
-        self.woken = Woken::by(cx);
+        *timer.woken = Woken::by(cx);
         Poll::Pending
     }
 
     /// Waits until `deadline` has passed. Cancel-safe.
     pub async fn until(&mut self, deadline: Instant) {
         poll_fn(|cx| self.poll_until(cx, deadline)).await;
+    }
+}
+
+impl Timer {
+    fn new(deadline: Instant) -> Self {
+        Self { sleep: sleep_until(deadline), woken: Woken::default() }
     }
 }
 
