@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::support::{Client, DEADLINE, Gateway, Machine, Redis, Relay, assert_own_error, request, requests, wait};
+use rustix::process::Signal;
+
+use crate::support::{
+    Client, DEADLINE, Gateway, Machine, Redis, Relay, assert_own_error, pass, request, requests, wait,
+};
 
 /// Replaces a file in one step, and gives it a time of its own, by which its readers know that it is another.
 fn replace(path: &Path, text: &str, version: u64) {
@@ -214,4 +218,34 @@ fn with_no_more_memory_than_its_bounds_ask_for_it_refuses_some_and_serves_the_re
     assert!(peak < bound, "{peak} MiB of {bound}, the program itself among them");
     drop((never_read, never_end));
     modest.expect("INCR n", ":501\r\n");
+}
+
+#[test]
+fn a_gateway_that_stood_still_reads_what_has_come_before_it_gives_anything_up() {
+    let redis = Redis::start(&[]);
+    let config =
+        "[pool]\nworkers = 1\nreply_timeout_ms = 500\nqueue_timeout_ms = 500\n[clients]\nidle_timeout_ms = 2000";
+    // It may take note of how long the upstream seemed to be silent.
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow("upstream is not ready").start();
+    let (mut direct, mut idle) = (redis.client(), gateway.client());
+    let (mut blocked, mut held_back) = (gateway.client(), gateway.client());
+    idle.expect("PING", "+PONG\r\n");
+    blocked.send(&["BLPOP", "queue", "1"]);
+    direct.expect("CLIENT PAUSE 300 WRITE", "+OK\r\n");
+    held_back.send(&["INCR", "n"]);
+    wait("both requests to wait at the upstream", || {
+        let clients = direct.line("INFO clients");
+        String::from_utf8_lossy(&clients).contains("blocked_clients:2").then_some(())
+    });
+    gateway.process().signal(Signal::STOP);
+    idle.send(&["GET", "n"]);
+    wait("the pause to be over", || (direct.line("GET n") == b"$1\r\n1\r\n").then_some(()));
+    direct.expect("RPUSH queue x", ":1\r\n");
+    direct.expect("LLEN queue", ":0\r\n");
+    // Longer than all that is waited for there.
+    pass(Duration::from_millis(2_500));
+    gateway.process().signal(Signal::CONT);
+    assert_eq!(held_back.read_reply(), b":1\r\n");
+    assert_eq!(blocked.read_reply(), b"*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n");
+    assert_eq!(idle.read_reply(), b"$1\r\n1\r\n");
 }

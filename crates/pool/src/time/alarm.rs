@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -12,6 +13,12 @@ use tokio::{
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
+
+/// An alarm that is noticed so late says that this process stood still: it was stopped, or the machine was.
+const LATE: Duration = Duration::from_millis(50);
+
+/// So long it waits then, for what came meanwhile to be read first.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// See the module's documentation. Allocates once, at the first wait.
 #[derive(Debug, Default)]
@@ -29,21 +36,25 @@ pin_project! {
 }
 
 impl Alarm {
-    /// Ready once `deadline` has passed.
+    /// Ready once `deadline` has passed, and a moment later if that is noticed late.
     pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(Timer::new(deadline)));
         let mut timer = timer.as_mut().project();
-        if timer.sleep.deadline() > deadline {
-            timer.sleep.as_mut().reset(deadline);
+        if timer.sleep.deadline() > deadline && timer.sleep.deadline() > latest(deadline) {
+            timer.sleep.as_mut().reset(latest(deadline));
         } else if timer.woken.is(cx) && !timer.sleep.is_elapsed() {
             return Poll::Pending;
         }
         // Whatever else the task has done: otherwise it might not be woken.
         while Pin::new(&mut unconstrained(timer.sleep.as_mut())).poll(cx).is_ready() {
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now < deadline {
+                timer.sleep.as_mut().reset(deadline);
+            } else if now < deadline + LATE || timer.sleep.deadline() > deadline {
                 return Poll::Ready(());
+            } else {
+                timer.sleep.as_mut().reset(now + GRACE);
             }
-            timer.sleep.as_mut().reset(deadline);
         }
         *timer.woken = Woken::by(cx);
         Poll::Pending
@@ -53,6 +64,12 @@ impl Alarm {
     pub async fn until(&mut self, deadline: Instant) {
         poll_fn(|cx| self.poll_until(cx, deadline)).await;
     }
+}
+
+/// When it rings at the latest, as it seems now.
+fn latest(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    if now < deadline + LATE { deadline } else { now + GRACE }
 }
 
 impl Timer {
@@ -82,10 +99,12 @@ mod tests {
     use std::{
         pin::pin,
         sync::{Arc, Mutex},
-        time::Duration,
     };
 
-    use tokio::{task::coop::consume_budget, time::timeout};
+    use tokio::{
+        task::coop::consume_budget,
+        time::{advance, timeout},
+    };
 
     use super::*;
 
@@ -132,5 +151,22 @@ mod tests {
             alarm.poll_until(cx, deadline)
         });
         assert!(timeout(Duration::from_secs(1), wait).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_while_the_process_stood_still_is_read_before_it_rings() {
+        let start = Instant::now();
+        for set_before in [true, false] {
+            let (mut alarm, deadline) = (Alarm::default(), Instant::now() + Duration::from_millis(50));
+            if set_before {
+                assert!(poll_fn(|cx| Poll::Ready(alarm.poll_until(cx, deadline))).await.is_pending());
+            }
+            advance(Duration::from_secs(20)).await;
+            let noticed = Instant::now();
+            alarm.until(deadline).await;
+            assert!((GRACE..GRACE * 2).contains(&noticed.elapsed()), "{:?}", noticed.elapsed());
+            assert!(poll_fn(|cx| Poll::Ready(alarm.poll_until(cx, deadline))).await.is_ready(), "once");
+        }
+        assert!(start.elapsed() < Duration::from_secs(41));
     }
 }
