@@ -32,6 +32,12 @@ fn figure(admin: &mut Client, user: &str, name: &str) -> u64 {
     cell.split("\r\n").next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
+/// Requests that the gateway has refused, and of those that have failed, as metrics have them.
+fn refused(gateway: &Gateway) -> [f64; 2] {
+    let metrics = Metrics::read(gateway.metrics_address());
+    ["respool_requests_total", "respool_failed_requests_total"].map(|name| metrics.by(name, "class")["refused"])
+}
+
 #[test]
 fn a_user_has_no_more_clients_than_it_may_have_whatever_way_they_log_in() {
     let redis = Redis::start(&[]);
@@ -103,6 +109,7 @@ fn requests_beyond_the_rate_of_a_user_say_how_long_to_wait_and_others_go_on() {
     redis.client().expect("GET n", &format!("${}\r\n{served}\r\n", served.to_string().len()));
     assert_eq!(figure(&mut admin, "app", "requests"), served as u64);
     assert_eq!(figure(&mut admin, "app", "requests_refused"), 200 - served as u64);
+    assert_eq!(refused(&gateway), [(200 - served) as f64; 2]);
 
     // Meanwhile others are served, and so is a further client of the user what the gateway answers itself.
     other.send_raw(&request(&["PING"]).repeat(1000));
@@ -159,9 +166,10 @@ fn requests_that_have_a_connection_of_their_own_count_too() {
     app.send_raw(&request(&["SET", "k", &"x".repeat(600 << 10)]).repeat(8));
     let replies = app.read_replies(8);
     let served = replies.iter().filter(|reply| *reply == b"+OK\r\n").count();
-    let refused = replies.iter().filter(|reply| reply.starts_with(b"-ERR respool: requests_per_second")).count();
-    assert!(served >= 1 && refused >= 1 && served + refused == 8, "{served} and {refused}");
+    let turned_away = replies.iter().filter(|reply| reply.starts_with(b"-ERR respool: requests_per_second")).count();
+    assert!(served >= 1 && turned_away >= 1 && served + turned_away == 8, "{served} and {turned_away}");
     assert_eq!(figure(&mut admin, "app", "requests"), served as u64);
+    assert_eq!(refused(&gateway), [turned_away as f64; 2]);
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(crate) struct Counts {
     pub(crate) logins_refused: Count,
     /// Requests answered by the gateway itself.
     pub(crate) here: Tally,
-    /// Requests that no client may send.
+    /// Requests that no client may send, or their users not so many of.
     pub(crate) refused: Tally,
     /// Subscribers that were closed because they were too slow.
     pub(crate) subscribers_overrun: Count,

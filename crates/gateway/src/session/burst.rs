@@ -224,6 +224,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (published, address) = (self.link.published(), self.link.entry().address());
         let name = self.state.member().map_or(DEFAULT_USER, |member| member.name());
         published.turned_away.note_many(Kind::UserRequests, due, address, name);
+        published.counts.refused.began(due);
+        published.counts.refused.failed(due);
         let text = errors::user_requests_full(name, self.state.limits(&self.settings), wait);
         self.refuse_all(due, &text);
     }

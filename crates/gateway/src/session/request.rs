@@ -50,6 +50,8 @@ enum Part {
 /// What is to be done once the request has been read and taken off the input.
 enum Way {
     Local(NextStep),
+    /// Answered: its user has sent too many.
+    Refused,
     Exclusive(ExclusiveRequest),
     Subscription(SubscriptionRequest),
     /// A request that cannot be part of the transaction at hand; the error that says so.
@@ -86,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let class = if class == Class::Unheard { Box::pin(self.heard(&published)).await } else { class };
         let part = self.part_for(class);
         let Some(way) = self.read(class, part, &published) else { return false };
-        let is_local = matches!(way, Way::Local(_));
+        let is_local = matches!(way, Way::Local(_) | Way::Refused);
         let under_way = tally(&way, class, &published.counts).map(|tally| UnderWay::begin(tally, 1));
         let fails = class == Class::Attack || matches!(way, Way::AbortTransaction(_));
         let is_elsewhere = !matches!(way, Way::Exclusive(_)) && !rules::is_of_client(class);
@@ -176,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 && let Err(wait) = requester.state.charge(1, settings, in_transaction)
             {
                 rules::refuse_for_now(request, wait, &mut requester, out);
-                return Way::Local(NextStep::Answered);
+                return Way::Refused;
             }
             match part {
                 Part::Subscriptions => match SubscriptionRequest::of(request) {
@@ -217,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has a request done; false to close.
     async fn go(&mut self, way: Way, published: &Published) -> bool {
         match way {
-            Way::Local(NextStep::Answered) => true,
+            Way::Local(NextStep::Answered) | Way::Refused => true,
             Way::Local(NextStep::Close) => false,
             Way::Local(NextStep::Select(db)) => self.select(db).await,
             Way::Local(NextStep::LogIn(login)) => {
@@ -320,7 +322,9 @@ fn tally<'c>(way: &Way, class: Class, counts: &'c Counts) -> Option<&'c pool::Ta
     match (way, class) {
         (Way::Shared(_) | Way::Exclusive(_) | Way::Local(NextStep::Unblock(_)), _) => None,
         (Way::Local(NextStep::Info(ask)), _) if !ask.upstreams.is_empty() => None,
-        (Way::Local(_) | Way::AbortTransaction(_), Class::Refused(_) | Class::Attack) => Some(&counts.refused),
+        (Way::Refused, _) | (Way::Local(_) | Way::AbortTransaction(_), Class::Refused(_) | Class::Attack) => {
+            Some(&counts.refused)
+        }
         (Way::Local(_) | Way::Subscription(_) | Way::AbortTransaction(_) | Way::Unwatch, _) => Some(&counts.here),
     }
 }
