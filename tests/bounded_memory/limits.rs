@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, pass, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, get, pass, requests, wait};
 
 fn gateway_with(redis: &Redis, config: &str) -> Gateway {
     Gateway::builder().upstream(&redis.url()).config(config).start()
@@ -254,4 +254,30 @@ fn running_out_of_descriptors_stops_nobody_who_is_connected_and_ends_by_itself()
     drop(clients);
     let mut late = gateway.client();
     late.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn clients_leave_descriptors_for_connections_to_the_upstream_and_for_health_checks() {
+    let redis = Redis::start(&[]);
+    let builder = Gateway::builder().upstream(&redis.url()).metrics().descriptors_max(128);
+    let gateway = builder.allow("cannot accept clients").allow("connection lost").start();
+    let mut clients: Vec<Client> = (0..128).map(|_| gateway.client()).collect();
+    let replies: Vec<_> = clients.iter_mut().map(|client| client.line("PING")).collect();
+    let served = replies.iter().filter(|reply| *reply == b"+PONG\r\n").count();
+    let refused = replies.iter().filter(|reply| *reply == b"-ERR max number of clients reached\r\n").count();
+    assert!(served >= 32 && served + refused == clients.len(), "{served} and {refused}");
+    let [ref mut first, ref mut second, ..] = clients[..] else { panic!("more than two clients") };
+    let says_max = |client: &mut Client| {
+        let shown = String::from_utf8_lossy(&client.line("INFO clients")).into_owned();
+        assert!(shown.contains(&format!("maxclients:{served}\r\n")), "{shown}");
+    };
+    says_max(first);
+    second.expect("WATCH k", "+OK\r\n");
+    redis.client().line("CLIENT KILL TYPE normal");
+    wait("connections to come back", || (first.line("SET k v") == b"+OK\r\n").then_some(()));
+    first.expect("BLPOP nothing 0.01", "*-1\r\n");
+    assert_eq!(get(gateway.metrics_address(), "/healthz").0, 200);
+    gateway.hang_up();
+    gateway.logs().wait_for("configuration in force", DEADLINE);
+    says_max(first);
 }

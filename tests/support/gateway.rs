@@ -52,8 +52,8 @@ pub struct Builder {
     bare: bool,
     sockets: Vec<OwnedFd>,
     environment: Vec<(&'static str, OsString)>,
-    /// In KiB.
-    address_space_max: Option<u64>,
+    /// As a shell's `ulimit` names it, and how much.
+    limit: Option<(char, u64)>,
 }
 
 impl Builder {
@@ -98,7 +98,13 @@ impl Builder {
 
     /// The system gives it no more than `kib` of address space.
     pub fn address_space_max(mut self, kib: u64) -> Self {
-        self.address_space_max = Some(kib);
+        self.limit = Some(('v', kib));
+        self
+    }
+
+    /// The system gives it no more descriptors than `max`.
+    pub fn descriptors_max(mut self, max: u64) -> Self {
+        self.limit = Some(('n', max));
         self
     }
 
@@ -121,9 +127,9 @@ impl Builder {
     pub fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let passes = self.sockets.len();
-        let mut command = match self.address_space_max {
+        let mut command = match self.limit {
             _ if passes > 0 => inheriting(self.sockets),
-            Some(kib) => confined(kib),
+            Some((what, max)) => confined(what, max),
             None => Gateway::command(),
         };
         if self.bare {
@@ -168,10 +174,10 @@ fn inheriting(sockets: Vec<OwnedFd>) -> Command {
     command
 }
 
-/// The program with no more address space than `kib`, which a shell takes from it before it becomes the program.
-fn confined(kib: u64) -> Command {
+/// The program with no more of something than `max`, which a shell takes from it before it becomes the program.
+fn confined(what: char, max: u64) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_respool")]);
+    command.args(["-c", &format!("ulimit -{what} {max}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_respool")]);
     command
 }
 
@@ -211,7 +217,7 @@ impl Gateway {
             bare: false,
             sockets: Vec::new(),
             environment: Vec::new(),
-            address_space_max: None,
+            limit: None,
         }
     }
 

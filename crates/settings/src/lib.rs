@@ -51,7 +51,7 @@ pub use reading::args::Args;
 pub use reading::origin::Origin;
 pub use reading::source::{Source, Url};
 pub use report::change::{Change, changes, changes_of_files};
-pub use report::descriptors::{needed, shortage};
+pub use report::descriptors::{fit, needed, shortage};
 pub use report::report::report;
 pub use typed::config::Config;
 pub use typed::key::Key;

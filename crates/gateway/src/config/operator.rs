@@ -31,15 +31,18 @@ const GO_WITH_URL: [&str; 3] = ["upstream.url", "upstream.password_file", "upstr
 pub(crate) struct Outside {
     read: Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
     refilter: Box<dyn Fn(&LogSettings) + Send + Sync>,
+    descriptors_max: Option<usize>,
 }
 
 impl Outside {
     /// `read` reads the file again, with what the command line overrides; `refilter` puts another log filter in force.
+    /// The system allows `descriptors_max`, if that is bounded.
     pub(crate) fn new(
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
         refilter: impl Fn(&LogSettings) + Send + Sync + 'static,
+        descriptors_max: Option<usize>,
     ) -> Self {
-        Self { read: Box::new(read), refilter: Box::new(refilter) }
+        Self { read: Box::new(read), refilter: Box::new(refilter), descriptors_max }
     }
 }
 
@@ -213,6 +216,7 @@ impl Operator {
         let fixed = self.fixed(wanted, &running.config, follows);
         let config = wanted.with_those_of(&running.config, fixed.iter().map(String::as_str))?;
         let mut settings = GatewaySettings::new(&config)?;
+        settings::fit(&mut settings, self.outside.descriptors_max);
         if let Some(older) = &running.settings.session.tls {
             settings.session.tls = settings.session.tls.map(|tls| tls.or_same(older));
         }

@@ -41,20 +41,18 @@ pub(crate) async fn run(
     threads: Arc<Threads>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let embedded = if settings.embedded {
-        let (embedded, address) = Embedded::start().await.context("cannot start the embedded upstream")?;
-        settings.pool.endpoint = Endpoint::tcp(address.ip().to_string(), address.port());
-        Some(embedded)
-    } else {
-        None
-    };
+    let embedded = start_embedded(&mut settings).await?;
     let watch = match args.file().filter(|_| settings.watch) {
         Some(file) => Some(FileWatch::start(file).context("cannot watch the configuration file")?),
         None => None,
     };
+    let descriptors_max = descriptors::raise();
+    let shortage = settings::shortage(&settings, descriptors_max);
+    settings::fit(&mut settings, descriptors_max);
     let pools = Pools::start_on(threads.runtimes(), settings.pool.clone());
     let embedded_at = embedded.is_some().then(|| settings.pool.endpoint.clone());
-    let outside = Outside::new(move || args.load().map(|(config, _)| config), move |settings| logs.refilter(settings));
+    let read = move || args.load().map(|(config, _)| config);
+    let outside = Outside::new(read, move |settings| logs.refilter(settings), descriptors_max);
     let operator = Arc::new(Operator::new(outside, config, settings.clone(), pools.clone(), embedded_at));
     let published = Arc::<Published>::default();
     let directory = settings.shared_pubsub.map(|settings| Arc::new(Directory::new(settings, Arc::clone(&published))));
@@ -76,7 +74,7 @@ pub(crate) async fn run(
         http.spawn(bound.run());
     }
     let listen = listener.addresses().context("cannot listen")?.join(" ");
-    warn(&settings);
+    warn(&settings, shortage);
     tracing::info!(listen, upstream = settings.session.upstream, workers = settings.pool.workers, "listening");
 
     systemd::ready(&format!("listening on {listen}"));
@@ -111,9 +109,19 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Starts the embedded upstream, if it is the one.
+async fn start_embedded(settings: &mut GatewaySettings) -> anyhow::Result<Option<Embedded>> {
+    if !settings.embedded {
+        return Ok(None);
+    }
+    let (embedded, address) = Embedded::start().await.context("cannot start the embedded upstream")?;
+    settings.pool.endpoint = Endpoint::tcp(address.ip().to_string(), address.port());
+    Ok(Some(embedded))
+}
+
 /// Tells of what is valid and hardly meant.
-fn warn(settings: &GatewaySettings) {
-    if let Some(shortage) = settings::shortage(settings, descriptors::raise()) {
+fn warn(settings: &GatewaySettings, shortage: Option<String>) {
+    if let Some(shortage) = shortage {
         tracing::warn!(shortage, "too few file descriptors for the configuration");
     }
     for warning in &settings.warnings {

@@ -7,11 +7,29 @@ const OTHERS: usize = 64;
 
 /// Descriptors that `settings` may need at once.
 pub fn needed(settings: &GatewaySettings) -> usize {
-    let upstream = upstream(settings);
-    // Both ends of these are ours.
-    let embedded = if settings.embedded { upstream } else { 0 };
+    settings.session.clients_max + ends(settings) * exclusive(settings) + besides(settings)
+}
+
+/// Descriptors that are needed for neither clients nor exclusive connections.
+fn besides(settings: &GatewaySettings) -> usize {
     let http = settings.http.as_ref().map_or(0, |(_, http)| http.connections_max + http.consoles_max);
-    settings.session.clients_max + upstream + embedded + http + OTHERS
+    ends(settings) * workers(settings) + http + OTHERS
+}
+
+/// Of a connection to the upstream, how many are ours.
+fn ends(settings: &GatewaySettings) -> usize {
+    if settings.embedded { 2 } else { 1 }
+}
+
+/// Has no more clients than the system allows descriptors for, as Redis does. If clients took them all, a connection that is
+/// lost could not be made anew, and nobody would be served. Of what is left beside the workers, exclusive connections may
+/// have a quarter.
+pub fn fit(settings: &mut GatewaySettings, limit: Option<usize>) {
+    let Some(limit) = limit else { return };
+    let left = limit - besides(settings).min(limit / 2);
+    let lent = (ends(settings) * exclusive(settings)).min(left / 4);
+    let session = &mut settings.session;
+    session.clients_max = session.clients_max.min(left - lent).max(1);
 }
 
 /// Pools that there may be.
@@ -45,9 +63,13 @@ fn upstream(settings: &GatewaySettings) -> usize {
 pub fn shortage(settings: &GatewaySettings, limit: Option<usize>) -> Option<String> {
     let needed = needed(settings);
     let limit = limit.filter(|limit| *limit < needed)?;
+    let mut fitting = settings.clone();
+    fit(&mut fitting, Some(limit));
     Some(format!(
-        "clients_max = {} and {} connections to the upstream need {needed} file descriptors, the system allows {limit}",
+        "clients_max = {} and {} connections to the upstream need {needed} file descriptors, the system allows {limit}; \
+         {} clients are let in",
         settings.session.clients_max,
         upstream(settings),
+        fitting.session.clients_max,
     ))
 }
