@@ -1,5 +1,6 @@
 //! A deadline that moves often and rings seldom: waiting for it costs no timer operation as long as
-//! it only moves later, because the timer underneath stays where it is and is moved when it fires.
+//! it only moves later, because the timer underneath stays where it is and is moved when it fires. Nor is that looked at
+//! before it fires: a session's next job finds it out of the cache.
 
 use std::{
     future::poll_fn,
@@ -8,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::{
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
@@ -23,40 +23,38 @@ const GRACE: Duration = Duration::from_millis(20);
 /// See the module's documentation. Allocates once, at the first wait.
 #[derive(Debug, Default)]
 pub struct Alarm {
-    timer: Option<Pin<Box<Timer>>>,
-}
-
-pin_project! {
-    #[derive(Debug)]
-    struct Timer {
-        #[pin]
-        sleep: Sleep,
-        woken: Woken,
-    }
+    timer: Option<Pin<Box<Sleep>>>,
+    /// When that fires, and which task it wakes then; since it was last told.
+    told: Option<(Instant, Woken)>,
 }
 
 impl Alarm {
     /// Ready once `deadline` has passed, and a moment later if that is noticed late.
     pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(Timer::new(deadline)));
-        let mut timer = timer.as_mut().project();
-        if timer.sleep.deadline() > deadline && timer.sleep.deadline() > latest(deadline) {
-            timer.sleep.as_mut().reset(latest(deadline));
-        } else if timer.woken.is(cx) && !timer.sleep.is_elapsed() {
-            return Poll::Pending;
+        match self.told {
+            Some((fires, woken)) if fires <= deadline && woken.is(cx) && Instant::now() < fires => Poll::Pending,
+            _ => self.poll_timer(cx, deadline),
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline && timer.deadline() > latest(deadline) {
+            timer.as_mut().reset(latest(deadline));
         }
         // Whatever else the task has done: otherwise it might not be woken.
-        while Pin::new(&mut unconstrained(timer.sleep.as_mut())).poll(cx).is_ready() {
+        while Pin::new(&mut unconstrained(timer.as_mut())).poll(cx).is_ready() {
             let now = Instant::now();
             if now < deadline {
-                timer.sleep.as_mut().reset(deadline);
-            } else if now < deadline + LATE || timer.sleep.deadline() > deadline {
+                timer.as_mut().reset(deadline);
+            } else if now < deadline + LATE || timer.deadline() > deadline {
+                self.told = None;
                 return Poll::Ready(());
             } else {
-                timer.sleep.as_mut().reset(now + GRACE);
+                timer.as_mut().reset(now + GRACE);
             }
         }
-        *timer.woken = Woken::by(cx);
+        self.told = Some((timer.deadline(), Woken::by(cx)));
         Poll::Pending
     }
 
@@ -70,12 +68,6 @@ impl Alarm {
 fn latest(deadline: Instant) -> Instant {
     let now = Instant::now();
     if now < deadline + LATE { deadline } else { now + GRACE }
-}
-
-impl Timer {
-    fn new(deadline: Instant) -> Self {
-        Self { sleep: sleep_until(deadline), woken: Woken::default() }
-    }
 }
 
 /// The task that something will wake that was told so. It holds the task's waker until it has done so: until then no
