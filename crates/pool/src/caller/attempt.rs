@@ -4,15 +4,12 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use resp::{Decoded, RequestDecoder, RequestLimits};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::timeout_at};
 
 use crate::{
     bounds::queue_room::Place,
@@ -22,6 +19,7 @@ use crate::{
     },
     error::{JobError, Sent},
     queue::{
+        early::Held,
         job::{Burst, Job, Outcome, Pieces},
         ticket::Ticket,
         together::Together,
@@ -33,17 +31,73 @@ use crate::{
 /// A ticket that no job has is held by its caller and by those who look on.
 const TICKET_HOLDERS: usize = 2;
 
+/// A job that is out, and what its caller goes by while it waits. Every session has one.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    receiver: oneshot::Receiver<Outcome>,
+    started: Moment,
+    limits: Limits,
+    /// When it is to be looked at whether the answer is late.
+    check: Moment,
+}
+
+/// How a call has fared so far.
+#[derive(Debug, Default)]
+struct Tried {
+    /// What may have been executed has been sent once more.
+    repeated: bool,
+    /// A worker has given the job up that had sent it.
+    moved: bool,
+}
+
+impl Attempt {
+    fn new(receiver: oneshot::Receiver<Outcome>, started: Moment, limits: Limits) -> Self {
+        let check = started.after(limits.queue_timeout.min(limits.reply_timeout));
+        Self { receiver, started, limits, check }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
 impl Caller {
-    /// Executes a burst that is to be sent or, where there is a `receiver`, waits for one that is out.
+    /// The first attempt, or the one that is out where there is a `receiver`, if nothing has to be waited for before.
+    /// Otherwise nothing is done.
+    pub(super) fn attempt_at_once(
+        &mut self,
+        burst: &mut Burst,
+        started: Moment,
+        receiver: &mut Option<oneshot::Receiver<Outcome>>,
+    ) -> Option<Attempt> {
+        let (limits, may_send) = self.limits();
+        let receiver = match receiver.take() {
+            Some(receiver) => receiver,
+            None if may_send && burst.taken_early == 0 => self.send_at_once(burst, started, &limits, None)?,
+            None => return None,
+        };
+        Some(Attempt::new(receiver, started, limits))
+    }
+
+    /// Executes a burst whose first attempt has `failed`, whose job is out where there is a `receiver`, or which is to be
+    /// sent once there is room for it.
     pub(super) async fn execute_until_answered(
         &mut self,
         burst: &mut Burst,
         started: &mut Moment,
+        mut failed: Option<(JobError, Limits)>,
         mut receiver: Option<oneshot::Receiver<Outcome>>,
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
-        let (mut repeated, mut moved) = (false, false);
+        let mut tried = Tried::default();
         loop {
+            if let Some((failure, limits)) = failed.take() {
+                if !self.is_tried_again(burst, &failure, (*started, &limits), &mut tried) {
+                    return Err(failure);
+                }
+                Stats::count(&self.stats().retried);
+                begin_anew(burst, self.under_way.map_or(0, |(_, due, _)| due));
+            }
             let (mut limits, may_send) = self.limits();
             if !may_send && receiver.is_none() {
                 Box::pin(self.held_back(started)).await?;
@@ -51,29 +105,40 @@ impl Caller {
             }
             let receiver = match receiver.take() {
                 Some(receiver) => receiver,
-                None => self.send(burst, *started, &limits, !moved).await?,
+                None => self.send(burst, *started, &limits, !tried.moved).await?,
             };
-            let result = self.answer(burst, receiver, (*started, &limits), meanwhile).await;
-            // It only reads, and was in time when a worker gave it up.
-            let moves = result.is_err() && self.ticket.was_given_up();
-            moved |= moves;
-            let again = match &result {
-                Err(JobError::ConnectionLost { sent: Sent::No, .. }) => true,
-                // The next primary is waited for above.
-                Err(JobError::UpstreamDown(_)) => !self.failover_wait().is_zero(),
-                Err(JobError::ConnectionLost { sent: Sent::Maybe, .. }) if !moves => {
-                    // What may have ended the connection is not repeated on another.
-                    let ended_it = || self.facts().limits.end_connections(limits.queue_bytes_max);
-                    burst.read_only && !burst.is_torn && !std::mem::replace(&mut repeated, true) && !ended_it()
-                }
-                _ => false,
-            };
-            if !moves && (!again || Moment::now() >= started.after(limits.queue_timeout)) {
-                return result;
+            let mut attempt = Attempt::new(receiver, *started, limits);
+            let answer = poll_fn(|cx| self.poll_answer(cx, &mut attempt, meanwhile)).await;
+            match self.answered(burst, answer) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failed = Some((failure, limits)),
             }
-            Stats::count(&self.stats().retried);
-            begin_anew(burst, self.under_way.map_or(0, |(_, due, _)| due));
         }
+    }
+
+    /// Whether a burst that has failed so is sent once more.
+    fn is_tried_again(
+        &self,
+        burst: &Burst,
+        failure: &JobError,
+        (started, limits): (Moment, &Limits),
+        tried: &mut Tried,
+    ) -> bool {
+        // It only reads, and was in time when a worker gave it up.
+        let moves = self.ticket.was_given_up();
+        tried.moved |= moves;
+        let again = match failure {
+            JobError::ConnectionLost { sent: Sent::No, .. } => true,
+            // The next primary is waited for before.
+            JobError::UpstreamDown(_) => !self.failover_wait().is_zero(),
+            JobError::ConnectionLost { sent: Sent::Maybe, .. } if !moves => {
+                // What may have ended the connection is not repeated on another.
+                let ended_it = || self.facts().limits.end_connections(limits.queue_bytes_max);
+                burst.read_only && !burst.is_torn && !std::mem::replace(&mut tried.repeated, true) && !ended_it()
+            }
+            _ => false,
+        };
+        moves || (again && Moment::now() < started.after(limits.queue_timeout))
     }
 
     async fn send(
@@ -102,9 +167,29 @@ impl Caller {
         Ok(receiver)
     }
 
-    /// The same if nothing keeps it from being sent now, and so that its caller is woken together with `others`;
-    /// otherwise nothing is done.
-    pub(super) fn send_at_once(
+    /// The same if there is room now, and so that its caller is woken together with `others` if there are any; otherwise
+    /// nothing is done.
+    fn send_at_once(
+        &mut self,
+        burst: &mut Burst,
+        started: Moment,
+        limits: &Limits,
+        others: Option<&Arc<Together>>,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        let place = self.shared.queue_room.try_take(burst.requests.len(), limits.queue_bytes_max)?;
+        let (mut job, receiver) = self.job(burst, place, Some(started.after(limits.queue_timeout)));
+        if let Some(others) = others {
+            job.wakes_with(others);
+        }
+        if let Some(job) = self.shared.branches.try_send(&self.entrances, self.branch, job) {
+            *burst = job.into_burst();
+            return None;
+        }
+        Some(receiver)
+    }
+
+    /// The same if nothing keeps it from being sent now.
+    pub(super) fn send_with(
         &mut self,
         burst: &mut Burst,
         started: Moment,
@@ -114,14 +199,7 @@ impl Caller {
         if !may_send || burst.taken_early > 0 || burst.pieces != Pieces::Never {
             return None;
         }
-        let place = self.shared.queue_room.try_take(burst.requests.len(), limits.queue_bytes_max)?;
-        let (mut job, receiver) = self.job(burst, place, Some(started.after(limits.queue_timeout)));
-        job.wakes_with(others);
-        if let Some(job) = self.shared.branches.try_send(&self.entrances, self.branch, job) {
-            *burst = job.into_burst();
-            return None;
-        }
-        Some((receiver, limits))
+        Some((self.send_at_once(burst, started, &limits, Some(others))?, limits))
     }
 
     /// The job of a burst. A worker may give it up, once it is sent, up to `may_move_until` if it only reads.
@@ -149,14 +227,9 @@ impl Caller {
         (Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place), receiver)
     }
 
-    async fn answer(
-        &mut self,
-        burst: &mut Burst,
-        receiver: oneshot::Receiver<Outcome>,
-        (started, limits): (Moment, &Limits),
-        meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
-    ) -> Result<(), JobError> {
-        let (failure, ticket) = match self.wait(receiver, (started, limits), meanwhile).await {
+    /// Gives the burst back as its job's answer has it.
+    pub(super) fn answered(&mut self, burst: &mut Burst, answer: Result<Outcome, JobError>) -> Result<(), JobError> {
+        let (failure, ticket) = match answer {
             Ok(outcome) => {
                 let failure = outcome.give_back(burst);
                 if burst.begun.is_some() {
@@ -171,62 +244,70 @@ impl Caller {
                 (Some(failure), Some(given_up))
             }
         };
-        let rest = ticket.as_ref().unwrap_or(&self.ticket).early.rest();
-        burst.is_torn |= ticket.is_some() && rest.torn() > 0;
-        let torn = if burst.is_torn { rest.torn() } else { 0 };
-        let mut early = rest.replies;
-        burst.taken_early = burst.taken_early.saturating_sub(early.len());
-        burst.replies_done = burst.replies_done.max(rest.count);
-        if torn > 0 && early.len() >= torn {
-            // Nothing of that reply has been taken.
-            early.truncate(early.len() - torn);
-            burst.is_torn = false;
-        }
-        if !early.is_empty() {
-            early.append(&mut burst.replies);
-            burst.replies = early;
+        if let Some(rest) = ticket.as_ref().unwrap_or(&self.ticket).early.rest() {
+            take_rest(burst, rest, ticket.is_some());
         }
         failure.map_or(Ok(()), Err)
     }
 
-    async fn wait(
+    /// The answer to an attempt, once it is there or late.
+    pub(super) fn poll_answer(
         &mut self,
-        mut receiver: oneshot::Receiver<Outcome>,
-        (started, limits): (Moment, &Limits),
+        cx: &mut Context<'_>,
+        attempt: &mut Attempt,
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
-    ) -> Result<Outcome, JobError> {
-        // What follows from these is not kept: each session would.
-        let mut check = started.after(limits.queue_timeout.min(limits.reply_timeout)).instant();
-        let needs = self.under_way.map(|(.., needs)| needs).unwrap_or_default();
+    ) -> Poll<Result<Outcome, JobError>> {
         loop {
-            let answer = poll_fn(|cx| match Pin::new(&mut receiver).poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending => {
-                    let Self { shared, branch, ticket, alarm, .. } = self;
-                    meanwhile(cx, Out { shared, branch: *branch, ticket, needs });
-                    alarm.poll_until(cx, check).map(|()| None)
-                }
-            });
-            match answer.await {
-                Some(Ok(answer)) => return Ok(answer),
-                Some(Err(_)) => return Err(JobError::WorkerGone(Sent::Maybe)),
-                None => {}
+            if let Poll::Ready(answer) = Pin::new(&mut attempt.receiver).poll(cx) {
+                return Poll::Ready(answer.map_err(|_| JobError::WorkerGone(Sent::Maybe)));
             }
-            let (now, queue_deadline) = (Instant::now(), started.after(limits.queue_timeout).instant());
-            let reply_timeout = limits.reply_timeout;
-            // A reply that comes in pieces is not late while they come, nor while the caller takes none.
-            let came = |taken: Moment| self.ticket.early.last_piece().map_or(taken, |piece| piece.max(taken));
-            match self.ticket.taken_at().map(|taken| came(taken).instant()) {
-                Some(taken) if now >= taken + reply_timeout => return Err(JobError::ReplyTimeout(reply_timeout)),
-                Some(taken) => check = taken + reply_timeout,
-                None if now < queue_deadline => {
-                    // A job taken between two looks is noticed well before its own deadline.
-                    check = queue_deadline.min(now + (reply_timeout / 8).max(Duration::from_millis(1)));
-                }
-                None if self.ticket.expire() => return Err(JobError::QueueTimeout(limits.queue_timeout)),
-                None => {}
-            }
+            let needs = self.under_way.map(|(.., needs)| needs).unwrap_or_default();
+            let Self { shared, branch, ticket, alarm, .. } = self;
+            meanwhile(cx, Out { shared, branch: *branch, ticket, needs });
+            ready!(alarm.poll_until(cx, attempt.check.instant()));
+            self.look_at(attempt)?;
         }
+    }
+
+    /// Says when an attempt is to be looked at next.
+    ///
+    /// # Errors
+    /// It is late.
+    fn look_at(&self, attempt: &mut Attempt) -> Result<(), JobError> {
+        let Limits { queue_timeout, reply_timeout, .. } = attempt.limits;
+        let (now, queue_deadline) = (Moment::now(), attempt.started.after(queue_timeout));
+        // A reply that comes in pieces is not late while they come, nor while the caller takes none.
+        let came = |taken: Moment| self.ticket.early.last_piece().map_or(taken, |piece| piece.max(taken));
+        match self.ticket.taken_at().map(|taken| came(taken).after(reply_timeout)) {
+            Some(late) if now >= late => return Err(JobError::ReplyTimeout(reply_timeout)),
+            Some(late) => attempt.check = late,
+            None if now < queue_deadline => {
+                // A job taken between two looks is noticed well before its own deadline.
+                attempt.check = queue_deadline.min(now.after((reply_timeout / 8).max(Duration::from_millis(1))));
+            }
+            None if self.ticket.expire() => return Err(JobError::QueueTimeout(queue_timeout)),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Puts what has been handed on of a burst's replies and not been taken in front of the others; of those of a burst that
+/// was `given_up` nothing further comes.
+fn take_rest(burst: &mut Burst, rest: Held, given_up: bool) {
+    burst.is_torn |= given_up && rest.torn() > 0;
+    let torn = if burst.is_torn { rest.torn() } else { 0 };
+    let mut early = rest.replies;
+    burst.taken_early = burst.taken_early.saturating_sub(early.len());
+    burst.replies_done = burst.replies_done.max(rest.count);
+    if torn > 0 && early.len() >= torn {
+        // Nothing of that reply has been taken.
+        early.truncate(early.len() - torn);
+        burst.is_torn = false;
+    }
+    if !early.is_empty() {
+        early.append(&mut burst.replies);
+        burst.replies = early;
     }
 }
 

@@ -1,6 +1,6 @@
 //! One party that sends bursts: what it holds, and the beginning and the end of each call.
 
-use std::{sync::Arc, task::Context, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Context, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -200,11 +200,28 @@ impl Caller {
         &mut self,
         burst: &mut Burst,
         mut started: Moment,
-        receiver: Option<oneshot::Receiver<Outcome>>,
+        mut receiver: Option<oneshot::Receiver<Outcome>>,
         mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> impl Future<Output = Result<(), JobError>> {
         async move {
-            let result = self.execute_until_answered(burst, &mut started, receiver, &mut meanwhile).await;
+            let failed = match self.attempt_at_once(burst, started, &mut receiver) {
+                None => None,
+                Some(mut attempt) => {
+                    let answer = poll_fn(|cx| self.poll_answer(cx, &mut attempt, &mut meanwhile)).await;
+                    match self.answered(burst, answer) {
+                        Ok(()) => {
+                            if burst.begun.is_none() {
+                                self.call_has_ended(burst, started, None);
+                            }
+                            return Ok(());
+                        }
+                        Err(failure) => Some((failure, attempt.limits())),
+                    }
+                }
+            };
+            // Boxed, because it is rare and large.
+            let further = self.execute_until_answered(burst, &mut started, failed, receiver, &mut meanwhile);
+            let result = Box::pin(further).await;
             if burst.begun.is_none() {
                 self.call_has_ended(burst, started, result.as_ref().err());
             }
@@ -228,7 +245,7 @@ impl Caller {
         mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
         let mut started = self.progress.began_at();
-        let result = self.execute_until_answered(burst, &mut started, Some(*begun.0), &mut meanwhile).await;
+        let result = self.execute_until_answered(burst, &mut started, None, Some(*begun.0), &mut meanwhile).await;
         self.call_has_ended(burst, started, result.as_ref().err());
         result
     }

@@ -61,7 +61,7 @@ enum Call<'c> {
 impl<'c> Several<'c> {
     fn begin(&mut self, caller: &'c mut Caller, burst: &'c mut Burst) {
         caller.begin_at(self.started, burst);
-        let call = match caller.send_at_once(burst, self.started, &self.together) {
+        let call = match caller.send_with(burst, self.started, &self.together) {
             Some((receiver, limits)) => {
                 let check = self.started.after(limits.queue_timeout.min(limits.reply_timeout)).instant();
                 self.check = Some(self.check.map_or(check, |first| first.min(check)));

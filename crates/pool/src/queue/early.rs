@@ -188,12 +188,11 @@ impl Early {
         bytes
     }
 
-    /// What has been handed on and not been taken.
-    pub(crate) fn rest(&self) -> Held {
-        let Some(place) = self.wanted() else { return Held::default() };
-        let mut held = place.lock();
+    /// What has been handed on and not been taken, if replies are taken early.
+    pub(crate) fn rest(&self) -> Option<Held> {
+        let mut held = self.wanted()?.lock();
         let count = held.count;
-        Held { count, ..std::mem::take(&mut *held) }
+        Some(Held { count, ..std::mem::take(&mut *held) })
     }
 }
 
