@@ -2,11 +2,9 @@
 //! client writes to it here, and is told here when the client has gone or has to go.
 
 use std::{
-    future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -26,7 +24,6 @@ use crate::{
     },
     command::errors,
     observe::{
-        counts::Fault,
         presence::Presence,
         published::Published,
         registry::{Asked, Entry},
@@ -42,20 +39,20 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 
 /// See the module's documentation.
 pub(crate) struct Link<S> {
-    stream: S,
+    pub(super) stream: S,
     /// How many bytes wait in the system to be read of the stream.
     bytes_waiting: fn(&S) -> usize,
     input: Input,
     /// Replies that are not written yet.
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
     /// What the replies have of the memory for replies.
-    share: Option<Box<Share>>,
+    pub(super) share: Option<Box<Share>>,
     /// The memory for replies of all clients.
-    reply_memory: Arc<Budget>,
-    presence: Presence,
-    alarm: Alarm,
+    pub(super) reply_memory: Arc<Budget>,
+    pub(super) presence: Presence,
+    pub(super) alarm: Alarm,
     /// The client takes no replies any more; what it has sent is still executed.
-    deaf: bool,
+    pub(super) deaf: bool,
     /// Until when the client has to have logged in, if it still has to.
     login_until: Option<Box<Instant>>,
 }
@@ -276,118 +273,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return Poll::Pending;
         }
         self.input.poll_backlog(&mut self.stream, cx, settings, &self.presence)
-    }
-
-    /// Writes all replies. Meanwhile it keeps what the client sends, up to a bound, because the client may
-    /// read only when it has sent all. A client that takes nothing in time is not written to again, nor is one
-    /// that `is_overrun`, nor one that has had its time to log in.
-    pub(crate) async fn flush(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) {
-        if self.output.is_empty() {
-            return;
-        }
-        if !self.deaf
-            && let Err(error) = self.write(settings, is_overrun).await
-        {
-            self.deaf = true;
-            if error.kind() == io::ErrorKind::TimedOut {
-                self.give_up();
-            }
-        }
-        recycle(&mut self.output);
-    }
-
-    /// Writes what the stream takes of the replies now; ready once there is nothing left to be written. A client whose
-    /// connection broke is not written to again.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.deaf && !self.output.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output)) {
-                Ok(bytes) if bytes > 0 => {
-                    self.presence.published().counts.bytes_written.add(bytes);
-                    self.output.drain(..bytes);
-                }
-                Ok(_) | Err(_) => self.deaf = true,
-            }
-        }
-        self.output.clear();
-        if !self.deaf && ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
-            self.deaf = true;
-        }
-        Poll::Ready(())
-    }
-
-    async fn write(&mut self, settings: &SessionSettings, is_overrun: impl Fn() -> bool) -> io::Result<()> {
-        let (mut written, mut share): (usize, Option<Box<Share>>) = (0, None);
-        let mut deadline = None;
-        poll_fn(|cx| {
-            loop {
-                let stream = Pin::new(&mut self.stream);
-                let is_out = written == self.output.len();
-                // A stream by TLS may have encrypted what the system did not take yet.
-                let progress = if is_out {
-                    stream.poll_flush(cx).map_ok(|()| 0)
-                } else {
-                    stream.poll_write(cx, &self.output[written..])
-                };
-                match progress {
-                    Poll::Ready(Ok(_)) if is_out => return Poll::Ready(Ok(())),
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(bytes)) => {
-                        self.presence.published().counts.bytes_written.add(bytes);
-                        written += bytes;
-                        deadline = None;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        share.get_or_insert_with(|| {
-                            let counted = self.share.as_ref().map_or(0, |share| share.bytes());
-                            Box::new(self.reply_memory.charge(self.output.capacity().saturating_sub(counted)))
-                        });
-                        if self.presence.poll_asked(cx).ends() || is_overrun() {
-                            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                        }
-                        // Ends with the connection's last byte; the write will tell whether it broke.
-                        let _ = self.poll_gone(cx, settings);
-                        let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.write_timeout);
-                        let deadline = self.login_until().map_or(deadline, |until| until.min(deadline));
-                        ready!(self.alarm.poll_until(cx, deadline));
-                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                    }
-                }
-            }
-        })
-        .await
-    }
-
-    /// The client is there and takes nothing: what it still asks for is not fetched either.
-    pub(crate) fn give_up(&mut self) {
-        self.published().fault(Fault::ClientStuck, self.entry().address(), "");
-        self.break_off();
-    }
-
-    /// What is written from now on is thrown away.
-    pub(crate) fn stop_writing(&mut self) {
-        self.deaf = true;
-    }
-
-    /// Nothing further is written, and the client is closed at once.
-    pub(crate) fn break_off(&mut self) {
-        self.stop_writing();
-        self.presence.ask(Asked::Kill);
-    }
-
-    /// Closes the stream. Where that takes a word to the client, as with TLS, it has as long as for a reply, unless the
-    /// client takes nothing any more.
-    pub(crate) async fn shutdown(&mut self, limit: Duration) {
-        if self.deaf {
-            return;
-        }
-        let deadline = Instant::now() + limit;
-        poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
-            // The client may be gone already.
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => self.alarm.poll_until(cx, deadline),
-        })
-        .await;
     }
 }
 

@@ -7,3 +7,4 @@ mod input;
 pub(crate) mod link;
 pub(crate) mod outlet;
 pub(crate) mod state;
+mod writing;
