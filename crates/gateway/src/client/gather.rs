@@ -184,7 +184,9 @@ pub(super) fn gather(
     let (missing, stop) = loop {
         let open = transaction.is_some();
         let requests_max = if open { bounds.transaction } else { bounds.requests };
-        if burst.replies_due as usize >= requests_max || dealt.gathered(burst) >= bounds.bytes {
+        let is_full = burst.replies_due as usize >= requests_max || dealt.gathered(burst) >= bounds.bytes;
+        // Where nothing is left, the client does not pipeline, as far as can be seen.
+        if is_full && !dealt.rest().is_empty() {
             break (0, Stop::Full);
         }
         match decoder.decode(dealt.rest()) {
@@ -314,7 +316,8 @@ mod tests {
         assert_eq!(gathered(&sent, 9), (expected.clone(), 6, sent.len(), Stop::Incomplete));
         assert_eq!(gathered(&[&sent[..], part].concat(), 9), (expected.clone(), 6, sent.len(), Stop::Incomplete));
         assert_eq!(gathered(&[&sent[..], multi, get].concat(), 9), (expected.clone(), 6, sent.len(), Stop::Full));
-        assert_eq!(gathered(&[&sent[..], ping].concat(), 6), (expected, 6, sent.len(), Stop::Full));
+        assert_eq!(gathered(&[&sent[..], ping].concat(), 6), (expected.clone(), 6, sent.len(), Stop::Full));
+        assert_eq!(gathered(&sent, 6), (expected, 6, sent.len(), Stop::Incomplete), "there is no more");
     }
 
     #[test]
