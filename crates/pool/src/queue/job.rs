@@ -136,7 +136,8 @@ struct Order {
     open: Option<(oneshot::Sender<Outcome>, Place)>,
     /// The others that its caller waits for as well, if it is woken for all of them at once.
     together: Option<Arc<Together>>,
-    failure: Option<JobError>,
+    /// Boxed, because few have one, and all would be a line of the cache larger.
+    failure: Option<Box<JobError>>,
 }
 
 /// What a job has become, on the way back to its caller.
@@ -153,7 +154,7 @@ impl Outcome {
     pub(crate) fn give_back(self, burst: &mut Burst) -> Option<JobError> {
         let Order { burst: done, failure, .. } = *self.0;
         *burst = done;
-        failure
+        failure.map(|failure| *failure)
     }
 }
 
@@ -283,7 +284,7 @@ impl Job {
 
     fn reply(&mut self, failure: Option<JobError>) {
         let Some(mut order) = self.order.take() else { return };
-        order.failure = failure;
+        order.failure = failure.map(Box::new);
         if let Some((answer, place)) = order.open.take() {
             drop(place);
             let (together, has_failed) = (order.together.take(), order.failure.is_some());
