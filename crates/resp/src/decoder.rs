@@ -6,7 +6,11 @@ use std::ops::Range;
 use memchr::memchr2;
 
 use crate::number::{parse_integer, short_length};
-use crate::{Decoded, Request, RequestError, RequestLimits, inline::split_inline, request::Span};
+use crate::{
+    Decoded, Request, RequestError, RequestLimits,
+    inline::split_inline,
+    request::{Limits, Span},
+};
 
 /// Redis's `PROTO_INLINE_MAX_SIZE`: the longest inline request, count line or length line, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -17,15 +21,10 @@ const KEPT: (usize, usize) = (128, 1024);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Start,
-    /// Looking for the length line of the next of `left` arguments.
-    Length {
-        left: usize,
-    },
-    /// Waiting for the argument that ends before `end`, the first of `left`.
-    Bulk {
-        left: usize,
-        end: usize,
-    },
+    /// Looking for the length line of the next of so many arguments.
+    Length(u32),
+    /// Waiting for the argument that will be there, the first of so many.
+    Bulk(u32, Span),
 }
 
 /// Finds requests in a client's bytes, one at a time.
@@ -33,7 +32,7 @@ enum State {
 /// The buffer given to [`decode`](Self::decode) always begins where the current request begins and
 /// only grows until that request is complete; the caller then drops the request's bytes and goes on.
 pub struct RequestDecoder {
-    limits: RequestLimits,
+    limits: Limits,
     state: State,
     /// The offset up to which the buffer has been understood.
     at: usize,
@@ -50,7 +49,7 @@ impl RequestDecoder {
     /// A decoder at the beginning of a stream.
     pub fn new(limits: RequestLimits) -> Self {
         Self {
-            limits: limits.within_reach(),
+            limits: limits.into(),
             state: State::Start,
             at: 0,
             searched: 0,
@@ -63,7 +62,7 @@ impl RequestDecoder {
 
     /// Changes the limits, from the next length that is read on.
     pub fn set_limits(&mut self, limits: RequestLimits) {
-        self.limits = limits.within_reach();
+        self.limits = limits.into();
     }
 
     /// Bytes of memory that it holds for the request at hand and the last one.
@@ -86,7 +85,7 @@ impl RequestDecoder {
 
     /// A decoder with the same limits at the beginning of a request.
     pub fn restarted(&self) -> Self {
-        Self::new(self.limits)
+        Self { limits: self.limits, ..Self::new(RequestLimits::accepted()) }
     }
 
     /// Whether a request has been begun and not finished.
@@ -119,7 +118,7 @@ impl RequestDecoder {
                         self.restart();
                         return Ok(Decoded::Nothing { len: line.end + 2 });
                     }
-                    let left = usize::try_from(count).map_err(|_| RequestError::MultibulkLength)?;
+                    let left = u32::try_from(count).map_err(|_| RequestError::MultibulkLength)?;
                     if left > self.limits.args_max {
                         return Err(RequestError::MultibulkLength);
                     }
@@ -127,7 +126,7 @@ impl RequestDecoder {
                         return Err(RequestError::UnauthenticatedMultibulkLength);
                     }
                     self.begin(false);
-                    self.state = State::Length { left };
+                    self.state = State::Length(left);
                 }
                 Some(_) => return self.decode_inline(buffer),
             }
@@ -140,7 +139,7 @@ impl RequestDecoder {
     fn decode_plain(&mut self, buffer: &[u8]) -> Option<usize> {
         let (count, len) = short_length(buffer.strip_prefix(b"*").filter(|_| !self.is_midway())?)?;
         let limits = self.limits;
-        if count == 0 || count > limits.args_max || limits.unauthenticated {
+        if count == 0 || count > limits.args_max as usize || limits.unauthenticated {
             return None;
         }
         self.begin(false);
@@ -149,7 +148,7 @@ impl RequestDecoder {
             let (length, len) = short_length(buffer.get(at..)?.strip_prefix(b"$")?)?;
             let start = at + 1 + len;
             let end = start + length;
-            let fits = length <= limits.bulk_bytes_max && end + 2 <= limits.request_bytes_max;
+            let fits = length <= limits.bulk_bytes_max as usize && end + 2 <= limits.request_bytes_max as usize;
             if !fits || buffer.get(end..end + 2)? != b"\r\n" {
                 return None;
             }
@@ -209,12 +208,12 @@ impl RequestDecoder {
         loop {
             match self.state {
                 State::Start => unreachable!("the count line was read"),
-                State::Length { left: 0 } => {
+                State::Length(0) => {
                     self.state = State::Start;
                     self.searched = 0;
                     return Ok(Decoded::Request { len: self.at });
                 }
-                State::Length { left } => {
+                State::Length(left) => {
                     let Some(line) = self.line(buffer, RequestError::BulkLineTooLong)? else {
                         return Ok(Decoded::Incomplete { missing: 1 });
                     };
@@ -222,20 +221,21 @@ impl RequestDecoder {
                         return Err(RequestError::ExpectedBulk(buffer[line.start]));
                     }
                     let end = self.at + self.bulk_length(&buffer[line.start + 1..line.end])?;
-                    if end + 2 > self.limits.request_bytes_max {
-                        return Err(RequestError::TooLarge(self.limits.request_bytes_max));
+                    if end + 2 > self.limits.request_bytes_max as usize {
+                        return Err(RequestError::TooLarge(self.limits.request_bytes_max as usize));
                     }
-                    self.state = State::Bulk { left, end };
+                    self.state = State::Bulk(left, Span::new(self.at, end));
                 }
-                State::Bulk { left, end } => {
+                State::Bulk(left, span) => {
+                    let end = span.end();
                     if buffer.len() < end + 2 {
                         return Ok(Decoded::Incomplete { missing: end + 2 - buffer.len() });
                     }
                     self.canonical &= buffer[end..end + 2] == *b"\r\n";
-                    self.spans.push(Span::new(self.at, end));
+                    self.spans.push(span);
                     self.at = end + 2;
                     self.searched = self.at;
-                    self.state = State::Length { left: left - 1 };
+                    self.state = State::Length(left - 1);
                 }
             }
         }
@@ -244,7 +244,7 @@ impl RequestDecoder {
     fn bulk_length(&self, digits: &[u8]) -> Result<usize, RequestError> {
         let length = parse_integer(digits).ok_or(RequestError::BulkLength)?;
         let length = usize::try_from(length).map_err(|_| RequestError::BulkLength)?;
-        if length > self.limits.bulk_bytes_max {
+        if self.limits.bulk_bytes_max < Span::END_MAX && length > self.limits.bulk_bytes_max as usize {
             return Err(RequestError::BulkLength);
         }
         if self.limits.unauthenticated && length > 16 * 1024 {

@@ -28,15 +28,32 @@ impl RequestLimits {
     pub fn accepted() -> Self {
         Self { request_bytes_max: usize::MAX, args_max: usize::MAX, bulk_bytes_max: usize::MAX, unauthenticated: false }
     }
+}
 
-    /// The same for requests in which every offset has a place in a [`Span`].
-    pub(crate) fn within_reach(self) -> Self {
-        Self { request_bytes_max: self.request_bytes_max.min(Span::END_MAX), ..self }
+/// The same as a decoder keeps it: every offset in a request has a place in a [`Span`], and so has every limit: the
+/// largest is none. Each client has a decoder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) request_bytes_max: u32,
+    pub(crate) args_max: u32,
+    pub(crate) bulk_bytes_max: u32,
+    pub(crate) unauthenticated: bool,
+}
+
+impl From<RequestLimits> for Limits {
+    fn from(limits: RequestLimits) -> Self {
+        let within_reach = |limit: usize| u32::try_from(limit).unwrap_or(Span::END_MAX);
+        Self {
+            request_bytes_max: within_reach(limits.request_bytes_max),
+            args_max: within_reach(limits.args_max),
+            bulk_bytes_max: within_reach(limits.bulk_bytes_max),
+            unauthenticated: limits.unauthenticated,
+        }
     }
 }
 
 /// Where an argument is. In 8 bytes, because an argument may be empty and a request have a million of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
     end: u32,
@@ -44,13 +61,18 @@ pub(crate) struct Span {
 
 impl Span {
     /// The largest offset that there is.
-    pub(crate) const END_MAX: usize = u32::MAX as usize;
+    pub(crate) const END_MAX: u32 = u32::MAX;
 
     /// From `start` to `end`, which is [`END_MAX`](Self::END_MAX) at most.
     pub(crate) fn new(start: usize, end: usize) -> Self {
-        debug_assert!(start <= end && end <= Self::END_MAX, "a request is no larger");
+        debug_assert!(start <= end && end <= Self::END_MAX as usize, "a request is no larger");
         #[allow(clippy::cast_possible_truncation, reason = "a request is no larger")]
         Self { start: start as u32, end: end as u32 }
+    }
+
+    /// Where what comes behind it begins.
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
     }
 
     fn of(self, data: &[u8]) -> &[u8] {

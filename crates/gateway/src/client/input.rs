@@ -355,6 +355,10 @@ impl Input {
 
     /// What of that and of `more` is counted. A read is free as long as nothing has to be counted before it.
     fn counted(&self, more: usize) -> usize {
+        if self.pending.is_empty() && self.hold.is_none() {
+            // What the decoder holds of requests that are dealt with is little, and is not looked at.
+            return 0;
+        }
         match self.held_bytes() {
             held if held <= READ_BYTES && self.hold.is_none() => 0,
             held => (held + more).saturating_sub(READ_BYTES),
