@@ -62,6 +62,14 @@ pub(crate) struct Bounds<'c> {
     pub(crate) blocking: &'c HashSet<Vec<u8>>,
 }
 
+/// How requests are gathered, besides what the settings say; see [`Bounds`].
+// Open: a plain value, kept by the session while it waits for requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) lent: bool,
+    pub(crate) singly: bool,
+}
+
 impl<'c> Bounds<'c> {
     /// Of so many requests, of a client whose requests go together and whose user has these limits.
     pub(crate) fn new(settings: &'c SessionSettings, limits: &'c UserLimits, requests: usize) -> Self {

@@ -1,5 +1,5 @@
-//! What a client has sent: hands complete requests over and keeps what is not complete. Reads into a buffer that all sessions of a thread share, so that a quiet session holds
-//! none of its own.
+//! What a client has sent: hands complete requests over and keeps what is not complete. Reads into a buffer that all
+//! sessions of a thread share, so that a quiet session holds none of its own.
 
 use std::{
     cell::RefCell,
@@ -50,7 +50,8 @@ pub(crate) struct Sender<'p> {
     pub(crate) is_stranger: bool,
 }
 
-/// See the module's documentation.
+/// See the module's documentation. Its fields stand in memory as they do here: see [`Session`](crate::session::session).
+#[repr(C)]
 pub(crate) struct Input {
     decoder: RequestDecoder,
     /// Begins where a request begins.
@@ -74,8 +75,7 @@ const WITHOUT_END: u32 = u32::MAX;
 
 impl Input {
     pub(crate) fn new(limits: RequestLimits) -> Self {
-        let decoder = RequestDecoder::new(limits);
-        let (pending, hold, routes) = (BytesMut::new(), None, None);
+        let (decoder, pending, hold, routes) = (RequestDecoder::new(limits), BytesMut::new(), None, None);
         Self { decoder, pending, missing: 0, spent: 0, hold, ended: false, rest: WITHOUT_END, routes }
     }
 
@@ -328,10 +328,8 @@ impl Input {
 
     /// What `look` makes of the request at which gathering stopped, if there is one.
     pub(crate) fn look_at_other<T>(&mut self, look: impl FnOnce(&Request<'_>) -> T) -> Option<T> {
-        match self.decoder.decode(&self.pending) {
-            Ok(Decoded::Request { .. }) => Some(look(&self.decoder.request(&self.pending))),
-            _ => None,
-        }
+        let is_there = matches!(self.decoder.decode(&self.pending), Ok(Decoded::Request { .. }));
+        is_there.then(|| look(&self.decoder.request(&self.pending)))
     }
 
     fn advance(&mut self, used: usize) {
@@ -353,13 +351,15 @@ impl Input {
         self.pending.len() + self.spent as usize + self.decoder.held_bytes() + self.kept_elsewhere()
     }
 
+    /// Nothing is kept or counted. What the decoder has of requests that are dealt with is little, and is not looked at.
+    fn keeps_nothing(&self) -> bool {
+        self.pending.is_empty() && self.hold.is_none()
+    }
+
     /// What of that and of `more` is counted. A read is free as long as nothing has to be counted before it.
     fn counted(&self, more: usize) -> usize {
-        if self.pending.is_empty() && self.hold.is_none() {
-            // What the decoder holds of requests that are dealt with is little, and is not looked at.
-            return 0;
-        }
         match self.held_bytes() {
+            _ if self.keeps_nothing() => 0,
             held if held <= READ_BYTES && self.hold.is_none() => 0,
             held => (held + more).saturating_sub(READ_BYTES),
         }
@@ -375,15 +375,14 @@ impl Input {
 
     /// The same for what need not be read now.
     fn claim_spare(&mut self, more: usize, max: usize, presence: &Presence) -> bool {
-        match self.counted(more) {
-            0 => true,
-            bytes => self.hold(presence).claim_spare(bytes, max),
-        }
+        let bytes = self.counted(more);
+        bytes == 0 || self.hold(presence).claim_spare(bytes, max)
     }
 
     /// Counts what is held as it is. What has been read is never refused: it is the next read that waits for room.
     fn settle(&mut self, max: usize, sender: Sender<'_>) {
         match self.held_bytes().saturating_sub(READ_BYTES) {
+            _ if self.keeps_nothing() => {}
             0 if self.kept_elsewhere() == 0 => self.hold = None,
             bytes => self.hold(sender.presence).settle(bytes, max, sender.is_stranger),
         }

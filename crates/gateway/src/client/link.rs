@@ -37,24 +37,25 @@ const KEEP_BYTES: usize = 1024;
 /// Replies beyond this, in bytes, are written before the next request is looked at.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// See the module's documentation.
+/// See the module's documentation. Its fields stand in memory as they do here: see [`Session`](crate::session::session).
+#[repr(C)]
 pub(crate) struct Link<S> {
-    pub(super) stream: S,
     /// How many bytes wait in the system to be read of the stream.
     bytes_waiting: fn(&S) -> usize,
+    /// The memory for replies of all clients.
+    pub(super) reply_memory: Arc<Budget>,
+    pub(super) alarm: Alarm,
     input: Input,
+    pub(super) stream: S,
+    pub(super) presence: Presence,
     /// Replies that are not written yet.
     pub(super) output: Vec<u8>,
     /// What the replies have of the memory for replies.
     pub(super) share: Option<Box<Share>>,
-    /// The memory for replies of all clients.
-    pub(super) reply_memory: Arc<Budget>,
-    pub(super) presence: Presence,
-    pub(super) alarm: Alarm,
-    /// The client takes no replies any more; what it has sent is still executed.
-    pub(super) deaf: bool,
     /// Until when the client has to have logged in, if it still has to.
     login_until: Option<Box<Instant>>,
+    /// The client takes no replies any more; what it has sent is still executed.
+    pub(super) deaf: bool,
 }
 
 impl<S> Link<S> {

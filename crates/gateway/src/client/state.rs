@@ -60,37 +60,38 @@ impl Transaction {
     }
 }
 
-/// See the module's documentation.
+/// See the module's documentation. Its fields stand in memory as they do here: see [`Session`](crate::session::session).
 // Open: a plain value that the commands of a client read and change.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct ClientState {
-    /// As `CLIENT ID` says it.
-    pub(crate) id: u64,
-    /// `CLIENT SETNAME`; empty for none.
-    pub(crate) name: Box<[u8]>,
     /// Database and protocol version, which every job of the session needs.
     pub(crate) needs: Needs,
-    /// May send commands: has logged in, or nobody has to.
-    pub(crate) authenticated: bool,
     /// The user whose client it counts as, once it may send commands.
     member: Option<Member>,
+    /// Where the limits of its user stand.
+    limits_at: u32,
+    /// May send commands: has logged in, or nobody has to.
+    pub(crate) authenticated: bool,
+    pub(crate) replies: Replies,
     /// It has logged in as that user, and does not only count as its client.
     is_named: bool,
     /// It has proved that by what is no password.
     pub(crate) proven: bool,
-    /// Where the limits of its user stand.
-    limits_at: u32,
-    pub(crate) failed_logins: FailedLogins,
-    pub(crate) replies: Replies,
     /// Whether its next transaction may run.
     pub(crate) transaction: Transaction,
+    /// Why the last `SELECT` failed, if it did: no request may run until one succeeds, as it would run in another
+    /// database.
+    pub(crate) select_failed: Option<Box<JobError>>,
+    /// As `CLIENT ID` says it.
+    pub(crate) id: u64,
+    /// `CLIENT SETNAME`; empty for none.
+    pub(crate) name: Box<[u8]>,
+    pub(crate) failed_logins: FailedLogins,
     /// When a request of it last ended that may have changed something, where reads go elsewhere than writes.
     pub(crate) wrote: Option<Instant>,
     /// Why the request at hand is refused, where its user has no right to it.
     pub(crate) refusal: Option<Box<str>>,
-    /// Why the last `SELECT` failed, if it did: no request may run until one succeeds, as it would run in another
-    /// database.
-    pub(crate) select_failed: Option<Box<JobError>>,
 }
 
 impl ClientState {

@@ -2,9 +2,12 @@
 //! where the upstream decides about logins, what its user may ask the gateway itself. Called by the session's other files.
 
 use pool::{Access, Burst, Key, Login, LoginFailure};
-use resp::write_request;
+use resp::{RequestLimits, write_request};
 use settings::{DEFAULT_USER, SessionSettings};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     command::{class::Class, errors},
@@ -14,6 +17,26 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Gives a client that has to log in its time for that, from `since` on.
+    pub(super) fn demand_login(&mut self, since: Instant) {
+        if !self.state.authenticated {
+            self.link.restrict(self.request_limits(), since + self.settings.login_timeout);
+        }
+    }
+
+    /// Gives a client that has logged in the bounds of those who have.
+    pub(super) fn admit(&mut self) {
+        if self.state.authenticated {
+            self.link.admit(self.request_limits());
+        }
+    }
+
+    /// What one request may be, also for the upstream.
+    fn request_limits(&self) -> RequestLimits {
+        let limits = self.settings.limits;
+        RequestLimits { bulk_bytes_max: limits.bulk_bytes_max.min(self.caller.bulk_max()), ..limits }
+    }
+
     /// Has the session send what follows as the user of `login`, if the upstream lets it in. Otherwise it stays who it
     /// was, and this is the error reply.
     pub(super) async fn log_in(&mut self, login: &Login) -> Result<(), String> {

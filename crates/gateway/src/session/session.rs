@@ -15,7 +15,7 @@ use std::{
 };
 
 use pool::{Burst, Caller};
-use resp::{RequestLimits, write_error};
+use resp::write_error;
 use settings::{DEFAULT_USER, SessionSettings};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     client::{
-        gather::{Bounds, Stop},
+        gather::{Bounds, Manner, Stop},
         link::Link,
         state::{ClientState, Replies, Transaction},
     },
@@ -40,17 +40,21 @@ use crate::{
 const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
 /// See the module's documentation.
+///
+/// Its fields stand in memory as they do here, as do those of its larger parts. What every request touches stands together,
+/// and what few touch is at either end: where there are many clients, each request finds its session out of the cache.
+#[repr(C)]
 pub(crate) struct Session<S> {
     pub(super) link: Link<S>,
-    pub(super) state: ClientState,
-    pub(super) caller: Caller,
+    /// What has been gathered and not been sent.
+    pub(super) burst: Burst,
+    pub(super) window: Window,
     pub(super) exclusive: ExclusiveConnection,
     pub(super) subscriptions: Subscriptions,
     pub(super) settings: LiveSettings,
     pub(super) operator: Arc<Operator>,
-    /// What has been gathered and not been sent.
-    pub(super) burst: Burst,
-    pub(super) window: Window,
+    pub(super) caller: Caller,
+    pub(super) state: ClientState,
     /// Something has come of the client.
     has_come: bool,
 }
@@ -80,26 +84,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         session.demand_login(session.connected());
         session
-    }
-
-    /// Gives a client that has to log in its time for that, from `since` on.
-    pub(super) fn demand_login(&mut self, since: Instant) {
-        if !self.state.authenticated {
-            self.link.restrict(self.request_limits(), since + self.settings.login_timeout);
-        }
-    }
-
-    /// Gives a client that has logged in the bounds of those who have.
-    pub(super) fn admit(&mut self) {
-        if self.state.authenticated {
-            self.link.admit(self.request_limits());
-        }
-    }
-
-    /// What one request may be, also for the upstream.
-    fn request_limits(&self) -> RequestLimits {
-        let limits = self.settings.limits;
-        RequestLimits { bulk_bytes_max: limits.bulk_bytes_max.min(self.caller.bulk_max()), ..limits }
     }
 
     /// Before it has said a word, the client counts as this user's and, if it `is_named`, has proved to be that user.
@@ -180,13 +164,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
-        Bounds {
+    /// How the requests to come are gathered.
+    fn manner(&self) -> Manner {
+        Manner {
             lent: self.exclusive.is_wanted() || matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: self.is_looked_at_singly(),
-            alone: self.caller.alone_from(),
-            ..Bounds::new(settings, self.state.limits(settings), self.window.requests(settings.batch_max))
         }
+    }
+
+    fn bounds<'c>(&self, settings: &'c SessionSettings, Manner { lent, singly }: Manner) -> Bounds<'c> {
+        let requests = self.window.requests(settings.batch_max);
+        let alone = self.caller.alone_from();
+        Bounds { lent, singly, alone, ..Bounds::new(settings, self.state.limits(settings), requests) }
     }
 
     /// Whether each request is looked at by itself; see [`Bounds`].
@@ -223,16 +212,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // The upstream may bear something else by now.
         self.admit();
-        let settings = self.settings.shared();
-        let bounds = self.bounds(&settings);
+        let (settings, manner) = (self.settings.shared(), self.manner());
         self.link.count_queued(self.kept_bytes());
+        let bounds = self.bounds(&settings, manner);
         let stop = self.link.gather(&mut self.burst, bounds);
         if stop != Stop::Incomplete || self.burst.replies_due > 0 {
             return Ok(stop);
         }
         self.flush().await;
         let deadline = self.deadline();
-        poll_fn(|cx| self.poll_input(cx, bounds, deadline)).await
+        poll_fn(|cx| self.poll_input(cx, self.bounds(&settings, manner), deadline)).await
     }
 
     /// What comes next: requests, a push for the client, or a reason to end.
