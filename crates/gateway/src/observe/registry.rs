@@ -45,9 +45,13 @@ impl Asked {
     }
 }
 
-/// One session, as others see it.
+/// One session, as others see it. What the session itself looks at in each of its turns comes first, in one line of the
+/// cache, and nothing is written there while nobody wants anything of it.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Entry {
+    wish: Wish,
+    inbox: Inbox,
     id: u64,
     address: Address,
     /// The gateway's end of the connection.
@@ -56,17 +60,13 @@ pub(crate) struct Entry {
     blocked: Blocked,
     /// When the session sent a request by another way than its caller's, after `since`; 0 if none is out.
     out_us: AtomicU64,
-    inbox: Inbox,
     /// How far its job has come.
     progress: Arc<Progress>,
     details: Mutex<Details>,
-    wish: Wish,
 }
 
-/// What a session is asked to do, and how it hears of that. In one line of the cache, and nothing is written there when
-/// a session looks again: each of its turns does.
+/// What a session is asked to do, and how it hears of that. Nothing is written when a session looks again.
 #[derive(Debug)]
-#[repr(align(64))]
 struct Wish {
     asked: AtomicU8,
     /// Of the task that looked first, which is the session's.
@@ -257,16 +257,16 @@ impl Registry {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = AtomicU8::new(self.draining.load(Ordering::Acquire));
         let entry = Arc::new(Entry {
+            wish: Wish::new(asked),
+            inbox: Inbox::default(),
             id,
             address,
             local,
             since: Instant::now(),
             blocked: Blocked::default(),
             out_us: AtomicU64::new(0),
-            inbox: Inbox::default(),
             progress,
             details: Mutex::default(),
-            wish: Wish::new(asked),
         });
         self.lock().insert(id, Arc::clone(&entry));
         entry
@@ -345,6 +345,12 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn what_a_session_looks_at_in_each_turn_is_in_one_line_of_the_cache() {
+        let is_used = std::mem::offset_of!(Entry, inbox);
+        assert!(is_used < 64 && size_of::<Wish>() <= is_used, "{is_used}");
     }
 
     #[test]

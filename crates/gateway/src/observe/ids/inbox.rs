@@ -17,6 +17,7 @@ use crate::observe::sharing::shares::Place;
 
 /// The connections on which one session gets what others redirect to it.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Inbox {
     /// There have been connections: what nobody redirects to need not be looked at.
     is_used: AtomicBool,
