@@ -21,7 +21,6 @@ use crate::{
     queue::{
         early::Held,
         job::{Burst, Job, Outcome, Pieces},
-        ticket::Ticket,
         together::Together,
     },
     stats::totals::Stats,
@@ -211,7 +210,7 @@ impl Caller {
     ) -> (Job, oneshot::Receiver<Outcome>) {
         if Arc::strong_count(&self.ticket) > TICKET_HOLDERS {
             // A job of a call that was dropped is still on its way, and keeps the ticket.
-            self.ticket = Arc::new(Ticket::new());
+            self.ticket = Arc::new(self.ticket.another());
             self.progress.follows(Arc::clone(&self.ticket));
         } else {
             self.ticket.reset();
@@ -239,7 +238,8 @@ impl Caller {
             }
             Err(failure) => {
                 // The job may lie in the queue or in flight for long: it keeps the ticket, we get a new one.
-                let given_up = std::mem::replace(&mut self.ticket, Arc::new(Ticket::new()));
+                let given_up = Arc::clone(&self.ticket);
+                self.ticket = Arc::new(given_up.another());
                 self.progress.follows(Arc::clone(&self.ticket));
                 (Some(failure), Some(given_up))
             }

@@ -244,7 +244,7 @@ impl Caller {
         begun: Begun,
         mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
-        let mut started = self.progress.began_at();
+        let mut started = self.ticket.began_at().unwrap_or_else(Moment::now);
         let result = self.execute_until_answered(burst, &mut started, None, Some(*begun.0), &mut meanwhile).await;
         self.call_has_ended(burst, started, result.as_ref().err());
         result
@@ -258,7 +258,7 @@ impl Caller {
         };
         self.call_was_dropped();
         let begun = (further.started(), Some(self.takes_over(further)));
-        self.progress.began(begun.0);
+        self.ticket.began(begun.0);
         begun
     }
 
@@ -268,7 +268,7 @@ impl Caller {
         self.ticket.reset();
         self.stats().began(burst.class(), burst.replies_due, burst.requests.len());
         self.under_way = Some((burst.class(), burst.replies_due, burst.needs));
-        self.progress.began(now);
+        self.ticket.began(now);
     }
 
     pub(super) fn call_has_ended(&mut self, burst: &Burst, started: Moment, failure: Option<&JobError>) {
@@ -285,7 +285,7 @@ impl Caller {
                 Spent::without_reply(started, taken, failure)
             }
         };
-        self.progress.ended();
+        self.ticket.ended();
     }
 
     /// Requests of a call whose future was dropped will never get a reply.
@@ -310,11 +310,11 @@ impl Caller {
     /// Others see this caller waiting, until it waits no more.
     pub(super) fn waits(&self, since: Moment) {
         self.ticket.reset();
-        self.progress.began(since);
+        self.ticket.began(since);
     }
 
     pub(super) fn waits_no_more(&self) {
-        self.progress.ended();
+        self.ticket.ended();
     }
 
     /// See [`Limits::now`].

@@ -1,10 +1,7 @@
 //! How far a caller's job has come, for those who look on.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,11 +18,9 @@ pub enum Stage {
     InFlight(Duration),
 }
 
-/// What a [`Caller`](crate::Caller) is at, as others see it.
+/// What a [`Caller`](crate::Caller) is at, as others see it: they find it at the ticket that its job has.
 #[derive(Debug)]
 pub struct Progress {
-    /// The moment at which the job began, or 0.
-    since: AtomicU64,
     ticket: Mutex<Arc<Ticket>>,
 }
 
@@ -38,35 +33,23 @@ impl Default for Progress {
 
 impl Progress {
     pub(crate) fn new(ticket: Arc<Ticket>) -> Self {
-        Self { since: AtomicU64::new(0), ticket: Mutex::new(ticket) }
-    }
-
-    pub(crate) fn began(&self, at: Moment) {
-        self.since.store(at.micros().max(1), Ordering::Relaxed);
-    }
-
-    /// When the job at hand began.
-    pub(crate) fn began_at(&self) -> Moment {
-        Moment::from_micros(self.since.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn ended(&self) {
-        self.since.store(0, Ordering::Relaxed);
+        Self { ticket: Mutex::new(ticket) }
     }
 
     /// The caller has another ticket.
     pub(crate) fn follows(&self, ticket: Arc<Ticket>) {
-        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
+        *self.lock() = ticket;
     }
 
     /// Where the caller's job is now.
     pub fn stage(&self) -> Stage {
-        let since = self.since.load(Ordering::Relaxed);
-        if since == 0 {
-            return Stage::Idle;
-        }
-        let age = Duration::from_micros(Moment::now().since(Moment::from_micros(since)));
-        let taken = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).taken_at();
-        if taken.is_some() { Stage::InFlight(age) } else { Stage::Waiting(age) }
+        let ticket = self.lock();
+        let Some(since) = ticket.began_at() else { return Stage::Idle };
+        let age = Duration::from_micros(Moment::now().since(since));
+        if ticket.taken_at().is_some() { Stage::InFlight(age) } else { Stage::Waiting(age) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Ticket>> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,10 @@
 //! Who has a job: the queue, a worker, or nobody any more. The one place where a caller that gives
 //! up and a worker that begins meet, so that "not sent" is never said of what is being sent.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use crate::{queue::early::Early, time::timestamp::Moment};
 
@@ -16,8 +19,10 @@ pub(crate) struct Ticket {
     state: AtomicU64,
     /// The lane of the connection that has taken the job, or 0.
     lane: AtomicU64,
-    /// Until when a worker that has sent the job may give it up, or 0.
-    moves_until: AtomicU64,
+    /// When the caller's call began, for those who look on; 0 if it has none.
+    since: AtomicU64,
+    /// For how many microseconds after that a worker that has sent the job may give it up.
+    moves_us: AtomicU32,
     /// Another job of the same caller may have been sent after it, into the same connection.
     followed: AtomicBool,
     /// A worker has given the job up that had sent it, so that it is sent again.
@@ -31,17 +36,36 @@ impl Ticket {
         Self {
             state: AtomicU64::new(QUEUED),
             lane: AtomicU64::new(0),
-            moves_until: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            moves_us: AtomicU32::new(0),
             followed: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             early: Early::default(),
         }
     }
 
+    /// Another one for the same call.
+    pub(crate) fn another(&self) -> Self {
+        Self { since: AtomicU64::new(self.since.load(Ordering::Relaxed)), ..Self::new() }
+    }
+
+    pub(crate) fn began(&self, at: Moment) {
+        self.since.store(at.micros().max(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self) {
+        self.since.store(0, Ordering::Relaxed);
+    }
+
+    /// When the call at hand began, if there is one.
+    pub(crate) fn began_at(&self) -> Option<Moment> {
+        Some(self.since.load(Ordering::Relaxed)).filter(|since| *since > 0).map(Moment::from_micros)
+    }
+
     /// Makes the ticket good for a further job. Only the caller, and only when the last job was answered.
     pub(crate) fn reset(&self) {
         self.early.reset();
-        self.moves_until.store(0, Ordering::Relaxed);
+        self.moves_us.store(0, Ordering::Relaxed);
         self.followed.store(false, Ordering::Relaxed);
         self.moved.store(false, Ordering::Relaxed);
         self.state.store(QUEUED, Ordering::Release);
@@ -65,7 +89,8 @@ impl Ticket {
 
     /// A worker that has sent the job may give it up until then: it only reads.
     pub(crate) fn may_move_until(&self, until: Moment) {
-        self.moves_until.store(until.micros(), Ordering::Relaxed);
+        let since = Moment::from_micros(self.since.load(Ordering::Relaxed));
+        self.moves_us.store(u32::try_from(until.since(since)).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// The caller sends another job into the same lane: from now on this one stays in front of it.
@@ -76,7 +101,8 @@ impl Ticket {
     /// A worker whose lane has ended gives up a job that it has sent; false if it has to stay in front of another, or
     /// where it is.
     pub(crate) fn give_up_sent(&self, now: Moment) -> bool {
-        let is_in_time = now.micros() < self.moves_until.load(Ordering::Relaxed);
+        let moves = Duration::from_micros(self.moves_us.load(Ordering::Relaxed).into());
+        let is_in_time = now < Moment::from_micros(self.since.load(Ordering::Relaxed)).after(moves);
         let may_move = is_in_time && !self.followed.load(Ordering::SeqCst);
         self.moved.store(may_move, Ordering::Release);
         may_move
@@ -104,7 +130,7 @@ mod tests {
         assert!(!ticket.take(Moment::now(), 0));
         assert_eq!((ticket.taken_at(), ticket.lane()), (None, None));
         ticket.reset();
-        tokio::time::advance(std::time::Duration::from_millis(7)).await;
+        tokio::time::advance(Duration::from_millis(7)).await;
         let now = Moment::now();
         assert!(ticket.take(now, 7));
         assert!(!ticket.expire());
