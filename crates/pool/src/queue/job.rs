@@ -21,42 +21,46 @@ use crate::{
 
 /// Complete requests to be written in one piece, and the replies once they are there. The buffers
 /// travel with the job and come back with its answer, so that a caller can use them again.
+///
+/// Its fields stand in memory as they do here: what is looked at when it is sent, then what its replies change. The worker
+/// finds it out of the cache both times, where there are many callers.
 #[derive(Default)]
+#[repr(C)]
 pub struct Burst {
     /// Requests, back to back, as arrays of bulk strings.
     pub requests: Vec<u8>,
-    /// How many replies they will get. With 0 the job only brings a connection into the state it
-    /// [`needs`](Self::needs).
-    pub replies_due: u32,
     /// The state the connection has to be in.
     pub needs: Needs,
     /// The [generation](crate::Facts::generation) of the upstream that alone is to execute it; 0: any.
     pub only_at: u64,
+    /// How many replies they will get. With 0 the job only brings a connection into the state it
+    /// [`needs`](Self::needs).
+    pub replies_due: u32,
     /// Nothing but requests that change nothing: may be sent twice.
     pub read_only: bool,
     /// Holds a whole transaction.
     pub transaction: bool,
     /// How large the replies will be, as far as the caller knows.
     pub expected: Expected,
-    /// Bytes that count as if they were replies to it: so several bursts that are out together have no more room
-    /// [without asking](crate::REPLY_FREE_BYTES) than one.
-    pub beside: usize,
+    /// Whether the caller takes a large reply in pieces. Never of a transaction.
+    pub pieces: Pieces,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
     /// How many replies these are, those included that were taken before.
     pub replies_done: u32,
-    /// Bytes of replies that were taken before the answer came, in front of these.
-    pub taken_early: usize,
-    /// Whether the caller takes a large reply in pieces. Never of a transaction.
-    pub pieces: Pieces,
+    /// How many of these are errors.
+    pub errors: u32,
+    /// Bytes that count as if they were replies to it: so several bursts that are out together have no more room
+    /// [without asking](crate::REPLY_FREE_BYTES) than one.
+    pub beside: usize,
     /// A reply has been handed on in pieces: these begin within one.
     pub in_part: bool,
     /// They end within one, of which nothing further comes: what is missing cannot be made up.
     pub is_torn: bool,
+    /// Bytes of replies that were taken before the answer came, in front of these.
+    pub taken_early: usize,
     /// A large reply has begun to come; see [`Caller::go_on`](crate::Caller::go_on). Nothing else of the burst is here.
     pub begun: Option<Begun>,
-    /// How many of these are errors.
-    pub errors: u32,
     /// Where they came from, if an error is among them or they are those of a transaction.
     pub origin: Option<Origin>,
     /// What these replies have of [`Caller::reply_bytes`](crate::Caller::reply_bytes), to be kept as long as they
@@ -127,17 +131,18 @@ pub(crate) struct Job {
     order: Option<Box<Order>>,
 }
 
-/// What a job consists of.
+/// What a job consists of; in this order in memory, as a [`Burst`].
 #[derive(Debug)]
+#[repr(C)]
 struct Order {
-    burst: Burst,
     ticket: Arc<Ticket>,
+    burst: Burst,
     /// Where to answer, and the bytes of the requests, counted against `queue_bytes_max`; both until the answer.
     open: Option<(oneshot::Sender<Outcome>, Place)>,
-    /// The others that its caller waits for as well, if it is woken for all of them at once.
-    together: Option<Arc<Together>>,
     /// Boxed, because few have one, and all would be a line of the cache larger.
     failure: Option<Box<JobError>>,
+    /// The others that its caller waits for as well, if it is woken for all of them at once.
+    together: Option<Arc<Together>>,
 }
 
 /// What a job has become, on the way back to its caller.
