@@ -1,7 +1,5 @@
 //! Gathers complete requests into a burst, as far as they may go together. No I/O. Called by `input`.
 
-use std::collections::HashSet;
-
 use cluster::{LentRoutes, Routes};
 use pool::Burst;
 use resp::{Decoded, Request, RequestDecoder, RequestError};
@@ -42,49 +40,30 @@ pub(crate) enum Stop {
 // Open: a plain value, made by the session for each look at the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds<'c> {
+    pub(crate) settings: &'c SessionSettings,
+    /// Of its user.
+    pub(crate) limits: &'c UserLimits,
     pub(crate) requests: usize,
-    pub(crate) bytes: usize,
-    /// Requests of a transaction, which is not cut.
-    pub(crate) transaction: usize,
-    pub(crate) upstream: Upstream,
+    /// A request of more bytes is to have a connection of its own.
+    pub(crate) alone: usize,
     /// A transaction is no block to be kept together here: the session has an exclusive connection, or a `WATCH` was
     /// refused.
     pub(crate) lent: bool,
     /// Every request is looked at by itself: before a login, in a transaction that was refused, after a `SELECT` that
     /// failed, while one reply is to be left out, or after a `CLIENT CACHING`.
     pub(crate) singly: bool,
-    /// Bytes of unfinished requests of all sessions together.
-    pub(crate) unfinished: usize,
-    /// A request of more bytes is to have a connection of its own.
-    pub(crate) alone: usize,
-    pub(crate) denied: &'c HashSet<Vec<u8>>,
-    /// Commands of which the operator says that they block.
-    pub(crate) blocking: &'c HashSet<Vec<u8>>,
-}
-
-/// How requests are gathered, besides what the settings say; see [`Bounds`].
-// Open: a plain value, kept by the session while it waits for requests.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
-    pub(crate) lent: bool,
-    pub(crate) singly: bool,
 }
 
 impl<'c> Bounds<'c> {
-    /// Of so many requests, of a client whose requests go together and whose user has these limits.
-    pub(crate) fn new(settings: &'c SessionSettings, limits: &'c UserLimits, requests: usize) -> Self {
-        Self {
-            requests,
-            bytes: settings.batch_bytes_max,
-            transaction: settings.batch_max,
-            upstream: Upstream::of(settings),
-            lent: false,
-            singly: false,
-            unfinished: settings.input_bytes_max,
-            alone: usize::MAX,
-            denied: &limits.denied,
-            blocking: &settings.blocking,
-        }
+    /// Whether the burst has as much as it may have; within an `open` transaction it may have more.
+    fn are_reached(&self, open: bool, burst: &Burst, dealt: &Dealt<'_>) -> bool {
+        let requests = if open { self.settings.batch_max } else { self.requests };
+        burst.replies_due as usize >= requests || dealt.gathered(burst) >= self.settings.batch_bytes_max
+    }
+
+    /// Bytes of unfinished requests of all sessions together.
+    pub(super) fn unfinished(&self) -> usize {
+        self.settings.input_bytes_max
     }
 
     /// The class of the request with which `rest` begins, and whether it is like the one before, if that was told by its
@@ -99,17 +78,18 @@ impl<'c> Bounds<'c> {
         if let Some(before) = before.as_ref().filter(|before| rest.starts_with(before.head)) {
             return (before.class, true);
         }
-        let (name, upstream) = (request.arg(0).unwrap_or_default(), self.upstream);
+        let (name, upstream) = (request.arg(0).unwrap_or_default(), Upstream::of(self.settings));
+        let denied = &self.limits.denied;
         *before = None;
-        if self.denied.is_empty() {
+        if denied.is_empty() {
             if let Some(class) = told_by_name(name, upstream) {
                 *before = request.head().map(|head| Alike { head: &rest[..head.len()], class });
                 return (class, false);
             }
-        } else if is_listed(request, self.denied) {
+        } else if is_listed(request, denied) {
             return (Class::Refused(errors::DENIED), false);
         }
-        let listed = Listed { denied: self.denied, blocking: self.blocking };
+        let listed = Listed { denied, blocking: &self.settings.blocking };
         (table(name, request, upstream).unwrap_or_else(|| names.class(request, upstream, listed)), false)
     }
 }
@@ -191,10 +171,8 @@ pub(super) fn gather(
     let mut transaction: Option<Mark> = None;
     let (missing, stop) = loop {
         let open = transaction.is_some();
-        let requests_max = if open { bounds.transaction } else { bounds.requests };
-        let is_full = burst.replies_due as usize >= requests_max || dealt.gathered(burst) >= bounds.bytes;
         // Where nothing is left, the client does not pipeline, as far as can be seen.
-        if is_full && !dealt.rest().is_empty() {
+        if bounds.are_reached(open, burst, &dealt) && !dealt.rest().is_empty() {
             break (0, Stop::Full);
         }
         match decoder.decode(dealt.rest()) {
@@ -291,24 +269,16 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use resp::RequestLimits;
+    use settings::{Config, GatewaySettings};
 
     use super::*;
 
     /// What has been gathered of `bytes`, how many replies are due, how many bytes are dealt with, and why it stopped.
     fn gathered(bytes: &[u8], requests: usize) -> (Vec<u8>, u32, usize, Stop) {
-        let (none, names, mut burst) = (HashSet::new(), Names::default(), Burst::default());
-        let bounds = Bounds {
-            requests,
-            bytes: usize::MAX,
-            transaction: requests,
-            upstream: Upstream::Redis,
-            lent: false,
-            singly: false,
-            unfinished: usize::MAX,
-            alone: usize::MAX,
-            denied: &none,
-            blocking: &none,
-        };
+        let mut settings = GatewaySettings::new(&Config::default()).expect("the defaults are sound").session;
+        settings.embedded = false;
+        let (limits, names, mut burst) = (settings.of_users.at(0), Names::default(), Burst::default());
+        let bounds = Bounds { settings: &settings, limits, requests, alone: usize::MAX, lent: false, singly: false };
         let mut decoder = RequestDecoder::new(RequestLimits::default());
         let (used, _, stop) = gather(bytes, &mut decoder, &mut burst, (bounds, &names), None);
         (burst.requests, burst.replies_due, used, stop)

@@ -162,11 +162,11 @@ impl Input {
         // As much again as is there, so that a length alone reserves nothing.
         let room = if is_large { self.pending.len().min(self.missing as usize) } else { READ_BYTES };
         self.note_gathered(burst, sender.presence);
-        let mut claim = self.claim(room, bounds.unfinished, sender);
+        let mut claim = self.claim(room, bounds.unfinished(), sender);
         if claim == Claim::Waits {
             // Once more, now that it is woken, so that nothing is missed that was given back meanwhile.
             sender.presence.poll_asked(cx);
-            claim = self.claim(room, bounds.unfinished, sender);
+            claim = self.claim(room, bounds.unfinished(), sender);
         }
         match claim {
             Claim::Granted => {}
@@ -179,7 +179,7 @@ impl Input {
             self.poll_read_small(stream, cx, burst, bounds, sender.presence)
         };
         self.note_gathered(burst, sender.presence);
-        self.settle(bounds.unfinished, sender);
+        self.settle(bounds.unfinished(), sender);
         read
     }
 
@@ -284,14 +284,14 @@ impl Input {
     pub(crate) fn gather(&mut self, burst: &mut Burst, bounds: Bounds<'_>, sender: Sender<'_>) -> Stop {
         let stop = self.take_complete(burst, bounds, sender.presence);
         self.note_gathered(burst, sender.presence);
-        self.settle(bounds.unfinished, sender);
+        self.settle(bounds.unfinished(), sender);
         stop
     }
 
     /// Whether there is room to read more into a burst that could go as it is.
     pub(crate) fn may_gather_on(&mut self, burst: &Burst, bounds: Bounds<'_>, presence: &Presence) -> bool {
         self.note_gathered(burst, presence);
-        burst.requests.len() < READ_BYTES || self.claim_spare(READ_BYTES, bounds.unfinished, presence)
+        burst.requests.len() < READ_BYTES || self.claim_spare(READ_BYTES, bounds.unfinished(), presence)
     }
 
     fn take_complete(&mut self, burst: &mut Burst, bounds: Bounds<'_>, presence: &Presence) -> Stop {

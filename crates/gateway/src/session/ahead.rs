@@ -68,9 +68,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
         }
         let settings: &SessionSettings = self.settings;
         let bounds = Bounds {
-            lent: matches!(self.state.transaction, Transaction::Unwatched(_)),
+            settings,
+            limits: self.state.limits(settings),
+            requests: self.window.requests(settings.batch_max),
             alone: out.alone_from(),
-            ..Bounds::new(settings, self.state.limits(settings), self.window.requests(settings.batch_max))
+            lent: matches!(self.state.transaction, Transaction::Unwatched(_)),
+            singly: false,
         };
         if *self.stop == Stop::Full {
             *self.stop = self.link.gather(self.gathered, bounds);

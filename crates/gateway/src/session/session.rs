@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     client::{
-        gather::{Bounds, Manner, Stop},
+        gather::{Bounds, Stop},
         link::Link,
         state::{ClientState, Replies, Transaction},
     },
@@ -132,8 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The way of all that the client sends: what goes to the upstream is gathered and executed together; the request
     /// at which gathering stopped is served by itself; the replies go out before more is waited for.
     async fn serve(&mut self) {
-        // A connection that broke has nobody left to tell.
-        while let Ok(mut stop) = self.gather().await {
+        loop {
+            // A connection that broke has nobody left to tell.
+            let Ok(mut stop) = self.gather().await else { break };
             self.has_come = true;
             if self.burst.replies_due > 0 && !self.execute(&mut stop).await {
                 break;
@@ -164,18 +165,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// How the requests to come are gathered.
-    fn manner(&self) -> Manner {
-        Manner {
+    fn bounds<'c>(&self, settings: &'c SessionSettings) -> Bounds<'c> {
+        Bounds {
+            settings,
+            limits: self.state.limits(settings),
+            requests: self.window.requests(settings.batch_max),
+            alone: self.caller.alone_from(),
             lent: self.exclusive.is_wanted() || matches!(self.state.transaction, Transaction::Unwatched(_)),
             singly: self.is_looked_at_singly(),
         }
-    }
-
-    fn bounds<'c>(&self, settings: &'c SessionSettings, Manner { lent, singly }: Manner) -> Bounds<'c> {
-        let requests = self.window.requests(settings.batch_max);
-        let alone = self.caller.alone_from();
-        Bounds { lent, singly, alone, ..Bounds::new(settings, self.state.limits(settings), requests) }
     }
 
     /// Whether each request is looked at by itself; see [`Bounds`].
@@ -196,9 +194,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Replies to what is answered here gather while there is more of it.
             self.flush().await;
         }
+        if let Some(stop) = self.gather_kept() {
+            return Ok(stop);
+        }
+        self.flush().await;
+        let (settings, deadline) = (self.settings.shared(), self.deadline());
+        let bounds = self.bounds(&settings);
+        poll_fn(|cx| self.poll_input(cx, bounds, deadline)).await
+    }
+
+    /// Gathers from what is there already; nothing if more has to come first.
+    fn gather_kept(&mut self) -> Option<Stop> {
         let asked = self.link.entry().asked();
         if asked.ends() || self.link.is_login_over() || self.is_turned_away() {
-            return Ok(if asked == Asked::MakeRoom { Stop::OutOfMemory } else { Stop::End });
+            return Some(if asked == Asked::MakeRoom { Stop::OutOfMemory } else { Stop::End });
         }
         if self.has_come
             && asked == Asked::Drain
@@ -208,20 +217,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.link.read_last(until);
         }
         if self.settings.is_outdated() && !self.refresh() {
-            return Ok(Stop::End);
+            return Some(Stop::End);
         }
         // The upstream may bear something else by now.
         self.admit();
-        let (settings, manner) = (self.settings.shared(), self.manner());
         self.link.count_queued(self.kept_bytes());
-        let bounds = self.bounds(&settings, manner);
-        let stop = self.link.gather(&mut self.burst, bounds);
-        if stop != Stop::Incomplete || self.burst.replies_due > 0 {
-            return Ok(stop);
+        if self.link.unread() == 0 {
+            return (self.burst.replies_due > 0).then_some(Stop::Incomplete);
         }
-        self.flush().await;
-        let deadline = self.deadline();
-        poll_fn(|cx| self.poll_input(cx, self.bounds(&settings, manner), deadline)).await
+        let settings = self.settings.shared();
+        let bounds = self.bounds(&settings);
+        let stop = self.link.gather(&mut self.burst, bounds);
+        (stop != Stop::Incomplete || self.burst.replies_due > 0).then_some(stop)
     }
 
     /// What comes next: requests, a push for the client, or a reason to end.
@@ -374,7 +381,7 @@ mod tests {
     use super::*;
 
     /// Bytes of a session's task, of which a gateway has as many as clients.
-    const TASK_BYTES_MAX: usize = 1368;
+    const TASK_BYTES_MAX: usize = 1080;
 
     fn size_of_future<F: Future>(_: impl Fn(Session<TcpStream>) -> F) -> usize {
         size_of::<F>()

@@ -204,20 +204,21 @@ impl Caller {
         mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> impl Future<Output = Result<(), JobError>> {
         async move {
-            let failed = match self.attempt_at_once(burst, started, &mut receiver) {
-                None => None,
-                Some(mut attempt) => {
-                    let answer = poll_fn(|cx| self.poll_answer(cx, &mut attempt, &mut meanwhile)).await;
-                    match self.answered(burst, answer) {
-                        Ok(()) => {
-                            if burst.begun.is_none() {
-                                self.call_has_ended(burst, started, None);
-                            }
-                            return Ok(());
+            let mut attempt = self.attempt_at_once(burst, started, &mut receiver);
+            // Not taken out of where it is: every session would have room for it twice.
+            let failed = if let Some(attempt) = &mut attempt {
+                let answer = poll_fn(|cx| self.poll_answer(cx, attempt, &mut meanwhile)).await;
+                match self.answered(burst, answer) {
+                    Ok(()) => {
+                        if burst.begun.is_none() {
+                            self.call_has_ended(burst, started, None);
                         }
-                        Err(failure) => Some((failure, attempt.limits())),
+                        return Ok(());
                     }
+                    Err(failure) => Some((failure, attempt.limits())),
                 }
+            } else {
+                None
             };
             // Boxed, because it is rare and large.
             let further = self.execute_until_answered(burst, &mut started, failed, receiver, &mut meanwhile);
