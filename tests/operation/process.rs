@@ -11,7 +11,7 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
-use crate::support::{DEADLINE, Gateway, Process};
+use crate::support::{DEADLINE, Gateway, Metrics, Process, request, wait};
 
 /// A log line that is coloured begins a part of it with this.
 const ESCAPE: &str = "\u{1b}[";
@@ -74,6 +74,27 @@ fn a_message_is_one_line_whatever_was_asked_for() {
     assert!(line.contains(r"no\nsuch\x07"), "{line}");
     let whole = |line: &String| line.contains(" INFO ") || line.contains(" ERROR ");
     assert_eq!(gateway.logs().lines().into_iter().find(|line| !whole(line)), None);
+}
+
+#[test]
+fn a_log_that_nobody_reads_keeps_nobody_waiting() {
+    let mut gateway = Gateway::builder().metrics().config("[log]\nfilter = \"trace\"").start();
+    let mut client = gateway.client();
+    gateway.logs().set_stalled(true);
+    let lost = wait("lines to be lost", || {
+        client.send_raw(&request(&["GET", "k"]).repeat(100));
+        client.read_replies(100);
+        let lost = Metrics::read(gateway.metrics_address()).value("respool_log_lines_lost_total");
+        (lost > 0.0).then_some(lost)
+    });
+    // The lines that tell of it are among those that are lost.
+    gateway.process().signal(Signal::HUP);
+    let stats = String::from_utf8_lossy(&client.call(&["RESPOOL", "STATS"])).into_owned();
+    assert!(stats.contains("log_lines_lost"), "{stats} and {lost}");
+    gateway.terminate();
+    let took = gateway.wait_end(DEADLINE);
+    assert!(took < DEADLINE / 2, "{took:?}");
+    gateway.logs().set_stalled(false);
 }
 
 #[test]

@@ -150,7 +150,13 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut chunk = [0; 64 * 1024];
-        let count = self.stream.read(&mut chunk)?;
+        let count = loop {
+            match self.stream.read(&mut chunk) {
+                // The machine was suspended, or the process.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.input.extend_from_slice(&chunk[..count]);
         Ok(count)
     }

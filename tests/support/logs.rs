@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader},
     process::ChildStderr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,21 +15,45 @@ use super::within;
 pub struct Logs {
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
+    stall: Arc<Stall>,
+}
+
+/// Whether nothing is read.
+#[derive(Default)]
+struct Stall(Mutex<bool>, Condvar);
+
+impl Stall {
+    fn set(&self, is_stalled: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = is_stalled;
+        self.1.notify_all();
+    }
+
+    fn wait_over(&self) {
+        let is_stalled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.1.wait_while(is_stalled, |is_stalled| *is_stalled));
+    }
 }
 
 impl Logs {
     pub fn read(stderr: ChildStderr) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
+        let stall = Arc::new(Stall::default());
         let reader = thread::spawn({
-            let lines = Arc::clone(&lines);
+            let (lines, stall) = (Arc::clone(&lines), Arc::clone(&stall));
             move || {
                 for line in BufReader::new(stderr).lines() {
+                    stall.wait_over();
                     let Ok(line) = line else { break };
                     lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 }
             }
         });
-        Self { lines, reader: Some(reader) }
+        Self { lines, reader: Some(reader), stall }
+    }
+
+    /// Reads nothing meanwhile.
+    pub fn set_stalled(&self, is_stalled: bool) {
+        self.stall.set(is_stalled);
     }
 
     pub fn lines(&self) -> Vec<String> {

@@ -113,7 +113,7 @@ fn use_huge_pages(wanted: bool) {
 fn run(args: Args, config: Config, settings: GatewaySettings, inherited: Vec<Passed>) -> anyhow::Result<ExitCode> {
     use_huge_pages(settings.huge_pages);
     let export = settings.export.as_ref().map(Export::start).transpose().context("cannot export spans")?;
-    let logs = Logs::start(&settings.log, export.as_ref());
+    let (logs, _written_at_the_end) = Logs::start(&settings.log, export.as_ref());
     let runtime = listener::threads::runtime().context("cannot start the runtime")?;
     let threads = Threads::start(runtime.handle(), settings.threads.get()).context("cannot start threads")?;
     let threads = Arc::new(threads);

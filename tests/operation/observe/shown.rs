@@ -191,6 +191,9 @@ fn a_worker_has_one_number_in_the_log_the_console_and_the_upstream() {
         let now = opened(&mut client);
         (now[1] == ("respool-worker-2".to_owned(), Value::Integer(2))).then_some(())
     });
-    let connected = gateway.logs().lines().into_iter().rfind(|line| line.contains("\"connected\"")).expect("a line");
-    assert!(connected.contains("\"worker\":2,"), "{connected}");
+    wait("the log to tell of it", || {
+        let lines = gateway.logs().lines();
+        let connected = lines.iter().rfind(|line| line.contains("\"connected\""))?;
+        connected.contains("\"worker\":2,").then_some(())
+    });
 }

@@ -1,9 +1,14 @@
 //! Logging: set up once, on standard error, as text or JSON; what is logged can change meanwhile. The spans that
-//! are exported take the same way in.
+//! are exported take the same way in. A thread of its own writes the lines, because whoever reads them may stall, and
+//! nobody else is to wait for that: lines are lost then, and counted.
 
-use std::io::{IsTerminal, Result, Write, stderr};
+use std::{
+    io::{IsTerminal, Result, Write, stderr},
+    sync::OnceLock,
+};
 
 use settings::LogSettings;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
@@ -15,21 +20,36 @@ use tracing_subscriber::{
 
 use crate::observe::export::Export;
 
+/// Lines that wait to be written. A line has some 200 bytes.
+const LINES_MAX: usize = 4096;
+
+/// Of the one log that a process has.
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines that were not written, because those before them were not read.
+pub(crate) fn lost_lines() -> u64 {
+    LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
+}
+
 /// Changes what is logged.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs(Handle<Targets, Registry>);
 
 impl Logs {
-    /// Starts logging for the whole process.
-    pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> Self {
+    /// Starts logging for the whole process. When the guard is dropped, what waits is written, if that takes no longer
+    /// than a second; nothing is after that.
+    pub(crate) fn start(settings: &LogSettings, export: Option<&Export>) -> (Self, WorkerGuard) {
         let (filter, handle) = reload::Layer::new(settings.filter.clone());
-        let lines = fmt::layer().with_writer(|| OneLine(stderr())).with_ansi(is_coloured());
+        let thread = NonBlockingBuilder::default().thread_name("respool-log").buffered_lines_limit(LINES_MAX);
+        let (writer, guard) = thread.finish(OneLine(stderr()));
+        LOST.get_or_init(|| writer.error_counter());
+        let lines = fmt::layer().with_writer(writer).with_ansi(is_coloured());
         let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
         // The filter is that of the lines: what is exported does not depend on it.
         let mut layers = vec![lines.with_filter(filter).boxed()];
         layers.extend(export.map(Export::layer));
         tracing_subscriber::registry().with(layers).init();
-        Self(handle)
+        (Self(handle), guard)
     }
 
     /// Puts another filter in force.

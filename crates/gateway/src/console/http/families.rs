@@ -29,7 +29,7 @@ use crate::{
         topology,
         views::{Clients, reason_column},
     },
-    observe::sharing::account::UserFigures,
+    observe::{logs, sharing::account::UserFigures},
 };
 
 const MICROS: f64 = 1e6;
@@ -175,6 +175,11 @@ fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Resul
     )?;
     let overrun = counts.subscribers_overrun.get();
     page.counter("subscribers_overrun", "Subscribers that were closed because they read too slowly", overrun)?;
+    page.counter(
+        "log_lines_lost",
+        "Lines of the log that were not written, because nobody read it",
+        logs::lost_lines(),
+    )?;
     let subscriptions = counts.subscriptions.get();
     page.gauge(
         "subscriptions",
