@@ -77,6 +77,8 @@ fn what_is_slow_is_shown_with_who_sent_it_and_without_passwords() {
     }
     assert_eq!(entries(&mut console, "RESPOOL SLOWLOG GET 2").len(), 2);
     console.expect("RESPOOL SLOWLOG GET -2", "-ERR count should be greater than or equal to -1\r\n");
+    console.expect("RESPOOL SLOWLOG", "-ERR wrong number of arguments for 'respool|slowlog' command\r\n");
+    console.expect("RESPOOL SLOWLOG HOW", "-ERR unknown subcommand 'HOW'. Try RESPOOL HELP.\r\n");
     console.expect("RESPOOL SLOWLOG LEN", &format!(":{}\r\n", all.len()));
     console.line("HELLO 3");
     assert!(console.line("RESPOOL SLOWLOG GET 1").starts_with(b"*1\r\n%9\r\n$2\r\nid\r\n:"));

@@ -63,6 +63,12 @@ pub(crate) fn read(request: &Request<'_>, is_admin: bool) -> Result<Ask, String>
         b"DRAIN" => (Ask::Drain, 2),
         b"HELP" => (Ask::Help, 2),
         b"" => return Err(errors::wrong_arity("respool")),
+        b"CONFIG" | b"SLOWLOG" if request.len() == 2 => {
+            return Err(errors::wrong_arity(&format!("respool|{}", owned(1))));
+        }
+        b"CONFIG" | b"SLOWLOG" => {
+            return Err(errors::unknown_subcommand("RESPOOL", request.arg(2).unwrap_or_default()));
+        }
         _ => return Err(errors::unknown_subcommand("RESPOOL", request.arg(1).unwrap_or_default())),
     };
     if request.len() == args { Ok(ask) } else { Err(errors::wrong_arity(&format!("respool|{}", owned(1)))) }
