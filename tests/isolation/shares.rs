@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Redis, assert_own_error, pass, request, requests, users, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, assert_own_error, pass, request, requests, users, wait};
 
 const MIB: u64 = 1 << 20;
 
@@ -96,7 +96,7 @@ fn a_transaction_that_nobody_goes_on_with_is_ended() {
         idle.read_replies(lines.len());
         idle.expect_closed();
     }
-    assert!(gateway.logs().find("transaction_idle_ms passed").is_some());
+    gateway.logs().wait_for("transaction_idle_ms passed", DEADLINE);
     // Those who hold nothing up may be quiet, and those who wait for others.
     quiet.expect("GET k", "$-1\r\n");
     gateway.client().expect("PUBLISH c m", ":1\r\n");

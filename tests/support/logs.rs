@@ -76,6 +76,12 @@ impl Logs {
         within(deadline, &format!("the log line {text:?}"), || self.find(text))
     }
 
+    /// Waits until so many lines hold `text`; there may be more by then.
+    #[track_caller]
+    pub fn wait_for_count(&self, text: &str, count: usize, deadline: Duration) {
+        within(deadline, &format!("{count} log lines {text:?}"), || (self.count(text) >= count).then_some(()));
+    }
+
     /// Reads what is left, once the process has ended.
     pub fn finish(&mut self) {
         if let Some(reader) = self.reader.take() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::service::Service;
-use crate::support::{Gateway, Metrics, get, wait};
+use crate::support::{DEADLINE, Gateway, Metrics, get, wait};
 
 const SEEN: Duration = Duration::from_secs(10);
 
@@ -63,6 +63,7 @@ fn the_nodes_of_a_service_are_shown_as_they_are() {
     assert_ne!(found[0]["node"], shown(0));
     assert_eq!((&found[0]["state"], &found[0]["generation"]), (&"up".into(), &2.into()));
     assert_eq!(Metrics::read(address).value("respool_topology_generation"), 2.0);
+    gateway.logs().wait_for_count("primary is another", 2, DEADLINE);
     assert_eq!(gateway.logs().count("primary is another"), 2, "a line for each");
     service.nodes[0].thaw();
 }

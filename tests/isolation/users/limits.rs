@@ -70,7 +70,7 @@ fn a_user_has_no_more_clients_than_it_may_have_whatever_way_they_log_in() {
     admin.line("RESPOOL RELOAD");
     one.expect("PING", "+PONG\r\n");
     assert_eq!(figure(&mut admin, "app", "clients"), 3);
-    let line = gateway.logs().find("clients_max of a user was reached").expect("a line");
+    let line = gateway.logs().wait_for("clients_max of a user was reached", DEADLINE);
     assert!(line.contains("\"user\":\"app\"") && line.contains("\"count\":1"), "{line}");
 }
 
@@ -126,7 +126,7 @@ fn requests_beyond_the_rate_of_a_user_say_how_long_to_wait_and_others_go_on() {
     let sum = String::from_utf8_lossy(&redis.client().line("GET n")).split("\r\n").nth(1).map(str::parse::<f64>);
     let (sum, most) = (sum.expect("a number").expect("a number"), started.elapsed().as_secs_f64() * 20.0 + 28.0);
     assert!(sum <= most && sum >= 60.0, "{sum} of {most}");
-    assert!(gateway.logs().find("requests_per_second of a user was exceeded").is_some());
+    gateway.logs().wait_for("requests_per_second of a user was exceeded", DEADLINE);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Redis, Relay, get, pass, requests, wait};
+use crate::support::{Client, DEADLINE, Gateway, Redis, Relay, get, pass, requests, wait};
 
 const READONLY: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
 
@@ -57,6 +57,7 @@ fn an_upstream_that_turns_into_a_replica_costs_no_connections_and_one_line_that_
     // An answer that was under way may have said once more what was.
     wait("the role", || (role(&mut client) == "master").then_some(()));
     client.expect("SET k w", "+OK\r\n");
+    gateway.logs().wait_for_count("upstream is up", 2, DEADLINE);
     assert_eq!(gateway.logs().count("upstream is up"), 2, "at the start, and now");
 }
 
@@ -128,6 +129,7 @@ fn what_one_connection_learns_holds_for_all() {
             let list = String::from_utf8_lossy(&at_old.line("CLIENT LIST")).into_owned();
             (!list.contains("name=respool-worker")).then_some(())
         });
+        gateway.logs().wait_for("upstream is another node now", DEADLINE);
         assert_eq!(gateway.logs().count("upstream is another node now"), 1);
     }
 }
