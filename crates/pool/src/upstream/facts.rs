@@ -133,7 +133,9 @@ impl Facts {
             Protocol::Resp2 => self.hello2.as_ref()?,
             Protocol::Resp3 => self.hello3.as_ref()?,
         };
-        with_id(template, id)
+        let reply = with_id(template, id)?;
+        // It may have said another one to the connection that has asked.
+        self.role.and_then(|role| with_role(&reply, role)).or(Some(reply))
     }
 
     /// Takes in a reply to `HELLO 2`; the id of the connection.
@@ -228,6 +230,19 @@ fn with_id(reply: &[u8], id: u64) -> Option<Vec<u8>> {
     Some([&reply[..at], id.to_string().as_bytes(), &reply[end..]].concat())
 }
 
+/// A reply to `HELLO` of a node with this role.
+fn with_role(reply: &[u8], role: Role) -> Option<Vec<u8>> {
+    let word = match role {
+        Role::Primary => "master",
+        Role::Replica => "replica",
+    };
+    let name = b"$4\r\nrole\r\n";
+    let at = reply.windows(name.len()).position(|window| window == name)? + name.len();
+    let line_after = |at: usize| Some(at + reply[at..].windows(2).position(|window| window == b"\r\n")? + 2);
+    let end = line_after(line_after(at)?)?;
+    Some([&reply[..at], format!("${}\r\n{word}\r\n", word.len()).as_bytes(), &reply[end..]].concat())
+}
+
 /// A field of a reply to `HELLO 2`.
 fn field(reply: &[u8], name: &str) -> Option<Value> {
     Value::decode(&reply.to_vec().into()).ok()?.0.field(name).cloned()
@@ -256,6 +271,16 @@ mod tests {
         assert_eq!((facts.version().as_deref(), facts.role()), (Some("7.0.9"), Some(Role::Primary)));
         assert!(facts.can_reset() && facts.is_since(7, 0) && !facts.is_since(7, 1));
         assert!(!facts.speaks(Protocol::Resp3));
+    }
+
+    #[test]
+    fn hello_tells_the_role_that_it_has_turned_to() {
+        let mut facts = greeted("master");
+        facts.take_hello3(facts.hello2.clone().expect("it was taken").as_slice());
+        facts.role = Some(Role::Replica);
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            assert_eq!(facts.hello(protocol, 4711), greeted("replica").hello(Protocol::Resp2, 4711));
+        }
     }
 
     #[test]
