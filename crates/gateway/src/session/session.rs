@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// at which gathering stopped is served by itself; the replies go out before more is waited for.
     async fn serve(&mut self) {
         loop {
-            // A connection that broke has nobody left to tell.
+            // A connection that broke has nobody left to tell. The condition of a `while` would be kept through all waits.
             let Ok(mut stop) = self.gather().await else { break };
             self.has_come = true;
             if self.burst.replies_due > 0 && !self.execute(&mut stop).await {

@@ -39,8 +39,12 @@ impl Alarm {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() > deadline && timer.deadline() > latest(deadline) {
-            timer.as_mut().reset(latest(deadline));
+        if timer.deadline() > deadline {
+            let until = latest(deadline);
+            // It may be set for that moment already.
+            if timer.deadline() > until {
+                timer.as_mut().reset(until);
+            }
         }
         // Whatever else the task has done: otherwise it might not be woken.
         while Pin::new(&mut unconstrained(timer.as_mut())).poll(cx).is_ready() {
