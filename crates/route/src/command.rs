@@ -57,6 +57,13 @@ pub struct Command {
     pub(crate) has_subcommands: bool,
 }
 
+/// Whether an arity allows for so many arguments.
+#[inline]
+pub(crate) fn takes(arity: i64, count: usize) -> bool {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    if arity < 0 { count >= -arity } else { count == arity }
+}
+
 impl Command {
     /// How far it reaches.
     pub fn reach(&self) -> Reach {
@@ -98,11 +105,6 @@ impl Command {
         found
     }
 
-    /// Whether all that is told apart by its name alone: it has no subcommands.
-    pub fn is_told_by_name(&self) -> bool {
-        !self.has_subcommands
-    }
-
     /// Whether a request names different keys. Allocates nothing.
     #[inline]
     pub fn has_several_keys(&self, request: &Request<'_>) -> bool {
@@ -120,16 +122,14 @@ impl Command {
     /// Whether a request may have so many arguments, the name included.
     #[inline]
     pub fn takes(&self, count: usize) -> bool {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        if self.arity < 0 { count >= -self.arity } else { count == self.arity }
+        takes(self.arity, count)
     }
 
-    /// Where its only key stands in all requests that are told to be of this command by their name; `None` if there may be
-    /// others, or if it does not go to the shard of that one.
-    #[inline]
-    pub fn only_key(&self) -> Option<usize> {
+    /// Where its only key stands in all requests that are told to be of this command by their name, if they go to the shard
+    /// of that one and look at nothing else.
+    pub(crate) fn only_key(&self) -> Option<u8> {
         match (self.reach, &self.keys) {
-            (Reach::Keys, Keys::One(at)) if self.is_told_by_name() => Some(*at),
+            (Reach::Keys, Keys::One(at)) if self.is_of_its_keys && !self.has_subcommands => u8::try_from(*at).ok(),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use resp::{Request, Value};
 use thiserror::Error;
 
 use crate::{
-    command::{Command, Reach, Route},
+    command::{Command, Reach, Route, takes},
     exceptions,
     keys::{Begin, Find, Keys, Spec},
     merge::Merge,
@@ -36,7 +36,35 @@ pub struct Commands {
     /// By name in lower case, with `|` before that of a subcommand.
     by_name: ByName,
     /// The same by short names, for those that have no subcommands: what most requests are found by.
-    by_short_name: HashMap<u64, Arc<Command>, BuildHasherDefault<OfNumber>>,
+    by_short_name: HashMap<u64, Short, BuildHasherDefault<OfNumber>>,
+}
+
+/// A command, and what most of its requests are routed by, so that it need not be looked at itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Short {
+    command: Arc<Command>,
+    /// As many arguments, or at least so many where it is negative.
+    arity: i16,
+    /// Where the only key of all its requests stands, whose shard they go to and at which alone they look; 0 if that is
+    /// not so.
+    only_key: u8,
+}
+
+impl Short {
+    fn new(command: &Arc<Command>) -> Self {
+        let known = command.only_key().zip(i16::try_from(command.arity).ok());
+        let (only_key, arity) = known.unwrap_or_default();
+        Self { command: Arc::clone(command), arity, only_key }
+    }
+}
+
+/// By what a request is routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'c> {
+    /// It goes to the shard of its only key, which stands there, and looks at nothing else.
+    OnlyKey(u8),
+    /// Its command has to tell.
+    By(&'c Command),
 }
 
 /// Names are the upstream's: no client can choose some that collide.
@@ -136,7 +164,7 @@ impl Commands {
     fn note_short_names(&mut self) {
         let is_whole = |command: &&Arc<Command>| !command.has_subcommands;
         let named = self.by_name.iter().filter_map(|(name, command)| {
-            short(name).zip(Some(command).filter(is_whole)).map(|(name, command)| (name, Arc::clone(command)))
+            short(name).zip(Some(command).filter(is_whole)).map(|(name, command)| (name, Short::new(command)))
         });
         self.by_short_name = named.collect();
     }
@@ -150,7 +178,19 @@ impl Commands {
     #[inline]
     pub fn find(&self, request: &Request<'_>) -> Option<&Arc<Command>> {
         let found = request.arg(0).and_then(short).and_then(|name| self.by_short_name.get(&name));
-        found.or_else(|| self.find_by_whole_name(request))
+        found.map(|found| &found.command).or_else(|| self.find_by_whole_name(request))
+    }
+
+    /// By what a request is routed, if it is of a command: one look for most.
+    #[inline]
+    pub fn told(&self, request: &Request<'_>) -> Option<Told<'_>> {
+        if let Some(found) = request.arg(0).and_then(short).and_then(|name| self.by_short_name.get(&name)) {
+            let is_told = found.only_key > 0 && takes(found.arity.into(), request.len());
+            return Some(if is_told { Told::OnlyKey(found.only_key) } else { Told::By(&found.command) });
+        }
+        let command = self.find_by_whole_name(request)?;
+        let only = command.only_key().filter(|_| command.takes(request.len()));
+        Some(only.map_or(Told::By(command), Told::OnlyKey))
     }
 
     fn find_by_whole_name(&self, request: &Request<'_>) -> Option<&Arc<Command>> {

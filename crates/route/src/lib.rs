@@ -31,7 +31,7 @@ mod scan;
 mod slot;
 
 pub use command::{Command, Reach, Route};
-pub use commands::{Commands, CommandsError};
+pub use commands::{Commands, CommandsError, Told};
 pub use hint::{HINT_BYTES_MAX, slot_of_script, slots_of_library};
 pub use merge::{Merge, Mismatch, merge, pick_key};
 pub use plan::{Part, Plan};

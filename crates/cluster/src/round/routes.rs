@@ -9,7 +9,7 @@ use std::{
 
 use pool::{Access, Burst, Caller, JobError, Led, Spent};
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
-use route::{Route, slot};
+use route::{Route, Told, slot};
 
 use crate::{
     cluster::Cluster,
@@ -135,15 +135,18 @@ impl Routes {
         let slot = match self.key_at {
             at @ 1.. if is_alike => slot(request.arg(usize::from(at))?),
             _ => {
-                let command = map.commands.find(request).filter(|command| command.is_of_its_keys())?;
-                let only = command.only_key().filter(|_| command.takes(request.len()));
-                self.key_at = only.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
-                match only {
-                    Some(at) => slot(request.arg(at)?),
-                    None => {
+                self.key_at = 0;
+                match map.commands.told(request)? {
+                    Told::OnlyKey(at) => {
+                        self.key_at = at;
+                        slot(request.arg(usize::from(at))?)
+                    }
+                    Told::By(command) => {
                         self.has_several_keys |= command.has_several_keys(request);
-                        let Route::Slot(slot) = command.route(request) else { return None };
-                        slot
+                        match command.route(request) {
+                            Route::Slot(slot) if command.is_of_its_keys() => slot,
+                            _ => return None,
+                        }
                     }
                 }
             }

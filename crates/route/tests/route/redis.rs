@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use resp::{Value, ValueError, write_request};
-use route::{Commands, Reach, Route, slot};
+use route::{Commands, Reach, Route, Told, slot};
 
 use crate::told::{commands, with};
 
@@ -128,7 +128,7 @@ fn ours(commands: &Commands, args: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
 #[test]
 fn keys_are_where_redis_finds_them_in_requests_of_every_command() {
     let (commands, mut redis, mut numbers) = (commands(), Redis::start(), Numbers(7));
-    let (mut compared, mut with_keys) = (0, 0);
+    let (mut compared, mut with_keys, mut told_at_once) = (0, 0, 0);
     let mut names: Vec<&[u8]> = commands.names().collect();
     names.sort_unstable();
     for name in names {
@@ -147,11 +147,19 @@ fn keys_are_where_redis_finds_them_in_requests_of_every_command() {
             }
             let shown: Vec<_> = args.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
             assert_eq!(ours(commands, &args), theirs, "{shown:?}");
+            if let Some(Told::OnlyKey(at)) = with(&args, |request| commands.told(request)) {
+                assert_eq!(theirs.as_deref(), Some(&args[usize::from(at)..][..1]), "{shown:?}");
+                told_at_once += 1;
+            }
             compared += 1;
             with_keys += usize::from(theirs.is_some());
         }
     }
-    assert!(compared > 8_000 && with_keys > 4_000, "{compared} requests, {with_keys} with keys");
+    let counts = [compared, with_keys, told_at_once];
+    assert!(
+        compared > 8_000 && with_keys > 4_000 && told_at_once > 2_000,
+        "requests, with keys, told at once: {counts:?}"
+    );
 }
 
 /// Whether the number of arguments is one that the command takes.
