@@ -32,7 +32,7 @@ fn assert_told(gateway: &Gateway, text: &str, total: u64, since: Instant) -> Vec
 fn thousands_of_refusals_are_told_in_a_few_lines_that_count_them() {
     let redis = Redis::start(&[]);
     let config =
-        "[commands]\ndeny = [\"keys\", \"config|set\"]\n[clients]\nclients_max = 4\n[pool]\nreply_timeout_ms = 100";
+        "[commands]\ndeny = [\"keys\", \"config|set\"]\n[clients]\nclients_max = 4\n[pool]\nreply_timeout_ms = 1000";
     let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow_lost_upstream().start();
     let (since, mut client) = (Instant::now(), gateway.client());
     client.send_raw(&requests(&["KEYS *", "CONFIG SET timeout 0", "SYNC"]).repeat(500));
