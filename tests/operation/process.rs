@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     process::Stdio,
 };
 
@@ -11,10 +11,13 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
-use crate::support::{DEADLINE, Gateway, Metrics, Process, request, wait};
+use crate::support::{Client, DEADLINE, Gateway, Metrics, Process, request, wait};
 
 /// A log line that is coloured begins a part of it with this.
 const ESCAPE: &str = "\u{1b}[";
+
+/// Bytes of the longest line of the log.
+const LINE_BYTES_MAX: usize = 16 * 1024;
 
 #[test]
 fn signals_without_a_meaning_are_told_and_end_nothing() {
@@ -77,6 +80,20 @@ fn a_message_is_one_line_whatever_was_asked_for() {
 }
 
 #[test]
+fn a_line_is_no_longer_than_a_line_may_be_whatever_it_tells() {
+    for format in ["json", "text"] {
+        let config = format!("[log]\nformat = \"{format}\"");
+        let gateway = Gateway::builder().config(&config).allow("configuration refused").start();
+        let mut client = gateway.client();
+        let key = "\"".repeat(1 << 20);
+        assert!(client.call(&["RESPOOL", "CONFIG", "SET", &key, "1"]).starts_with(b"-ERR"));
+        let line = gateway.logs().wait_for("configuration refused", DEADLINE);
+        assert!((1024..=LINE_BYTES_MAX).contains(&line.len()), "{format}: {} bytes", line.len());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), format == "json", "{line}");
+    }
+}
+
+#[test]
 fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     let mut gateway = Gateway::builder().metrics().config("[log]\nfilter = \"trace\"").start();
     let mut client = gateway.client();
@@ -95,6 +112,36 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     let took = gateway.wait_end(DEADLINE);
     assert!(took < DEADLINE / 2, "{took:?}");
     gateway.logs().set_stalled(false);
+}
+
+#[test]
+fn a_reader_of_both_outputs_who_stalls_does_not_hold_the_end_up() {
+    let (mut reader, writer) = io::pipe().expect("a pipe");
+    let mut command = Gateway::command();
+    command.args(["--listen", "127.0.0.1:0"]).stdout(writer.try_clone().expect("a pipe has many ends")).stderr(writer);
+    let mut process = Process::new(command.spawn().expect("the gateway can be started"));
+    drop(command);
+    let (mut text, mut bytes) = (String::new(), [0; 4096]);
+    let address = loop {
+        let count = reader.read(&mut bytes).expect("the gateway says something");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        if let Some(line) = text.split_inclusive('\n').find(|line| line.contains("listening") && line.ends_with('\n')) {
+            let address = line.split("listen=\"").nth(1).and_then(|rest| rest.split('"').next());
+            break address.expect("an address").parse().expect("an address");
+        }
+    };
+    let mut client = Client::connect(address);
+    let lost = |client: &mut Client| {
+        client.send_raw(&request(&["RESPOOL", "RESUME"]).repeat(100));
+        client.read_replies(100);
+        let stats = String::from_utf8(client.call(&["RESPOOL", "STATS"])).expect("text");
+        let lost = stats.split("log_lines_lost\r\n:").nth(1).expect("a figure").lines().next().map(str::to_owned);
+        lost.filter(|lost| lost != "0")
+    };
+    wait("lines to be lost", || lost(&mut client));
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait_end(DEADLINE).code(), Some(0));
+    drop(reader);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use settings::{Args, Config, GatewaySettings};
 
 use crate::{
     listener::{passed::Passed, threads::Threads},
-    observe::{export::Export, logs::Logs},
+    observe::{export::Export, logs::logs::Logs},
 };
 
 /// Replies of 16 KiB cost 9.0 to 9.9 us of CPU, run by run; with the allocator of glibc 9.1 to 12.2, as it happens

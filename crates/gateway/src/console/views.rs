@@ -274,7 +274,7 @@ pub(crate) fn stats(operator: &Operator, published: &Published) -> Row {
         ("clients_refused", number(counts.clients_refused.get())),
         ("logins_refused", number(counts.logins_refused.get())),
         ("subscribers_overrun", number(counts.subscribers_overrun.get())),
-        ("log_lines_lost", number(logs::lost_lines())),
+        ("log_lines_lost", number(logs::logs::lost_lines())),
         ("opened", number(status.opened)),
         ("lost", number(status.lost)),
         ("lost_idle", number(status.lost_idle)),

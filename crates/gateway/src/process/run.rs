@@ -17,7 +17,7 @@ use crate::{
     },
     console::http::{server::Http, source::Source},
     listener::{accept::Listener, door::Door, passed::Passed, threads::Threads},
-    observe::{logs::Logs, published::Published},
+    observe::{logs::logs::Logs, published::Published},
     process::{
         check::cluster_settings,
         descriptors,

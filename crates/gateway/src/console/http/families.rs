@@ -178,7 +178,7 @@ fn clients(source: &Source, clients: &Clients, page: &mut Page<'_, '_>) -> Resul
     page.counter(
         "log_lines_lost",
         "Lines of the log that were not written, because nobody read it",
-        logs::lost_lines(),
+        logs::logs::lost_lines(),
     )?;
     let subscriptions = counts.subscriptions.get();
     page.gauge(
