@@ -77,6 +77,27 @@ fn lists_in_a_transaction_cost_no_more_than_one_and_others_have_their_turns() {
     machine.assert_within(Duration::from_millis(200), longest, "the longest that another waited");
 }
 
+#[test]
+fn a_long_request_that_a_monitor_has_no_room_for_is_not_written_out_for_it() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut monitor, mut client) = (gateway.client(), gateway.client());
+    // Each byte is four when it is shown.
+    let named = request(&["CLIENT", "SETNAME", &"\0".repeat(32 * MIB)]);
+    let ask = |client: &mut Client| {
+        client.send_raw(&named);
+        assert!(client.read_reply().starts_with(b"-ERR"));
+        gateway.process().peak_rss_bytes()
+    };
+    let before = ask(&mut client);
+    monitor.expect("MONITOR", "+OK\r\n");
+    let grown = ask(&mut client).saturating_sub(before);
+    println!("{grown} bytes more memory");
+    assert!(grown < 48 * MIB as u64, "{grown} bytes more memory");
+    client.expect("CLIENT SETNAME short", "+OK\r\n");
+    assert!(monitor.read_reply().ends_with(b"\"CLIENT\" \"SETNAME\" \"short\"\r\n"));
+}
+
 /// Bytes that the upstream has sent since its start.
 fn sent(direct: &mut Client) -> u64 {
     let stats = String::from_utf8_lossy(&direct.line("INFO stats")).into_owned();

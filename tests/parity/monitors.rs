@@ -215,6 +215,7 @@ fn a_monitor_is_shown_what_the_gateway_answers_itself_without_passwords() {
         "CLIENT ID",
         "CLIENT INFO",
         "SELECT 3",
+        "SELECT 99",
         "select x",
         "CLIENT REPLY ON",
         "AUTH secret",

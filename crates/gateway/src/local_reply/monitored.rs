@@ -15,7 +15,7 @@ pub(crate) fn show(local: Local, request: &Request<'_>, requester: &Requester<'_
     if monitors.exist() && !matches!(next, NextStep::Ask(..)) && is_executed(reply) && is_shown(local, reply) {
         // The one in which it leaves the client.
         let db = match next {
-            NextStep::Select(db) => *db,
+            NextStep::Select(db) if requester.facts().databases().is_none_or(|count| *db < count) => *db,
             NextStep::Reset => requester.settings.db,
             _ => requester.state.needs.db,
         };

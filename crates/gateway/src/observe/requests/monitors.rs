@@ -34,6 +34,13 @@ struct Monitor {
     lines: Vec<u8>,
 }
 
+impl Monitor {
+    /// Bytes that it may be shown.
+    fn room(&self) -> usize {
+        WAITING_BYTES.saturating_sub(self.lines.len())
+    }
+}
+
 impl Monitors {
     /// Whether anybody monitors.
     pub(crate) fn exist(&self) -> bool {
@@ -56,9 +63,11 @@ impl Monitors {
 
     /// Shows all of them a request of `client`, which is in this database now.
     pub(crate) fn show(&self, request: &Request<'_>, client: &Entry, db: u32) {
-        let line = line(SystemTime::now(), db, client.address(), &request.args().collect::<Vec<_>>());
-        for monitor in self.lock().values_mut() {
-            if monitor.lines.len() + line.len() <= WAITING_BYTES {
+        let mut monitors = self.lock();
+        let room = monitors.values().map(Monitor::room).max().unwrap_or_default();
+        let Some(line) = line(SystemTime::now(), (db, client.address()), request, room) else { return };
+        for monitor in monitors.values_mut() {
+            if line.len() <= monitor.room() {
                 monitor.lines.extend_from_slice(&line);
                 monitor.client.wake();
             }
@@ -77,8 +86,13 @@ impl Monitors {
     }
 }
 
-/// As Redis writes it.
-fn line(now: SystemTime, db: u32, address: &Address, args: &[&[u8]]) -> Vec<u8> {
+/// As Redis writes it; nothing if that is more than `room`. It is not written out then.
+fn line(now: SystemTime, (db, address): (u32, &Address), request: &Request<'_>, room: usize) -> Option<Vec<u8>> {
+    // Each argument takes this at least.
+    if request.len() > room / "\"\" ".len() {
+        return None;
+    }
+    let args: Vec<&[u8]> = request.args().collect();
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut line = format!("+{}.{:06} [{db} ", now.as_secs(), now.subsec_micros());
     // What Redis can write does not fail.
@@ -88,12 +102,15 @@ fn line(now: SystemTime, db: u32, address: &Address, args: &[&[u8]]) -> Vec<u8> 
     };
     for (index, arg) in args.iter().enumerate() {
         line.push_str(" \"");
-        let shown: &[u8] = if args::is_secret(args, index) { args::REDACTED.as_bytes() } else { arg };
+        let shown: &[u8] = if args::is_secret(&args, index) { args::REDACTED.as_bytes() } else { arg };
+        if line.len() + shown.len() > room {
+            return None;
+        }
         shown.iter().for_each(|byte| escape(*byte, &mut line));
         line.push('"');
     }
     line.push_str("\r\n");
-    line.into_bytes()
+    (line.len() <= room).then(|| line.into_bytes())
 }
 
 fn escape(byte: u8, line: &mut String) {
@@ -109,14 +126,37 @@ fn escape(byte: u8, line: &mut String) {
 mod tests {
     use std::time::Duration;
 
-    use resp::{RequestDecoder, RequestLimits};
+    use resp::{RequestDecoder, RequestLimits, write_request};
 
     use super::*;
     use crate::observe::registry::Registry;
 
     fn shown(address: &Address, args: &[&[u8]]) -> String {
         let now = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_456);
-        String::from_utf8(line(now, 3, address, args)).expect("text")
+        let line = with_request(args, |request| line(now, (3, address), request, WAITING_BYTES));
+        String::from_utf8(line.expect("there is room")).expect("text")
+    }
+
+    fn with_request<T>(args: &[&[u8]], look: impl FnOnce(&Request<'_>) -> T) -> T {
+        let mut decoder = RequestDecoder::new(RequestLimits::accepted());
+        let mut bytes = Vec::new();
+        write_request(&mut bytes, args);
+        decoder.decode(&bytes).expect("a request");
+        look(&decoder.request(&bytes))
+    }
+
+    #[test]
+    fn what_is_longer_than_there_is_room_is_not_shown() {
+        let tcp = Address::Tcp("127.0.0.1:5000".parse().expect("an address"));
+        let room_for = |args: &[&[u8]], room| {
+            with_request(args, |request| line(UNIX_EPOCH, (0, &tcp), request, room)).map(|line| line.len())
+        };
+        let (short, long): (&[&[u8]], &[&[u8]]) = (&[b"CLIENT", b"\0\0"], &[b"\0".as_slice(); 30]);
+        for args in [short, long] {
+            let needed = room_for(args, WAITING_BYTES).expect("there is room");
+            assert_eq!(room_for(args, needed), Some(needed));
+            (0..needed).for_each(|room| assert_eq!(room_for(args, room), None, "{room} of {needed}"));
+        }
     }
 
     #[test]
