@@ -167,6 +167,7 @@ fn a_check_asks_the_nodes_of_the_url_and_says_in_plain_words_what_is_wrong() {
         (format!("{first},{}", alone.address()), "is no node of a cluster (cluster_enabled:0)"),
         (format!("{first},{other}"), "belongs to another cluster than"),
         (format!("127.0.0.1:{dead}"), "cannot connect"),
+        (format!("{first}/3"), "refuses database 3, in which the URL has clients begin: ERR "),
     ] {
         let (status, said) = checked(&format!("redis-cluster://{url}"));
         assert_eq!(status, Some(69), "{said}");

@@ -6,6 +6,7 @@ use std::{
 };
 
 use pool::{Conversation, ConversationError, Endpoint};
+use resp::Value;
 use tokio::task::JoinSet;
 use topology::{Address, Belief, ClusterError, View};
 
@@ -76,10 +77,17 @@ pub async fn examine(settings: &ClusterSettings, endpoint: &Endpoint, limit: Dur
     }
     let primaries: Vec<Address> = layout.shards().iter().map(|shard| shard.primary.clone()).collect();
     for (primary, answer) in all(&primaries, |node| greet(settings, endpoint, node, limit)).await {
-        if let Err(why) = answer {
-            let is_mapped = settings.reached(&primary) != &primary;
-            let hint = if is_mapped { "" } else { "; if it is reached elsewhere, say so in cluster.reached_at" };
-            found.errors.push(format!("the primary {primary} cannot be reached: {why}{hint}"));
+        match answer {
+            Ok(None) => {}
+            Ok(Some(refusal)) => found.errors.push(format!(
+                "the primary {primary} refuses database {}, in which the URL has clients begin: {refusal}",
+                endpoint.db
+            )),
+            Err(why) => {
+                let is_mapped = settings.reached(&primary) != &primary;
+                let hint = if is_mapped { "" } else { "; if it is reached elsewhere, say so in cluster.reached_at" };
+                found.errors.push(format!("the primary {primary} cannot be reached: {why}{hint}"));
+            }
         }
     }
     found
@@ -132,15 +140,23 @@ fn view(
     }
 }
 
+/// Why a node refuses the database in which sessions begin, if it does.
 fn greet(
     settings: &ClusterSettings,
     endpoint: &Endpoint,
     node: Address,
     limit: Duration,
-) -> impl Future<Output = Result<(), ConversationError>> + Send + use<> {
+) -> impl Future<Output = Result<Option<String>, ConversationError>> + Send + use<> {
     let endpoint = at(settings, endpoint, &node);
     async move {
         let mut conversation = Conversation::open(&endpoint, NAME, limit).await?;
-        conversation.ask(&[&["PING"]], limit).await.map(drop)
+        let db = endpoint.db.to_string();
+        // The right to enter the first is not needed.
+        let question: &[&str] = if endpoint.db > 0 { &["SELECT", &db] } else { &["PING"] };
+        let replies = conversation.ask(&[question], limit).await?;
+        Ok(replies.into_iter().find_map(|reply| match reply {
+            Value::Error(text) if endpoint.db > 0 => Some(text),
+            _ => None,
+        }))
     }
 }
