@@ -68,7 +68,8 @@ fn certificate(problem: &CertificateError) -> String {
         }
         CertificateError::NotValidForName => "its certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
             format!("its certificate is for {names}, not for {}", expected.to_str())
         }
         CertificateError::UnknownIssuer => "its certificate is of an authority that is not trusted here".to_owned(),
@@ -81,6 +82,12 @@ fn certificate(problem: &CertificateError) -> String {
         }
         other => format!("its certificate is not valid: {other}"),
     }
+}
+
+/// A name of a certificate, without what rustls says of its kind: `DnsName("redis.example")`, `IpAddress(::1)`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn alerted(alert: AlertDescription) -> String {

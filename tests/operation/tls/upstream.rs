@@ -90,12 +90,7 @@ fn what_is_wrong_with_a_certificate_is_told() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (_redis, port) = redis(&authority, &authority.issue(&["redis.example"]), false);
     let said = reason(&url(port), &tls(&authority, ""));
-    assert!(
-        said.contains("its certificate is for ")
-            && said.contains("redis.example")
-            && said.contains("not for 127.0.0.1"),
-        "{said}"
-    );
+    assert!(said.contains("its certificate is for redis.example, not for 127.0.0.1"), "{said}");
     let said = reason(&url(port), &tls(&other, ""));
     assert!(said.contains("its certificate is of an authority that is not trusted here"), "{said}");
     let (_expired, port) = redis(&authority, &authority.issue_expired(&["127.0.0.1"]), false);

@@ -4,7 +4,10 @@
 
 use std::path::Path;
 
-use toml::{Table, Value, de::DeTable};
+use toml::{
+    Spanned, Table, Value,
+    de::{DeTable, DeValue},
+};
 
 use crate::{
     Config, ConfigError,
@@ -37,7 +40,9 @@ fn parse(text: &str, path: &Path) -> Result<(Config, Origins), ConfigError> {
         ConfigError::Syntax { place: Origin::Line(path.to_owned(), line), problem: without_values(error.message()) }
     };
     let spans = DeTable::parse(text).map_err(syntax)?;
-    let values: Table = text.parse().map_err(syntax)?;
+    let values: Table = text
+        .parse()
+        .map_err(|error| too_large(text, path, spans.get_ref(), &error).unwrap_or_else(|| syntax(error)))?;
     let mut reader = Reader { text, path, origins: Origins::default() };
     reader.check("", Config::KEYS, spans.get_ref(), &values)?;
     // Whatever is left to refuse is refused without its place.
@@ -86,6 +91,38 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// That a number is larger than TOML has numbers, if this says so.
+fn too_large(text: &str, path: &Path, spans: &DeTable<'_>, error: &toml::de::Error) -> Option<ConfigError> {
+    let at = error.span()?.start;
+    let (key, kind, value) = key_at(Kind::Section(Config::KEYS), spans, at)?;
+    let is_number = |value: &Spanned<DeValue<'_>>| value.get_ref().is_integer() && value.span().contains(&at);
+    let in_list = value.get_ref().as_array().is_some_and(|list| list.iter().any(is_number));
+    let place = Some(Origin::Line(path.to_owned(), line_of(text, value.span().start)));
+    let problem = format!("expected {}, found a number that is too large", kind.wanted());
+    (in_list || is_number(value)).then_some(ConfigError::Value { key, place, problem })
+}
+
+/// The key of a section of this kind whose value is at this byte of a file, its kind, and the value.
+fn key_at<'t, 'f>(
+    section: Kind,
+    table: &'t DeTable<'f>,
+    at: usize,
+) -> Option<(String, Kind, &'t Spanned<DeValue<'f>>)> {
+    table.iter().find_map(|(name, value)| {
+        let name = name.get_ref();
+        let kind = match section {
+            Kind::Section(keys) => keys.iter().find(|key| key.name == *name)?.kind,
+            Kind::SectionByName(keys) => Kind::Section(keys),
+            _ => return None,
+        };
+        if let (Some(inner), Kind::Section(_) | Kind::SectionByName(_)) = (value.get_ref().as_table(), kind) {
+            let (path, kind, value) = key_at(kind, inner, at)?;
+            return Some((format!("{name}.{path}"), kind, value));
+        }
+        value.span().contains(&at).then(|| (name.to_string(), kind, value))
+    })
 }
 
 /// What is wrong with a dotted name that is none of a key.
@@ -188,6 +225,22 @@ mod tests {
             (
                 "[[pool]]\nworkers = 1",
                 "f: line 1: pool: expected a section, that is a line with its name in brackets and keys below, found a list",
+            ),
+            (
+                "[pool]\nworkers = 99999999999999999999",
+                "f: line 2: pool.workers: expected a whole number from 0 on, without quotes, found a number that is too large",
+            ),
+            (
+                "clients.clients_max = 0xffffffffffffffffffff",
+                "f: line 1: clients.clients_max: expected a whole number from 0 on, without quotes, found a number that is too large",
+            ),
+            (
+                "[users.app]\n\nclients_max = 9223372036854775808",
+                "f: line 3: users.app.clients_max: expected a whole number from 0 on, without quotes, found a number that is too large",
+            ),
+            (
+                "[commands]\ndeny = [\"a\",\n 99999999999999999999]",
+                "f: line 2: commands.deny: expected a list of texts, as [\"one\", \"two\"], found a number that is too large",
             ),
             ("reuse_port = \"true\"", "f: line 1: reuse_port: expected true or false, without quotes, found text"),
         ] {
