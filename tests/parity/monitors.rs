@@ -1,6 +1,8 @@
 //! `MONITOR`, beside a direct Redis: what a monitor asks for is answered as often as Redis answers it, however much is
 //! shown meanwhile, and what it does to clients it does to those of the gateway.
 
+use std::thread;
+
 use crate::support::{Client, Gateway, Redis, assert_same, requests, wait};
 
 /// The end of what is compared.
@@ -255,4 +257,25 @@ fn a_monitor_is_shown_what_the_gateway_answers_itself_without_passwords() {
     monitor.expect("RESET", "+RESET\r\n");
     other.line("CLIENT ID");
     monitor.expect("PING", "+PONG\r\n");
+}
+
+#[test]
+fn a_monitor_that_reads_is_shown_all_that_a_long_pipeline_has_answered_here() {
+    const MANY: usize = 20_000;
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::start(&redis.url());
+    let (mut monitor, mut client) = (gateway.client(), gateway.client());
+    monitor.expect("MONITOR", "+OK\r\n");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..MANY {
+                let line = monitor.read_reply();
+                assert!(line.ends_with(b"] \"CLIENT\" \"GETNAME\"\r\n"), "{}", text(line));
+            }
+        });
+        scope.spawn(|| {
+            client.send_raw(&requests(&["CLIENT GETNAME"]).repeat(MANY));
+            assert_eq!(client.read_replies(MANY).concat(), b"$-1\r\n".repeat(MANY));
+        });
+    });
 }

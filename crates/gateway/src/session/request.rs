@@ -103,8 +103,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.keep_muted(class, is_local, before, from);
         }
         self.publish();
-        if rules::looks_at_all_clients(class) {
-            // It took long enough for the others to have a turn, however many more of the kind there are.
+        if rules::looks_at_all_clients(class) || published.monitors.are_behind() {
+            // It took long enough for the others to have a turn, however many more of the kind there are; or those who are
+            // shown it need one.
             yield_now().await;
         }
         go_on

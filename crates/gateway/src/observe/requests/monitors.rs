@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +23,8 @@ const WAITING_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     count: AtomicUsize,
+    /// One of them has little room left.
+    behind: AtomicBool,
     /// By the id of the client.
     clients: Mutex<HashMap<u64, Monitor>>,
 }
@@ -51,14 +53,25 @@ impl Monitors {
     pub(crate) fn join(&self, client: &Arc<Entry>) {
         let mut clients = self.lock();
         clients.insert(client.id(), Monitor { client: Arc::clone(client), lines: Vec::new() });
-        self.count.store(clients.len(), Ordering::Release);
+        self.note(&clients);
     }
 
     /// It is shown nothing any more.
     pub(crate) fn leave(&self, id: u64) {
         let mut clients = self.lock();
         clients.remove(&id);
+        self.note(&clients);
+    }
+
+    /// Whether one of them has so much to take that who makes it more should give it a turn first.
+    pub(crate) fn are_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, clients: &HashMap<u64, Monitor>) {
         self.count.store(clients.len(), Ordering::Release);
+        let behind = clients.values().any(|monitor| monitor.room() < WAITING_BYTES / 2);
+        self.behind.store(behind, Ordering::Relaxed);
     }
 
     /// Shows all of them a request of `client`, which is in this database now.
@@ -72,12 +85,15 @@ impl Monitors {
                 monitor.client.wake();
             }
         }
+        self.note(&monitors);
     }
 
     /// Appends what waits for the client with this id.
     pub(crate) fn take(&self, id: u64, out: &mut Vec<u8>) {
-        if let Some(monitor) = self.lock().get_mut(&id) {
+        let mut monitors = self.lock();
+        if let Some(monitor) = monitors.get_mut(&id) {
             out.append(&mut monitor.lines);
+            self.note(&monitors);
         }
     }
 
