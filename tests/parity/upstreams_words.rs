@@ -150,3 +150,23 @@ fn the_gateways_section_shows_in_a_pipeline_and_while_the_upstream_is_missing() 
     assert!(replies[1].starts_with(b"-ERR respool: "), "{:?}", replies[1]);
     assert!(String::from_utf8_lossy(&replies[2]).contains("respool_state:down"), "{:?}", replies[2]);
 }
+
+#[test]
+fn a_subscriber_who_may_not_wait_is_told_so_of_that_and_of_nothing_else() {
+    let upstream = Upstream::start(|peer: &mut Peer| {
+        while let Some(request) = peer.next_of("valkey", "8.0.1") {
+            let reply = match request.as_str() {
+                "SUBSCRIBE c" => "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n".to_owned(),
+                "PING" => "+PONG\r\n".to_owned(),
+                _ => format!("-ERR Can't execute '{}'\r\n", request.split(' ').next().unwrap_or_default()),
+            };
+            peer.reply(&reply);
+        }
+    });
+    let gateway = Gateway::start(&upstream.url());
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    client.line("SUBSCRIBE c");
+    client.expect("WAIT 0 0", "-ERR Can't execute 'WAIT'\r\n");
+    client.expect("WAITAOF 0 0 0", "-ERR Can't execute 'WAITAOF'\r\n");
+}

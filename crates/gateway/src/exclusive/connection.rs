@@ -24,7 +24,7 @@ use crate::{
         request::ExclusiveRequest,
         tracking::shards::{ALL_INVALID, Tracked},
     },
-    observe::registry::{Registry, Tracking},
+    observe::{published::Published, registry::Tracking},
 };
 
 /// Bytes of pushes that are passed on in one write.
@@ -193,17 +193,19 @@ impl ExclusiveConnection {
         is_of_others && !self.is_in_transaction() && self.all().any(is_restricted)
     }
 
-    /// A client's request as it goes there, for whoever has this caller.
+    /// A client's request as it goes there, for whoever has this caller and speaks this.
     pub(crate) fn request(
         &self,
         class: Class,
         request: &Request<'_>,
-        registry: &Registry,
-        caller: &Caller,
+        published: &Published,
+        (caller, protocol): (&Caller, Protocol),
     ) -> ExclusiveRequest {
         let listening = self.listening.as_deref().filter(|_| is_about_listening(class) && !self.is_in_transaction());
-        let lending = (listening.or(self.lending.as_deref()), self.is_in_transaction());
-        ExclusiveRequest::new(class, request, lending, (registry, caller))
+        let lending = listening.or(self.lending.as_deref());
+        // Where nothing but what is about subscriptions is executed, nothing is prepared.
+        let prepares = !self.is_in_transaction() && !self.all().any(|lending| lending.is_restricted(protocol));
+        ExclusiveRequest::new(class, request, (lending, prepares), (&published.registry, caller))
     }
 
     /// Gives the connection back once nothing needs it.

@@ -79,10 +79,11 @@ fn counted_from(caller: &Caller, lending: Option<&Lending>) -> &'static [&'stati
 }
 
 impl ExclusiveRequest {
+    /// What has to go before it goes there too, if it `prepares`.
     pub(crate) fn new(
         class: Class,
         request: &Request<'_>,
-        (lending, in_transaction): (Option<&Lending>, bool),
+        (lending, prepares): (Option<&Lending>, bool),
         (registry, caller): (&Registry, &Caller),
     ) -> Self {
         let change = Change::of(class, request);
@@ -113,7 +114,7 @@ impl ExclusiveRequest {
         if made.waits() {
             made.blocks_for = blocking_time(request);
         }
-        if reason == Reason::Wait && !in_transaction {
+        if reason == Reason::Wait && prepares {
             write_request(&mut made.requests, counted_from(caller, lending));
             made.swallow = 1;
             made.own_from = made.requests.len();

@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         }
                         return Way::Exclusive(ExclusiveRequest::with_placeholder(request, placeholder, noted));
                     }
-                    Way::Exclusive(exclusive.request(class, request, &published.registry, caller))
+                    Way::Exclusive(exclusive.request(class, request, published, (caller, state.needs.protocol)))
                 }
                 Part::Gateway if class == Class::Local(Local::Reset) && request.len() > 1 && in_transaction => {
                     Way::AbortTransaction(errors::wrong_arity("reset"))
