@@ -74,3 +74,24 @@ fn messages_without_pause_do_not_hold_the_end_up() {
         });
     }
 }
+
+#[test]
+fn a_client_that_takes_nothing_of_what_it_has_not_asked_for_does_not_hold_the_end_up() {
+    for (mode, line) in [("dedicated", "SUBSCRIBE c"), ("shared", "SUBSCRIBE c"), ("dedicated", "MONITOR")] {
+        let redis = Redis::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
+        let config = format!("[pubsub]\nmode = \"{mode}\"\n[shutdown]\ngrace_period_ms = 8_000");
+        let mut gateway = Gateway::builder().upstream(&redis.url()).config(&config).start();
+        let mut client = gateway.client();
+        client.small_buffers();
+        client.line(line);
+        let mut publisher = redis.client();
+        let message = "m".repeat(1 << 20);
+        // More than the system takes for the client.
+        for _ in 0..32 {
+            publisher.call(&["PUBLISH", "c", &message]);
+        }
+        gateway.terminate();
+        // Nothing was abandoned, so its exit code is 0.
+        gateway.wait_end(DEADLINE);
+    }
+}

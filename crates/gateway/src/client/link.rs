@@ -56,9 +56,17 @@ pub(crate) struct Link<S> {
     login_until: Option<Box<Instant>>,
     /// The client takes no replies any more; what it has sent is still executed.
     pub(super) deaf: bool,
+    /// Nobody has asked for what is not written yet.
+    pub(super) unasked: bool,
 }
 
 impl<S> Link<S> {
+    /// Takes note of whether what is to be written is nothing but what nobody has asked for: messages, and what is shown to
+    /// a monitor. A drain does not wait for a client to take that.
+    pub(crate) fn is_unasked(&mut self, unasked: bool) {
+        self.unasked = unasked;
+    }
+
     /// The replies to come, to be appended to.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
@@ -253,6 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             presence,
             alarm: Alarm::default(),
             deaf: false,
+            unasked: false,
             login_until: None,
         }
     }

@@ -54,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
             }
             recycle(&mut self.output);
+            self.unasked = false;
         }
     }
 
@@ -111,15 +112,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                         let kept = self.reply_memory.charge(self.output.capacity().saturating_sub(counted));
                         Box::new(Stuck { written, _kept: kept, until: None })
                     });
-                    if self.presence.poll_asked(cx).ends() || is_overrun() {
+                    let asked = self.presence.poll_asked(cx);
+                    if asked.ends() || is_overrun() {
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
                     // Ends with the connection's last byte; the write will tell whether it broke.
                     let _ = self.poll_gone(cx, settings);
                     let until = *stuck.until.get_or_insert_with(|| Instant::now() + settings.write_timeout);
                     let until = self.login_until().map_or(until, |login| login.min(until));
+                    let drains = asked == Asked::Drain && self.unasked;
+                    let ends = drains.then(|| self.published().registry.reads_until()).flatten();
+                    let (until, why) = match ends {
+                        Some(ends) if ends < until => (ends, io::ErrorKind::ConnectionAborted),
+                        _ => (until, io::ErrorKind::TimedOut),
+                    };
                     ready!(self.alarm.poll_until(cx, until));
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    return Poll::Ready(Err(why.into()));
                 }
             }
         }
