@@ -260,7 +260,8 @@ fn running_out_of_descriptors_stops_nobody_who_is_connected_and_ends_by_itself()
 fn clients_leave_descriptors_for_connections_to_the_upstream_and_for_health_checks() {
     let redis = Redis::start(&[]);
     let builder = Gateway::builder().upstream(&redis.url()).metrics().descriptors_max(128);
-    let gateway = builder.allow("cannot accept clients").allow("connection lost").start();
+    let builder = builder.allow("cannot accept clients").allow("connection lost");
+    let gateway = builder.allow("clients are let in").start();
     let mut clients: Vec<Client> = (0..128).map(|_| gateway.client()).collect();
     let replies: Vec<_> = clients.iter_mut().map(|client| client.line("PING")).collect();
     let served = replies.iter().filter(|reply| *reply == b"+PONG\r\n").count();
@@ -280,4 +281,7 @@ fn clients_leave_descriptors_for_connections_to_the_upstream_and_for_health_chec
     gateway.hang_up();
     gateway.logs().wait_for("configuration in force", DEADLINE);
     says_max(first);
+    let said = first.call(&["RESPOOL", "CONFIG", "SET", "clients.clients_max", "5000"]);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains(&format!("the system allows 128; {served} clients are let in")), "{said}");
 }

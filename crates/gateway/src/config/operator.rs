@@ -216,7 +216,10 @@ impl Operator {
         let fixed = self.fixed(wanted, &running.config, follows);
         let config = wanted.with_those_of(&running.config, fixed.iter().map(String::as_str))?;
         let mut settings = GatewaySettings::new(&config)?;
-        settings::fit(&mut settings, self.outside.descriptors_max);
+        let (max, clients_max) = (self.outside.descriptors_max, settings.session.clients_max);
+        let shortage = settings::shortage(&settings, max);
+        settings::fit(&mut settings, max);
+        settings.warnings.extend(shortage.filter(|_| settings.session.clients_max < clients_max));
         if let Some(older) = &running.settings.session.tls {
             settings.session.tls = settings.session.tls.map(|tls| tls.or_same(older));
         }
