@@ -47,6 +47,11 @@ pub enum JobError {
     /// No worker is connected and the last attempt to connect failed; holds why.
     #[error("upstream is down: {0}")]
     UpstreamDown(Arc<str>),
+    /// No worker is connected, because the node does not let the user in with whose login the pool's connections are made: it
+    /// does not know that user, or another password.
+    /// Holds where, and its words.
+    #[error("the client's user is not let in: {0}")]
+    LoginRefused(Arc<str>),
     /// The connection broke before all replies were there.
     #[error("connection to the upstream lost: {reason}{}", executed(*.sent))]
     ConnectionLost {
@@ -105,13 +110,14 @@ fn executed(sent: Sent) -> &'static str {
 
 impl JobError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 15] = [
+    pub(crate) const KINDS: [&str; 16] = [
         "queue_timeout",
         "pause_timeout",
         "failover_timeout",
         "unplaced",
         "reply_timeout",
         "upstream_down",
+        "login_refused",
         "connection_lost",
         "state_refused",
         "replies_too_large",
@@ -132,6 +138,7 @@ impl JobError {
             Self::Unplaced { .. } => "unplaced",
             Self::ReplyTimeout(_) => "reply_timeout",
             Self::UpstreamDown(_) => "upstream_down",
+            Self::LoginRefused(_) => "login_refused",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::StateRefused(_) => "state_refused",
             Self::RepliesTooLarge(_) => "replies_too_large",
@@ -152,6 +159,7 @@ impl JobError {
             | Self::FailoverTimeout { .. }
             | Self::Unplaced { .. }
             | Self::UpstreamDown(_)
+            | Self::LoginRefused(_)
             | Self::StateRefused(_)
             | Self::ExclusiveTimeout { .. }
             | Self::ExclusiveShare { .. }

@@ -12,10 +12,9 @@ use crate::{
         trust::Trust,
         turns::{Part, Turns},
     },
-    error::JobError,
     exclusive::exclusives::Exclusives,
     queue::{branch::Branches, job::Job},
-    settings::settings::Settings,
+    settings::{login::Login, settings::Settings},
     stats::{gauge::Gauges, traffic::Traffic},
     time::timestamp::Moment,
     upstream::{facts::Facts, node::Node},
@@ -33,22 +32,38 @@ pub(crate) struct InCommon {
     pub(crate) turned_away: Arc<Notify>,
     /// Rings when a connection falls silent for long, with requests under way.
     pub(crate) silent: Arc<Notify>,
-    /// What the first pool knows of the upstream, for those that are not to ask.
+    /// What another pool knows of the node, for those that are not to ask.
     pub(crate) facts: Option<watch::Sender<Arc<Facts>>>,
+    /// Of a further login: what its pools may have of the room for requests.
+    pub(crate) queued_by_login: Option<Arc<Budget>>,
+    /// With which connections are made.
+    pub(crate) login: Login,
 }
 
 impl InCommon {
-    /// The same for a further pool: with another login at the same upstream, of which there are these facts, or at
-    /// another node, which has turns of its own.
-    pub(crate) fn of_further(&self, facts: Option<watch::Sender<Arc<Facts>>>) -> Self {
-        let turns = if facts.is_some() { Arc::clone(&self.turns) } else { Arc::default() };
-        Self { turns, facts, ..self.clone() }
+    /// The same for a further pool of the gateway's own login, at another node, which has turns of its own.
+    pub(crate) fn of_node(&self) -> Self {
+        Self { turns: Arc::default(), ..self.clone() }
+    }
+
+    /// The same for the pool of a further login, beside the gateway's `own` one at the same node. Its pools at other nodes
+    /// have `queued` bytes, and count them together.
+    pub(crate) fn of_login(&self, login: Login, own: &Shared, queued: Option<Arc<Budget>>) -> Self {
+        Self {
+            turns: own.part.turns(),
+            facts: Some(own.node.facts_to_share()),
+            queued_by_login: Some(queued.unwrap_or_default()),
+            login,
+            ..self.clone()
+        }
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    /// As whom all that is sent here is executed.
+    pub(crate) login: Login,
     pub(crate) branches: Arc<Branches>,
     pub(crate) node: Arc<Node>,
     /// For bytes of requests queued and in flight.
@@ -69,8 +84,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, branches: Branches, in_common: InCommon) -> Self {
-        let InCommon { queued_bytes, reply_bytes, traffic, turns, turned_away, silent, facts } = in_common;
-        let queue_room = QueueRoom::new(queued_bytes, settings.borrow().endpoint.guest);
+        let InCommon { queued_bytes, reply_bytes, traffic, turns, turned_away, silent, facts, queued_by_login, login } =
+            in_common;
+        let queue_room = QueueRoom::new(queued_bytes, queued_by_login);
         let node = Arc::new(Node::new(settings.clone(), facts.unwrap_or_default(), (turned_away, silent)));
         Self {
             exclusives: Arc::new(Exclusives::new(Arc::clone(&node), Arc::clone(&reply_bytes), Arc::clone(&traffic))),
@@ -80,6 +96,7 @@ impl Shared {
             trust: Arc::default(),
             node,
             settings,
+            login,
             branches: Arc::new(branches),
             queue_room,
             reply_bytes,
@@ -104,7 +121,7 @@ impl Shared {
     pub(crate) fn refuse(&self, job: Job) {
         let reason = self.node.health.down_reason().unwrap_or_else(|| "no worker is connected".into());
         if job.take(Moment::now(), 0) {
-            job.fail(JobError::UpstreamDown(reason));
+            job.fail(self.node.is_down_for(reason));
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn job(error: &JobError, upstream: &str) -> String {
         // The upstream's own words about a database.
         JobError::StateRefused(text) => text.to_string(),
         JobError::UpstreamDown(_)
+        | JobError::LoginRefused(_)
         | JobError::ConnectionLost { .. }
         | JobError::QueueTimeout(_)
         | JobError::PauseTimeout(_)

@@ -1,5 +1,5 @@
-//! Room for requests that are queued and in flight. All pools of a directory have it in common. The pool of a further
-//! login has half of it at most, so that others find room however much that one sends.
+//! Room for requests that are queued and in flight. All pools of a directory have it in common. The pools of a further
+//! login have half of it at most, so that others find room however much that one sends.
 
 use std::sync::Arc;
 
@@ -22,9 +22,14 @@ pub(crate) struct Place {
 }
 
 impl QueueRoom {
-    /// That of a pool, which `is_guest` if it is one of a further login.
-    pub(crate) fn new(all: Arc<Budget>, is_guest: bool) -> Self {
-        Self { all, own: is_guest.then(Arc::default) }
+    /// That of a pool; `own` is what the pools of its login have, where that is a further one.
+    pub(crate) fn new(all: Arc<Budget>, own: Option<Arc<Budget>>) -> Self {
+        Self { all, own }
+    }
+
+    /// What the pools of a further login have of it together.
+    pub(crate) fn own(&self) -> Option<&Arc<Budget>> {
+        self.own.as_ref()
     }
 
     /// What all pools have of it together.

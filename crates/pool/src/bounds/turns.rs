@@ -44,6 +44,11 @@ impl Part {
         Self { turns, number }
     }
 
+    /// Those that it takes part in.
+    pub(crate) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(&self.turns)
+    }
+
     /// How many requests a connection of this pool, which has work, may have in flight of `depth`. One load where there
     /// is no other pool.
     pub(crate) fn depth(&self, depth: usize, now: Instant) -> usize {

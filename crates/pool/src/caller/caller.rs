@@ -17,7 +17,7 @@ use crate::{
         progress::Progress,
         ticket::Ticket,
     },
-    settings::settings::Settings,
+    settings::{login::Login, settings::Settings},
     shared::Shared,
     stats::{
         class::BurstClass,
@@ -117,7 +117,7 @@ impl Caller {
 
     /// Whether it leads to a pool of a further login.
     pub fn is_guest(&self) -> bool {
-        self.shared.settings.borrow().endpoint.guest
+        self.shared.login != Login::Configured
     }
 
     /// How far this caller's jobs come.
@@ -350,8 +350,8 @@ impl Caller {
             };
             upstream.borrow_and_update();
             let Some(reason) = held.or_else(|| health.down_reason()) else { return Ok(()) };
-            if waited.is_zero() {
-                return Err(JobError::UpstreamDown(reason));
+            if waited.is_zero() || self.is_turned_away() {
+                return Err(self.shared.node.is_down_for(reason));
             }
             let news = async {
                 tokio::select! { news = settings.changed() => news, news = upstream.changed() => news }

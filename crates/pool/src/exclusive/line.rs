@@ -83,8 +83,10 @@ impl Line {
     pub(crate) async fn open(node: &Node, name: String) -> Result<Self, JobError> {
         let settings = Arc::clone(&node.settings.borrow());
         let dialled = node.connect_soon(&name).await;
-        let Dialled { stream, endpoint, facts, id, db } =
-            dialled.map_err(|error| JobError::UpstreamDown(error.to_string().into()))?;
+        let Dialled { stream, endpoint, facts, id, db } = dialled.map_err(|error| match node.is_turned_away() {
+            true => JobError::LoginRefused(format!("{}: {error}", settings.endpoint).into()),
+            false => JobError::UpstreamDown(error.to_string().into()),
+        })?;
         Ok(Self {
             stream,
             end: endpoint.tenure.watch(),

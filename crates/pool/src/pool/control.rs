@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    settings::{settings::Settings, tenure::Tenure},
+    settings::{login::Login, settings::Settings, tenure::Tenure},
     shared::Shared,
     stats::{
         gauge::WorkerStatus,
@@ -214,9 +214,24 @@ impl Control {
         self.shared.node.facts()
     }
 
-    /// For pools that are not to ask.
-    pub(super) fn facts_to_share(&self) -> watch::Sender<Arc<Facts>> {
-        self.shared.node.facts_to_share()
+    /// What its workers and callers have in common.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The settings in force once somebody has found out where the upstream is, for which this waits as long as for a
+    /// connection. Cancel-safe.
+    pub(super) async fn settings_once_found(&self) -> Arc<Settings> {
+        let mut settings = self.settings.subscribe();
+        let limit = settings.borrow().connect_timeout;
+        // If nobody does, the connection says so.
+        let _ = timeout(limit, settings.wait_for(|settings| !settings.endpoint.is_unknown())).await;
+        self.settings()
+    }
+
+    /// Whether its connections are made with the login of the configuration.
+    pub fn is_own(&self) -> bool {
+        self.shared.login == Login::Configured
     }
 
     /// Follows what the upstream says about itself, and its [generation](Facts::generation).

@@ -1,11 +1,8 @@
 //! Which pool of a directory: the node that its connections lead to, and the login with which they are made.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use crate::settings::{endpoint::Endpoint, password::Password, settings::Settings, tenure::Tenure};
-
-/// Whom the upstream takes those for who do not say who they are.
-const DEFAULT_USER: &str = "default";
+use crate::settings::{endpoint::Endpoint, login::Login, settings::Settings, tenure::Tenure};
 
 /// Jobs that the queue of a further login holds, for each worker: there may be many of them.
 const LOGIN_JOBS_MAX: usize = 64;
@@ -52,56 +49,6 @@ impl At {
     }
 }
 
-/// With which login connections are made.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub enum Login {
-    /// With that of the configuration.
-    #[default]
-    Configured,
-    /// With none: as the upstream's default user, if that needs no password.
-    Nobody,
-    /// As this user of the upstream.
-    User {
-        /// As in `AUTH`; `None` where only a password is given.
-        name: Option<Arc<str>>,
-        /// Kept as long as the pool, and never shown.
-        password: Password,
-    },
-}
-
-/// Passwords never reach a log.
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configured => f.write_str("Configured"),
-            Self::Nobody => f.write_str("Nobody"),
-            Self::User { name, .. } => f.debug_struct("User").field("name", name).finish_non_exhaustive(),
-        }
-    }
-}
-
-impl Login {
-    /// The user's name, if it is not the login of the configuration.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Configured => None,
-            Self::User { name: Some(name), .. } => Some(name),
-            Self::Nobody | Self::User { name: None, .. } => Some(DEFAULT_USER),
-        }
-    }
-
-    /// The same place, where connections are made with this login.
-    pub(super) fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
-        match self {
-            Self::Configured => endpoint,
-            Self::Nobody => endpoint.with_login(None, None).of_guest(),
-            Self::User { name, password } => {
-                endpoint.with_login(name.as_deref().map(str::to_owned), Some(password.clone())).of_guest()
-            }
-        }
-    }
-}
-
 impl Key {
     /// The upstream, with another login.
     pub fn login(login: Login) -> Self {
@@ -116,6 +63,11 @@ impl Key {
     /// A node of a cluster, for reads of its keys while it is a replica, with the login of the configuration.
     pub fn replica(host: impl Into<Arc<str>>, port: u16) -> Self {
         Self { at: At::Replica { host: host.into(), port }, login: Login::Configured }
+    }
+
+    /// Whether it is one of a further login.
+    pub(super) fn is_of_guest(&self) -> bool {
+        self.login != Login::Configured
     }
 
     /// Whether its pool goes where the first one goes.
@@ -136,7 +88,7 @@ impl Key {
             settings.role = None;
             settings.failover_wait = Duration::ZERO;
         }
-        if self.login != Login::Configured {
+        if self.is_of_guest() {
             settings.endpoint = self.login.endpoint(settings.endpoint);
             settings.workers = first.login_workers.of(self.login.name().unwrap_or_default());
             settings.queue_capacity = settings.queue_capacity.min(LOGIN_JOBS_MAX.saturating_mul(settings.workers));

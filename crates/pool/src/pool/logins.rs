@@ -20,9 +20,10 @@ use tokio::{
 use crate::{
     pool::{
         access::Access,
-        key::{Key, Login},
+        key::Key,
         pools::{NoPool, Pools},
     },
+    settings::login::Login,
     upstream::conversation::{Conversation, ConversationError},
 };
 
@@ -83,7 +84,8 @@ impl Logins {
     }
 
     /// The way into the pool of a login, which the upstream has let in within `fresh` or lets in now. Waits at most
-    /// `connect_timeout` until it can be asked, and as long again for its answer.
+    /// `connect_timeout` until it can be asked, and as long again for its answer; as long again, too, while nobody knows where
+    /// the upstream is.
     ///
     /// # Errors
     /// See [`LoginFailure`].
@@ -145,7 +147,7 @@ impl Logins {
     }
 
     async fn ask(&self, login: &Login) -> Result<(), LoginFailure> {
-        let settings = self.0.pools.first().settings();
+        let settings = self.0.pools.first().settings_once_found().await;
         let endpoint = login.endpoint(settings.endpoint.clone());
         match Conversation::prove(&endpoint, NAME, settings.connect_timeout).await {
             Ok(()) => Ok(()),

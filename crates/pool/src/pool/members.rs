@@ -1,16 +1,18 @@
 //! What is in a directory of pools, and which of them has to make room for another. Owned by `pools`, under its lock.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::time::Instant;
 
 use crate::{
+    bounds::budget::Budget,
     pool::{
-        control::Status,
-        key::{Key, Login},
+        control::{Control, Status},
+        key::{At, Key},
         pool::Pool,
         pools::NoPool,
     },
+    settings::login::Login,
     stats::totals::Totals,
 };
 
@@ -24,7 +26,7 @@ pub(super) struct Members {
     pub(super) first: Option<Pool>,
     pub(super) others: HashMap<Key, Member>,
     /// Closed, and not over yet.
-    pub(super) ending: Vec<Pool>,
+    pub(super) ending: Vec<(Key, Pool)>,
     /// What those have counted that are over.
     pub(super) past: Option<(Totals, Status)>,
     /// Pools that were started.
@@ -48,20 +50,40 @@ impl Member {
 }
 
 impl Members {
-    /// Has room for one more, with the first one, below `max`, and for this one among those of its user.
-    pub(super) fn make_room(&mut self, key: &Key, max: usize) -> Result<(), NoPool> {
+    /// The pool with the gateway's own login at this place, if it is not the first one.
+    pub(super) fn own_at(&self, at: &At) -> Option<Control> {
+        let own = Key { at: at.clone(), login: Login::Configured };
+        self.others.get(&own).map(|member| member.pool.control())
+    }
+
+    /// What the pools of a further login have of the room for requests.
+    pub(super) fn queued_by(&self, login: &Login) -> Option<Arc<Budget>> {
+        let of_login = self.others.iter().find(|(other, _)| other.login == *login)?;
+        of_login.1.pool.queued_by_login()
+    }
+
+    /// Has room for one more among those of its kind, of which there may be so many: own ones, the first one included, or
+    /// those of logins at the upstream, or as many at further nodes; and for this one among those of its user.
+    pub(super) fn make_room(&mut self, key: &Key, (own_max, logins_max): (usize, usize)) -> Result<(), NoPool> {
         self.bury();
+        let (max, first) = if key.is_of_guest() { (logins_max, 0) } else { (own_max, 1) };
+        let counts = |other: &Key| {
+            let is_alike = other.is_of_guest() == key.is_of_guest();
+            is_alike && (!key.is_of_guest() || other.follows() == key.follows())
+        };
         // They are soon over. Whoever comes and goes quickly does not have them pile up.
-        if self.ending.len() >= max {
+        if self.ending.iter().filter(|(other, _)| counts(other)).count() >= max {
             return Err(NoPool::Full(max));
         }
-        let is_of_user =
-            |other: &Key| matches!(other.login, Login::User { .. }) && other.login.name() == key.login.name();
+        let is_of_user = |other: &Key| {
+            matches!(other.login, Login::User { .. }) && counts(other) && other.login.name() == key.login.name()
+        };
         let of_user = self.others.keys().filter(|other| is_of_user(other)).count();
-        if matches!(key.login, Login::User { .. }) && of_user >= USER_POOLS_MAX {
+        if matches!(key.login, Login::User { .. }) && key.follows() && of_user >= USER_POOLS_MAX {
             return self.end_unused(is_of_user, NoPool::UserFull(USER_POOLS_MAX));
         }
-        if self.others.len() + 1 < max { Ok(()) } else { self.end_unused(|_| true, NoPool::Full(max)) }
+        let number = self.others.keys().filter(|other| counts(other)).count() + first;
+        if number < max { Ok(()) } else { self.end_unused(counts, NoPool::Full(max)) }
     }
 
     /// Ends what has been unused for longest of those that count; an error if all of them are used.
@@ -79,15 +101,15 @@ impl Members {
         if let Some(member) = self.others.remove(key) {
             tracing::debug!(?key, "pool ends, nobody uses it");
             member.pool.close();
-            self.ending.push(member.pool);
+            self.ending.push((key.clone(), member.pool));
         }
     }
 
     /// Remembers what those have counted that are over, and forgets them.
     pub(super) fn bury(&mut self) {
-        let over: Vec<Pool>;
-        (over, self.ending) = std::mem::take(&mut self.ending).into_iter().partition(Pool::is_over);
-        for pool in over {
+        let over: Vec<(Key, Pool)>;
+        (over, self.ending) = std::mem::take(&mut self.ending).into_iter().partition(|(_, pool)| pool.is_over());
+        for (_, pool) in over {
             let control = pool.control();
             let (totals, status) = (control.totals(), control.status());
             self.past = Some(match self.past.take() {

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    bounds::budget::Budget,
     caller::caller::Caller,
     error::JobError,
     pool::{
@@ -126,6 +127,16 @@ impl Pool {
     /// The way into the queue, for callers to come.
     pub(super) fn access(&self) -> Access {
         Access { entrances: Arc::clone(&self.entrances), shared: Arc::clone(&self.shared) }
+    }
+
+    /// Of a further login: what its pools have of the room for requests.
+    pub(super) fn queued_by_login(&self) -> Option<Arc<Budget>> {
+        self.shared.queue_room.own().cloned()
+    }
+
+    /// The upstream has let in its login.
+    pub(super) fn is_let_in(&self) {
+        self.shared.node.is_let_in();
     }
 
     /// Whether a caller or a way in is there, or an exclusive connection is lent.

@@ -21,7 +21,7 @@ use crate::{
     pool::{
         access::Access,
         control::{Control, Left, Status},
-        key::{Key, Login},
+        key::{At, Key},
         members::{Member, Members},
         pool::{Drained, Pool},
     },
@@ -46,6 +46,11 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// # What is of all, and what of each
 /// Of all together: `queue_bytes_max`, `replies_bytes_max` and what is [counted](Pools::totals), also of pools that have
 /// ended. Of each: the queue, `workers`, `pipeline_depth`, `exclusive_max`.
+///
+/// # How many there are
+/// With the gateway's own login `pools_max` at most. Of further logins there are `logins_max`, each with a pool at the upstream
+/// as long as anybody uses it; and as many pools that such logins have at further nodes, where nobody uses one but for a
+/// request: the one that has been unused for longest makes room.
 ///
 /// # What becomes of the others
 /// - *cancel*: a caller that is dropped leaves its job behind, which is executed; the pool is ended when that is done.
@@ -152,13 +157,8 @@ impl Pools {
             return Ok(member.pool.access());
         }
         let settings = self.first().settings();
-        members.make_room(key, settings.pools_max)?;
-        let facts = (key.login != Login::Configured).then(|| self.first().facts_to_share());
-        let in_common = self.0.in_common.of_further(facts);
-        let pool = Pool::start_among(&self.0.home, &self.0.runtimes, key.settings(&settings), in_common);
-        if self.first().status().paused {
-            pool.control().pause();
-        }
+        members.make_room(key, (settings.pools_max, settings.logins_max))?;
+        let pool = self.start(&members, key, &settings);
         let access = pool.access();
         members.started += 1;
         let member = Member { pool, number: members.started, unused_since: None, proven: None };
@@ -167,11 +167,40 @@ impl Pools {
         Ok(access)
     }
 
+    /// The way to where the pool of `key` leads, with the login of this caller: whatever comes by way of it is executed as
+    /// the same user.
+    ///
+    /// # Errors
+    /// See [`NoPool`].
+    pub fn find_as(&self, caller: &Caller, key: &Key) -> Result<Access, NoPool> {
+        self.find(&Key { at: key.at.clone(), login: caller.shared().login.clone() })
+    }
+
+    /// A pool for this key, which is to be one of the `members`.
+    fn start(&self, members: &Members, key: &Key, settings: &Settings) -> Pool {
+        let own = members.own_at(&key.at).unwrap_or_else(|| self.first().clone());
+        let in_common = match key.is_of_guest() {
+            true => self.0.in_common.of_login(key.login.clone(), own.shared(), members.queued_by(&key.login)),
+            false => self.0.in_common.of_node(),
+        };
+        let pool = Pool::start_among(&self.0.home, &self.0.runtimes, key.settings(settings), in_common);
+        if self.first().status().paused {
+            pool.control().pause();
+        }
+        if !key.follows() && key.is_of_guest() {
+            pool.control().hold(own.settings().endpoint.held.clone());
+        }
+        pool
+    }
+
     /// The way into a pool whose login the upstream has let in now.
     pub(super) fn find_proven(&self, key: &Key) -> Result<Access, NoPool> {
         let access = self.find(key)?;
-        access.shared.node.is_let_in();
-        if let Some(member) = self.lock().others.get_mut(key) {
+        let mut members = self.lock();
+        // Nodes that have turned it away are asked again, too.
+        let of_login = members.others.iter().filter(|(other, _)| other.login == key.login);
+        of_login.for_each(|(_, member)| member.pool.is_let_in());
+        if let Some(member) = members.others.get_mut(key) {
             member.proven = Some(Instant::now());
         }
         Ok(access)
@@ -244,10 +273,17 @@ impl Pools {
         self.each(Key::follows, |control| control.hold(reason.cloned()));
     }
 
+    /// Does this to all pools at a place, of every login.
+    pub fn at(&self, at: &At, act: impl Fn(&Control)) {
+        self.each(|key| key.at == *at, act);
+    }
+
     /// Under the lock: a pool that starts meanwhile has it done, or begins with what the first one has.
     fn each(&self, which: impl Fn(&Key) -> bool, mut act: impl FnMut(&Control)) {
         let members = self.lock();
-        act(self.first());
+        if which(&Key::default()) {
+            act(self.first());
+        }
         members.others.iter().filter(|(key, _)| which(key)).for_each(|(_, member)| act(&member.pool.control()));
     }
 
@@ -278,7 +314,8 @@ impl Pools {
             let mut members = self.lock();
             let others = std::mem::take(&mut members.others).into_values().map(|member| member.pool);
             let others: Vec<Pool> = others.collect();
-            let ending = std::mem::take(&mut members.ending);
+            let ending = std::mem::take(&mut members.ending).into_iter().map(|(_, pool)| pool);
+            let ending: Vec<Pool> = ending.collect();
             members.first.take().into_iter().chain(others).chain(ending).collect()
         };
         self.0.sweeper.abort();
@@ -299,7 +336,8 @@ impl Directory {
 
     /// The first one, all others, and those that are ending.
     fn controls<'m>(&self, members: &'m Members) -> impl Iterator<Item = Control> + use<'m> {
-        let others = members.others.values().map(|member| &member.pool).chain(&members.ending);
+        let others = members.others.values().map(|member| &member.pool);
+        let others = others.chain(members.ending.iter().map(|(_, pool)| pool));
         std::iter::once(self.first.clone()).chain(others.map(Pool::control))
     }
 

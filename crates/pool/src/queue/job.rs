@@ -330,7 +330,7 @@ mod tests {
     async fn a_dropped_job_is_answered() {
         for (taken, sent) in [(false, Sent::No), (true, Sent::Maybe)] {
             let (sender, receiver) = oneshot::channel();
-            let place = QueueRoom::new(Arc::default(), false).try_take(1, 1).expect("empty");
+            let place = QueueRoom::new(Arc::default(), None).try_take(1, 1).expect("empty");
             let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place);
             if taken {
                 assert!(job.take(Moment::now(), 0));

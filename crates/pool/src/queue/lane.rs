@@ -170,7 +170,7 @@ mod tests {
 
     fn job() -> (Job, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        let place = QueueRoom::new(Arc::default(), false).try_take(0, 1).expect("empty");
+        let place = QueueRoom::new(Arc::default(), None).try_take(0, 1).expect("empty");
         (Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place), receiver)
     }
 

@@ -56,8 +56,10 @@ pub struct Settings {
     pub exclusive_max: usize,
     /// An exclusive connection that nobody borrowed for this long is closed.
     pub exclusive_idle: Duration,
-    /// Pools of one directory, the one that these settings are made for included.
+    /// Pools of one directory with the login of the configuration, the one that these settings are made for included.
     pub pools_max: usize,
+    /// Further logins of one directory, each with a pool at the upstream; and as many pools of such logins at further nodes.
+    pub logins_max: usize,
     /// A further pool of a directory that nobody used for this long is ended.
     pub pools_idle: Duration,
     /// Workers of the pools of further logins.
@@ -125,6 +127,7 @@ impl Settings {
             exclusive_max: 128,
             exclusive_idle: Duration::from_secs(60),
             pools_max: 64,
+            logins_max: 64,
             pools_idle: Duration::from_secs(60),
             login_workers: LoginWorkers { others: 1, named: Arc::default() },
             command_names: &[],

@@ -196,6 +196,7 @@ impl Stats {
             }
             JobError::PauseTimeout(_)
             | JobError::UpstreamDown(_)
+            | JobError::LoginRefused(_)
             | JobError::ConnectionLost { .. }
             | JobError::StateRefused(_)
             | JobError::RepliesTooLarge(_)

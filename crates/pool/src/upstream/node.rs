@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    error::JobError,
     settings::{endpoint::Endpoint, ours::PROBE, role::Role, settings::Settings},
     upstream::{
         checks::Checks,
@@ -131,6 +132,11 @@ impl Node {
     /// Whether it was a guest's login that was refused, when it was last tried: one load.
     pub(crate) fn is_turned_away(&self) -> bool {
         self.turned_away.load(Ordering::Acquire)
+    }
+
+    /// Why nothing is executed while no worker is connected, for this `reason`.
+    pub(crate) fn is_down_for(&self, reason: Arc<str>) -> JobError {
+        if self.is_turned_away() { JobError::LoginRefused(reason) } else { JobError::UpstreamDown(reason) }
     }
 
     /// The upstream has let in a guest, whom it may have turned away before.

@@ -273,7 +273,7 @@ mod tests {
     /// A slot with so many replies due whose caller takes them as they come, and has taken nothing yet.
     fn slot(due: u32) -> (Slot, Arc<Ticket>, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        let place = QueueRoom::new(Arc::default(), false).try_take(0, 1).expect("empty");
+        let place = QueueRoom::new(Arc::default(), None).try_take(0, 1).expect("empty");
         let burst = Burst { replies_due: due, pieces: Pieces::AsTheyCome, ..Burst::default() };
         let ticket = Arc::new(Ticket::new());
         takes(&ticket);

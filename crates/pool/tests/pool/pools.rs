@@ -95,10 +95,10 @@ async fn what_a_caller_left_behind_is_executed_before_its_pool_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn there_are_no_more_pools_than_there_may_be_and_an_unused_one_makes_room() {
-    let (pools, arrivals) = start(|settings| settings.pools_max = 3);
+    let (pools, arrivals) = start(|settings| settings.logins_max = 2);
     let _upstream = Upstream::start(arrivals, |_| Act::Echo);
     let (ann, bob) = (pools.find(&of("ann")).unwrap(), pools.find(&of("bob")).unwrap());
-    assert_eq!(pools.find(&of("eve")).unwrap_err(), NoPool::Full(3));
+    assert_eq!(pools.find(&of("eve")).unwrap_err(), NoPool::Full(2));
     assert!(pools.find(&of("bob")).is_ok() && pools.find(&Key::default()).is_ok());
     drop(ann);
     assert!(pools.find(&of("eve")).is_ok());
@@ -108,8 +108,41 @@ async fn there_are_no_more_pools_than_there_may_be_and_an_unused_one_makes_room(
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_led_to_a_node_stays_who_it_is_and_logins_take_no_place_of_a_nodes_own() {
+    let (pools, arrivals) = start(|settings| (settings.logins_max, settings.pools_max) = (2, 3));
+    let _upstream = Upstream::start(arrivals, |_| Act::Echo);
+    let callers = ["ann", "bob"].map(|user| pools.find(&of(user)).unwrap().caller_on(0));
+    let nodes = [1, 2].map(|port| Key::node("127.0.0.1", port));
+    let own = nodes.each_ref().map(|node| pools.find(node).unwrap());
+    assert_eq!(pools.find(&Key::node("127.0.0.1", 3)).unwrap_err(), NoPool::Full(3));
+    let names = || pools.all().iter().map(|pool| (pool.key.at.clone(), pool.key.login.clone())).collect::<Vec<_>>();
+    for (at, caller) in callers.iter().enumerate() {
+        let led = pools.find_as(caller, &nodes[at]).unwrap().caller_on(0);
+        assert!(led.is_guest() && caller.is_guest());
+        assert!(names().contains(&(nodes[at].at.clone(), of(["ann", "bob"][at]).login)));
+        // The one that nobody uses makes room, and only that.
+        let used = pools.find_as(&led, &nodes[at]).unwrap();
+        assert!(pools.find_as(&led, &nodes[1 - at]).is_ok() && used.leads_as(&led));
+    }
+    assert_eq!(pools.all().len(), 1 + 2 + 2 + 2);
+    let first = pools.find(&Key::default()).unwrap().caller_on(0);
+    assert!(pools.find_as(&first, &nodes[0]).unwrap().leads_as(&own[0].caller_on(0)) && !first.is_guest());
+    let held = |at: &Key| {
+        pools.all().iter().filter(|pool| pool.key.at == at.at).all(|pool| pool.control.status().held.is_some())
+    };
+    pools.at(&nodes[0].at, |control| control.hold(Some("it is gone".into())));
+    // What has made room is over.
+    sleep(IDLE / 5).await;
+    let _ann = pools.find_as(&callers[0], &nodes[0]).unwrap();
+    assert!(
+        held(&nodes[0]) && !held(&nodes[1]) && pools.first().status().held.is_none(),
+        "also of those who come later"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_user_with_many_passwords_leaves_room_for_others() {
-    let (pools, arrivals) = start(|settings| settings.pools_max = 20);
+    let (pools, arrivals) = start(|settings| settings.logins_max = 20);
     let _upstream = Upstream::start(arrivals, |_| Act::Echo);
     let with = |password: usize| {
         let login = Login::User { name: Some("ann".into()), password: password.to_string().into() };

@@ -116,6 +116,7 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
     if reconnect_delay_max < reconnect_delay_min {
         return value("upstream.reconnect_delay_max_ms", "must not be less than upstream.reconnect_delay_min_ms");
     }
+    let (own_max, logins_max) = pools_max(config)?;
     let settings = Settings {
         workers: within("pool.workers", pool.workers, 1, WORKERS_MAX)?,
         pipeline_depth: count("pool.pipeline_depth", pool.pipeline_depth)?,
@@ -138,7 +139,8 @@ pub(crate) fn pool_settings(config: &Config) -> Result<PoolSettings, ConfigError
         lifetime: millis("upstream.lifetime_ms", upstream.lifetime_ms, 1)?,
         exclusive_max: count("pool.exclusive_max", pool.exclusive_max)?,
         exclusive_idle: millis("pool.exclusive_idle_ms", pool.exclusive_idle_ms, 1)?,
-        pools_max: pools_max(config)?,
+        pools_max: own_max,
+        logins_max,
         pools_idle: millis("pool.pools_idle_ms", pool.pools_idle_ms, 1)?,
         login_workers: login_workers(config)?,
         command_names: if embedded { &[] } else { command_names() },

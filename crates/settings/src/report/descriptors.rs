@@ -32,19 +32,30 @@ pub fn fit(settings: &mut GatewaySettings, limit: Option<usize>) {
     session.clients_max = session.clients_max.min(left - lent).max(1);
 }
 
+/// Pools that there may be with the gateway's own login, and those of further logins.
+fn own_and_further(settings: &GatewaySettings) -> (usize, usize) {
+    let users = &settings.session.users;
+    let has_many = settings.session.reads.is_some() || settings.cluster.is_some();
+    let own = if has_many { settings.pool.pools_max } else { 1 };
+    match (users.elsewhere, settings.cluster.is_some()) {
+        (true, false) => (own, settings.pool.logins_max),
+        // At the upstream, and as many at further nodes.
+        (true, true) => (own, 2 * settings.pool.logins_max),
+        (false, false) => (own, users.upstream.len()),
+        (false, true) => (own, users.upstream.len() * own),
+    }
+}
+
 /// Pools that there may be.
 pub(crate) fn pools(settings: &GatewaySettings) -> usize {
-    let session = &settings.session;
-    let has_many = session.reads.is_some() || settings.cluster.is_some() || session.users.elsewhere;
-    if has_many { settings.pool.pools_max } else { 1 + session.users.upstream.len() }
+    let (own, further) = own_and_further(settings);
+    own + further
 }
 
 /// Workers of all pools. Those of logins have their own number.
 pub(crate) fn workers(settings: &GatewaySettings) -> usize {
-    let (pool, users) = (&settings.pool, &settings.session.users);
-    let all = pools(settings);
-    let logins = if users.elsewhere { all - 1 } else { users.upstream.len() };
-    pool.workers.saturating_mul(all - logins).saturating_add(pool.login_workers.of_at_most(logins))
+    let (own, further) = own_and_further(settings);
+    settings.pool.workers.saturating_mul(own).saturating_add(settings.pool.login_workers.of_at_most(further))
 }
 
 /// Exclusive connections. Each pool lends some, but those for reads, and all of them no more than clients can use.

@@ -16,7 +16,8 @@ section! {
         /// user that is disabled there may log in here until then. 0: each login is asked of the upstream.
         cache_ms: Millis = Millis(1_000),
         /// With `upstream`: logins that may be in use, each with a pool of connections of its own (`users.NAME.workers`). A
-        /// further one gets an error. At most 10,000.
+        /// further one gets an error. With a cluster they may have as many pools again at other nodes than the first, where
+        /// the one that has been unused for longest makes room for a further one. At most 10,000.
         logins_max: usize = 1_000,
         /// Who may log in: each name with the SHA-256 of its password in hexadecimal. `printf %s PASSWORD |
         /// sha256sum` prints one. `AUTH password` without a name means the user "default". Without users nobody has

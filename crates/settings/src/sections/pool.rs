@@ -54,7 +54,8 @@ section! {
         exclusive_max: usize = 1_024,
         /// How long an unused exclusive connection stays open.
         exclusive_idle_ms: Millis = Millis(60_000),
-        /// Pools that there may be: one for the upstream, and one for each further node or login that requests go to.
+        /// Pools that there may be: one for the upstream, and one for each further node that requests go to. Those of users
+        /// with a login of their own are beside them (`auth.logins_max`).
         /// `workers`, `queue_capacity` and `exclusive_max` are of each pool; bounds on bytes are of all together.
         /// Beyond this the pool that has been unused for longest ends, and a request that would need a further one
         /// does without if it can, or gets an error. At most 10,000.

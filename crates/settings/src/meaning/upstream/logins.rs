@@ -103,13 +103,13 @@ fn upstream_name<'u>(name: &'u str, user: &'u User) -> &'u str {
     if user.upstream_user.is_empty() { name } else { &user.upstream_user }
 }
 
-/// The pools that there may be: of nodes and of users with a login of their own, or the gateway's own and one for each
-/// login.
-pub(crate) fn pools_max(config: &Config) -> Result<usize, ConfigError> {
+/// The pools that there may be with the gateway's own login, and the further logins. Those that a file names have all the
+/// room that they need, also beside those that it named before.
+pub(crate) fn pools_max(config: &Config) -> Result<(usize, usize), ConfigError> {
     let nodes = within("pool.pools_max", config.pool.pools_max, 1, POOLS_MAX)?;
     let logins = within("auth.logins_max", config.auth.logins_max, 1, POOLS_MAX)?;
     let own = config.users.values().filter(|user| has_login(user)).count();
-    Ok(if is_upstreams(config)? { logins + 1 } else { nodes + own })
+    Ok((nodes, if is_upstreams(config)? { logins } else { nodes * (1 + own) }))
 }
 
 /// Workers of pools of further logins.
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!((users.login_of("app").name(), users.login_of("other")), (Some("reader"), Login::Configured));
         assert!(users.are_known_upstream() && users.may_be_proven("other"));
         assert_eq!(found.pool.login_workers.named.get("reader"), Some(&3));
-        assert_eq!(found.pool.pools_max, 1 + settings(URL).unwrap().pool.pools_max);
+        assert_eq!((found.pool.logins_max, settings(URL).unwrap().pool.logins_max), (128, 64));
         let found = of_app(&format!("[auth]\nmode = \"upstream\"\npeers = [\"0:app\"]\n{URL}"), "").unwrap();
         assert!(found.session.users.may_be_proven("app") && !found.session.users.may_be_proven("other"));
         assert_eq!(found.session.peers.user(0), Some("app"));
