@@ -159,8 +159,7 @@ impl Cluster {
         }
         let at = self.reached(address);
         let key = Key::node(at.host.as_str(), at.port);
-        let access = self.0.pools.find(&key).ok()?;
-        Some(Arc::new(Node::new(address.clone(), key, access, self.0.runtimes)))
+        Node::new(address.clone(), key, &self.0.pools, self.0.runtimes).ok().map(Arc::new)
     }
 }
 

@@ -201,7 +201,10 @@ impl Cluster {
         let map = self.map();
         match self.node(&map, node) {
             Some(node) if node.is_first => caller.call(burst).await,
-            Some(node) => node.caller(caller.runtime()).call(burst).await,
+            Some(node) => match node.caller(caller) {
+                Ok(mut caller) => caller.call(burst).await,
+                Err(failure) => Answer { burst, failure: Some(failure) },
+            },
             None => Answer { burst, failure: Some(no_way(node)) },
         }
     }
@@ -215,16 +218,23 @@ impl Cluster {
         let mut texts = texts_of_scripts(requests, self.scripts(), &mut 0);
         let Some(at) = self.node(&self.map(), node).filter(|_| !texts.is_empty()) else { return };
         texts.retain(|text| !at.is_told(self.scripts().hash(text)));
-        if texts.is_empty() {
-            return;
-        }
-        let mut burst = Burst { replies_due: u32::try_from(texts.len()).unwrap_or(u32::MAX), ..Burst::default() };
-        texts.iter().for_each(|text| write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]));
-        // If it cannot be told, the node has the words for that.
-        let answer = self.call_at(node, caller, burst).await;
-        if answer.failure.is_none() && answer.burst.errors == 0 {
+        if !texts.is_empty() && self.load(node, caller, &texts).await {
             texts.iter().for_each(|text| at.tell(self.scripts().hash(text)));
         }
+    }
+
+    /// Has a node know these scripts, which clients have loaded before; whether it does. Who uses one need not have the right
+    /// to load it: for a user with a login of its own the gateway does that with its own login.
+    ///
+    /// # Cancel safety
+    /// As [`Caller::call`].
+    pub(crate) async fn load(&self, node: &Address, caller: &mut Caller, texts: &[Arc<[u8]>]) -> bool {
+        let mut burst = Burst { replies_due: u32::try_from(texts.len()).unwrap_or(u32::MAX), ..Burst::default() };
+        texts.iter().for_each(|text| write_request(&mut burst.requests, &[b"SCRIPT", &b"LOAD"[..], text]));
+        let mut own = if caller.is_guest() { self.pools().caller_on(caller.runtime()) } else { None };
+        // If it cannot be told, the node has the words for that.
+        let answer = self.call_at(node, own.as_mut().unwrap_or(caller), burst).await;
+        answer.failure.is_none() && answer.burst.errors == 0
     }
 
     /// Has the script be known that `request` brings along, if it is not: whoever sends it sees no reply to it here. The node
@@ -286,7 +296,7 @@ pub(crate) async fn lend_of(
     node: Option<&Arc<Node>>,
     wanted: Wanted,
 ) -> Result<Lent, JobError> {
-    let of_node = node.map(|node| node.caller(caller.runtime()));
+    let of_node = node.map(|node| node.caller(caller)).transpose()?;
     let lender: &Caller = of_node.as_deref().unwrap_or(caller);
     lender.lend(since, wanted).await
 }

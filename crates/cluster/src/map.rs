@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use pool::{Access, Attempts, Caller, JobError, Key, Ours, Standing};
+use pool::{Access, Attempts, Caller, JobError, Key, NoPool, Ours, Pools, Standing};
 use route::Commands;
 use topology::{Address, Layout};
 
@@ -82,7 +82,10 @@ pub struct Node {
     /// The name of its pool.
     key: Key,
     access: Access,
-    /// For each runtime callers that nobody uses now: a session has some only while it needs them.
+    /// Where users with a login of their own have pools at it.
+    pools: Pools,
+    /// For each runtime callers that nobody uses now: a session has some only while it needs them. All with the gateway's
+    /// own login.
     #[allow(clippy::vec_box, reason = "the boxes are what is lent: a burst holds one while it is out")]
     callers: Vec<Mutex<Vec<Box<Caller>>>>,
     told: Mutex<Told>,
@@ -101,10 +104,15 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    pub(crate) fn new(address: Address, key: Key, access: Access, runtimes: usize) -> Self {
-        let is_first = key == Key::default();
+    /// The node whose pool has this name, which is started if there is none.
+    ///
+    /// # Errors
+    /// There are as many as there may be.
+    pub(crate) fn new(address: Address, key: Key, pools: &Pools, runtimes: usize) -> Result<Self, NoPool> {
+        let (is_first, access, pools) = (key == Key::default(), pools.find(&key)?, pools.clone());
         let told = Mutex::new(Told { since: access.connected_at(), scripts: HashSet::new() });
-        Self { address, is_first, key, access, callers: (0..runtimes).map(|_| Mutex::default()).collect(), told }
+        let callers = (0..runtimes).map(|_| Mutex::default()).collect();
+        Ok(Self { address, is_first, key, access, pools, callers, told })
     }
 
     /// Whether it was told the script with this hash.
@@ -157,19 +165,42 @@ impl Node {
     /// # Cancel safety
     /// As [`Caller::open_standing`].
     pub async fn open_standing(self: &Arc<Self>, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
-        self.caller(0).open_standing(name, attempts).await
+        self.own_caller(0).open_standing(name, attempts).await
     }
 
-    /// The way into its pool.
-    pub(crate) fn access(&self) -> &Access {
-        &self.access
+    /// The way into its pool for one who sends by way of `caller`: with the same login, whoever that is.
+    ///
+    /// # Errors
+    /// There is no pool for that login.
+    pub(crate) fn access(&self, caller: &Caller) -> Result<Access, JobError> {
+        if !caller.is_guest() {
+            return Ok(self.access.clone());
+        }
+        self.pools.find_as(caller, &self.key).map_err(|reason| match reason {
+            NoPool::Closed => JobError::Closed,
+            NoPool::Full(_) | NoPool::UserFull(_) => {
+                JobError::UpstreamDown(format!("no pool for this user at {}: {reason}", self.address).into())
+            }
+        })
     }
 
-    /// A caller for one who runs on this runtime, for as long as it holds it.
-    pub(crate) fn caller(self: &Arc<Self>, runtime: usize) -> CallerOf {
+    /// A caller for one who sends by way of `caller`, with the same login and on the same runtime, for as long as it holds it.
+    ///
+    /// # Errors
+    /// There is no pool for that login.
+    pub(crate) fn caller(self: &Arc<Self>, caller: &Caller) -> Result<CallerOf, JobError> {
+        if caller.is_guest() {
+            let of_user = self.access(caller)?.caller_on(caller.runtime());
+            return Ok(CallerOf { home: None, caller: Some(Box::new(of_user)) });
+        }
+        Ok(self.own_caller(caller.runtime()))
+    }
+
+    /// A caller with the gateway's own login.
+    pub(crate) fn own_caller(self: &Arc<Self>, runtime: usize) -> CallerOf {
         let kept = self.callers.get(runtime).and_then(|kept| lock(kept).pop());
         let caller = kept.unwrap_or_else(|| Box::new(self.access.caller_on(runtime)));
-        CallerOf { node: Arc::clone(self), caller: Some(caller) }
+        CallerOf { home: Some(Arc::clone(self)), caller: Some(caller) }
     }
 }
 
@@ -177,10 +208,11 @@ fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A caller of a node, given back when it is dropped.
+/// A caller of a node.
 #[derive(Debug)]
 pub(crate) struct CallerOf {
-    pub(crate) node: Arc<Node>,
+    /// Where it is given back to when it is dropped. One with a user's login is for nobody else.
+    home: Option<Arc<Node>>,
     /// There until it is dropped.
     caller: Option<Box<Caller>>,
 }
@@ -201,8 +233,8 @@ impl DerefMut for CallerOf {
 
 impl Drop for CallerOf {
     fn drop(&mut self) {
-        if let Some(caller) = self.caller.take()
-            && let Some(kept) = self.node.callers.get(caller.runtime())
+        if let (Some(caller), Some(node)) = (self.caller.take(), &self.home)
+            && let Some(kept) = node.callers.get(caller.runtime())
         {
             let mut kept = lock(kept);
             if kept.len() < CALLERS_KEPT {

@@ -3,5 +3,6 @@
 mod actor;
 mod limits;
 mod mapped;
+mod nodes;
 mod together;
 mod turns;

@@ -93,7 +93,7 @@ impl fmt::Debug for Asked<'_> {
 
 impl Asked<'_> {
     async fn of(self, node: &Arc<Node>, reply_timeout: Duration) -> Result<Vec<u8>, JobError> {
-        let of_node = (!node.is_first).then(|| node.caller(self.caller.runtime()));
+        let of_node = (!node.is_first).then(|| node.caller(self.caller)).transpose()?;
         let lender: &Caller = of_node.as_deref().unwrap_or(self.caller);
         let mut lent = lender.lend(self.since, Wanted::AnyDb(self.protocol)).await?;
         lent.bear(self.name);

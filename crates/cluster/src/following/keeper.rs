@@ -358,7 +358,7 @@ impl Keeper {
             }
             let at = self.reached(node);
             let reason: Arc<str> = format!("{node} is not a primary any more").into();
-            self.control(&Key::node(at.host.as_str(), at.port), |control| {
+            self.pools.at(&Key::node(at.host.as_str(), at.port).at, |control| {
                 control.hold(Some(Arc::clone(&reason)));
                 control.go(&at.host, at.port);
             });
@@ -368,15 +368,11 @@ impl Keeper {
     fn enter(&self, address: &Address, is_anchor: bool) -> Result<Node, NoPool> {
         let at = self.reached(address);
         let key = if is_anchor { Key::default() } else { Key::node(at.host.as_str(), at.port) };
-        let access = self.pools.find(&key)?;
+        let node = Node::new(address.clone(), key, &self.pools, self.runtimes)?;
         if !is_anchor {
-            self.control(&key, |control| control.hold(None));
+            self.pools.at(&node.key().at, |control| control.hold(None));
         }
-        Ok(Node::new(address.clone(), key, access, self.runtimes))
-    }
-
-    fn control(&self, key: &Key, act: impl Fn(&Control)) {
-        self.pools.all().iter().filter(|listed| listed.key == *key).for_each(|listed| act(&listed.control));
+        Ok(node)
     }
 
     /// One line for each change that an operator may ask about.

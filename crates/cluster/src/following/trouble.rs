@@ -79,7 +79,9 @@ impl Trouble {
             .collect();
         let is_down =
             |control: &Control| matches!(*control.upstream().borrow(), Upstream::Down(_) | Upstream::Unready { .. });
-        missing.extend(pools.iter().filter(|(_, control)| is_down(control)).map(|(node, _)| node.clone()));
+        // Whether a user is let in says nothing of the node.
+        let own = pools.iter().filter(|(_, control)| control.is_own());
+        missing.extend(own.filter(|(_, control)| is_down(control)).map(|(node, _)| node.clone()));
         let is_news = missing.iter().any(|address| !self.missing.contains(address));
         self.missing = missing;
         self.missing_since = match (self.missing.is_empty(), self.missing_since) {

@@ -214,20 +214,29 @@ impl Routes {
     }
 
     /// Leads a session's caller to that node, until the call has [ended](Self::ended). If that does not come, the caller
-    /// is not to be used any more.
-    pub fn lead(&mut self, caller: &mut Caller) {
+    /// is not to be used any more. False if it has no way there: the cluster has to [`execute`](Cluster::execute) the burst,
+    /// and knows why.
+    pub fn lead(&mut self, caller: &mut Caller) -> bool {
         let node = self.node(self.shard);
         if !node.is_first {
-            let mut access = node.access().clone();
-            access.exchange(caller);
-            self.home = Some(access);
+            match node.access(caller) {
+                Ok(mut access) => {
+                    access.exchange(caller);
+                    self.home = Some(access);
+                }
+                Err(failure) => {
+                    self.failure = Some(Box::new(failure));
+                    return false;
+                }
+            }
         }
+        true
     }
 
     /// The same for as long as what comes back is held.
-    pub(super) fn led<'c>(&self, caller: &'c mut Caller) -> Led<'c> {
+    pub(super) fn led<'c>(&self, caller: &'c mut Caller) -> Result<Led<'c>, JobError> {
         let node = self.node(self.shard);
-        if node.is_first { Led::at_home(caller) } else { node.access().lead(caller) }
+        Ok(if node.is_first { Led::at_home(caller) } else { node.access(caller)?.lead(caller) })
     }
 
     /// The time that the call took, if all requests have their replies and none is an error. Otherwise the cluster has to

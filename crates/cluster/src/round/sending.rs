@@ -57,7 +57,29 @@ impl Round<'_> {
         }
     }
 
+    /// Has the scripts loaded that these pieces are to be sent behind, for a user who need not have the right to do that.
+    async fn load_for(&mut self, batches: &[Batch], user: &mut Caller) {
+        for batch in batches {
+            let node = match &batch.way {
+                Way::Node(node) | Way::Replica(node, _) => Some(&node.address),
+                Way::Anchor => self.map.anchor(),
+            };
+            let mut texts = Vec::new();
+            for (piece, _) in &batch.pieces {
+                // What is left says that this has been tried.
+                texts.append(self.loads.get_mut(piece).unwrap_or(&mut Vec::new()));
+            }
+            if let Some(node) = node.filter(|_| !texts.is_empty()) {
+                self.cluster.load(node, user, &texts).await;
+            }
+        }
+    }
+
     pub(super) async fn send(&mut self, mut batches: Vec<Batch>, own: &mut Caller, text: Text<'_>) {
+        if !self.loads.is_empty() && own.is_guest() {
+            // Boxed, because it is rare.
+            Box::pin(self.load_for(&batches, own)).await;
+        }
         let (runtime, is_only) = (own.runtime(), batches.len() == 1);
         let beside = beside(batches.len());
         for batch in &mut batches {
@@ -71,7 +93,10 @@ impl Round<'_> {
         if let [batch] = &mut batches[..] {
             let patience = self.patience(batch);
             let result = match &batch.way {
-                Way::Node(node) => within(patience, &mut node.caller(runtime), &mut batch.burst).await,
+                Way::Node(node) => match node.caller(own) {
+                    Ok(mut caller) => within(patience, &mut caller, &mut batch.burst).await,
+                    Err(failure) => Err(failure),
+                },
                 Way::Anchor => within(patience, own, &mut batch.burst).await,
                 Way::Replica(_, chosen) => {
                     within(patience, &mut chosen.access.caller_on(runtime), &mut batch.burst).await
@@ -83,19 +108,23 @@ impl Round<'_> {
             batches.into_iter().for_each(|batch| self.take(batch, result.as_ref().err().cloned(), text));
             return;
         }
-        let mut own = Some(own);
         let callers = batches.iter().map(|batch| match &batch.way {
-            Way::Node(node) => (Lender::Node(node.caller(runtime)), self.patience(batch)),
+            Way::Node(node) => (node.caller(own).map_or_else(Lender::Nobody, Lender::Node), self.patience(batch)),
             Way::Anchor => (Lender::First, self.patience(batch)),
             Way::Replica(_, chosen) => (Lender::Replica(chosen.access.caller_on(runtime)), self.patience(batch)),
         });
         let mut callers: Vec<(Lender, Option<Duration>)> = callers.collect();
+        let mut own = Some(own);
         let mut running = Vec::with_capacity(batches.len());
         for (batch, (lender, patience)) in batches.iter_mut().zip(&mut callers) {
             let caller: &mut Caller = match lender {
                 Lender::Node(caller) => caller,
                 Lender::First => own.take().expect("there is one batch at most for the first pool"),
                 Lender::Replica(caller) => caller,
+                Lender::Nobody(failure) => {
+                    running.push(Running::Ended(Err(failure.clone())));
+                    continue;
+                }
             };
             running.push(Running::new(within(*patience, caller, &mut batch.burst)));
         }
@@ -178,7 +207,7 @@ impl Round<'_> {
                 }
                 let said = match burst.errors {
                     0 => Verdict::Done,
-                    _ if loads == 0 && NO_SCRIPT.contains(&&bytes[begin..end]) => {
+                    _ if !self.loads.contains_key(&piece) && NO_SCRIPT.contains(&&bytes[begin..end]) => {
                         self.text_of_script(piece).map_or(Verdict::Done, Verdict::Load)
                     }
                     _ => verdict(&bytes[begin..end], is_transaction, &from, |reply, said| {
@@ -219,6 +248,8 @@ enum Lender {
     First,
     /// One of a replica.
     Replica(Caller),
+    /// There is no way for this user.
+    Nobody(JobError),
 }
 
 /// Has a burst executed; one that only reads is given up after a while.

@@ -53,6 +53,8 @@ impl Cluster {
         started: Instant,
     ) -> Executed {
         let settings = self.pools().first().settings();
+        // Pools of replicas have the gateway's own login, and are for nobody else.
+        let reads = reads.filter(|_| !caller.is_guest());
         let mut routes = match routes.filter(|routes| routes.were_sent() || routes.are_of(burst)) {
             Some(routes) => routes,
             None => match self.known(&settings, started).await {
@@ -62,7 +64,10 @@ impl Cluster {
         };
         let is_straight = reads.is_none() && !routes.were_sent() && routes.are_straight();
         if is_straight && routes.aim(burst) {
-            let result = routes.led(caller).execute(burst).await;
+            let result = match routes.led(caller) {
+                Ok(mut caller) => caller.execute(burst).await,
+                Err(failure) => Err(failure),
+            };
             if let Some(spent) = routes.ended(burst, caller, result) {
                 return Executed { spent, ..Executed::default() };
             }
@@ -121,9 +126,12 @@ impl Parts {
         self.parts[0].burst.room = burst.room.take();
         let beside = beside(self.parts.len());
         self.parts.iter_mut().for_each(|part| part.burst.beside = beside);
-        let runtime = own.runtime();
-        let lent = |part: &Part| (!part.node.is_first).then(|| part.node.caller(runtime));
-        let mut callers: Vec<Option<CallerOf>> = self.parts.iter().map(lent).collect();
+        let lent = |part: &Part| (!part.node.is_first).then(|| part.node.caller(own)).transpose();
+        let mut callers = match self.parts.iter().map(lent).collect::<Result<Vec<Option<CallerOf>>, _>>() {
+            Ok(callers) => callers,
+            // Nothing has been sent. Those who have a way are sent anew.
+            Err(failure) => return self.parts.iter().map(|_| Err(failure.clone())).collect(),
+        };
         let mut own = Some(own);
         let calls = self.parts.iter_mut().zip(&mut callers).map(|(part, caller)| {
             let caller = match caller {

@@ -44,8 +44,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let mut spent = None;
                 if self.aims_at_one_node()
                     && let Some(routes) = self.link.routes().as_mut()
+                    && routes.lead(&mut self.caller)
                 {
-                    routes.lead(&mut self.caller);
                     let result = self.caller.execute(&mut self.burst).await;
                     spent = self
                         .link

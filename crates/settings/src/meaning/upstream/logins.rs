@@ -14,7 +14,7 @@ use crate::{
         ranges::{one_of, value, within},
         secret_file,
         session::ALL_OTHERS,
-        upstream::{hosts::Hosts, reads::read_settings},
+        upstream::reads::read_settings,
     },
     sections::auth::User,
 };
@@ -53,9 +53,6 @@ fn refuse_where_logins_are_not_told_apart(key: &str, config: &Config) -> Result<
     let url = &config.upstream.url;
     match () {
         () if url == "embedded" => value(key, "the embedded upstream has no users"),
-        () if Hosts::of(url) == Some(Hosts::Nodes) => {
-            value(key, "is not to be had with a cluster; name users in auth.users")
-        }
         () if config.pubsub.mode == "shared" => {
             value("pubsub.mode", "\"shared\" is one subscriber for all, who has no user's rights; take \"dedicated\"")
         }
@@ -149,6 +146,7 @@ mod tests {
 
     #[test]
     fn a_user_may_have_a_login_of_its_own_and_pools_for_all_of_them() {
+        let of_cluster = users().replace("redis://h", "redis-cluster://h");
         let found = of_app(&users(), "upstream_user = \"reader\"\nworkers = 3").unwrap();
         let users = &found.session.users;
         assert_eq!((users.login_of("app").name(), users.login_of("other")), (Some("reader"), Login::Configured));
@@ -158,6 +156,11 @@ mod tests {
         let found = of_app(&format!("[auth]\nmode = \"upstream\"\npeers = [\"0:app\"]\n{URL}"), "").unwrap();
         assert!(found.session.users.may_be_proven("app") && !found.session.users.may_be_proven("other"));
         assert_eq!(found.session.peers.user(0), Some("app"));
+        // Also of a cluster, where logins take no place of a node.
+        let cluster = URL.replace("redis://h", "redis-cluster://h");
+        let found = settings(&format!("[auth]\nmode = \"upstream\"\nlogins_max = 9\n{cluster}")).unwrap();
+        assert_eq!((found.pool.pools_max, found.pool.logins_max), (64, 9));
+        assert!(of_app(&of_cluster, "").is_ok());
     }
 
     #[test]
@@ -165,11 +168,6 @@ mod tests {
         let upstream = format!("[auth]\nmode = \"upstream\"\n{URL}");
         for (config, keys, problem) in [
             (URL.to_owned(), "", "users.app.upstream_password_file: \"app\" is not in auth.users"),
-            (
-                users().replace("redis://h", "redis-cluster://h"),
-                "",
-                "users.app.upstream_password_file: is not to be had",
-            ),
             (users().replace("redis://h", "embedded"), "", "users.app.upstream_password_file: the embedded"),
             (format!("{}\n[pubsub]\nmode = \"shared\"", users()), "", "pubsub.mode: \"shared\""),
             (users(), "reads = \"replica\"", "users.app.reads: the reads"),
