@@ -257,6 +257,21 @@ fn running_out_of_descriptors_stops_nobody_who_is_connected_and_ends_by_itself()
 }
 
 #[test]
+fn clients_that_all_block_wait_for_connections_for_which_there_are_descriptors() {
+    let redis = Redis::start(&[]);
+    let gateway = Gateway::builder().upstream(&redis.url()).descriptors_max(256).allow("clients are let in").start();
+    let mut first = gateway.client();
+    let shown = String::from_utf8_lossy(&first.line("INFO clients")).into_owned();
+    let max = shown.split("maxclients:").nth(1).and_then(|rest| rest.lines().next()).expect("a figure");
+    let clients: Vec<Client> = (1..max.parse().expect("a number")).map(|_| gateway.client()).collect();
+    let mut clients: Vec<Client> = clients.into_iter().chain([first]).collect();
+    clients.iter_mut().for_each(|client| client.send(&["BLPOP", "nothing", "0.1"]));
+    for client in &mut clients {
+        assert_eq!(String::from_utf8_lossy(&client.read_reply()), "*-1\r\n");
+    }
+}
+
+#[test]
 fn clients_leave_descriptors_for_connections_to_the_upstream_and_for_health_checks() {
     let redis = Redis::start(&[]);
     let builder = Gateway::builder().upstream(&redis.url()).metrics().descriptors_max(128);

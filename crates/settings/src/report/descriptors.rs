@@ -23,11 +23,14 @@ fn ends(settings: &GatewaySettings) -> usize {
 
 /// Has no more clients than the system allows descriptors for, as Redis does. If clients took them all, a connection that is
 /// lost could not be made anew, and nobody would be served. Of what is left beside the workers, exclusive connections may
-/// have a quarter.
+/// have a quarter, and all that clients cannot use: a pool lends no more than that, and who needs one waits for it.
 pub fn fit(settings: &mut GatewaySettings, limit: Option<usize>) {
-    let Some(limit) = limit else { return };
+    let needed = needed(settings);
+    let Some(limit) = limit.filter(|limit| *limit < needed) else { return };
     let left = limit - besides(settings).min(limit / 2);
-    let lent = (ends(settings) * exclusive(settings)).min(left / 4);
+    let beside_clients = left.saturating_sub(settings.session.clients_max);
+    let lent = (ends(settings) * exclusive(settings)).min(beside_clients.max(left / 4));
+    settings.pool.exclusive_max = settings.pool.exclusive_max.min(lent / ends(settings)).max(1);
     let session = &mut settings.session;
     session.clients_max = session.clients_max.min(left - lent).max(1);
 }
@@ -83,4 +86,26 @@ pub fn shortage(settings: &GatewaySettings, limit: Option<usize>) -> Option<Stri
         upstream(settings),
         fitting.session.clients_max,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_lowered_only_where_descriptors_do_not_suffice() {
+        let config = toml::from_str("[clients]\nclients_max = 100\n[upstream]\nurl = \"redis://host\"").expect("valid");
+        let settings = GatewaySettings::new(&config).expect("valid");
+        let fitted = |limit| {
+            let mut settings = settings.clone();
+            fit(&mut settings, Some(limit));
+            (settings.session.clients_max, settings.pool.exclusive_max)
+        };
+        // 100 clients, 1,024 exclusive connections, 4 workers and 64 others.
+        assert_eq!(needed(&settings), 1192);
+        assert_eq!([1192, 4096].map(fitted), [(100, 1024); 2]);
+        assert_eq!(fitted(1191), (100, 1023));
+        assert_eq!(fitted(136), (51, 17));
+        assert_eq!(fitted(8), (3, 1));
+    }
 }
