@@ -6,7 +6,7 @@ use pool::{JobError, Key, Pools, Settings};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use topology::Address;
 
@@ -18,6 +18,9 @@ use crate::{
     map::{Map, Node},
     scripts::Scripts,
 };
+
+/// How long a node that may be a primary no more has to turn out to be none.
+const TURNS_OUT: Duration = Duration::from_secs(1);
 
 /// How a cluster is found and followed.
 #[derive(Debug, Clone)]
@@ -117,6 +120,21 @@ impl Cluster {
     /// Something speaks against what is known: it is looked at again, soon.
     pub fn doubt(&self) {
         self.0.news.doubt();
+    }
+
+    /// Whether a node that has said what a replica says, or a script of its own, is no primary any more: it is asked.
+    ///
+    /// # Cancel safety
+    /// It is asked all the same.
+    pub async fn is_replaced(&self, node: &Address) -> bool {
+        let mut maps = self.watch();
+        let is_gone = |map: &Arc<Map>| map.node_at(node).is_none();
+        if is_gone(&self.map()) {
+            return true;
+        }
+        let looked_at = timeout(TURNS_OUT, self.0.news.looked_at(node));
+        tokio::select! { _ = looked_at => {}, _ = maps.wait_for(is_gone) => {} }
+        is_gone(&self.map())
     }
 
     /// Where a node is reached from here.

@@ -6,12 +6,12 @@ use pool::{Answer, Burst, Caller, JobError, Lent, Sent, Wanted};
 use resp::{Decoded, RequestDecoder, RequestLimits, write_request};
 use route::{Merge, Part, Plan, Route};
 use tokio::time::{Instant, sleep};
-use topology::{Address, Redirection};
+use topology::{Address, Redirection, Refusal};
 
 use crate::{
     cluster::Cluster,
     map::Node,
-    round::{fault_within, has_slot, is_info, may_be_of_node, write_parts},
+    round::{fault_within, has_slot, is_info, may_be_of_node, refusal, write_parts},
     shown::is_of_all,
     taught::{Taught, texts_of_scripts},
 };
@@ -107,7 +107,8 @@ impl Cluster {
         let (waited, _) = settings.primary_wait();
         loop {
             let map = self.known(&settings, since).await?;
-            let node = slot.and_then(|slot| map.node_of(slot)).filter(|node| !node.is_first).cloned();
+            let node =
+                slot.and_then(|slot| map.node_of(slot)).or_else(|| map.home()).filter(|node| !node.is_first).cloned();
             let failure = match lend_of((caller, since), node.as_ref(), wanted).await {
                 Ok(lent) => {
                     let is_of_first = node.is_none();
@@ -151,7 +152,7 @@ impl Cluster {
 
     /// Where all goes that belongs to no slot.
     pub fn first_node(&self) -> Option<Address> {
-        self.map().anchor().cloned()
+        self.map().home().map(|node| node.address.clone())
     }
 
     /// The parts of the first of these requests, if its keys are of several slots and it can be split.
@@ -252,6 +253,12 @@ impl Cluster {
         }
     }
 
+    /// Why a reply says that the node has executed nothing of these requests: one, or those of a transaction without its `EXEC`.
+    /// That it is a replica a script may say of its own: see [`is_replaced`](Self::is_replaced).
+    pub fn refusal(&self, requests: &[u8], reply: &[u8]) -> Option<Refusal> {
+        refusal(requests, reply, &self.map().commands)
+    }
+
     /// What a reply says that came on a connection of `node` and is not for a client: its `request`, in a transaction of
     /// `slot` if in any, was not executed, and belongs elsewhere or has to wait. What it says of a slot is taken note of.
     /// Holds the node that may be asked for it this time, if one is named.
@@ -281,7 +288,7 @@ impl Cluster {
                 self.doubt();
                 Some(self.node(&map, &to).map(|_| to))
             }
-            Some(Redirection::TryAgain | Redirection::Down | Redirection::Loading) => {
+            Some(Redirection::TryAgain | Redirection::Down | Redirection::Loading | Redirection::ReadOnly) => {
                 self.doubt();
                 Some(None)
             }

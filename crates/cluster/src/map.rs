@@ -26,6 +26,8 @@ pub struct Map {
     pub(crate) commands: Arc<Commands>,
     /// Of each shard of the layout its primary.
     pub(crate) nodes: Vec<Arc<Node>>,
+    /// A slot of the shard whose primary is the anchor, or is to be once the former has had its moment to answer.
+    pub(crate) anchor_slot: u16,
     /// What nodes say of being one of a cluster is for clients, too.
     pub(crate) is_shown: bool,
     /// Why nothing is known yet.
@@ -58,9 +60,14 @@ impl Map {
         self.nodes.get(self.layout.shard_of(slot)?)
     }
 
-    /// Where all goes that belongs to no slot.
+    /// The node of the first pool, if that is a primary.
     pub(crate) fn anchor(&self) -> Option<&Address> {
         self.nodes.iter().find(|node| node.is_first).map(|node| &node.address)
+    }
+
+    /// Where all goes that belongs to no slot: to the anchor, or to the one that is to be it next.
+    pub(crate) fn home(&self) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.is_first).or_else(|| self.node_of(self.anchor_slot))
     }
 
     /// The connections that this process has at nodes.

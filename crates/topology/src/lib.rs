@@ -24,6 +24,7 @@
 mod address;
 mod cluster;
 mod policy;
+mod refusal;
 mod role;
 mod sentinel;
 mod topology;
@@ -40,6 +41,7 @@ pub use policy::{
     patience::Patience,
     policy::{Pace, Policy},
 };
+pub use refusal::{Refusal, are_refusals_in, says_refused, says_refused_within};
 pub use role::{Role, RoleError};
 pub use sentinel::{
     answer::{AnswerError, Named, Peer, read_peers, read_replicas},

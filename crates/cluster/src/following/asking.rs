@@ -31,23 +31,23 @@ pub(crate) struct Answer {
     pub(crate) view: View,
 }
 
-/// Whom to ask, in this order, and how many answers are wanted. While primaries are `absent`, all their replicas, of
-/// which the one that takes over knows it first; otherwise one node, each time the next.
+/// Whom to ask, in this order, and how many answers are wanted: those that are `suspected`, and while primaries are `absent`,
+/// all their replicas, of which the one that takes over knows it first; otherwise one node, each time the next.
 pub(crate) fn candidates(
     layout: &Layout,
-    absent: &BTreeSet<Address>,
+    (suspected, absent): (&BTreeSet<Address>, &BTreeSet<Address>),
     seeds: &[Address],
     turn: usize,
 ) -> (Vec<Address>, usize) {
     let shards = layout.shards();
     let heirs = shards.iter().filter(|shard| absent.contains(&shard.primary)).flat_map(|shard| &shard.replicas);
-    let mut nodes: Vec<Address> = heirs.cloned().collect();
+    let mut nodes: Vec<Address> = suspected.iter().chain(heirs).cloned().collect();
     let primaries = shards.iter().map(|shard| &shard.primary);
     let others = primaries.chain(shards.iter().flat_map(|shard| &shard.replicas));
     let mut others: Vec<Address> = others.filter(|node| !absent.contains(node)).cloned().collect();
     let rotated = (turn % shards.len().max(1)).min(others.len());
     others.rotate_left(rotated);
-    if !nodes.is_empty() {
+    if !absent.is_empty() && nodes.len() > suspected.len() {
         // And one that is not concerned.
         nodes.extend(others.into_iter().take(1));
         let wanted = nodes.len();
@@ -57,7 +57,7 @@ pub(crate) fn candidates(
     nodes.extend(seeds.iter().cloned());
     let mut seen = BTreeSet::new();
     nodes.retain(|node| seen.insert(node.clone()));
-    (nodes, 1)
+    (nodes, suspected.len().max(1))
 }
 
 /// Asks; otherwise says which node has not answered, and why.

@@ -76,7 +76,6 @@ impl Keeper {
         let map = Arc::clone(&published.borrow());
         let trouble = Trouble::new(pools.first().settings().failover_wait);
         let anchor = map.anchor().cloned();
-        let shard = map.nodes.iter().position(|node| node.is_first);
         Self {
             settings,
             pools,
@@ -86,7 +85,7 @@ impl Keeper {
             belief: Belief::of(map.layout.clone()),
             commands: Told::of(map.problem.is_none().then(|| Arc::clone(&map.commands))),
             anchor,
-            anchor_slot: shard.and_then(|shard| map.layout.first_slot(shard)).unwrap_or_default(),
+            anchor_slot: map.anchor_slot,
             leaving: BTreeMap::new(),
             open: BTreeMap::new(),
             turn: 0,
@@ -179,6 +178,7 @@ impl Keeper {
 
     /// Asks for views and takes in what comes.
     async fn look(&mut self) {
+        let look = News::look(&self.news);
         self.leave();
         self.notice_trouble();
         self.belief.looks();
@@ -187,7 +187,7 @@ impl Keeper {
         let limit = self.pools.first().settings().connect_timeout;
         let deadline = Instant::now() + if in_trouble { limit.min(TROUBLED) } else { limit };
         self.turn = self.turn.wrapping_add(1);
-        let (nodes, wanted) = candidates(self.belief.layout(), &absent, &self.settings.seeds, self.turn);
+        let (nodes, wanted) = candidates(self.belief.layout(), (&look.at, &absent), &self.settings.seeds, self.turn);
         let (mut asking, mut candidates) = (JoinSet::new(), nodes.into_iter().peekable());
         let (mut taken, mut problem) = (0, None);
         while taken < wanted {
@@ -307,8 +307,8 @@ impl Keeper {
         }
         self.problem = None;
         self.tell(&before, &layout);
-        let is_shown = self.settings.is_shown;
-        self.published.send_replace(Arc::new(Map { layout, commands, nodes, is_shown, problem: None }));
+        let (anchor_slot, is_shown) = (self.anchor_slot, self.settings.is_shown);
+        self.published.send_replace(Arc::new(Map { layout, commands, nodes, anchor_slot, is_shown, problem: None }));
         self.leave();
         let members: BTreeSet<&Address> = self.belief.layout().members().collect();
         self.open.retain(|node, _| members.contains(node) || self.settings.seeds.contains(node));

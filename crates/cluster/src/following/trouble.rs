@@ -21,6 +21,8 @@ pub(crate) struct Trouble {
     /// Primaries that cannot be reached, or that their cluster thinks have failed.
     missing: BTreeSet<Address>,
     missing_since: Option<Instant>,
+    /// Those of them that answer: they load their data, or have become replicas.
+    answering: BTreeSet<Address>,
     /// As the last view says.
     pub(crate) failing: Vec<Address>,
     silent: BTreeMap<Address, Silence>,
@@ -46,6 +48,7 @@ impl Trouble {
         Self {
             missing: BTreeSet::new(),
             missing_since: None,
+            answering: BTreeSet::new(),
             failing: Vec::new(),
             silent: BTreeMap::new(),
             signs: JoinSet::new(),
@@ -65,7 +68,8 @@ impl Trouble {
 
     /// Whether nothing that a node still has to say is to be waited for.
     pub(crate) fn is_lost(&self, node: &Address) -> bool {
-        self.missing.contains(node) || self.silent.get(node).is_some_and(|silence| silence.is_distrusted)
+        let is_missing = self.missing.contains(node) && !self.answering.contains(node);
+        is_missing || self.silent.get(node).is_some_and(|silence| silence.is_distrusted)
     }
 
     /// Sees how primaries are by their pools; whether one is new among those that give cause for concern.
@@ -77,11 +81,19 @@ impl Trouble {
             .filter(|node| self.failing.contains(node))
             .cloned()
             .collect();
-        let is_down =
-            |control: &Control| matches!(*control.upstream().borrow(), Upstream::Down(_) | Upstream::Unready { .. });
+        let is_missing = |node: &Address| missing.contains(node);
+        let (mut down, mut answering) = (BTreeSet::new(), BTreeSet::new());
         // Whether a user is let in says nothing of the node.
-        let own = pools.iter().filter(|(_, control)| control.is_own());
-        missing.extend(own.filter(|(_, control)| is_down(control)).map(|(node, _)| node.clone()));
+        for (node, control) in pools.iter().filter(|(_, control)| control.is_own()) {
+            match *control.upstream().borrow() {
+                Upstream::Down(_) => drop(down.insert(node.clone())),
+                Upstream::Unready { .. } if !is_missing(node) => drop(answering.insert(node.clone())),
+                _ => {}
+            }
+        }
+        answering.retain(|node| !down.contains(node));
+        missing.extend(down.into_iter().chain(answering.iter().cloned()));
+        self.answering = answering;
         let is_news = missing.iter().any(|address| !self.missing.contains(address));
         self.missing = missing;
         self.missing_since = match (self.missing.is_empty(), self.missing_since) {

@@ -73,7 +73,7 @@ impl Round<'_> {
     fn answer(&self, units: &[Unit], out: &mut Vec<u8>) {
         let answers = self.states.iter().map(|state| match state {
             State::Done(buffer, from, to) => &self.buffers[*buffer][*from..*to],
-            State::Due | State::To(..) | State::Waits(..) | State::Stuck(..) => &[][..],
+            State::Due | State::To(..) | State::Waits(..) | State::Stuck(..) | State::Refused(..) => &[][..],
         });
         let (answers, random): (Vec<&[u8]>, u64) = (answers.collect(), fastrand::u64(..));
         for unit in units {

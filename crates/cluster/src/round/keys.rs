@@ -3,6 +3,7 @@
 
 use resp::{Decoded, Request, RequestDecoder, RequestLimits};
 use route::{Commands, Route};
+use topology::Refusal;
 
 use crate::{map::Map, round::unit::is, shown::standalone::NO_CLUSTER, taught::loads_script};
 
@@ -31,14 +32,38 @@ pub(crate) fn may_be_of_node(requests: &[u8], reply: &[u8], commands: &Commands)
     let mut decoder = RequestDecoder::new(RequestLimits::accepted());
     let Ok(Decoded::Request { .. }) = decoder.decode(requests) else { return true };
     let request = decoder.request(requests);
-    let name = request.arg(0).unwrap_or_default();
-    let begins = |word: &[u8]| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-    let Some(command) = commands.find(&request).filter(|_| begins(b"EVAL") || begins(b"FCALL")) else { return true };
+    let Some(command) = commands.find(&request).filter(|_| runs_script(&request)) else { return true };
     match reply {
+        // A replica says it in the words of the script, too: see `refusal`.
+        _ if reply.starts_with(b"-READONLY ") => false,
         _ if reply.starts_with(b"-LOADING ") || reply.starts_with(b"-MASTERDOWN ") => true,
         _ if reply.starts_with(b"-TRYAGAIN Multiple keys ") => command.has_several_keys(&request),
         _ => !command.keys(&request).is_empty(),
     }
+}
+
+/// Why a node may have refused the scripts among these requests, which are one or a transaction: they wrote nothing then. All
+/// else there only reads. One with keys would have been sent elsewhere.
+pub(crate) fn refusal(requests: &[u8], reply: &[u8], commands: &Commands) -> Option<Refusal> {
+    let refusal = Refusal::read(reply)?;
+    let (mut decoder, mut at, mut has_script) = (RequestDecoder::new(RequestLimits::accepted()), 0, false);
+    while let Ok(Decoded::Request { len }) = decoder.decode(&requests[at..]) {
+        let request = decoder.request(&requests[at..]);
+        let command = commands.find(&request);
+        let is_script = runs_script(&request) && command.is_some_and(|command| command.keys(&request).is_empty());
+        let is_frame = is(&request, "MULTI") || is(&request, "EXEC");
+        if !is_script && !is_frame && !command.is_some_and(|command| command.only_reads()) {
+            return None;
+        }
+        (has_script, at) = (has_script || is_script, at + len);
+    }
+    Some(refusal).filter(|_| has_script)
+}
+
+fn runs_script(request: &Request<'_>) -> bool {
+    let name = request.arg(0).unwrap_or_default();
+    let begins = |word: &[u8]| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
+    begins(b"EVAL") || begins(b"FCALL")
 }
 
 /// Why a request cannot be part of a transaction whose keys are in `slot`, which is that of the first one.

@@ -17,5 +17,5 @@ mod verdict;
 
 pub(crate) use answer::{items, write_of_all, write_parts};
 pub(crate) use holding::beside;
-pub(crate) use keys::{fault_within, has_slot, may_be_of_node};
+pub(crate) use keys::{fault_within, has_slot, may_be_of_node, refusal};
 pub(crate) use unit::is_info;

@@ -21,12 +21,12 @@ use crate::{
         state::{Batch, Missing, Patience, State, Way},
         straight::{Tried, spent},
         unit::{Order, Piece, Target, Units},
-        verdict::{DOWN, Verdict},
+        verdict::{DOWN, REPLICA, Verdict},
     },
 };
 
 /// How often a piece is sent on at once; after that a moment passes first.
-const HOPS_MAX: u32 = 5;
+pub(super) const HOPS_MAX: u32 = 5;
 
 /// The first and the longest pause before a piece is sent again for which it is too early.
 const LATER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
@@ -139,6 +139,7 @@ impl Cluster {
 impl Round<'_> {
     async fn run(&mut self, caller: &mut Caller, text: Text<'_>) {
         while !self.states.iter().all(|state| matches!(state, State::Done(..))) {
+            self.judge().await;
             self.hold(0, caller, text).await;
             let batches = self.batches();
             if !batches.is_empty() {
@@ -214,7 +215,7 @@ impl Round<'_> {
     fn way(&mut self, at: usize) -> Option<(Way, bool)> {
         let settings = &*self.settings;
         let (patience, named) = match (&self.states[at], self.pieces[at].target) {
-            (State::Done(..) | State::Stuck(..), _) => return None,
+            (State::Done(..) | State::Refused(..) | State::Stuck(..), _) => return None,
             (State::To(address, asking), _) => match self.cluster.node(&self.map, address) {
                 Some(node) => return Some((Way::to(&node), *asking)),
                 None => {
@@ -223,7 +224,9 @@ impl Round<'_> {
                     (Patience::for_place(settings, most, reason), Some((address.clone(), *asking)))
                 }
             },
-            (State::Due | State::Waits(..), Target::Anchor) => return Some((Way::Anchor, false)),
+            (State::Due | State::Waits(..), Target::Anchor) => {
+                return Some((self.map.home().map_or(Way::Anchor, Way::to), false));
+            }
             (State::Due | State::Waits(..), Target::Slot(slot)) => match self.map.node_of(slot).cloned() {
                 Some(node) => return self.way_to(at, &node).map(|way| (way, false)),
                 None => (Patience::for_primary(settings, format!("no node has slot {slot}")), None),
@@ -253,15 +256,21 @@ impl Round<'_> {
         }
     }
 
-    /// What becomes of a piece whose replies are at `answer`.
-    pub(super) fn follow(&mut self, piece: usize, said: Verdict, answer: (usize, usize, usize)) -> State {
+    /// What becomes of a piece whose replies, those of the node at `from`, are at `answer`.
+    pub(super) fn follow(
+        &mut self,
+        piece: usize,
+        (said, from): (Verdict, &Address),
+        answer: (usize, usize, usize),
+    ) -> State {
         let settings = &*self.settings;
         let for_place = |reason: String| State::Waits(Patience::for_place(settings, settings.queue_timeout, reason));
         let (to, asking) = match said {
             Verdict::Done => return State::Done(answer.0, answer.1, answer.2),
+            Verdict::Refused => return State::Refused(from.clone(), answer),
             Verdict::Later(why) => {
                 self.cluster.doubt();
-                return if why == DOWN {
+                return if [DOWN, REPLICA].contains(&why) {
                     State::Waits(Patience::for_primary(settings, why))
                 } else {
                     for_place(why.into())
@@ -348,8 +357,13 @@ impl Round<'_> {
             // Without a keeper there is nothing to wait for but the time.
             sleep(LATER.1).await;
         }
-        self.map = self.cluster.map();
+        self.renew();
         self.hops.fill(0);
+    }
+
+    /// Goes by what is known now.
+    pub(super) fn renew(&mut self) {
+        self.map = self.cluster.map();
         for piece in 0..self.pieces.len() {
             if let Some(state) = self.unstick(piece) {
                 self.states[piece] = state;

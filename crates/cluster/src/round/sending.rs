@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use pool::{Burst, Caller, JobError, Sent as Reached, Share};
+use pool::{Burst, Caller, JobError, Origin, Sent as Reached, Share};
 use resp::write_request;
 use tokio::time::timeout;
 use topology::{Address, Redirection};
@@ -11,7 +11,7 @@ use crate::{
     map::CallerOf,
     round::{
         holding::beside,
-        keys::{has_slot, may_be_of_node},
+        keys::{has_slot, may_be_of_node, refusal},
         reading::is_for_primary,
         round::{Round, Text},
         state::{Batch, State, Way},
@@ -140,9 +140,27 @@ impl Round<'_> {
         if self.flushed.is_some_and(|from| piece >= from) {
             return None;
         }
-        match &self.pieces[piece].sent {
-            Sent::Client(range) => text_of_script(&self.requests[range.clone()], scripts),
-            Sent::Own(bytes) => text_of_script(bytes, scripts),
+        text_of_script(self.requests_of(&self.pieces[piece].sent), scripts)
+    }
+
+    fn requests_of<'a>(&'a self, sent: &'a Sent) -> &'a [u8] {
+        match sent {
+            Sent::Client(range) => &self.requests[range.clone()],
+            Sent::Own(bytes) => bytes,
+        }
+    }
+
+    /// What these replies to a piece mean, those of the node at `from`, which `is_left` if others have its requests by now.
+    fn verdict(&self, piece: usize, answer: &[u8], (from, is_left): (&Address, bool)) -> Verdict {
+        let Piece { sent, is_transaction, .. } = &self.pieces[piece];
+        let said = verdict(answer, *is_transaction, from, |reply, said| self.may_be_of_node(piece, reply, said));
+        let refusal = || {
+            let last = if *is_transaction { route::replies(answer).last()? } else { answer };
+            refusal(self.requests_of(sent), last, &self.map.commands)
+        };
+        match said {
+            Verdict::Done => refusal().map_or(Verdict::Done, |refusal| Verdict::refused(refusal, from, is_left)),
+            said => said,
         }
     }
 
@@ -150,10 +168,7 @@ impl Round<'_> {
     /// which the node finds others than its own description of the command says.
     fn may_be_of_node(&self, piece: usize, reply: &[u8], said: &Redirection) -> bool {
         let Piece { target, sent, is_transaction, .. } = &self.pieces[piece];
-        let requests = match sent {
-            Sent::Client(range) => &self.requests[range.clone()],
-            Sent::Own(bytes) => bytes,
-        };
+        let requests = self.requests_of(sent);
         let has_slot = |slot| *target == Target::Slot(slot) || has_slot(requests, slot);
         said.slot().is_none_or(has_slot) && (*is_transaction || may_be_of_node(requests, reply, &self.map.commands))
     }
@@ -176,7 +191,8 @@ impl Round<'_> {
         let is_all = pieces.len() == 1 || (self.is_plain && pieces.len() == self.pieces.len());
         let is_bare = self.loads.is_empty() && pieces.iter().all(|(_, asking)| !asking);
         let replica = way.replica();
-        if is_all && is_bare && replica.is_none() && failure.is_none() && burst.errors == 0 {
+        let is_without_error = burst.errors == 0 && !burst.transaction;
+        if is_all && is_bare && replica.is_none() && failure.is_none() && is_without_error {
             // Of one piece, or of all in their order: which reply is whose need not be known, and the first has them all.
             let end = bytes.len();
             pieces.iter().for_each(|(piece, _)| self.states[*piece] = State::Done(buffer, end, end));
@@ -184,7 +200,7 @@ impl Round<'_> {
             self.buffers.push(bytes);
             return;
         }
-        let from = self.from(&way);
+        let (from, is_left) = (self.from(&way), burst.origin.as_ref().is_some_and(Origin::is_left));
         let (mut end, mut left, mut done) = (0, Vec::new(), Vec::with_capacity(pieces.len()));
         {
             let mut replies = route::replies(&bytes);
@@ -206,23 +222,22 @@ impl Round<'_> {
                     continue;
                 }
                 let said = match burst.errors {
-                    0 => Verdict::Done,
+                    // Those within the reply to EXEC are not counted.
+                    0 if !is_transaction => Verdict::Done,
                     _ if !self.loads.contains_key(&piece) && NO_SCRIPT.contains(&&bytes[begin..end]) => {
                         self.text_of_script(piece).map_or(Verdict::Done, Verdict::Load)
                     }
-                    _ => verdict(&bytes[begin..end], is_transaction, &from, |reply, said| {
-                        self.may_be_of_node(piece, reply, said)
-                    }),
+                    _ => self.verdict(piece, &bytes[begin..end], (&from, is_left)),
                 };
                 done.push((piece, said, (buffer, begin, end)));
             }
         }
         self.buffers.push(bytes);
-        // What was executed behind a script that its node did not know must not be overtaken.
+        // What was executed behind a script that its node did not know, or refused, must not be overtaken.
         let mut executed = HashSet::new();
         for (piece, said, _) in done.iter_mut().rev() {
             let target = self.pieces[*piece].target;
-            if matches!(said, Verdict::Load(_)) && executed.contains(&target) {
+            if matches!(said, Verdict::Load(_) | Verdict::Refused) && executed.contains(&target) {
                 *said = Verdict::Done;
             }
             if *said == Verdict::Done {
@@ -230,7 +245,7 @@ impl Round<'_> {
             }
         }
         for (piece, said, answer) in done {
-            self.states[piece] = self.follow(piece, said, answer);
+            self.states[piece] = self.follow(piece, (said, &from), answer);
         }
         if let Some(failure) = failure {
             match &way {

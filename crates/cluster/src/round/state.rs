@@ -18,6 +18,8 @@ pub(super) enum State {
     Waits(Patience),
     /// To be sent again once more is known.
     Stuck(Patience, Missing),
+    /// Its script says what a replica says, and this is where it was. Otherwise as `Done`.
+    Refused(Address, (usize, usize, usize)),
     /// Where the replies to it are: in this buffer, from here to there.
     Done(usize, usize, usize),
 }

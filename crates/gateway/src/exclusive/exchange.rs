@@ -220,8 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     // Others have their turns, however many replies one request has.
                     consume_budget().await;
                     let unblocked = request.waits() && !blocks;
-                    if kind == ReplyKind::Error {
-                        Box::pin(self.must_be_primary(at, request)).await?;
+                    if kind == ReplyKind::Error || request.change == Change::EndMulti {
+                        Box::pin(self.must_be_primary((at, kind), request)).await?;
                     }
                     self.take_message(at, kind, request, unblocked, &mut swallow, head).await?;
                 }

@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 use pool::{Burst, Further, JobError, Share};
 use resp::{Decoded, ReplyScanner, Request, RequestDecoder, RequestLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
+use topology::{are_refusals_in, says_refused, says_refused_within};
 
 use crate::{
     command::{
         class::{Class, Upstream},
         classify::classify,
         errors,
-        refusal::{
-            SCRIPT_TURNS_OUT, TURNS_OUT, are_replicas_lacked_in, are_words_in, is_refusal, is_script, lacks_replicas,
-            says_refused, says_refused_within,
-        },
+        refusal::{SCRIPT_TURNS_OUT, TURNS_OUT, are_replicas_lacked_in, is_refusal, is_script, lacks_replicas},
     },
     session::session::Session,
 };
@@ -43,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // Where one has been handed on in pieces, what is here begins within it, and the client has what was before it.
         let Burst { errors, transaction, replies, in_part, .. } = &self.burst;
         let may_be = (*errors > 0 || *transaction) && !*in_part;
-        let is_said = || are_words_in(replies) || are_replicas_lacked_in(replies);
+        let is_said = || are_refusals_in(replies) || are_replicas_lacked_in(replies);
         may_be && self.link.published().has_sentinels() && is_said()
     }
 

@@ -65,6 +65,11 @@ impl Origin {
         Self(tenure)
     }
 
+    /// Whether another node gets the requests by now: one load.
+    pub fn is_left(&self) -> bool {
+        self.0.is_left()
+    }
+
     /// Waits until another node gets the requests, for good.
     pub async fn left(&self) {
         let mut end = self.0.watch();

@@ -27,6 +27,8 @@ pub enum Redirection {
     Down,
     /// The node reads its data from disk or from its primary.
     Loading,
+    /// The node is a replica, and this is a write without a key: one with keys is sent elsewhere.
+    ReadOnly,
 }
 
 /// What Redis and Valkey say, word for word; the second one is of Redis 8.4.
@@ -35,6 +37,7 @@ const DOWN: [&str; 3] =
     ["Hash slot not served", "The cluster is down", "The cluster is down and only accepts read commands"];
 /// Behind the name of the program.
 const LOADING: &str = "is loading the dataset in memory";
+const READ_ONLY: &str = "You can't write against a read only replica.";
 const WITHOUT_PRIMARY: &str = "Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
 
 impl Redirection {
@@ -55,6 +58,7 @@ impl Redirection {
             "TRYAGAIN" => TRY_AGAIN.contains(&rest).then_some(Self::TryAgain),
             "CLUSTERDOWN" => DOWN.contains(&rest).then_some(Self::Down),
             "LOADING" => (rest.split_once(' ')?.1 == LOADING).then_some(Self::Loading),
+            "READONLY" => (rest == READ_ONLY).then_some(Self::ReadOnly),
             "MASTERDOWN" => (rest == WITHOUT_PRIMARY).then_some(Self::Loading),
             _ => None,
         }
@@ -64,19 +68,19 @@ impl Redirection {
     pub fn slot(&self) -> Option<u16> {
         match self {
             Self::Moved { slot, .. } | Self::Ask { slot, .. } => Some(*slot),
-            Self::TryAgain | Self::Down | Self::Loading => None,
+            Self::TryAgain | Self::Down | Self::Loading | Self::ReadOnly => None,
         }
     }
 
     fn to(&self) -> Option<&Address> {
         match self {
             Self::Moved { to, .. } | Self::Ask { to, .. } => Some(to),
-            Self::TryAgain | Self::Down | Self::Loading => None,
+            Self::TryAgain | Self::Down | Self::Loading | Self::ReadOnly => None,
         }
     }
 
     /// Whether a reply may be one; costs next to nothing.
     pub fn is_possible(reply: &[u8]) -> bool {
-        matches!(reply, [b'-', b'M' | b'A' | b'T' | b'C' | b'L', ..])
+        matches!(reply, [b'-', b'M' | b'A' | b'T' | b'C' | b'L' | b'R', ..])
     }
 }

@@ -1,6 +1,7 @@
 //! Scripts that clients have loaded are known to whatever becomes a primary. Errors that look like a word of a cluster and
 //! are none, and addresses that lead nowhere.
 
+mod demoted;
 mod hints;
 
 use std::time::{Duration, Instant};

@@ -26,6 +26,8 @@ pub(in crate::exclusive) struct AtNode {
     log: Option<Log>,
     /// The node has not executed the last request: it belongs elsewhere, or has to wait. Its reply was taken back.
     elsewhere: Option<Elsewhere>,
+    /// The next reply that is looked at is none for a client: the node has refused scripts, as it has become a replica.
+    pub(in crate::exclusive) is_refused: bool,
     /// What is watched has left the node, which does not see what becomes of it: its transaction is not to be executed.
     soiled: bool,
     /// The connection was lost.
@@ -69,6 +71,10 @@ impl AtNode {
         request: &ExclusiveRequest,
         (cluster, tracks): (&Cluster, bool),
     ) -> bool {
+        if std::mem::take(&mut self.is_refused) {
+            self.elsewhere = Some(Elsewhere::Later);
+            return true;
+        }
         let said = match cluster.sends_elsewhere(reply, self.node.as_ref(), request.own_request(), self.slot) {
             Some(Some(to_ask)) if request.waits() || tracks => Some(Elsewhere::Ask(to_ask)),
             Some(_) if reply.starts_with(b"-TRYAGAIN") => Some(Elsewhere::Apart),
@@ -184,6 +190,11 @@ impl AtNode {
     pub(in crate::exclusive) fn log(&mut self) -> Option<(Vec<u8>, u32)> {
         let large = self.log.take_if(|log| log.requests.len() > LOG_BYTES_MAX).map(|log| (log.requests, log.count));
         large.or_else(|| self.log.as_ref().map(|log| (log.requests.clone(), log.count)))
+    }
+
+    /// What was sent of the transaction, if it is remembered.
+    pub(in crate::exclusive) fn logged(&self) -> Option<&[u8]> {
+        self.log.as_ref().map(|log| &log.requests[..])
     }
 
     /// So many requests have been sent of the transaction, which are remembered unless they were all along.

@@ -1,18 +1,21 @@
 //! What a node has refused because it has become a replica: nothing of it was executed, so it is asked again of the node
-//! that is the primary by then. Only where sentinels are followed, and of a request that needs its connection for itself
-//! alone. Called by `exchange`.
+//! that is the primary by then. Where sentinels are followed, that is of a request that needs its connection for itself
+//! alone. In a cluster it is of scripts without keys: all else is sent elsewhere by the node itself. Called by `exchange`.
 
 use std::io;
 
+use cluster::Cluster;
+use pool::ReplyKind;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
+use topology::{Refusal, says_refused};
 
 use crate::{
     command::{
         class::Reason,
-        refusal::{SCRIPT_TURNS_OUT, TURNS_OUT, is_refusal, is_script, says_refused},
+        refusal::{SCRIPT_TURNS_OUT, TURNS_OUT, is_refusal, is_script},
     },
     exclusive::{
         change::Change,
@@ -50,14 +53,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         (is_followed && is_alone).then(|| Instant::now() + self.caller.failover_wait())
     }
 
-    /// Looks at an error that begins at `at` in the output. If it is a refusal that cannot be asked again, and the node turns
+    /// Looks at a reply that begins at `at` in the output, an error or one to `EXEC`. If it is a refusal that cannot be asked again, and the node turns
     /// out to be no primary any more, the connection is of no more use: its client is told what it would be told a moment
     /// later. A script that says the same of its own proves nothing.
     pub(in crate::exclusive) async fn must_be_primary(
         &mut self,
-        at: usize,
+        (at, kind): (usize, ReplyKind),
         request: &ExclusiveRequest,
     ) -> Result<(), Broken> {
+        if let Some(cluster) = self.cluster {
+            self.note_refused(cluster, at, request).await;
+        }
+        if kind != ReplyKind::Error {
+            return Ok(());
+        }
         let reply = &self.link.output()[at..];
         if reply == DEMOTED
             && let Some(lending) = &mut self.exclusive.lending
@@ -78,6 +87,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let is_last = self.exclusive.lending.as_ref().is_some_and(|lending| lending.missing() == 1);
         let kind = if is_last { io::ErrorKind::NotConnected } else { io::ErrorKind::Other };
         Err(self.lost(&io::Error::new(kind, "another node is the primary now"), request))
+    }
+
+    /// Has it noted where a node of the cluster has refused scripts: it has become a replica, or the cluster is down.
+    async fn note_refused(&mut self, cluster: &Cluster, at: usize, request: &ExclusiveRequest) {
+        let Some(lending) = self.exclusive.lending.as_ref() else { return };
+        let log =
+            if request.change == Change::EndMulti { lending.at_node.logged() } else { Some(request.own_request()) };
+        let refusal = log.and_then(|log| cluster.refusal(log, &self.link.output()[at..]));
+        let is_refused = match (refusal, lending.node().cloned()) {
+            (Some(Refusal::Replica), Some(node)) => cluster.is_replaced(&node).await,
+            (refusal, _) => refusal == Some(Refusal::Down),
+        };
+        if let Some(lending) = self.exclusive.lending.as_mut() {
+            lending.at_node.is_refused = is_refused;
+        }
     }
 
     /// Asks again, on another connection each time, until a node does not refuse; false to close the session.

@@ -244,8 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         count: u32,
     ) -> Result<bool, JobError> {
         if !in_transaction && self.exclusive.lending.as_ref().is_some_and(|lending| lending.only_tracks()) {
-            let slot = cluster.slot(request.own_request()).filter(|_| request.asks.is_none());
-            let of_slot = || cluster.node_of(slot?);
+            let own = request.own_request();
+            let slot = cluster.slot(own).filter(|_| request.asks.is_none()).or_else(|| cluster.hint(own));
+            let of_slot = || slot.map_or_else(|| cluster.first_node(), |slot| cluster.node_of(slot));
             let before = self.exclusive.lending.as_ref().and_then(|lending| lending.node().cloned());
             let has_turned = match request.asks.clone().or_else(of_slot) {
                 Some(node) => Box::pin(self.turn_to(cluster, &node, slot)).await?,
