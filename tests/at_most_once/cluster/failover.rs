@@ -225,3 +225,26 @@ fn reads_that_a_lost_node_had_are_asked_again_unless_a_write_stands_behind_them(
     assert_eq!(shown[4], "$1\r\n1\r\n", "what stands behind the write sees what there is");
     nodes.0[2].restart();
 }
+
+#[test]
+fn what_belongs_to_no_slot_goes_on_while_the_whole_first_shard_is_lost() {
+    let mut nodes = Nodes::start();
+    let gateway = nodes.gateway_that_waits(4_000, "");
+    let (mut client, [lost, other]) = (gateway.client(), [5, 7_000].map(key_of));
+    client.expect(&format!("SET {lost} v"), "+OK\r\n");
+    client.expect(&format!("SET {other} v"), "+OK\r\n");
+    [3, 0].iter().for_each(|node| nodes.0[*node].kill9());
+    // Whoever comes now waits for somebody to take over, and goes elsewhere when nobody does.
+    client.expect("PING", "+PONG\r\n");
+    for (line, reply) in [("PUBLISH c m", ":0\r\n"), ("EVAL return+1 0", ":1\r\n"), ("SUBSCRIBE c", "*3\r\n")] {
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('+', " ")).collect();
+        let said = gateway.client().call(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(said.starts_with(reply.as_bytes()), "{line}: {said:?}");
+    }
+    client.expect(&format!("GET {other}"), "$1\r\nv\r\n");
+    let said = String::from_utf8_lossy(&client.line(&format!("GET {lost}"))).into_owned();
+    assert!(said.starts_with("-ERR respool: no primary within failover_wait_ms (4000 ms): "), "{said}");
+    [0, 3].iter().for_each(|node| nodes.0[*node].restart());
+    wait("the shard to be there again", || (client.line(&format!("GET {lost}")) == b"$-1\r\n").then_some(()));
+    client.expect("PING", "+PONG\r\n");
+}

@@ -18,6 +18,7 @@ use topology::{Address, Belief};
 use crate::{
     cluster::ClusterSettings,
     following::{
+        anchor::Anchor,
         asking::{Answer, Question, ask, candidates, sign_of_life},
         commands::Told,
         news::News,
@@ -48,10 +49,7 @@ pub(crate) struct Keeper {
     news: Arc<News>,
     belief: Belief,
     commands: Told,
-    /// The node of the first pool.
-    anchor: Option<Address>,
-    /// A slot that it had when it became that.
-    anchor_slot: u16,
+    anchor: Anchor,
     /// Nodes that are primaries no more, and until when they may answer.
     leaving: BTreeMap<Address, Instant>,
     /// Connections on which nodes were asked and will be again.
@@ -75,7 +73,7 @@ impl Keeper {
     ) -> Self {
         let map = Arc::clone(&published.borrow());
         let trouble = Trouble::new(pools.first().settings().failover_wait);
-        let anchor = map.anchor().cloned();
+        let anchor = Anchor { node: map.anchor().cloned(), slot: map.anchor_slot };
         Self {
             settings,
             pools,
@@ -85,7 +83,6 @@ impl Keeper {
             belief: Belief::of(map.layout.clone()),
             commands: Told::of(map.problem.is_none().then(|| Arc::clone(&map.commands))),
             anchor,
-            anchor_slot: map.anchor_slot,
             leaving: BTreeMap::new(),
             open: BTreeMap::new(),
             turn: 0,
@@ -156,7 +153,7 @@ impl Keeper {
             shards.iter().map(|shard| (self.reached(&shard.primary), &shard.primary)).collect();
         let of_primary = |listed: Listed| {
             let at = match listed.key.at {
-                At::Upstream => self.reached(self.anchor.as_ref()?).clone(),
+                At::Upstream => self.reached(self.anchor.node.as_ref()?).clone(),
                 At::Node { host, port } => Address::new(host.as_ref(), port),
                 At::Replica { .. } => return None,
             };
@@ -220,7 +217,7 @@ impl Keeper {
             let silent = || format!("no node of the cluster answers within {} ms", limit.as_millis());
             self.cannot(problem.unwrap_or_else(silent));
         }
-        self.publish(false);
+        self.publish(self.next_anchor().is_some());
         let pools = self.pools_of_primaries();
         self.trouble.looked(&pools, began, taken > 0);
     }
@@ -291,7 +288,7 @@ impl Keeper {
         let mut nodes = Vec::with_capacity(layout.shards().len());
         for shard in layout.shards() {
             let address = &shard.primary;
-            let is_anchor = self.anchor.as_ref() == Some(address);
+            let is_anchor = self.anchor.node.as_ref() == Some(address);
             let node = match before.node_at(address).filter(|node| node.is_first == is_anchor) {
                 Some(node) => Arc::clone(node),
                 None => match self.enter(address, is_anchor) {
@@ -307,29 +304,27 @@ impl Keeper {
         }
         self.problem = None;
         self.tell(&before, &layout);
-        let (anchor_slot, is_shown) = (self.anchor_slot, self.settings.is_shown);
+        let (anchor_slot, is_shown) = (self.anchor.slot, self.settings.is_shown);
         self.published.send_replace(Arc::new(Map { layout, commands, nodes, anchor_slot, is_shown, problem: None }));
         self.leave();
         let members: BTreeSet<&Address> = self.belief.layout().members().collect();
         self.open.retain(|node, _| members.contains(node) || self.settings.seeds.contains(node));
     }
 
-    /// The first pool stays where it is as long as that is a primary, and for a moment longer if that answers.
+    /// What the anchor is to be now, if that is another.
+    fn next_anchor(&self) -> Option<Anchor> {
+        let is_leaving = self.anchor.node.as_ref().is_some_and(|node| self.leaving.contains_key(node));
+        self.anchor.next(self.belief.layout(), &self.trouble, is_leaving, Instant::now())
+    }
+
+    /// Has the first pool go where the anchor is to be.
     fn seat_anchor(&mut self) {
-        let layout = self.belief.layout();
-        let is_primary = |node: &Address| layout.shards().iter().any(|shard| shard.primary == *node);
-        if self.anchor.as_ref().is_some_and(|anchor| is_primary(anchor) || self.leaving.contains_key(anchor)) {
-            return;
-        }
-        // The one that has taken over from the former, if that can be told.
-        let heir = layout.primary_of(self.anchor_slot).or(layout.shards().first().map(|shard| &shard.primary));
-        let Some(anchor) = heir.cloned() else { return };
-        let shard = layout.shards().iter().position(|shard| shard.primary == anchor);
-        self.anchor_slot = shard.and_then(|shard| layout.first_slot(shard)).unwrap_or_default();
-        let at = self.reached(&anchor);
+        let Some(next) = self.next_anchor() else { return };
+        let Some(node) = &next.node else { return };
+        let at = self.reached(node);
         self.pools.go(&at.host, at.port);
         self.pools.hold(None);
-        self.anchor = Some(anchor);
+        self.anchor = next;
     }
 
     /// Notes which nodes are primaries no more. One that answers has a moment to do so: it sends elsewhere what it has
@@ -352,7 +347,7 @@ impl Keeper {
             self.leaving.iter().filter(|(_, until)| now >= **until).map(|(node, _)| node.clone()).collect();
         for node in &over {
             self.leaving.remove(node);
-            if self.anchor.as_ref() == Some(node) {
+            if self.anchor.node.as_ref() == Some(node) {
                 self.publish(true);
                 continue;
             }

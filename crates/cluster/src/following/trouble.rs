@@ -21,8 +21,8 @@ pub(crate) struct Trouble {
     /// Primaries that cannot be reached, or that their cluster thinks have failed.
     missing: BTreeSet<Address>,
     missing_since: Option<Instant>,
-    /// Those of them that answer: they load their data, or have become replicas.
-    answering: BTreeSet<Address>,
+    /// Those of them that do not answer, and since when: others load their data, or have become replicas.
+    gone: BTreeMap<Address, Instant>,
     /// As the last view says.
     pub(crate) failing: Vec<Address>,
     silent: BTreeMap<Address, Silence>,
@@ -48,7 +48,7 @@ impl Trouble {
         Self {
             missing: BTreeSet::new(),
             missing_since: None,
-            answering: BTreeSet::new(),
+            gone: BTreeMap::new(),
             failing: Vec::new(),
             silent: BTreeMap::new(),
             signs: JoinSet::new(),
@@ -68,8 +68,12 @@ impl Trouble {
 
     /// Whether nothing that a node still has to say is to be waited for.
     pub(crate) fn is_lost(&self, node: &Address) -> bool {
-        let is_missing = self.missing.contains(node) && !self.answering.contains(node);
-        is_missing || self.silent.get(node).is_some_and(|silence| silence.is_distrusted)
+        self.gone.contains_key(node) || self.silent.get(node).is_some_and(|silence| silence.is_distrusted)
+    }
+
+    /// Whether a node has been gone for so long that what need not be there is to go elsewhere, in time for what waits for it.
+    pub(crate) fn is_given_up(&self, node: &Address, now: Instant) -> bool {
+        self.gone.get(node).is_some_and(|since| now >= *since + self.patience / 2)
     }
 
     /// Sees how primaries are by their pools; whether one is new among those that give cause for concern.
@@ -81,19 +85,16 @@ impl Trouble {
             .filter(|node| self.failing.contains(node))
             .cloned()
             .collect();
-        let is_missing = |node: &Address| missing.contains(node);
-        let (mut down, mut answering) = (BTreeSet::new(), BTreeSet::new());
+        let is_down = |control: &Control| matches!(*control.upstream().borrow(), Upstream::Down(_));
+        let is_unready = |control: &Control| matches!(*control.upstream().borrow(), Upstream::Unready { .. });
         // Whether a user is let in says nothing of the node.
-        for (node, control) in pools.iter().filter(|(_, control)| control.is_own()) {
-            match *control.upstream().borrow() {
-                Upstream::Down(_) => drop(down.insert(node.clone())),
-                Upstream::Unready { .. } if !is_missing(node) => drop(answering.insert(node.clone())),
-                _ => {}
-            }
+        let own = || pools.iter().filter(|(_, control)| control.is_own());
+        missing.extend(own().filter(|(_, control)| is_down(control)).map(|(node, _)| node.clone()));
+        self.gone.retain(|node, _| missing.contains(node));
+        for node in &missing {
+            self.gone.entry(node.clone()).or_insert(now);
         }
-        answering.retain(|node| !down.contains(node));
-        missing.extend(down.into_iter().chain(answering.iter().cloned()));
-        self.answering = answering;
+        missing.extend(own().filter(|(_, control)| is_unready(control)).map(|(node, _)| node.clone()));
         let is_news = missing.iter().any(|address| !self.missing.contains(address));
         self.missing = missing;
         self.missing_since = match (self.missing.is_empty(), self.missing_since) {
