@@ -19,7 +19,7 @@ use crate::{
         lending::Lending,
         nodes::bound::{
             lost::outlives,
-            subscribed::{CUT_OFF, is_cut_off},
+            subscribed::{CUT_OFF, is_belated, is_cut_off},
         },
         request::ExclusiveRequest,
         tracking::shards::{ALL_INVALID, Tracked},
@@ -296,6 +296,10 @@ pub(super) fn poll_pushes_of(
         let at = out.len();
         match lending.lent.poll_unasked(cx, out) {
             Poll::Ready(Ok(kind)) => {
+                if is_belated(lending, &out[at..]) {
+                    out.truncate(at);
+                    continue;
+                }
                 let seen = lending.saw(&out[at..], kind, state.needs.protocol);
                 if is_cut_off(lending, &out[at..], None) {
                     out.truncate(at);

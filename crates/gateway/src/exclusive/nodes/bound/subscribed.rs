@@ -89,6 +89,12 @@ pub(in crate::exclusive) fn is_cut_off(lending: &Lending, message: &[u8], comman
     lending.node().is_some() && command != Some("sunsubscribe") && subject(message) == Some(b"sunsubscribe")
 }
 
+/// Whether a message that nobody has asked for is what a node says to `SUNSUBSCRIBE` whose slot has left it: that this is at
+/// another node. It had ended the subscription of its own accord, and said so, which was taken for the answer.
+pub(in crate::exclusive) fn is_belated(lending: &Lending, message: &[u8]) -> bool {
+    lending.node().is_some() && message.starts_with(b"-MOVED ")
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Has the client get events for what `request` is to subscribe to; false if it cannot, as it has been told.
     pub(in crate::exclusive::nodes) fn join_events(&mut self, request: &ExclusiveRequest) -> bool {
