@@ -371,3 +371,18 @@ fn a_transaction_goes_where_its_first_key_is_however_much_stands_before_it() {
     assert!(client.line("EXEC").ends_with(b"e\r\n:2\r\n"));
     assert_goes_on(&mut client);
 }
+
+#[test]
+fn what_has_moved_already_is_found_however_short_a_request_waits() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (mut client, key) = (gateway.client(), key_of(5));
+    client.expect(&format!("XADD {key} 1-1 f v"), "$3\r\n1-1\r\n");
+    let entry = format!("*1\r\n*2\r\n${}\r\n{key}\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n", key.len());
+    let mut steps = 0;
+    nodes.move_slot(5, &nodes.0[0], &nodes.0[1], |_| {
+        client.expect(&format!("XREAD BLOCK 1 STREAMS {key} 0"), &entry);
+        steps += 1;
+    });
+    assert_eq!(steps, 5);
+}

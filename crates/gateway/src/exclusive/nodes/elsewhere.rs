@@ -18,6 +18,7 @@ use crate::{
         change::Change,
         connection::say_all_invalid,
         exchange::{Exchange, ReplyHead},
+        nodes::blocked::Elsewhere,
         request::ExclusiveRequest,
         tracking::shards::refusal,
     },
@@ -141,7 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 }
                 return self.say_elsewhere(&request, was_in_transaction, is_watching) && go_on;
             };
-            match self.wait_for_place(pause, waits_on, time.map(|time| began + time)).await {
+            // What may be there is asked for once, however short the time is.
+            let is_unasked = request.asks.is_none() && matches!(elsewhere, Elsewhere::Ask(_));
+            let end = time.filter(|_| !is_unasked).map(|time| began + time);
+            match self.wait_for_place(pause, waits_on, end).await {
                 Ok(counted) => waited += counted,
                 Err(go_on) => return go_on,
             }
