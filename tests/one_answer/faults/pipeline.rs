@@ -68,8 +68,9 @@ impl Writer<'_> {
             // As by Redis: in the midst of a transaction, or after an error there, with what is behind it.
             ended |= match got {
                 Got::Open => asked.may_end_the_session(),
-                Got::Closed => matches!(asked, Asked::Queued | Asked::Exec),
-                Got::Value(_) | Got::Refused => false,
+                // An error that says that it was not sent, too.
+                Got::Closed | Got::Refused => matches!(asked, Asked::Queued | Asked::Exec),
+                Got::Value(_) => false,
             };
             if matches!(got, Got::Closed) && !ended {
                 self.closed();

@@ -65,6 +65,8 @@ pub struct Writer<'s> {
     pub shared: Vec<u64>,
     /// Changes of it of which nobody can tell.
     pub shared_open: u64,
+    /// In words.
+    last_error: String,
 }
 
 impl<'s> Writer<'s> {
@@ -81,6 +83,7 @@ impl<'s> Writer<'s> {
             queue: Queue::default(),
             shared: Vec::new(),
             shared_open: 0,
+            last_error: String::new(),
         }
     }
 
@@ -155,7 +158,8 @@ impl<'s> Writer<'s> {
             // Whoever comes too late may try for some time.
             pass(Duration::from_millis(1));
         } else {
-            self.flaw(Flaw::Lost, "closed without a reply, or not accepted");
+            let text = format!("closed without a reply, or not accepted; the last error was {:?}", self.last_error);
+            self.flaw(Flaw::Lost, &text);
         }
     }
 
@@ -188,6 +192,7 @@ impl<'s> Writer<'s> {
 
     /// What an error says of its request. Each has to say it.
     fn sort(&mut self, text: &str) -> Got {
+        self.last_error = text.to_owned();
         const NOT_EXECUTED: [&str; 10] = [
             "ERR respool: upstream is down",
             "ERR respool: queue_timeout_ms exceeded",
