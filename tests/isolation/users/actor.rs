@@ -6,8 +6,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread::{Scope, ScopedJoinHandle},
 };
 
 use crate::support::{Client, requests, wait};
@@ -38,6 +39,15 @@ pub struct Found {
     pub failed: AtomicU64,
 }
 
+impl Found {
+    /// Says what was found, which has to be something.
+    pub fn tell(&self, user: &User) {
+        let [verified, failed] = [&self.verified, &self.failed].map(|count| count.load(Ordering::Relaxed));
+        println!("{}: {verified} replies verified, {failed} times begun anew", user.name);
+        assert!(verified > 100, "{verified}");
+    }
+}
+
 pub struct Actor<'t> {
     user: &'t User,
     number: usize,
@@ -56,8 +66,27 @@ enum Due {
 }
 
 impl<'t> Actor<'t> {
-    pub fn new(user: &'t User, number: usize, gateway: SocketAddr, found: &'t Found) -> Self {
+    fn new(user: &'t User, number: usize, gateway: SocketAddr, found: &'t Found) -> Self {
         Self { user, number, gateway, found, client: None, turns: 0 }
+    }
+
+    /// Has so many clients of each user go on until that is `over`.
+    pub fn begin_all<'scope>(
+        scope: &'scope Scope<'scope, 't>,
+        clients: usize,
+        gateway: SocketAddr,
+        (users, found): (&'t [User; 2], &'t [Found; 2]),
+        over: &'t AtomicBool,
+    ) -> Vec<ScopedJoinHandle<'scope, ()>> {
+        let begin = |number: usize| {
+            scope.spawn(move || {
+                let mut actor = Actor::new(&users[number % 2], number / 2, gateway, &found[number % 2]);
+                while !over.load(Ordering::Relaxed) {
+                    actor.turn();
+                }
+            })
+        };
+        (0..2 * clients).map(begin).collect()
     }
 
     /// What nobody else writes.

@@ -63,7 +63,7 @@ pub(crate) struct Link<S> {
 impl<S> Link<S> {
     /// Takes note of whether what is to be written is nothing but what nobody has asked for: messages, and what is shown to
     /// a monitor. A drain does not wait for a client to take that.
-    pub(crate) fn is_unasked(&mut self, unasked: bool) {
+    pub(crate) fn set_unasked(&mut self, unasked: bool) {
         self.unasked = unasked;
     }
 

@@ -220,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     // Others have their turns, however many replies one request has.
                     consume_budget().await;
                     let unblocked = request.waits() && !blocks;
-                    if kind == ReplyKind::Error || request.change == Change::EndMulti {
+                    let ends_at_node = self.cluster.is_some() && request.change == Change::EndMulti;
+                    if kind == ReplyKind::Error || ends_at_node {
                         Box::pin(self.must_be_primary((at, kind), request)).await?;
                     }
                     self.take_message(at, kind, request, unblocked, &mut swallow, head).await?;

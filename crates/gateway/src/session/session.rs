@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.flush().await;
         }
         if let Some(stop) = self.gather_kept() {
-            self.link.is_unasked(false);
+            self.link.set_unasked(false);
             return Ok(stop);
         }
         self.flush().await;
@@ -248,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Poll::Ready(read);
         }
         if let Poll::Ready(pushed) = self.poll_pushes(cx) {
-            self.link.is_unasked(true);
+            self.link.set_unasked(true);
             // What is left of the input is looked at again after the pushes are out.
             return Poll::Ready(pushed.map(|()| Stop::Incomplete));
         }

@@ -53,9 +53,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         (is_followed && is_alone).then(|| Instant::now() + self.caller.failover_wait())
     }
 
-    /// Looks at a reply that begins at `at` in the output, an error or one to `EXEC`. If it is a refusal that cannot be asked again, and the node turns
-    /// out to be no primary any more, the connection is of no more use: its client is told what it would be told a moment
-    /// later. A script that says the same of its own proves nothing.
+    /// Looks at a reply that begins at `at` in the output: an error, or in a cluster one to `EXEC`. If it is a refusal that
+    /// cannot be asked again, and the node turns out to be no primary any more, the connection is of no more use: its client
+    /// is told what it would be told a moment later. A script that says the same of its own proves nothing.
     pub(in crate::exclusive) async fn must_be_primary(
         &mut self,
         (at, kind): (usize, ReplyKind),
