@@ -17,8 +17,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// The plain answers that `chunk` begins with, at most `max` of them.
-    pub(crate) fn of(chunk: &[u8], max: u32) -> Self {
+    /// The plain answers that `chunk` begins with, at most `max` of them. Of one that is not plain, or not whole, nothing is
+    /// said: that is for a [`ReplyScanner`](crate::ReplyScanner) to look at.
+    pub fn of(chunk: &[u8], max: u32) -> Self {
         let mut run = Self::default();
         while run.replies < max
             && let Some(len) = plain_answer(&chunk[run.bytes..])
@@ -33,7 +34,8 @@ impl Run {
 /// The bytes of a plain answer that `chunk` begins with and holds whole: a bulk string, or one line of text.
 fn plain_answer(chunk: &[u8]) -> Option<usize> {
     match chunk.first()? {
-        b'$' => whole_bulk(chunk).or_else(|| chunk.starts_with(NULL).then_some(NULL.len())),
+        b'$' if chunk.get(1) == Some(&b'-') => chunk.starts_with(NULL).then_some(NULL.len()),
+        b'$' => whole_bulk(chunk),
         b'+' | b':' | b'_' | b'#' | b',' => {
             memchr(b'\n', chunk).filter(|end| chunk[end - 1] == b'\r').map(|end| end + 1)
         }

@@ -46,9 +46,19 @@ fn main() {
             row("  its plan", || drop(black_box(Plan::of(command, black_box(&request)))));
         }
     }
-    row("the slot of key:000000012345", || {
-        black_box(slot(black_box(b"key:000000012345")));
-    });
+    for key in [
+        "k",
+        "user:77",
+        "user:12345",
+        "session:12345",
+        "key:000000012345",
+        "profile:000000012345",
+        "{user:1000}.profile",
+    ] {
+        row(&format!("the slot of {key}"), || {
+            black_box(slot(black_box(key.as_bytes())));
+        });
+    }
 }
 
 fn row(name: &str, mut run: impl FnMut()) {

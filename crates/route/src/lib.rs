@@ -35,6 +35,6 @@ pub use commands::{Commands, CommandsError, Told};
 pub use hint::{HINT_BYTES_MAX, slot_of_script, slots_of_library};
 pub use merge::{Merge, Mismatch, merge, pick_key};
 pub use plan::{Part, Plan};
-pub use replies::replies;
+pub use replies::{Splitter, replies};
 pub use scan::{Cursor, ScanReply};
 pub use slot::{SLOTS, slot};

@@ -1,9 +1,43 @@
 //! Whole replies in a row, told apart.
 
-use resp::ReplyScanner;
+use resp::{ReplyScanner, Run};
 
 /// As deep as any reply of Redis nests: a worker has bounded those that come here before.
 const DEPTH_MAX: usize = 1 << 20;
+
+/// Tells whole replies apart that stand one behind another.
+#[derive(Debug)]
+pub struct Splitter(ReplyScanner);
+
+impl Default for Splitter {
+    fn default() -> Self {
+        Self(ReplyScanner::new(DEPTH_MAX))
+    }
+}
+
+impl Splitter {
+    /// The first `count` replies in `bytes`, and what stands behind them; `None` if there are not so many whole ones.
+    ///
+    /// ```
+    /// let mut splitter = route::Splitter::default();
+    /// assert_eq!(splitter.split(b"*1\r\n:7\r\n+A\r\n+B\r\n", 2), Some((&b"*1\r\n:7\r\n+A\r\n"[..], &b"+B\r\n"[..])));
+    /// assert_eq!(splitter.split(b"+A\r\n:7\r", 2), None);
+    /// ```
+    pub fn split<'b>(&mut self, bytes: &'b [u8], count: u32) -> Option<(&'b [u8], &'b [u8])> {
+        let Run { bytes: mut end, replies: mut found } = Run::of(bytes, count);
+        while found < count {
+            let other = self.0.scan(&bytes[end..]);
+            let Some(other) = other.ok().filter(|other| other.complete.is_some()) else {
+                *self = Self::default();
+                return None;
+            };
+            end += other.consumed;
+            let plain = Run::of(&bytes[end..], count - found - 1);
+            (end, found) = (end + plain.bytes, found + 1 + plain.replies);
+        }
+        Some(bytes.split_at(end))
+    }
+}
 
 /// The replies in `bytes`, one after another, up to the first that is not whole or none at all.
 ///
@@ -12,14 +46,10 @@ const DEPTH_MAX: usize = 1 << 20;
 /// assert_eq!(found, [&b"+OK\r\n"[..], b"*1\r\n:7\r\n"]);
 /// ```
 pub fn replies(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut scanner, mut rest) = (ReplyScanner::new(DEPTH_MAX), bytes);
+    let (mut splitter, mut rest) = (Splitter::default(), bytes);
     std::iter::from_fn(move || {
-        let length = match scanner.skip_plain(rest, 1).bytes {
-            0 => scanner.scan(rest).ok().filter(|progress| progress.complete.is_some())?.consumed,
-            plain => plain,
-        };
-        let (reply, after) = rest.split_at(length);
-        rest = after;
+        let reply;
+        (reply, rest) = splitter.split(rest, 1)?;
         Some(reply)
     })
 }

@@ -9,7 +9,11 @@ const SHORT_KEY: usize = 64;
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;
 
-const CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_XMODEM);
+/// So many bytes go into the checksum at a step. Of those that are left over each takes half as long as all of these.
+const STEP: usize = 16;
+const HALF: usize = STEP / 2;
+
+const CRC: Crc<u16, Table<STEP>> = Crc::<u16, Table<STEP>>::new(&CRC_16_XMODEM);
 
 /// The slot of a key. Of a key with a part in braces that part alone counts, as in Redis: the first `{`, and the first
 /// `}` after it, if there is anything between them.
@@ -20,7 +24,21 @@ const CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_XMODEM);
 /// assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
 /// ```
 pub fn slot(key: &[u8]) -> u16 {
-    CRC.checksum(tag(key)) % SLOTS
+    let tag = tag(key);
+    let (first, steps) = tag.split_at(tag.len() % STEP);
+    let mut digest = CRC.digest();
+    match (first.first_chunk::<HALF>(), first.last_chunk::<HALF>()) {
+        (Some(begin), Some(end)) => {
+            // Zeros in front change nothing, since the checksum begins with zero.
+            let mut padded = [0; STEP];
+            padded[STEP - first.len()..][..HALF].copy_from_slice(begin);
+            padded[HALF..].copy_from_slice(end);
+            digest.update(&padded);
+        }
+        _ => digest.update(first),
+    }
+    digest.update(steps);
+    digest.finalize() % SLOTS
 }
 
 #[inline]
@@ -67,6 +85,15 @@ mod tests {
             ("12345678", "12345678"),
         ] {
             assert_eq!(tag(key.as_bytes()), counted.as_bytes(), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_checksum_of_each_length_is_that_of_its_bytes_one_by_one() {
+        let bytewise = Crc::<u16, Table<1>>::new(&CRC_16_XMODEM);
+        let bytes: Vec<u8> = (1..=u8::MAX).filter(|byte| *byte != b'{').collect();
+        for length in 0..bytes.len() {
+            assert_eq!(slot(&bytes[..length]), bytewise.checksum(&bytes[..length]) % SLOTS, "{length} bytes");
         }
     }
 

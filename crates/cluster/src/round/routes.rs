@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    ops::{Deref, DerefMut, Range},
+    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -29,7 +29,8 @@ const KEPT_MAX: usize = 64;
 pub struct Routes {
     /// There while they are lent.
     map: Option<Arc<Map>>,
-    /// Rows of requests that go to the same shard, but for the last one. Looked at only if there are any.
+    /// Rows of requests that go to the same shard, but for the last one until all are [told](Self::tell_rows). Looked at only
+    /// if there are any.
     #[allow(clippy::box_collection, reason = "there are none as a rule, and there is no room for more")]
     rows: Option<Box<Vec<Row>>>,
     has_rows: bool,
@@ -57,20 +58,20 @@ const _: () = assert!(size_of::<Routes>() == 64, "it is one cache line");
 
 /// Requests that go to the same shard one after another.
 #[derive(Debug, Clone, Copy, Default)]
-struct Row {
+pub(super) struct Row {
     /// How many requests there are up to its end.
-    count: u32,
+    pub(super) count: u32,
     /// Where the last of them ends among the bytes of all.
-    end: u32,
-    shard: u16,
+    pub(super) end: u32,
+    pub(super) shard: u16,
+    /// The place of what goes to that shard, once the burst is taken apart.
+    pub(super) part: u16,
 }
 
-/// The same where it is among all of a burst.
-pub(super) struct Part<'r> {
-    pub(super) shard: u16,
-    pub(super) node: &'r Arc<Node>,
-    pub(super) count: u32,
-    pub(super) bytes: Range<usize>,
+/// All rows of a burst, and the nodes by whose places they name their shards.
+pub(super) struct Rows<'r> {
+    pub(super) rows: &'r mut [Row],
+    pub(super) nodes: &'r [Arc<Node>],
 }
 
 impl Cluster {
@@ -154,9 +155,7 @@ impl Routes {
         let shard = map.layout.shard_of(slot).filter(|shard| *shard < map.nodes.len())?;
         let (shard, end) = (u16::try_from(shard).ok()?, u32::try_from(end).ok()?);
         if self.shard != shard && self.count > 0 {
-            let row = self.last();
-            self.rows.get_or_insert_default().push(row);
-            self.has_rows = true;
+            self.end_row();
         }
         (self.count, self.end, self.shard) = (self.count + 1, end, shard);
         Some(())
@@ -178,27 +177,20 @@ impl Routes {
         &self.map().nodes[usize::from(shard)]
     }
 
-    /// The last row.
-    fn last(&self) -> Row {
+    /// The last request is the last one of its row.
+    fn end_row(&mut self) {
         let Self { count, end, shard, .. } = *self;
-        Row { count, end, shard }
+        self.rows.get_or_insert_default().push(Row { count, end, shard, part: 0 });
+        self.has_rows = true;
     }
 
-    /// Each row in turn.
-    pub(super) fn all(&self) -> impl Iterator<Item = Part<'_>> {
-        let mut before = Row::default();
-        self.rows.iter().flat_map(|rows| rows.iter().copied()).chain([self.last()]).map(move |row| {
-            let Row { count, end, shard } = row;
-            let bytes = before.end as usize..end as usize;
-            let part = Part { shard, node: self.node(shard), count: count - before.count, bytes };
-            before = row;
-            part
-        })
-    }
-
-    /// How many nodes there are.
-    pub(super) fn nodes(&self) -> usize {
-        self.map().nodes.len()
+    /// No more will be noted: all rows, in their order.
+    pub(super) fn tell_rows(&mut self) -> Rows<'_> {
+        self.end_row();
+        let Self { rows, map, .. } = self;
+        let (rows, map) =
+            (rows.as_mut().expect("one has just ended"), map.as_ref().expect("there while they are lent"));
+        Rows { rows, nodes: &map.nodes }
     }
 
     /// The map by which they were noted.
@@ -206,31 +198,37 @@ impl Routes {
         Arc::clone(self.map())
     }
 
-    /// Whether all of `burst` goes to one node just as it is: it is to be executed by a caller who is [led](Self::lead)
-    /// there, and [`ended`](Self::ended) tells what has come of it.
-    pub fn aim(&mut self, burst: &Burst) -> bool {
+    /// Whether all of `burst` goes to one node just as it is.
+    #[inline]
+    pub(super) fn aim(&mut self, burst: &Burst) -> bool {
         self.is_aimed |= !self.has_rows && self.are_straight() && self.are_of(burst);
         self.is_aimed
     }
 
-    /// Leads a session's caller to that node, until the call has [ended](Self::ended). If that does not come, the caller
-    /// is not to be used any more. False if it has no way there: the cluster has to [`execute`](Cluster::execute) the burst,
-    /// and knows why.
-    pub fn lead(&mut self, caller: &mut Caller) -> bool {
+    /// Leads a session's caller to the one node to which all of `burst` goes just as it is: the caller is to execute it, and
+    /// [`ended`](Self::ended) tells what has come of it. If that does not come, the caller is not to be used any more. False if
+    /// it goes to several, or otherwise, or has no way there: the cluster has to [`execute`](Cluster::execute) the burst, and
+    /// knows why.
+    #[inline]
+    pub fn lead(&mut self, burst: &Burst, caller: &mut Caller) -> bool {
+        if !self.aim(burst) {
+            return false;
+        }
         let node = self.node(self.shard);
-        if !node.is_first {
-            match node.access(caller) {
-                Ok(mut access) => {
-                    access.exchange(caller);
-                    self.home = Some(access);
-                }
-                Err(failure) => {
-                    self.failure = Some(Box::new(failure));
-                    return false;
-                }
+        if node.is_first {
+            return true;
+        }
+        match node.access(caller) {
+            Ok(mut access) => {
+                access.exchange(caller);
+                self.home = Some(access);
+                true
+            }
+            Err(failure) => {
+                self.failure = Some(Box::new(failure));
+                false
             }
         }
-        true
     }
 
     /// The same for as long as what comes back is held.
@@ -241,6 +239,7 @@ impl Routes {
 
     /// The time that the call took, if all requests have their replies and none is an error. Otherwise the cluster has to
     /// [`execute`](Cluster::execute) the burst: it knows then what was tried.
+    #[inline]
     pub fn ended(&mut self, burst: &mut Burst, caller: &mut Caller, result: Result<(), JobError>) -> Option<Spent> {
         if let Some(mut home) = self.home.take() {
             home.exchange(caller);

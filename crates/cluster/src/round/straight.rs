@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pool::{Burst, Caller, JobError, REPLY_FREE_BYTES, Share, Spent, execute_all};
 use resp::write_error;
+use route::Splitter;
 use tokio::time::Instant;
 
 use crate::{
@@ -12,9 +13,10 @@ use crate::{
     map::{CallerOf, Node},
     replicas::Reads,
     round::{
+        buffers,
         holding::{beside, hold_only},
         round::{Executed, Text},
-        routes::{self, LentRoutes, Routes},
+        routes::{LentRoutes, Routes, Row, Rows},
         state::{Batch, Way},
     },
 };
@@ -23,10 +25,9 @@ use crate::{
 pub(super) type Tried = (Batch, Option<JobError>);
 
 /// A burst taken apart.
-struct Parts {
+struct Parts<'r> {
+    rows: &'r [Row],
     parts: Vec<Part>,
-    /// Of each request the place of its part.
-    places: Vec<u16>,
 }
 
 /// What goes to one node.
@@ -34,6 +35,10 @@ struct Part {
     shard: u16,
     node: Arc<Node>,
     burst: Burst,
+    /// Who sends it, if that is not the session's own caller.
+    caller: Option<CallerOf>,
+    /// Bytes of its replies that are among those of the whole.
+    joined: usize,
 }
 
 impl Cluster {
@@ -76,7 +81,7 @@ impl Cluster {
             Err(failure) => return fail_all(burst, failure, text, started),
             Ok(Some(tried)) => vec![tried],
             Ok(None) if is_straight => {
-                let mut parts = Parts::new(&routes, burst);
+                let mut parts = Parts::new(routes.tell_rows(), burst);
                 let results = parts.execute(caller, burst).await;
                 if results.iter().all(Result::is_ok) && parts.are_without_error() {
                     return match parts.join(burst, caller).await {
@@ -93,52 +98,41 @@ impl Cluster {
     }
 }
 
-impl Parts {
-    fn new(routes: &Routes, whole: &Burst) -> Self {
-        let mut parts = Self { parts: Vec::new(), places: Vec::with_capacity(whole.replies_due as usize) };
-        for routes::Part { shard, node, count, bytes } in routes.all() {
-            let bytes = &whole.requests[bytes];
-            let place = match parts.parts.iter().position(|part| part.shard == shard) {
-                Some(place) => place,
-                None => {
-                    let Burst { needs, read_only, expected, .. } = *whole;
-                    // What they have if slots are spread evenly, and half as much again.
-                    let usual = whole.requests.len() * 3 / (2 * routes.nodes());
-                    let requests = Vec::with_capacity(usual.max(bytes.len()));
-                    let burst = Burst { requests, needs, read_only, expected, ..Burst::default() };
-                    parts.parts.push(Part { shard, node: Arc::clone(node), burst });
-                    parts.parts.len() - 1
-                }
-            };
-            let burst = &mut parts.parts[place].burst;
-            burst.requests.extend_from_slice(bytes);
-            burst.replies_due += count;
+impl<'r> Parts<'r> {
+    fn new(Rows { rows, nodes }: Rows<'r>, whole: &Burst) -> Self {
+        let (mut parts, mut before): (Vec<Part>, Row) = Default::default();
+        for row in &mut *rows {
+            let place = parts.iter().position(|part| part.shard == row.shard).unwrap_or_else(|| {
+                parts.push(Part::new(row.shard, nodes, whole));
+                parts.len() - 1
+            });
+            let burst = &mut parts[place].burst;
+            burst.requests.extend_from_slice(&whole.requests[before.end as usize..row.end as usize]);
+            burst.replies_due += row.count - before.count;
             // There are no more shards than slots.
-            let place = u16::try_from(place).unwrap_or(u16::MAX);
-            parts.places.extend(std::iter::repeat_n(place, count as usize));
+            row.part = u16::try_from(place).unwrap_or(u16::MAX);
+            before = *row;
         }
-        parts
+        let beside = beside(parts.len());
+        parts.iter_mut().for_each(|part| part.burst.beside = beside);
+        Self { rows, parts }
     }
 
     /// Has all parts executed at once; what has come of each.
     async fn execute(&mut self, own: &mut Caller, burst: &mut Burst) -> Vec<Result<(), JobError>> {
         // What was taken beforehand for replies is in one hand until they are there.
         self.parts[0].burst.room = burst.room.take();
-        let beside = beside(self.parts.len());
-        self.parts.iter_mut().for_each(|part| part.burst.beside = beside);
-        let lent = |part: &Part| (!part.node.is_first).then(|| part.node.caller(own)).transpose();
-        let mut callers = match self.parts.iter().map(lent).collect::<Result<Vec<Option<CallerOf>>, _>>() {
-            Ok(callers) => callers,
+        if let Err(failure) = self.parts.iter_mut().try_for_each(|part| part.find_caller(own)) {
             // Nothing has been sent. Those who have a way are sent anew.
-            Err(failure) => return self.parts.iter().map(|_| Err(failure.clone())).collect(),
-        };
+            return self.parts.iter().map(|_| Err(failure.clone())).collect();
+        }
         let mut own = Some(own);
-        let calls = self.parts.iter_mut().zip(&mut callers).map(|(part, caller)| {
+        let calls = self.parts.iter_mut().map(|Part { caller, burst, .. }| {
             let caller = match caller {
                 Some(caller) => &mut **caller,
                 None => own.take().expect("one node has the first pool"),
             };
-            (caller, &mut part.burst)
+            (caller, burst)
         });
         execute_all(calls).await
     }
@@ -157,28 +151,58 @@ impl Parts {
         }
         burst.replies.clear();
         burst.replies.reserve(bytes);
-        let mut replies: Vec<_> = self.parts.iter().map(|part| route::replies(&part.burst.replies)).collect();
-        for place in &self.places {
-            let reply = replies[usize::from(*place)].next();
-            debug_assert!(reply.is_some(), "each request has a reply");
-            burst.replies.extend_from_slice(reply.unwrap_or_default());
+        let mut splitter = Splitter::default();
+        let mut before = 0;
+        for Row { count, part, .. } in self.rows {
+            let Part { burst: Burst { replies, .. }, joined, .. } = &mut self.parts[usize::from(*part)];
+            let found = splitter.split(&replies[*joined..], count - before);
+            debug_assert!(found.is_some(), "each request has a reply");
+            let (found, _) = found.unwrap_or_default();
+            burst.replies.extend_from_slice(found);
+            *joined += found.len();
+            before = *count;
         }
         burst.replies_done = burst.replies_due;
-        drop(replies);
-        drop(self);
+        for Part { burst: Burst { requests, replies, .. }, .. } in self.parts {
+            buffers::give_back(requests);
+            buffers::give_back(replies);
+        }
         hold_only(burst);
         Ok(())
     }
 
     /// What has come of each part, for a round.
     fn tried(self, results: Vec<Result<(), JobError>>) -> Vec<Tried> {
-        let Self { parts, places } = self;
-        let of = |part: usize| places.iter().enumerate().filter(move |(_, place)| usize::from(**place) == part);
-        let tried = parts.into_iter().zip(results).enumerate().map(|(place, (part, result))| {
-            let pieces = of(place).map(|(piece, _)| (piece, false)).collect();
-            (Batch { way: Way::to(&part.node), pieces, burst: part.burst }, result.err())
+        let Self { rows, parts } = self;
+        let of = |part: usize| {
+            let before = [0].into_iter().chain(rows.iter().map(|row| row.count));
+            let rows = before.zip(rows).filter(move |(_, row)| usize::from(row.part) == part);
+            rows.flat_map(|(before, row)| before as usize..row.count as usize)
+        };
+        let tried = parts.into_iter().zip(results).enumerate().map(|(place, (Part { node, burst, .. }, result))| {
+            let pieces = of(place).map(|piece| (piece, false)).collect();
+            (Batch { way: Way::to(&node), pieces, burst }, result.err())
         });
         tried.collect()
+    }
+}
+
+impl Part {
+    /// Nothing yet of `whole` for a shard, whose node has that place.
+    fn new(shard: u16, nodes: &[Arc<Node>], whole: &Burst) -> Self {
+        let Burst { needs, read_only, expected, .. } = *whole;
+        // What they have if slots are spread evenly, and half as much again.
+        let requests = buffers::lend(whole.requests.len() * 3 / (2 * nodes.len()));
+        let burst = Burst { requests, replies: buffers::lend(0), needs, read_only, expected, ..Burst::default() };
+        Self { shard, node: Arc::clone(&nodes[usize::from(shard)]), burst, caller: None, joined: 0 }
+    }
+
+    /// Whoever is to send it, if the session's `own` caller is not.
+    fn find_caller(&mut self, own: &Caller) -> Result<(), JobError> {
+        if !self.node.is_first {
+            self.caller = Some(self.node.caller(own)?);
+        }
+        Ok(())
     }
 }
 

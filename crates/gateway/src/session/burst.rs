@@ -41,18 +41,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if self.operator.cluster().is_some() {
             if self.prepare().await {
-                let mut spent = None;
-                if self.aims_at_one_node()
-                    && let Some(routes) = self.link.routes().as_mut()
-                    && routes.lead(&mut self.caller)
-                {
+                let spent = if self.is_led() {
                     let result = self.caller.execute(&mut self.burst).await;
-                    spent = self
-                        .link
-                        .routes()
-                        .as_mut()
-                        .and_then(|routes| routes.ended(&mut self.burst, &mut self.caller, result));
-                }
+                    self.is_back(result)
+                } else {
+                    None
+                };
                 match spent {
                     Some(spent) => self.answered(due, spent, None),
                     // Boxed, so that only those who need it have the larger task.
@@ -147,11 +141,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Whether all of the gathered burst goes to one node of a cluster as it is.
-    fn aims_at_one_node(&mut self) -> bool {
-        let Self { link, burst, state, settings, .. } = self;
+    /// Leads the caller to the one node of a cluster to which all of the gathered burst goes as it is, if that is so.
+    #[inline]
+    fn is_led(&mut self) -> bool {
+        let Self { link, burst, state, settings, caller, .. } = self;
         let reads = state.limits(settings).reads;
-        link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.aim(burst))
+        link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.lead(burst, caller))
+    }
+
+    /// Has the caller back from there; see [`Routes::ended`](cluster::Routes::ended).
+    #[inline]
+    fn is_back(&mut self, result: Result<(), JobError>) -> Option<Spent> {
+        let Self { link, burst, caller, .. } = self;
+        link.routes().as_mut()?.ended(burst, caller, result)
     }
 
     /// Has the gathered burst executed by the nodes of a cluster.
