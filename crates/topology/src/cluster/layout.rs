@@ -7,8 +7,13 @@ use crate::Address;
 /// How many slots a cluster has.
 const SLOTS: usize = 16_384;
 
-/// Marks a slot that no shard has.
+/// So many slots are a block. Most blocks have one owner: those of blocks stay in a cache in which those of slots do not.
+const BLOCK: usize = 64;
+const BLOCKS: usize = SLOTS / BLOCK;
+
+/// Marks a slot that no shard has, and a block whose slots several have.
 const NONE: u16 = u16::MAX;
+const SEVERAL: u16 = u16::MAX - 1;
 
 /// A primary with its replicas.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,13 +33,16 @@ pub struct Layout {
     shards: Vec<Shard>,
     /// For each slot the place of its shard.
     owners: Box<[u16]>,
+    /// The same for each block.
+    of_blocks: [u16; BLOCKS],
     /// All nodes that belong to the cluster, with or without slots.
     members: BTreeSet<Address>,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { generation: 0, shards: Vec::new(), owners: vec![NONE; SLOTS].into(), members: BTreeSet::new() }
+        let (owners, of_blocks) = (vec![NONE; SLOTS].into(), [NONE; BLOCKS]);
+        Self { generation: 0, shards: Vec::new(), owners, of_blocks, members: BTreeSet::new() }
     }
 }
 
@@ -66,7 +74,10 @@ impl Layout {
 
     /// Which of the [`shards`](Self::shards) has this slot.
     pub fn shard_of(&self, slot: u16) -> Option<usize> {
-        let place = *self.owners.get(usize::from(slot))?;
+        let place = match *self.of_blocks.get(usize::from(slot) / BLOCK)? {
+            SEVERAL => *self.owners.get(usize::from(slot))?,
+            place => place,
+        };
         (place != NONE).then_some(usize::from(place))
     }
 
@@ -148,5 +159,8 @@ impl Layout {
         placed.retain(|(place, _)| *place != NONE);
         placed.sort_unstable();
         self.shards = placed.into_iter().map(|(_, shard)| shard).collect();
+        for (of_block, owners) in self.of_blocks.iter_mut().zip(self.owners.chunks_exact(BLOCK)) {
+            *of_block = if owners.iter().all(|owner| *owner == owners[0]) { owners[0] } else { SEVERAL };
+        }
     }
 }

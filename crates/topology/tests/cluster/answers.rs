@@ -1,7 +1,7 @@
 //! What nodes of a cluster say.
 
 use resp::Value;
-use topology::{Address, ClusterError, Redirection, View};
+use topology::{Address, ClusterError, Layout, Redirection, Shard, View};
 
 fn value(wire: String) -> Value {
     Value::decode(&wire.into()).expect("a reply").0
@@ -49,6 +49,26 @@ fn the_views_of_nodes() {
         assert!(layout.has(&known.parse().unwrap()), "{known}");
     }
     assert!(!layout.has(&"10.0.0.4:0".parse().unwrap_or(Address::new("10.0.0.4", 0))));
+}
+
+#[test]
+fn each_slot_has_the_owner_that_was_told_wherever_the_ranges_end() {
+    let ends = [0, 63, 64, 65, 127, 200, 16_319, 16_383];
+    for (first, last) in ends.iter().flat_map(|first| ends.iter().map(move |last| (*first, *last))) {
+        let (one, other) = (Address::new("one", 1), Address::new("other", 1));
+        let shard = |primary: &Address| Shard { primary: primary.clone(), replicas: Vec::new() };
+        let ranges = [(shard(&one), vec![(0, 16_300)]), (shard(&other), vec![(first, last)])];
+        let layout = Layout::new(ranges, []);
+        let is_other = |slot: u16| first <= slot && slot <= last;
+        let expected = |slot: u16| if is_other(slot) { Some(&other) } else { Some(&one).filter(|_| slot <= 16_300) };
+        assert!((0..16_384).all(|slot| layout.primary_of(slot) == expected(slot)), "{first} to {last}");
+        let moved = layout.moved(first, &one);
+        assert!(
+            moved.primary_of(first) == Some(&one)
+                && (first..16_384).skip(1).all(|slot| moved.primary_of(slot) == expected(slot))
+        );
+        assert_eq!(moved.moved(first, &other).primary_of(first), Some(&other));
+    }
 }
 
 #[test]
