@@ -14,6 +14,7 @@ use crate::{
     exceptions,
     keys::{Begin, Find, Keys, Spec},
     merge::Merge,
+    short_names::ShortNames,
 };
 
 /// The longest name, a subcommand's included. Names that are longer belong to no command.
@@ -36,26 +37,7 @@ pub struct Commands {
     /// By name in lower case, with `|` before that of a subcommand.
     by_name: ByName,
     /// The same by short names, for those that have no subcommands: what most requests are found by.
-    by_short_name: HashMap<u64, Short, BuildHasherDefault<OfNumber>>,
-}
-
-/// A command, and what most of its requests are routed by, so that it need not be looked at itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Short {
-    command: Arc<Command>,
-    /// As many arguments, or at least so many where it is negative.
-    arity: i16,
-    /// Where the only key of all its requests stands, whose shard they go to and at which alone they look; 0 if that is
-    /// not so.
-    only_key: u8,
-}
-
-impl Short {
-    fn new(command: &Arc<Command>) -> Self {
-        let known = command.only_key().zip(i16::try_from(command.arity).ok());
-        let (only_key, arity) = known.unwrap_or_default();
-        Self { command: Arc::clone(command), arity, only_key }
-    }
+    by_short_name: ShortNames,
 }
 
 /// By what a request is routed.
@@ -94,41 +76,6 @@ impl Hasher for Fnv {
     }
 }
 
-/// Of a name that is one number.
-#[derive(Default)]
-struct OfNumber(u64);
-
-impl Hasher for OfNumber {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 | u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, name: u64) {
-        // All bits of the name have a part in the upper ones, and those in the lower ones.
-        let mixed = name.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A name of 8 bytes at most in lower case as a number. No two have the same.
-#[inline]
-fn short(name: &[u8]) -> Option<u64> {
-    const EACH: u64 = u64::MAX / 0xff;
-    if name.len() > 8 || matches!(name, [] | [0, ..]) {
-        return None;
-    }
-    let number = name.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
-    // Of each byte the highest bit: whether it is one of `A` to `Z`.
-    let low = number & (EACH * 0x7f);
-    let (from_a, behind_z) = (low + EACH * u64::from(0x80 - b'A'), low + EACH * u64::from(0x7f - b'Z'));
-    let upper = (from_a ^ behind_z) & !number & (EACH * 0x80);
-    Some(number | (upper >> 2))
-}
-
 impl Commands {
     /// Reads the reply to `COMMAND`.
     ///
@@ -162,11 +109,8 @@ impl Commands {
     }
 
     fn note_short_names(&mut self) {
-        let is_whole = |command: &&Arc<Command>| !command.has_subcommands;
-        let named = self.by_name.iter().filter_map(|(name, command)| {
-            short(name).zip(Some(command).filter(is_whole)).map(|(name, command)| (name, Short::new(command)))
-        });
-        self.by_short_name = named.collect();
+        let whole = self.by_name.iter().filter(|(_, command)| !command.has_subcommands);
+        self.by_short_name = ShortNames::new(whole.map(|(name, command)| (&**name, command)));
     }
 
     /// Names of all, in no order.
@@ -177,16 +121,17 @@ impl Commands {
     /// The command of a request.
     #[inline]
     pub fn find(&self, request: &Request<'_>) -> Option<&Arc<Command>> {
-        let found = request.arg(0).and_then(short).and_then(|name| self.by_short_name.get(&name));
-        found.map(|found| &found.command).or_else(|| self.find_by_whole_name(request))
+        let found = request.arg(0).and_then(|name| self.by_short_name.find(name));
+        found.map(|found| self.by_short_name.command(found)).or_else(|| self.find_by_whole_name(request))
     }
 
     /// By what a request is routed, if it is of a command: one look for most.
     #[inline]
     pub fn told(&self, request: &Request<'_>) -> Option<Told<'_>> {
-        if let Some(found) = request.arg(0).and_then(short).and_then(|name| self.by_short_name.get(&name)) {
+        if let Some(found) = request.arg(0).and_then(|name| self.by_short_name.find(name)) {
             let is_told = found.only_key > 0 && takes(found.arity.into(), request.len());
-            return Some(if is_told { Told::OnlyKey(found.only_key) } else { Told::By(&found.command) });
+            let by = || Told::By(self.by_short_name.command(found));
+            return Some(if is_told { Told::OnlyKey(found.only_key) } else { by() });
         }
         let command = self.find_by_whole_name(request)?;
         let only = command.only_key().filter(|_| command.takes(request.len()));
@@ -310,25 +255,5 @@ fn reach(tips: &[&[u8]], keys: &Keys) -> Reach {
             if in_a_row && adds_up { Reach::Split(merge) } else { Reach::Keys }
         }
         _ => Reach::Keys,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_names_are_told_apart_by_their_letters_whatever_their_case() {
-        let mut seen = HashMap::new();
-        for byte in u8::MIN..=u8::MAX {
-            for name in [&[byte][..], &[b'g', byte], &[byte, b'T'], &[b'Z', b'@', b'[', byte, b'a', b'`', b'{', 0xff]] {
-                let number = short(name);
-                assert_eq!(number, short(&name.to_ascii_lowercase()), "{name:?}");
-                assert_eq!(number.is_none(), name[0] == 0, "{name:?}: it would be taken for what follows the zero");
-                let other = number.and_then(|number| seen.insert(number, name.to_ascii_lowercase()));
-                assert!(other.is_none_or(|other| other == name.to_ascii_lowercase()), "{name:?}");
-            }
-        }
-        assert_eq!((short(b""), short(b"expireats")), (None, None));
     }
 }

@@ -28,6 +28,7 @@ mod merge;
 mod plan;
 mod replies;
 mod scan;
+mod short_names;
 mod slot;
 
 pub use command::{Command, Reach, Route};
