@@ -26,17 +26,15 @@ const CRC: Crc<u16, Table<STEP>> = Crc::<u16, Table<STEP>>::new(&CRC_16_XMODEM);
 pub fn slot(key: &[u8]) -> u16 {
     let tag = tag(key);
     let (first, steps) = tag.split_at(tag.len() % STEP);
+    let (Some(begin), Some(end)) = (first.first_chunk::<HALF>(), first.last_chunk::<HALF>()) else {
+        return CRC.checksum(tag) % SLOTS;
+    };
+    // Zeros in front change nothing, since the checksum begins with zero.
+    let mut padded = [0; STEP];
+    padded[STEP - first.len()..][..HALF].copy_from_slice(begin);
+    padded[HALF..].copy_from_slice(end);
     let mut digest = CRC.digest();
-    match (first.first_chunk::<HALF>(), first.last_chunk::<HALF>()) {
-        (Some(begin), Some(end)) => {
-            // Zeros in front change nothing, since the checksum begins with zero.
-            let mut padded = [0; STEP];
-            padded[STEP - first.len()..][..HALF].copy_from_slice(begin);
-            padded[HALF..].copy_from_slice(end);
-            digest.update(&padded);
-        }
-        _ => digest.update(first),
-    }
+    digest.update(&padded);
     digest.update(steps);
     digest.finalize() % SLOTS
 }
