@@ -89,6 +89,10 @@ impl Caller {
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
         let mut tried = Tried::default();
+        if failed.is_none() && receiver.is_none() {
+            // Nothing of this call has been sent: what the ticket says is of the one before.
+            self.ticket.reset();
+        }
         loop {
             if let Some((failure, limits)) = failed.take() {
                 if !self.is_tried_again(burst, &failure, (*started, &limits), &mut tried) {

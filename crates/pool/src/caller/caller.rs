@@ -266,7 +266,6 @@ impl Caller {
     /// A call begins with a burst that has not been sent.
     pub(super) fn begin_at(&mut self, now: Moment, burst: &Burst) {
         self.call_was_dropped();
-        self.ticket.reset();
         self.stats().began(burst.class(), burst.replies_due, burst.requests.len());
         self.under_way = Some((burst.class(), burst.replies_due, burst.needs));
         self.ticket.began(now);
