@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     limits: Limits,
     /// When it is to be looked at whether the answer is late.
     check: Moment,
+    /// It has `started` since the task was woken.
+    is_new: bool,
 }
 
 /// How a call has fared so far.
@@ -50,9 +52,9 @@ struct Tried {
 }
 
 impl Attempt {
-    fn new(receiver: oneshot::Receiver<Outcome>, started: Moment, limits: Limits) -> Self {
+    fn new(receiver: oneshot::Receiver<Outcome>, started: Moment, limits: Limits, is_new: bool) -> Self {
         let check = started.after(limits.queue_timeout.min(limits.reply_timeout));
-        Self { receiver, started, limits, check }
+        Self { receiver, started, limits, check, is_new }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -62,11 +64,11 @@ impl Attempt {
 
 impl Caller {
     /// The first attempt, or the one that is out where there is a `receiver`, if nothing has to be waited for before.
-    /// Otherwise nothing is done.
+    /// Otherwise nothing is done. `is_new`: the call has just begun.
     pub(super) fn attempt_at_once(
         &mut self,
         burst: &mut Burst,
-        started: Moment,
+        (started, is_new): (Moment, bool),
         receiver: &mut Option<oneshot::Receiver<Outcome>>,
     ) -> Option<Attempt> {
         let (limits, may_send) = self.limits();
@@ -75,7 +77,7 @@ impl Caller {
             None if may_send && burst.taken_early == 0 => self.send_at_once(burst, started, &limits, None)?,
             None => return None,
         };
-        Some(Attempt::new(receiver, started, limits))
+        Some(Attempt::new(receiver, started, limits, is_new))
     }
 
     /// Executes a burst whose first attempt has `failed`, whose job is out where there is a `receiver`, or which is to be
@@ -89,6 +91,10 @@ impl Caller {
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
         let mut tried = Tried::default();
+        if failed.is_none() && receiver.is_none() {
+            // Nothing of this call has been sent: what the ticket says is of the one before.
+            self.ticket.reset();
+        }
         loop {
             if let Some((failure, limits)) = failed.take() {
                 if !self.is_tried_again(burst, &failure, (*started, &limits), &mut tried) {
@@ -106,7 +112,7 @@ impl Caller {
                 Some(receiver) => receiver,
                 None => self.send(burst, *started, &limits, !tried.moved).await?,
             };
-            let mut attempt = Attempt::new(receiver, *started, limits);
+            let mut attempt = Attempt::new(receiver, *started, limits, false);
             let answer = poll_fn(|cx| self.poll_answer(cx, &mut attempt, meanwhile)).await;
             match self.answered(burst, answer) {
                 Ok(()) => return Ok(()),
@@ -223,7 +229,7 @@ impl Caller {
             self.ticket.may_move_until(until);
         }
         let (sender, receiver) = oneshot::channel();
-        (Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place), receiver)
+        (Job::new(burst, Arc::clone(&self.ticket), sender, place), receiver)
     }
 
     /// Gives the burst back as its job's answer has it.
@@ -264,7 +270,8 @@ impl Caller {
             let needs = self.under_way.map(|(.., needs)| needs).unwrap_or_default();
             let Self { shared, branch, ticket, alarm, .. } = self;
             meanwhile(cx, Out { shared, branch: *branch, ticket, needs });
-            ready!(alarm.poll_until(cx, attempt.check.instant()));
+            let now = if std::mem::take(&mut attempt.is_new) { attempt.started } else { Moment::now() };
+            ready!(alarm.poll_from(cx, now, attempt.check));
             self.look_at(attempt)?;
         }
     }

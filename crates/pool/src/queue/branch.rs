@@ -167,21 +167,22 @@ impl Branches {
 
     /// Puts a job where a worker will find it, nearest to `home`; where all is full, it comes back. Once the queue
     /// is closed it is answered.
-    pub(crate) fn try_send(&self, entrances: &Entrances, home: usize, mut job: Job) -> Option<Job> {
-        for branch in self.from(home) {
-            match entrances[branch].try_send(job) {
-                Ok(()) => {
-                    self.sent_to(branch);
-                    return None;
-                }
-                Err(TrySendError::Full(full)) => job = full,
-                Err(TrySendError::Closed(job)) => {
-                    job.fail(JobError::Closed);
-                    return None;
-                }
-            }
+    pub(crate) fn try_send(&self, entrances: &Entrances, home: usize, job: Job) -> Option<Job> {
+        // As a rule its own branch is served and has room: the others are not looked at.
+        let is_near = self.all[home].is_served();
+        let job = if is_near { self.offer(entrances, home, job)? } else { job };
+        let mut others = self.from(home).skip(usize::from(is_near));
+        others.try_fold(job, |job, branch| self.offer(entrances, branch, job))
+    }
+
+    /// The same for one branch.
+    fn offer(&self, entrances: &Entrances, branch: usize, job: Job) -> Option<Job> {
+        match entrances[branch].try_send(job) {
+            Ok(()) => self.sent_to(branch),
+            Err(TrySendError::Full(job)) => return Some(job),
+            Err(TrySendError::Closed(job)) => job.fail(JobError::Closed),
         }
-        Some(job)
+        None
     }
 
     /// The same once there is room where the job belongs.

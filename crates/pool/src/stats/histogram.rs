@@ -7,10 +7,11 @@ use crate::stats::tally::add;
 /// Buckets with a bound; a further one takes the rest.
 const BOUNDED: usize = 21;
 
-/// Counts of values up to `first`, `first` × 2, `first` × 4 and so on.
+/// Counts of values up to a first bound, twice that, four times that and so on.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    first: u64,
+    /// The first bound, as a power of two: to divide by it would take longer.
+    first_log2: u32,
     counts: [AtomicU64; BOUNDED + 1],
     sum: AtomicU64,
 }
@@ -43,7 +44,7 @@ impl Distribution {
 impl Histogram {
     /// `first` is the lowest bound, a power of two.
     pub(crate) fn new(first: u64) -> Self {
-        Self { first, counts: [const { AtomicU64::new(0) }; BOUNDED + 1], sum: AtomicU64::new(0) }
+        Self { first_log2: first.ilog2(), counts: [const { AtomicU64::new(0) }; BOUNDED + 1], sum: AtomicU64::new(0) }
     }
 
     pub(crate) fn record(&self, value: u64) {
@@ -53,13 +54,13 @@ impl Histogram {
 
     /// The same of values whose sum is known from others.
     pub(super) fn record_unsummed(&self, value: u64) {
-        let above = value.saturating_sub(1) / self.first;
+        let above = value.saturating_sub(1) >> self.first_log2;
         let index = (u64::BITS - above.leading_zeros()) as usize;
         add(&self.counts[index.min(BOUNDED)], 1);
     }
 
     pub(crate) fn distribution(&self) -> Distribution {
-        let bound = |index: usize| (index < BOUNDED).then(|| self.first << index);
+        let bound = |index: usize| (index < BOUNDED).then(|| 1 << (self.first_log2 as usize + index));
         let buckets = self.counts.iter().enumerate();
         Distribution {
             buckets: buckets.map(|(index, count)| (bound(index), count.load(Ordering::Relaxed))).collect(),

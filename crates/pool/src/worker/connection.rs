@@ -156,7 +156,12 @@ impl Connection {
 
     /// Whether a further job may be given to it.
     pub(crate) fn has_room(&self) -> bool {
-        !self.leaving && self.in_flight() < self.depth && !self.in_flight.is_bulky(&self.scanner)
+        !self.leaving && !self.is_full() && !self.in_flight.is_bulky(&self.scanner)
+    }
+
+    /// Whether as much is in flight as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight() >= self.depth
     }
 
     /// Replies due.
@@ -276,15 +281,18 @@ impl Connection {
             return Poll::Pending;
         }
         self.preparation.begin_switch(&mut self.in_flight);
-        if self.in_flight.is_unbegun() && self.poll_read(cx, others_wait)?.is_ready() {
+        let is_unbegun = self.in_flight.is_unbegun();
+        if is_unbegun && self.poll_read(cx, others_wait)?.is_ready() {
             // The news may have been that it was closed while idle: nothing is lost then.
             return Poll::Ready(Ok(()));
         }
-        // A write that fails is not the end yet: what the upstream said before it closed may hold
-        // replies, and only the read tells.
-        match (self.poll_write(cx), self.poll_read(cx, others_wait)?) {
-            (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error.into())),
-            (_, read) => read.map(Ok),
+        match self.poll_write(cx) {
+            // The read before it wakes the task when there is something to read.
+            Poll::Ready(Ok(())) if is_unbegun => Poll::Pending,
+            // It is not the end yet: what the upstream said before it closed may hold replies, and only the read tells.
+            Poll::Ready(Err(error)) if self.poll_read(cx, others_wait)?.is_pending() => Poll::Ready(Err(error.into())),
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) | Poll::Pending => self.poll_read(cx, others_wait)?.map(Ok),
         }
     }
 

@@ -38,9 +38,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// costs a system call, which larger batches do not earn back.
 const GATHER_BELOW: (usize, usize) = (24, 128);
 
-/// A worker whose connection is silent lets others have its turn at least so often until it gives the connection up.
-const YIELDS_MIN: u32 = 32;
-
 pub(crate) struct Worker {
     index: usize,
     branch: usize,
@@ -266,9 +263,12 @@ impl Worker {
         }
         let mut read = None;
         let mut now = || *read.get_or_insert_with(|| Moment::beside(now.unwrap_or_else(Instant::now)));
-        while self.turn.is_some()
-            && connection.has_room()
-            && let Ok(job) = self.branch().jobs.try_recv()
+        let branch = self.branch();
+        let may_draw = self.turn.is_some() && connection.has_room();
+        // Whether it has room changes with each job, but with nothing else meanwhile.
+        while may_draw
+            && !connection.is_full()
+            && let Ok(job) = branch.jobs.try_recv()
         {
             self.submit(connection, job, now());
         }
@@ -331,8 +331,7 @@ impl Worker {
     /// When a connection with requests in flight has been silent for so long that another should have the turn,
     /// if one is ready for it: this one may be dead, or busy for long.
     fn yields_at(&self, connection: &Connection) -> Instant {
-        self.silent.unwrap_or(connection.progress.last)
-            + connection.progress.patience(self.terms.silence_max / YIELDS_MIN)
+        self.silent.unwrap_or(connection.progress.last) + connection.progress.patience(self.terms.patience_max)
     }
 
     /// When this connection is to ask what the upstream is, if it is.
