@@ -277,20 +277,20 @@ impl Caller {
         self.ticket.began(now);
     }
 
-    pub(super) fn call_has_ended(&mut self, burst: &Burst, started: Moment, failure: Option<&JobError>) {
+    fn call_has_ended(&mut self, burst: &Burst, started: Moment, failure: Option<&JobError>) {
+        let Some(failure) = failure else { return self.call_has_succeeded(burst, started, Moment::now()) };
         let Some((class, due, _)) = self.under_way.take() else { return };
-        let taken = self.ticket.taken_at();
-        self.spent = match failure {
-            None => {
-                let spent = Spent::since(started, taken);
-                self.stats().replied(class, burst.replies_done, burst.taken_early + burst.replies.len(), spent);
-                spent
-            }
-            Some(failure) => {
-                self.stats().failed(class, due, burst.replies_done, failure, started);
-                Spent::without_reply(started, taken, failure)
-            }
-        };
+        self.stats().failed(class, due, burst.replies_done, failure, started);
+        self.spent = Spent::without_reply(started, self.ticket.taken_at(), failure);
+        self.ticket.ended();
+    }
+
+    /// All replies to the call were there `now`.
+    pub(super) fn call_has_succeeded(&mut self, burst: &Burst, started: Moment, now: Moment) {
+        let Some((class, ..)) = self.under_way.take() else { return };
+        let spent = Spent::since(started, self.ticket.taken_at(), now);
+        self.stats().replied(class, burst.replies_done, burst.taken_early + burst.replies.len(), spent);
+        self.spent = spent;
         self.ticket.ended();
     }
 

@@ -8,10 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    sync::oneshot::{self, error::TryRecvError},
-    time::Instant,
-};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::{
     caller::caller::Caller,
@@ -32,7 +29,7 @@ use crate::{
 /// As [`Caller::execute`] for each.
 pub async fn execute_all(calls: impl ExactSizeIterator<Item = (&mut Caller, &mut Burst)>) -> Vec<Result<(), JobError>> {
     let (started, together) = (Moment::now(), Arc::new(Together::new(calls.len())));
-    let mut several = Several { calls: Vec::with_capacity(calls.len()), together, started, check: None };
+    let mut several = Several { calls: Vec::with_capacity(calls.len()), together, started, check: None, are_new: true };
     calls.for_each(|(caller, burst)| several.begin(caller, burst));
     poll_fn(|cx| several.poll(cx)).await;
     several.results()
@@ -44,7 +41,9 @@ struct Several<'c> {
     together: Arc<Together>,
     started: Moment,
     /// When the first of those that are out together has to be looked at.
-    check: Option<Instant>,
+    check: Option<Moment>,
+    /// They have `started` since the task was woken.
+    are_new: bool,
 }
 
 /// What is out, and where its answer comes.
@@ -63,7 +62,7 @@ impl<'c> Several<'c> {
         caller.begin_at(self.started, burst);
         let call = match caller.send_with(burst, self.started, &self.together) {
             Some((receiver, limits)) => {
-                let check = self.started.after(limits.queue_timeout.min(limits.reply_timeout)).instant();
+                let check = self.started.after(limits.queue_timeout.min(limits.reply_timeout));
                 self.check = Some(self.check.map_or(check, |first| first.min(check)));
                 Call::Out((caller, burst, receiver))
             }
@@ -78,7 +77,8 @@ impl<'c> Several<'c> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { calls, together, started, .. } = self;
         if together.poll(cx) {
-            calls.iter_mut().for_each(|call| call.look(*started));
+            let now = Moment::now();
+            calls.iter_mut().for_each(|call| call.look(*started, now));
         }
         if self.is_due(cx) {
             let started = self.started;
@@ -101,11 +101,13 @@ impl<'c> Several<'c> {
     /// Whether those that are out together have been so for so long that each has to be looked at.
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(check) = self.check else { return false };
-        let first = self.calls.iter_mut().find_map(|call| match call {
+        let mut out = self.calls.iter_mut().filter_map(|call| match call {
             Call::Out((caller, ..)) => Some(caller),
             Call::Alone(_) | Call::Ended(_) => None,
         });
-        first.is_some_and(|caller| caller.alarm.poll_until(cx, check).is_ready())
+        let Some(first) = out.next() else { return false };
+        let now = if std::mem::take(&mut self.are_new) { self.started } else { Moment::now() };
+        first.alarm.poll_from(cx, now, check).is_ready()
     }
 
     fn results(self) -> Vec<Result<(), JobError>> {
@@ -128,8 +130,8 @@ impl<'c> Call<'c> {
         Self::Alone(Box::pin(caller.execute_from(burst, started, receiver, |_, _| ())))
     }
 
-    /// Takes in the answer, if it is there.
-    fn look(&mut self, started: Moment) {
+    /// Takes in the answer, if it is there `now`.
+    fn look(&mut self, started: Moment, now: Moment) {
         let Self::Out((_, _, receiver)) = self else { return };
         let outcome = match receiver.try_recv() {
             Ok(outcome) => Some(outcome),
@@ -140,7 +142,7 @@ impl<'c> Call<'c> {
         match outcome {
             Some(outcome) if !outcome.has_failed() => {
                 outcome.give_back(burst);
-                caller.call_has_ended(burst, started, None);
+                caller.call_has_succeeded(burst, started, now);
             }
             failed => {
                 // Whether it is sent again is decided where it is for all others.

@@ -43,15 +43,14 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// Of a job that has been answered: begun at `started` and taken by a worker at `taken`.
-    pub(crate) fn since(started: Moment, taken: Option<Moment>) -> Self {
-        let now = Moment::now();
+    /// Of a job that has been answered by `now`: begun at `started` and taken by a worker at `taken`.
+    pub(crate) fn since(started: Moment, taken: Option<Moment>, now: Moment) -> Self {
         Self { queue_us: taken.unwrap_or(now).since(started), total_us: now.since(started) }
     }
 
     /// Of a job that failed. One whose reply did not come in time had been taken, and has its ticket with it.
     pub(crate) fn without_reply(started: Moment, taken: Option<Moment>, failure: &JobError) -> Self {
-        let mut spent = Self::since(started, taken);
+        let mut spent = Self::since(started, taken, Moment::now());
         if let JobError::ReplyTimeout(waited) = failure {
             spent.queue_us = spent.total_us.saturating_sub(micros(*waited));
         }
