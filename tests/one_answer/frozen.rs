@@ -134,7 +134,15 @@ fn a_blocking_request_that_asked_for_a_second_is_not_left_waiting_by_a_silent_up
         assert!(reply.starts_with("-ERR respool: reply_timeout_ms exceeded"), "{line}: {reply}");
         machine.assert_within(Duration::from_secs(1) + REPLY_TIMEOUT * 4, started.elapsed(), line);
         relay.weather(|weather| weather.blackhole = false);
+        // Nothing of the client was on that connection.
+        echo_until_served(&mut client, "on");
     }
+    let mut watching = gateway.client();
+    wait("a connection", || (watching.line("WATCH k") == b"+OK\r\n").then_some(()));
+    relay.weather(|weather| weather.blackhole = true);
+    watching.send(&["BLPOP", "nothing", "1"]);
+    let replies = String::from_utf8_lossy(&watching.read_to_end()).into_owned();
+    assert!(replies.starts_with("-ERR respool: reply_timeout_ms exceeded"), "and is closed: {replies}");
 }
 
 #[test]

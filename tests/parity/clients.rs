@@ -55,6 +55,14 @@ fn a_client_is_shown_with_the_fields_that_redis_shows() {
         let later = ["capa", "lib-name", "lib-ver", "watch", "tot-net-in", "tot-net-out", "tot-cmds"];
         found.retain(|name| later.contains(&name.as_str()));
         assert_eq!(found, added, "{server} {version}");
+        // What follows in one piece is read into a buffer of the client's own.
+        for (lines, expected) in
+            [(&["CLIENT INFO"][..], if server == "valkey" { "0" } else { "26" }), (&["CLIENT INFO", "PING"], "40")]
+        {
+            client.send_raw(&requests(lines));
+            let info = text(client.read_replies(lines.len()).swap_remove(0));
+            assert_eq!(field(&info, "qbuf"), expected, "{server} {version}: {lines:?}");
+        }
     }
 }
 

@@ -24,7 +24,8 @@ fn upstream() -> (Upstream, Arc<Mutex<Vec<String>>>, Arc<AtomicBool>) {
                 "CLIENT NOSUCH" => "-ERR no such thing\r\n",
                 "UNSUBSCRIBE" => "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:7\r\n",
                 "UNSUBSCRIBE a b" => "*1\r\n:1\r\n*1\r\n:2\r\n",
-                "CONFIG SET extended-redis-compatibility yes" => {
+                // With the zone it says something else too.
+                "CONFIG SET extended-redis-compatibility yes" | "CONFIG SET availability-zone b" => {
                     compatible.store(true, Ordering::Release);
                     "+OK\r\n"
                 }
@@ -64,16 +65,18 @@ fn the_upstream_is_asked_once_for_its_own_words() {
 
 #[test]
 fn what_the_upstream_says_of_itself_is_learnt_anew_when_it_is_configured() {
-    let (upstream, ..) = upstream();
-    let gateway = Gateway::start(&upstream.url());
-    let mut client = gateway.client();
     let hello = |client: &mut Client| String::from_utf8_lossy(&client.line("HELLO")).into_owned();
-    client.expect("PING", "+PONG\r\n");
-    assert!(hello(&mut client).contains("valkey"));
-    client.expect("CONFIG SET extended-redis-compatibility yes", "+OK\r\n");
-    for mut client in [client, gateway.client()] {
-        let hello = hello(&mut client);
-        assert!(hello.contains("redis") && hello.contains("7.2.4"), "{hello}");
+    for line in ["CONFIG SET extended-redis-compatibility yes", "CONFIG SET availability-zone b"] {
+        let (upstream, ..) = upstream();
+        let gateway = Gateway::start(&upstream.url());
+        let mut client = gateway.client();
+        client.expect("PING", "+PONG\r\n");
+        assert!(hello(&mut client).contains("valkey"));
+        client.expect(line, "+OK\r\n");
+        for mut client in [client, gateway.client()] {
+            let hello = hello(&mut client);
+            assert!(hello.contains("redis") && hello.contains("7.2.4"), "{line}: {hello}");
+        }
     }
 }
 

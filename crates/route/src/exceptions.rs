@@ -36,7 +36,9 @@ pub(crate) fn reach(name: &[u8]) -> Option<Reach> {
         b"ping" => Reach::Keys,
         // Text about one node: those of several cannot be put together.
         b"info" | b"function|stats" | b"memory|doctor" | b"memory|malloc-stats" | b"memory|stats" => Reach::Keys,
-        b"latency|graph" | b"latency|doctor" => Reach::Keys,
+        b"latency|doctor" => Reach::Keys,
+        // A graph of one node too; one that has had no such event has an error.
+        b"latency|graph" => Reach::Everywhere(Merge::OneSucceeded),
         // The tips call them special; those who merge them know each.
         b"latency|histogram" | b"latency|history" | b"latency|latest" => Reach::Everywhere(Merge::Concat),
         // The tip says that all have to succeed; what they say is how many events they had.

@@ -216,6 +216,9 @@ fn latencies_of_all_are_those_of_one() {
     wait("the event", || tells(1).then_some(()));
     assert!(client.line("LATENCY LATEST").starts_with(b"*1\r\n*4\r\n$7\r\ncommand\r\n"));
     assert!(client.line("LATENCY HISTORY command").starts_with(b"*1\r\n*2\r\n:"));
+    let graph = String::from_utf8_lossy(&client.line("LATENCY GRAPH command")).into_owned();
+    assert!(graph.contains("command - high "), "of the node that has had the event: {graph}");
+    assert!(client.line("LATENCY GRAPH fork").starts_with(b"-ERR No samples available"));
     assert!(client.line("LATENCY RESET").starts_with(b":"));
 }
 

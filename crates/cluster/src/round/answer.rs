@@ -58,7 +58,7 @@ pub(crate) fn write_of_all(
 ) {
     let making = match making_of_all(request, how, map, scripts) {
         // There it says itself how many they are.
-        Making::SlowLog(slow_log::Wanted::Length, ..) => Making::Merged(how, Vec::new()),
+        Making::SlowLog(wanted, ..) if wanted.is_length() => Making::Merged(how, Vec::new()),
         making => making,
     };
     let unit = Unit { making, pieces: 0..0, scripts: Vec::new() };

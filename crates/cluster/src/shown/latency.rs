@@ -82,25 +82,29 @@ fn history(values: &[Value], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Of each event its name, when it was last, how long it took then, and at most.
+/// Of each event its name, when it was last, how long it took then, and at most; of Valkey since 8.1 also how long it took in
+/// all and how often it was, which are added up.
 fn latest(values: &[Value], out: &mut Vec<u8>) -> Option<()> {
-    let mut events: Vec<(Bytes, [i64; 3])> = Vec::new();
-    for event in values.iter().map(items).collect::<Option<Vec<_>>>()?.concat() {
-        let (name, rest) = items(&event)?.split_first()?;
-        let (Value::Bulk(name), [time, took, most, ..]) = (name, rest) else { return None };
-        let [time, took, most] = [time.as_integer()?, took.as_integer()?, most.as_integer()?];
-        match events.iter_mut().find(|(known, _)| known == name) {
+    let mut events: Vec<(&Bytes, Vec<i64>)> = Vec::new();
+    for event in values.iter().map(items).collect::<Option<Vec<_>>>()?.into_iter().flatten() {
+        let (Value::Bulk(name), numbers) = items(event)?.split_first()? else { return None };
+        let numbers = numbers.iter().map(Value::as_integer).collect::<Option<Vec<_>>>()?;
+        let [time, took, most, ..] = numbers[..] else { return None };
+        match events.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => {
                 [known[0], known[1]] = [known[0], known[1]].max([time, took]);
                 known[2] = known[2].max(most);
+                // A node of an earlier version does not say it.
+                known.truncate(numbers.len());
+                known.iter_mut().zip(numbers).skip(3).for_each(|(sum, more)| *sum = sum.saturating_add(more));
             }
-            None => events.push((name.clone(), [time, took, most])),
+            None => events.push((name, numbers)),
         }
     }
     write_array(out, events.len());
     for (name, numbers) in events {
-        write_array(out, 4);
-        write_bulk(out, &name);
+        write_array(out, 1 + numbers.len());
+        write_bulk(out, name);
         numbers.into_iter().for_each(|number| write_integer(out, number));
     }
     Some(())
@@ -195,6 +199,11 @@ mod tests {
             |time: u32, took: u32, most: u32| format!("*1\r\n*4\r\n$1\r\na\r\n:{time}\r\n:{took}\r\n:{most}\r\n");
         assert_eq!(merged(Asked::Latest, &[&event(5, 9, 9), &event(6, 2, 4), "*0\r\n"]), event(6, 2, 9));
         assert_eq!(merged(Asked::Latest, &["*0\r\n", "-NOPERM x\r\n"]), "-NOPERM x\r\n");
+        let told = |time: u32, sum: u32, count: u32| {
+            format!("*1\r\n*6\r\n$1\r\na\r\n:{time}\r\n:3\r\n:9\r\n:{sum}\r\n:{count}\r\n")
+        };
+        assert_eq!(merged(Asked::Latest, &[&told(5, 20, 4), "*0\r\n", &told(6, 12, 2)]), told(6, 32, 6));
+        assert_eq!(merged(Asked::Latest, &[&told(5, 20, 4), &event(6, 2, 4)]), event(6, 2, 9));
     }
 
     #[test]

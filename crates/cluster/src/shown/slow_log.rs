@@ -1,5 +1,5 @@
-//! The slow log of all primaries as that of one Redis: the last entries, each command once, without the gateway's own. Nodes say when, to a second, so
-//! what several have executed tells what was before it and what after it.
+//! The slow log of all primaries as that of one Redis, and so each log of commands of Valkey: the last entries, each command once, without the gateway's
+//! own. Nodes say when, to a second, so what several have executed tells what was before it and what after it.
 
 use std::collections::HashMap;
 
@@ -10,48 +10,79 @@ use route::{Commands, replies};
 use crate::{round::items, shown::is_of_all};
 
 /// Entries that are shown if nobody says how many.
-const ENTRIES: i64 = 10;
+const ENTRIES: usize = 10;
 
 /// How many times as many a node is asked for, and how many more, as some are the gateway's own.
 const OWN_MORE: usize = 4;
 const OWN_ROOM: usize = 128;
 
-/// What is wanted of it.
+/// A log of commands that a node keeps.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    command: &'static str,
+    /// The last word of each request for it.
+    kind: Option<&'static str>,
+    /// The parameter that says how many entries it has at most.
+    bound: &'static str,
+}
+
+const fn kept(command: &'static str, kind: Option<&'static str>, bound: &'static str) -> Kept {
+    Kept { command, kind, bound }
+}
+
+/// The slow log, and those of Valkey since 8.1, the first of which is the slow log too.
+static KEPT: [Kept; 4] = [
+    kept("SLOWLOG", None, "slowlog-max-len"),
+    kept("COMMANDLOG", Some("SLOW"), "commandlog-slow-execution-max-len"),
+    kept("COMMANDLOG", Some("LARGE-REQUEST"), "commandlog-large-request-max-len"),
+    kept("COMMANDLOG", Some("LARGE-REPLY"), "commandlog-large-reply-max-len"),
+];
+
+/// What is wanted of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// How many entries it has.
-    Length,
-    /// At most so many, the last ones.
-    Last(usize),
+pub(crate) struct Wanted {
+    of: &'static Kept,
+    /// At most so many entries, the last ones; `None`: how many there are.
+    last: Option<usize>,
 }
 
 impl Wanted {
     /// What a request wants; `None` for one that is about something else, or for which Redis has an error.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
-        let is = |at: usize, name: &[u8]| request.arg(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
-        match request.len() {
-            _ if !is(0, b"SLOWLOG") => None,
-            2 if is(1, b"LEN") => Some(Self::Length),
-            2 | 3 if is(1, b"GET") => {
-                let count = request.arg(2).map_or(Some(ENTRIES), resp::parse_integer)?;
+        let is = |at: usize, name: &str| request.arg(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+        let end = request.len().checked_sub(1)?;
+        let of = KEPT.iter().find(|kept| is(0, kept.command) && kept.kind.is_none_or(|kind| is(end, kind)))?;
+        // Without the kind.
+        let words = request.len() - usize::from(of.kind.is_some());
+        let last = match words {
+            2 if is(1, "LEN") => None,
+            2 if is(1, "GET") && of.kind.is_none() => Some(ENTRIES),
+            3 if is(1, "GET") => {
+                let count: i64 = request.arg(2).and_then(resp::parse_integer)?;
                 // One that is negative wants all.
-                (count >= -1).then_some(Self::Last(usize::try_from(count).unwrap_or(usize::MAX)))
+                Some((count >= -1).then(|| usize::try_from(count).unwrap_or(usize::MAX))?)
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Self { of, last })
+    }
+
+    /// Whether it wants to know how many entries there are.
+    pub(crate) fn is_length(self) -> bool {
+        self.last.is_none()
     }
 
     /// What a node is asked for it, with two replies: entries, and how many it keeps.
     pub(crate) fn question(self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let count = match self {
-            Self::Last(count) if count < usize::MAX => {
-                count.saturating_mul(OWN_MORE).saturating_add(OWN_ROOM).to_string()
-            }
-            Self::Last(_) | Self::Length => "-1".to_owned(),
+        let count = match self.last {
+            Some(count) if count < usize::MAX => count.saturating_mul(OWN_MORE).saturating_add(OWN_ROOM).to_string(),
+            Some(_) | None => "-1".to_owned(),
         };
-        write_request(&mut bytes, &["SLOWLOG", "GET", &count]);
-        write_request(&mut bytes, &["CONFIG", "GET", "slowlog-max-len"]);
+        let words = [self.of.command, "GET", &count];
+        let words: Vec<&str> = words.into_iter().chain(self.of.kind).collect();
+        write_request(&mut bytes, &words);
+        write_request(&mut bytes, &["CONFIG", "GET", self.of.bound]);
         bytes
     }
 }
@@ -71,7 +102,7 @@ struct Log<'r> {
     left: HashMap<&'r [u8], usize>,
 }
 
-/// Appends the one reply, where nodes have answered so to the question, or to `SLOWLOG GET` alone.
+/// Appends the one reply, where nodes have answered so to the question, or to its first request alone.
 pub(crate) fn merge(wanted: Wanted, answers: &[&[u8]], (commands, ours): (&Commands, &Ours), out: &mut Vec<u8>) {
     let (mut logs, mut kept) = (Vec::with_capacity(answers.len()), usize::MAX);
     for answer in answers {
@@ -86,17 +117,14 @@ pub(crate) fn merge(wanted: Wanted, answers: &[&[u8]], (commands, ours): (&Comma
         kept = kept.min(said.next().and_then(number_at_end).unwrap_or(usize::MAX));
         logs.push(Log::read(entries, commands, ours));
     }
-    let count = match wanted {
-        Wanted::Length => kept,
-        Wanted::Last(count) => count.min(kept),
-    };
+    let count = wanted.last.map_or(kept, |count| count.min(kept));
     let mut merged = Vec::new();
     while merged.len() < count
         && let Some(entry) = take_last(&mut logs)
     {
         merged.push(entry);
     }
-    if wanted == Wanted::Length {
+    if wanted.is_length() {
         return write_integer(out, i64::try_from(merged.len()).unwrap_or(i64::MAX));
     }
     write_array(out, merged.len());
@@ -183,7 +211,7 @@ fn number_at_end(reply: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use resp::Value;
+    use resp::{Decoded, RequestDecoder, RequestLimits, Value};
 
     use super::*;
 
@@ -205,7 +233,15 @@ mod tests {
         Commands::read(&Value::decode(&Bytes::from_static(told.as_bytes())).expect("whole").0).expect("commands")
     }
 
-    fn shown(wanted: Wanted, nodes: &[String]) -> Vec<String> {
+    fn wanted(line: &str) -> Option<Wanted> {
+        let (mut bytes, mut decoder) = (Vec::new(), RequestDecoder::new(RequestLimits::accepted()));
+        write_request(&mut bytes, &line.split(' ').collect::<Vec<_>>());
+        assert!(matches!(decoder.decode(&bytes), Ok(Decoded::Request { .. })), "{line}");
+        Wanted::of(&decoder.request(&bytes))
+    }
+
+    fn shown(line: &str, nodes: &[String]) -> Vec<String> {
+        let wanted = wanted(line).expect(line);
         let (answers, mut out): (Vec<&[u8]>, _) = (nodes.iter().map(String::as_bytes).collect(), Vec::new());
         merge(wanted, &answers, (&commands(), &Ours::default()), &mut out);
         if out.starts_with(b":") {
@@ -219,14 +255,50 @@ mod tests {
     }
 
     #[test]
+    fn each_log_is_asked_for_in_its_own_words() {
+        for (line, asked, bound) in [
+            ("slowlog get", "SLOWLOG GET 168", "slowlog-max-len"),
+            ("SLOWLOG LEN", "SLOWLOG GET -1", "slowlog-max-len"),
+            ("COMMANDLOG GET 3 slow", "COMMANDLOG GET 140 SLOW", "commandlog-slow-execution-max-len"),
+            ("commandlog get -1 Large-Reply", "COMMANDLOG GET -1 LARGE-REPLY", "commandlog-large-reply-max-len"),
+            ("COMMANDLOG LEN large-request", "COMMANDLOG GET -1 LARGE-REQUEST", "commandlog-large-request-max-len"),
+        ] {
+            let mut question = Vec::new();
+            write_request(&mut question, &asked.split(' ').collect::<Vec<_>>());
+            write_request(&mut question, &["CONFIG", "GET", bound]);
+            assert_eq!(wanted(line).expect(line).question(), question, "{line}");
+        }
+        // For these the upstream has the words, or another rule holds.
+        for line in [
+            "SLOWLOG",
+            "SLOWLOG GET -2",
+            "SLOWLOG GET x",
+            "SLOWLOG GET 1 2",
+            "SLOWLOG RESET",
+            "COMMANDLOG GET slow",
+            "COMMANDLOG GET 1",
+            "COMMANDLOG GET 1 fast",
+            "COMMANDLOG GET 1 2 slow",
+            "COMMANDLOG LEN",
+            "COMMANDLOG RESET slow",
+            "GET slow",
+        ] {
+            assert_eq!(wanted(line), None, "{line}");
+        }
+        let nodes = [node(3, &[(7, "get a"), (6, "flushall")]), node(3, &[(6, "flushall"), (5, "get b")])];
+        assert_eq!(shown("COMMANDLOG GET 2 large-reply", &nodes), ["get a", "flushall"]);
+        assert_eq!(shown("COMMANDLOG LEN slow", &nodes), [":3"]);
+    }
+
+    #[test]
     fn what_the_gateway_asks_for_itself_is_left_out() {
         let nodes = [
             node(100, &[(7, "get a"), (7, "info server"), (7, "hello 2 setname respool-worker-1"), (5, "info server")]),
             node(100, &[(6, "hello 3"), (6, "client setname respool-topology"), (6, "client setname app")]),
         ];
-        assert_eq!(shown(Wanted::Last(9), &nodes), ["get a", "hello 3", "client setname app", "info server"]);
-        assert_eq!(shown(Wanted::Length, &nodes), [":4"]);
-        assert_eq!(shown(Wanted::Last(2), &nodes), ["get a", "hello 3"]);
+        assert_eq!(shown("SLOWLOG GET 9", &nodes), ["get a", "hello 3", "client setname app", "info server"]);
+        assert_eq!(shown("SLOWLOG LEN", &nodes), [":4"]);
+        assert_eq!(shown("SLOWLOG GET 2", &nodes), ["get a", "hello 3"]);
     }
 
     #[test]
@@ -237,13 +309,13 @@ mod tests {
             node(100, &[(7, "flushall")]),
         ];
         let all = ["get b", "flushall", "get y", "flushall", "get x", "get a"];
-        assert_eq!(shown(Wanted::Last(usize::MAX), &nodes), all);
-        assert_eq!(shown(Wanted::Last(2), &nodes), all[..2]);
-        assert_eq!(shown(Wanted::Length, &nodes), [":6"]);
-        assert_eq!(shown(Wanted::Length, &[node(3, &[(7, "get a")]), node(3, &[(1, "get b"); 3])]), [":3"]);
+        assert_eq!(shown("SLOWLOG GET -1", &nodes), all);
+        assert_eq!(shown("SLOWLOG GET 2", &nodes), all[..2]);
+        assert_eq!(shown("SLOWLOG LEN", &nodes), [":6"]);
+        assert_eq!(shown("SLOWLOG LEN", &[node(3, &[(7, "get a")]), node(3, &[(1, "get b"); 3])]), [":3"]);
         // In another order at each node.
         let crossed =
             [node(9, &[(7, "flushall"), (7, "flushall async")]), node(9, &[(7, "flushall async"), (7, "flushall")])];
-        assert_eq!(shown(Wanted::Last(9), &crossed).len(), 3, "one of them is shown twice");
+        assert_eq!(shown("SLOWLOG GET 9", &crossed).len(), 3, "one of them is shown twice");
     }
 }

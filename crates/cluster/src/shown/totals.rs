@@ -7,26 +7,47 @@ use std::{
 
 use crate::shown::memory;
 
-/// Fields that are counted by each node for itself.
-const COUNTED: [&str; 29] = [
+/// Fields that are counted by each node for itself, of any version. A sharded channel has its subscribers at one node, another channel
+/// has them at the first.
+const COUNTED: [&str; 57] = [
     "connected_clients",
     "blocked_clients",
     "tracking_clients",
     "clients_in_timeout_table",
+    "watching_clients",
+    "total_watched_keys",
     "total_blocking_keys",
+    "total_blocking_keys_on_nokey",
     "rdb_changes_since_last_save",
     "total_connections_received",
     "total_commands_processed",
     "instantaneous_ops_per_sec",
     "total_net_input_bytes",
     "total_net_output_bytes",
+    "total_net_repl_input_bytes",
+    "total_net_repl_output_bytes",
     "rejected_connections",
+    "sync_full",
+    "sync_partial_ok",
+    "sync_partial_err",
     "expired_keys",
     "expired_time_cap_reached_count",
+    "expire_cycle_cpu_milliseconds",
     "evicted_keys",
     "evicted_clients",
+    "evicted_scripts",
+    "total_eviction_exceeded_time",
     "keyspace_hits",
     "keyspace_misses",
+    "pubsubshard_channels",
+    "total_forks",
+    "migrate_cached_sockets",
+    "slave_expires_tracked_keys",
+    "active_defrag_hits",
+    "active_defrag_misses",
+    "active_defrag_key_hits",
+    "active_defrag_key_misses",
+    "total_active_defrag_time",
     "tracking_total_keys",
     "tracking_total_items",
     "unexpected_error_replies",
@@ -34,8 +55,16 @@ const COUNTED: [&str; 29] = [
     "dump_payload_sanitizations",
     "total_reads_processed",
     "total_writes_processed",
+    "io_threaded_reads_processed",
+    "io_threaded_writes_processed",
+    "client_query_buffer_limit_disconnections",
+    "client_output_buffer_limit_disconnections",
+    "reply_buffer_shrinks",
+    "reply_buffer_expands",
     "acl_access_denied_auth",
     "acl_access_denied_cmd",
+    "acl_access_denied_key",
+    "acl_access_denied_channel",
     "lazyfree_pending_objects",
     "lazyfreed_objects",
 ];
@@ -213,6 +242,13 @@ mod tests {
             &[&stats("get:calls=3,usec=20,usec_per_call=6.67,rejected_calls=0,failed_calls=1"), "not of Redis", ""],
         );
         assert_eq!(both, stats("get:calls=4,usec=30,usec_per_call=7.50,rejected_calls=0,failed_calls=2"));
+        let kept = |count: u8| {
+            format!(
+                "# Clients\r\ntotal_blocking_keys_on_nokey:{count}\r\n# Stats\r\npubsub_channels:1\r\n\
+                 pubsubshard_channels:{count}\r\nacl_access_denied_key:{count}\r\nevicted_scripts:{count}\r\n"
+            )
+        };
+        assert_eq!(total(&kept(0), &[&kept(3), &kept(1)]), kept(4));
         let saves = |yes: u8| format!("# Persistence\r\nrdb_bgsave_in_progress:{yes}\r\n");
         assert_eq!(total(&saves(0), &[&saves(1), &saves(1)]), saves(1));
         let memory = |used: u64, human: &str, bound: u64, ratio: &str| {

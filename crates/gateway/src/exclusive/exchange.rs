@@ -313,17 +313,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if settled.unwrap_or(true) { Ok(()) } else { Err(Broken::closing(0)) }
     }
 
+    /// No reply came in time, and what comes yet is nobody's: the connection is closed. So is a session with state on it.
     fn timed_out(&mut self, request: &ExclusiveRequest, reply_timeout: Duration) -> Broken {
         let failure = JobError::ReplyTimeout(reply_timeout);
         self.caller.count_failure(&failure);
-        let lending = self.exclusive.lending.take();
-        let missing = lending.as_ref().map_or(0, |lending| lending.missing());
-        if let Some(lending) = lending {
-            let tally = self.link.published().counts.exclusive(lending.reason());
-            tally.took(micros(request.waited), micros(reply_timeout));
-        }
-        self.fail_replies(missing, &failure);
-        Broken::closing(missing)
+        let Some(lending) = self.exclusive.lending.take() else { return Broken::closing(0) };
+        let tally = self.link.published().counts.exclusive(lending.reason());
+        tally.took(micros(request.waited), micros(reply_timeout));
+        self.fail_replies(lending.missing(), &failure);
+        Broken { missing: lending.missing(), go_on: !lending.is_needed() && !lending.is_changing() }
     }
 
     /// The client has gone, or has to go, and its replies may still come.

@@ -64,12 +64,13 @@ pub(crate) fn answer(
         }
         Local::ClientInfo if !arity(2..=2) => wrong("info", out),
         Local::ClientInfo => {
+            requester.unread = kept(request, requester);
             let line = line(requester.entry, Some((requester, "client|info")), &requester.facts());
             write_text(out, requester.state.needs.protocol, &line);
         }
         Local::ClientList => {
             let read = AboutClients::list(request, &requester.facts(), &requester.settings.users);
-            return about_clients(read, requester.unread, out);
+            return about_clients(read, kept(request, requester), out);
         }
         Local::ClientKill if len < 3 => wrong("kill", out),
         Local::ClientKill => {
@@ -86,6 +87,14 @@ pub(crate) fn answer(
 
 fn unknown(request: &Request<'_>, out: &mut Vec<u8>) {
     write_error(out, &errors::unknown_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
+}
+
+/// How much of what the client has sent is shown as kept for it. Valkey since 8.0 reads into a buffer of all clients, and
+/// keeps nothing of one whole request.
+fn kept(request: &Request<'_>, requester: &Requester<'_>) -> usize {
+    let is_all = requester.executing.is_none() && request.raw().is_some_and(|raw| raw.len() == requester.unread);
+    let facts = requester.facts();
+    if is_all && facts.is_valkey() && facts.may_be_since(8, 0) { 0 } else { requester.unread }
 }
 
 fn about_clients(read: Result<AboutClients, String>, unread: usize, out: &mut Vec<u8>) -> NextStep {

@@ -10,8 +10,8 @@ use crate::{
     upstream::limits::Limits,
 };
 
-/// By which Valkey says in `HELLO` and `INFO` that it is Redis, and of which version.
-const COMPATIBILITY: &str = "extended-redis-compatibility";
+/// What Valkey says in `HELLO` depends on these: that it is Redis, and of which version (so too in `INFO`), and where it is.
+const SAID: [&str; 2] = ["extended-redis-compatibility", "availability-zone"];
 
 /// What the upstream said, as far as it told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(crate) struct Told {
 impl Facts {
     /// Whether they depend on this parameter of the upstream.
     pub fn depend_on(parameter: &[u8]) -> bool {
-        PARAMETERS.iter().chain([&COMPATIBILITY]).any(|known| parameter.eq_ignore_ascii_case(known.as_bytes()))
+        PARAMETERS.iter().chain(&SAID).any(|known| parameter.eq_ignore_ascii_case(known.as_bytes()))
     }
 
     /// Rises whenever the upstream is found to be another process than before, or is to be treated like one: all

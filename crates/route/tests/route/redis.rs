@@ -224,6 +224,7 @@ fn known_requests_go_where_they_belong() {
         ("debug sleep 0", "everywhere AllSucceeded"),
         ("script exists x", "everywhere And"),
         ("SCRIPT KILL", "everywhere OneSucceeded"),
+        ("LATENCY GRAPH command", "everywhere OneSucceeded"),
         ("FUNCTION DELETE l", "everywhere AllSucceeded"),
         ("CONFIG SET a b", "everywhere AllSucceeded"),
         ("ACL SETUSER u", "everywhere AllSucceeded"),
