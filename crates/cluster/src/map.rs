@@ -171,7 +171,7 @@ impl Node {
     ///
     /// # Cancel safety
     /// As [`Caller::open_standing`].
-    pub async fn open_standing(self: &Arc<Self>, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
+    pub async fn open_standing(&self, name: &str, attempts: &mut Attempts) -> Result<Standing, JobError> {
         self.own_caller(0).open_standing(name, attempts).await
     }
 
@@ -195,7 +195,7 @@ impl Node {
     ///
     /// # Errors
     /// There is no pool for that login.
-    pub(crate) fn caller(self: &Arc<Self>, caller: &Caller) -> Result<CallerOf, JobError> {
+    pub(crate) fn caller(&self, caller: &Caller) -> Result<CallerOf<'_>, JobError> {
         if caller.is_guest() {
             let of_user = self.access(caller)?.caller_on(caller.runtime());
             return Ok(CallerOf { home: None, caller: Some(Box::new(of_user)) });
@@ -204,10 +204,10 @@ impl Node {
     }
 
     /// A caller with the gateway's own login.
-    pub(crate) fn own_caller(self: &Arc<Self>, runtime: usize) -> CallerOf {
+    pub(crate) fn own_caller(&self, runtime: usize) -> CallerOf<'_> {
         let kept = self.callers.get(runtime).and_then(|kept| lock(kept).pop());
         let caller = kept.unwrap_or_else(|| Box::new(self.access.caller_on(runtime)));
-        CallerOf { home: Some(Arc::clone(self)), caller: Some(caller) }
+        CallerOf { home: Some(self), caller: Some(caller) }
     }
 }
 
@@ -217,14 +217,14 @@ fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A caller of a node.
 #[derive(Debug)]
-pub(crate) struct CallerOf {
+pub(crate) struct CallerOf<'n> {
     /// Where it is given back to when it is dropped. One with a user's login is for nobody else.
-    home: Option<Arc<Node>>,
+    home: Option<&'n Node>,
     /// There until it is dropped.
     caller: Option<Box<Caller>>,
 }
 
-impl Deref for CallerOf {
+impl Deref for CallerOf<'_> {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
@@ -232,15 +232,15 @@ impl Deref for CallerOf {
     }
 }
 
-impl DerefMut for CallerOf {
+impl DerefMut for CallerOf<'_> {
     fn deref_mut(&mut self) -> &mut Caller {
         self.caller.as_mut().expect("there until it is dropped")
     }
 }
 
-impl Drop for CallerOf {
+impl Drop for CallerOf<'_> {
     fn drop(&mut self) {
-        if let (Some(caller), Some(node)) = (self.caller.take(), &self.home)
+        if let (Some(caller), Some(node)) = (self.caller.take(), self.home)
             && let Some(kept) = node.callers.get(caller.runtime())
         {
             let mut kept = lock(kept);

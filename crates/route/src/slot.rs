@@ -33,6 +33,9 @@ pub fn slot(key: &[u8]) -> u16 {
     let mut padded = [0; STEP];
     padded[STEP - first.len()..][..HALF].copy_from_slice(begin);
     padded[HALF..].copy_from_slice(end);
+    if steps.is_empty() {
+        return CRC.checksum(&padded) % SLOTS;
+    }
     let mut digest = CRC.digest();
     digest.update(&padded);
     digest.update(steps);

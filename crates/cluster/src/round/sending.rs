@@ -108,15 +108,16 @@ impl Round<'_> {
             batches.into_iter().for_each(|batch| self.take(batch, result.as_ref().err().cloned(), text));
             return;
         }
-        let callers = batches.iter().map(|batch| match &batch.way {
-            Way::Node(node) => (node.caller(own).map_or_else(Lender::Nobody, Lender::Node), self.patience(batch)),
-            Way::Anchor => (Lender::First, self.patience(batch)),
-            Way::Replica(_, chosen) => (Lender::Replica(chosen.access.caller_on(runtime)), self.patience(batch)),
+        let patience: Vec<Option<Duration>> = batches.iter().map(|batch| self.patience(batch)).collect();
+        let callers = batches.iter_mut().map(|Batch { way, burst, .. }| match way {
+            Way::Node(node) => (node.caller(own).map_or_else(Lender::Nobody, Lender::Node), burst),
+            Way::Anchor => (Lender::First, burst),
+            Way::Replica(_, chosen) => (Lender::Replica(chosen.access.caller_on(runtime)), burst),
         });
-        let mut callers: Vec<(Lender, Option<Duration>)> = callers.collect();
+        let mut callers: Vec<(Lender<'_>, &mut Burst)> = callers.collect();
         let mut own = Some(own);
-        let mut running = Vec::with_capacity(batches.len());
-        for (batch, (lender, patience)) in batches.iter_mut().zip(&mut callers) {
+        let mut running = Vec::with_capacity(callers.len());
+        for ((lender, burst), patience) in callers.iter_mut().zip(patience) {
             let caller: &mut Caller = match lender {
                 Lender::Node(caller) => caller,
                 Lender::First => own.take().expect("there is one batch at most for the first pool"),
@@ -126,9 +127,10 @@ impl Round<'_> {
                     continue;
                 }
             };
-            running.push(Running::new(within(*patience, caller, &mut batch.burst)));
+            running.push(Running::new(within(patience, caller, burst)));
         }
         let results = all(running).await;
+        drop(callers);
         for (batch, result) in batches.into_iter().zip(results) {
             self.take(batch, result.err(), text);
         }
@@ -257,8 +259,8 @@ impl Round<'_> {
 }
 
 /// Who sends a batch.
-enum Lender {
-    Node(CallerOf),
+enum Lender<'n> {
+    Node(CallerOf<'n>),
     /// The session's own caller, which is one of the first pool.
     First,
     /// One of a replica.

@@ -27,16 +27,16 @@ pub(super) type Tried = (Batch, Option<JobError>);
 /// A burst taken apart.
 struct Parts<'r> {
     rows: &'r [Row],
-    parts: Vec<Part>,
+    parts: Vec<Part<'r>>,
 }
 
 /// What goes to one node.
-struct Part {
+struct Part<'r> {
     shard: u16,
-    node: Arc<Node>,
+    node: &'r Arc<Node>,
     burst: Burst,
     /// Who sends it, if that is not the session's own caller.
-    caller: Option<CallerOf>,
+    caller: Option<CallerOf<'r>>,
     /// Bytes of its replies that are among those of the whole.
     joined: usize,
 }
@@ -57,12 +57,11 @@ impl Cluster {
         reads: Option<Reads<'_>>,
         started: Instant,
     ) -> Executed {
-        let settings = self.pools().first().settings();
         // Pools of replicas have the gateway's own login, and are for nobody else.
         let reads = reads.filter(|_| !caller.is_guest());
         let mut routes = match routes.filter(|routes| routes.were_sent() || routes.are_of(burst)) {
             Some(routes) => routes,
-            None => match self.known(&settings, started).await {
+            None => match self.known(&self.pools().first().settings(), started).await {
                 Ok(map) => Routes::of(burst, map),
                 Err(failure) => return fail_all(burst, failure, text, started),
             },
@@ -93,14 +92,15 @@ impl Cluster {
             }
             Ok(None) => Vec::new(),
         };
+        let by = (routes.by(), self.pools().first().settings(), started);
         // Boxed, because it is rare and large.
-        Box::pin(self.execute_round(caller, burst, (text, reads), (routes.by(), settings, started), tried)).await
+        Box::pin(self.execute_round(caller, burst, (text, reads), by, tried)).await
     }
 }
 
 impl<'r> Parts<'r> {
     fn new(Rows { rows, nodes }: Rows<'r>, whole: &Burst) -> Self {
-        let (mut parts, mut before): (Vec<Part>, Row) = Default::default();
+        let (mut parts, mut before): (Vec<Part<'_>>, Row) = Default::default();
         for row in &mut *rows {
             let place = parts.iter().position(|part| part.shard == row.shard).unwrap_or_else(|| {
                 parts.push(Part::new(row.shard, nodes, whole));
@@ -181,20 +181,20 @@ impl<'r> Parts<'r> {
         };
         let tried = parts.into_iter().zip(results).enumerate().map(|(place, (Part { node, burst, .. }, result))| {
             let pieces = of(place).map(|piece| (piece, false)).collect();
-            (Batch { way: Way::to(&node), pieces, burst }, result.err())
+            (Batch { way: Way::to(node), pieces, burst }, result.err())
         });
         tried.collect()
     }
 }
 
-impl Part {
+impl<'r> Part<'r> {
     /// Nothing yet of `whole` for a shard, whose node has that place.
-    fn new(shard: u16, nodes: &[Arc<Node>], whole: &Burst) -> Self {
+    fn new(shard: u16, nodes: &'r [Arc<Node>], whole: &Burst) -> Self {
         let Burst { needs, read_only, expected, .. } = *whole;
         // What they have if slots are spread evenly, and half as much again.
         let requests = buffers::lend(whole.requests.len() * 3 / (2 * nodes.len()));
         let burst = Burst { requests, replies: buffers::lend(0), needs, read_only, expected, ..Burst::default() };
-        Self { shard, node: Arc::clone(&nodes[usize::from(shard)]), burst, caller: None, joined: 0 }
+        Self { shard, node: &nodes[usize::from(shard)], burst, caller: None, joined: 0 }
     }
 
     /// Whoever is to send it, if the session's `own` caller is not.
