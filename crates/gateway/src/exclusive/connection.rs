@@ -51,6 +51,11 @@ impl ExclusiveConnection {
         self.is_lent() || self.begun.is_some()
     }
 
+    /// Whether it borrows any: also one on which the client listens beside what it does.
+    pub(crate) fn borrows(&self) -> bool {
+        self.all().next().is_some()
+    }
+
     /// All of them.
     fn all(&self) -> impl Iterator<Item = &Lending> {
         let both = [&self.lending, &self.listening].into_iter().flatten();

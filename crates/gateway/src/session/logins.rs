@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has the session send what follows as the user of `login`, if the upstream lets it in. Otherwise it stays who it
     /// was, and this is the error reply.
     pub(super) async fn log_in(&mut self, login: &Login) -> Result<(), String> {
-        if self.exclusive.is_lent() {
+        if self.exclusive.borrows() {
             return Err(errors::LOGIN_WHILE_LENT.to_owned());
         }
         let entered = self.operator.logins().enter(login, self.settings.login_fresh).await;
@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Has the session send what follows with the login of `user`, which the client has proved to be. Otherwise it stays
     /// who it was, and this is the error reply.
     pub(super) fn enter(&mut self, user: &str) -> Result<(), String> {
-        if self.exclusive.is_lent() {
+        if self.exclusive.borrows() {
             return Err(errors::LOGIN_WHILE_LENT.to_owned());
         }
         let access = access_of(user, &self.operator, &self.settings)?;
@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         let Ok(mut access) = access_of(user, &self.operator, &self.settings) else { return false };
-        if self.exclusive.is_lent() && !access.leads_as(&self.caller) {
+        if self.exclusive.borrows() && !access.leads_as(&self.caller) {
             return false;
         }
         access.exchange(&mut self.caller);

@@ -74,6 +74,25 @@ fn who_listens_does_so_with_its_own_rights() {
 }
 
 #[test]
+fn who_listens_stays_who_it_is() {
+    let nodes = nodes();
+    let gateway = gateway(&nodes, "");
+    for listens in ["SUBSCRIBE other", "PSUBSCRIBE *", "SSUBSCRIBE other"] {
+        let mut client = gateway.client();
+        assert!(client.line("HELLO 3 AUTH wide wide").starts_with(b"%"));
+        assert!(client.line(listens).starts_with(b">3"), "{listens}");
+        // Otherwise it would go on with the rights of the one and the name of the other.
+        for login in ["AUTH narrow narrow", "HELLO 3 AUTH narrow narrow"] {
+            let reply = client.line(login);
+            assert!(reply.starts_with(b"-ERR respool: AUTH and HELLO are not possible"), "{listens}: {login}");
+        }
+        client.expect("RESET", "+RESET\r\n");
+        client.expect("AUTH narrow narrow", "+OK\r\n");
+        no_right(&mut client, "SUBSCRIBE other");
+    }
+}
+
+#[test]
 fn a_script_that_another_user_has_loaded_needs_no_right_to_load_it() {
     let nodes = nodes();
     for node in &nodes.0 {
