@@ -158,6 +158,19 @@ fn a_frozen_primary_delays_no_other_and_its_clients_go_on_with_the_next() {
 }
 
 #[test]
+fn shards_that_fail_over_at_once_need_no_more_room_than_they_have() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway_that_waits(30_000, "pools_max = 3");
+    [5, 7_000, 12_000].iter().for_each(|slot| served(&gateway, *slot));
+    // The former primaries are in use until there is a way to those that take over.
+    for replica in [4, 5] {
+        nodes.0[replica].client().expect("CLUSTER FAILOVER", "+OK\r\n");
+    }
+    [4, 5].iter().for_each(|replica| nodes.fail_over(*replica));
+    [7_000, 12_000, 5].iter().for_each(|slot| served(&gateway, *slot));
+}
+
+#[test]
 fn a_failed_part_is_an_error_and_never_data() {
     let mut nodes = Nodes::start();
     let gateway = Gateway::builder()

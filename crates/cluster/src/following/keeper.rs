@@ -52,6 +52,8 @@ pub(crate) struct Keeper {
     anchor: Anchor,
     /// Nodes that are primaries no more, and until when they may answer.
     leaving: BTreeMap<Address, Instant>,
+    /// Since when there is no room for the pool of a primary.
+    full_since: Option<Instant>,
     /// Connections on which nodes were asked and will be again.
     open: BTreeMap<Address, Conversation>,
     /// Which of the known nodes is asked next.
@@ -84,6 +86,7 @@ impl Keeper {
             commands: Told::of(map.problem.is_none().then(|| Arc::clone(&map.commands))),
             anchor,
             leaving: BTreeMap::new(),
+            full_since: None,
             open: BTreeMap::new(),
             turn: 0,
             trouble,
@@ -297,12 +300,16 @@ impl Keeper {
                         Arc::new(node)
                     }
                     Err(NoPool::Closed) => return,
+                    // Those of former primaries are in use, until they have had their moment.
+                    Err(NoPool::Full(_)) if self.full_since.get_or_insert_with(Instant::now).elapsed() < 2 * GRACE => {
+                        return;
+                    }
                     Err(error) => return self.cannot(format!("{address}: no pool for it: {error}")),
                 },
             };
             nodes.push(node);
         }
-        self.problem = None;
+        (self.problem, self.full_since) = (None, None);
         self.tell(&before, &layout);
         let (anchor_slot, is_shown) = (self.anchor.slot, self.settings.is_shown);
         self.published.send_replace(Arc::new(Map { layout, commands, nodes, anchor_slot, is_shown, problem: None }));

@@ -47,6 +47,11 @@ impl Member {
     pub(super) fn look(&mut self, now: Instant) {
         self.unused_since = if self.pool.is_used() { None } else { Some(self.unused_since.unwrap_or(now)) };
     }
+
+    /// Whether its node is to have no requests for now: whoever uses it waits to be sent elsewhere.
+    fn is_held(&self) -> bool {
+        self.pool.control().settings().endpoint.held.is_some()
+    }
 }
 
 impl Members {
@@ -82,8 +87,15 @@ impl Members {
         if matches!(key.login, Login::User { .. }) && key.follows() && of_user >= USER_POOLS_MAX {
             return self.end_unused(is_of_user, NoPool::UserFull(USER_POOLS_MAX));
         }
-        let number = self.others.keys().filter(|other| counts(other)).count() + first;
-        if number < max { Ok(()) } else { self.end_unused(counts, NoPool::Full(max)) }
+        let counted = || self.others.iter().filter(|(other, _)| counts(other));
+        let (number, held) = (counted().count() + first, counted().filter(|(_, member)| member.is_held()).count());
+        if number < max {
+            return Ok(());
+        }
+        // Who uses one of a node that has been replaced does so until there is one of the node that has its place: the
+        // former does not keep it. So there may be twice as many for a moment.
+        let is_replaced = !key.is_of_guest() && number - held < max && number < 2 * max;
+        self.end_unused(counts, NoPool::Full(max)).or_else(|full| if is_replaced { Ok(()) } else { Err(full) })
     }
 
     /// Ends what has been unused for longest of those that count; an error if all of them are used.
