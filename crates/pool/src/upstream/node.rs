@@ -355,10 +355,19 @@ impl Node {
     }
 }
 
+/// How an upstream begins that does not let a user in. The last two, the latter of Redis before version 6, are about a
+/// password without a name: the default user needs none there, and has none.
+const NOT_LET_IN: [&str; 4] = [
+    "WRONGPASS ",
+    "NOAUTH ",
+    "ERR AUTH <password> called without any password",
+    "ERR Client sent AUTH, but no password",
+];
+
 /// The upstream does not let a guest in, whom it let in before or who has not been there.
 fn is_turned_away(learned: &Result<Dialled, LoginError>) -> bool {
     let Err(LoginError::Refused(words)) = learned else { return false };
-    ["WRONGPASS ", "NOAUTH "].iter().any(|begin| words.starts_with(begin))
+    NOT_LET_IN.iter().any(|begin| words.starts_with(begin))
 }
 
 /// Waits until the upstream is elsewhere than at `endpoint`. Cancel-safe.

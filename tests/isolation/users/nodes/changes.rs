@@ -99,6 +99,24 @@ fn a_user_that_one_node_does_not_know_gets_an_error_there_and_nobody_elses_right
     gateway.client().expect("AUTH wide wide", WRONG);
 }
 
+#[test]
+fn a_password_without_a_name_that_one_node_has_not_got_is_refused_there_at_once() {
+    let nodes = nodes();
+    let gateway = gateway(&nodes, "[auth]\nadmins = [\"ops\"]");
+    let first = gateway_first(&mut logged_in(&gateway, "ops"));
+    let open = (0..3).find(|node| nodes.0[*node].address().to_string() != first).expect("there are three");
+    for node in (0..3).filter(|node| *node != open) {
+        have(&nodes.0[node], "default", "resetpass >p");
+    }
+    let mut client = gateway.client();
+    client.expect("AUTH p", "+OK\r\n");
+    let reply = String::from_utf8_lossy(&client.line(&format!("GET {}", key("app", SLOTS[open])))).into_owned();
+    let words = "login refused: ERR AUTH <password> called without any password configured for the default user.";
+    let text = format!("-ERR respool: the client's user is not let in: {}: {words}", nodes.0[open].address());
+    assert!(reply.starts_with(&text), "{reply}");
+    client.expect(&format!("GET {}", key("app", SLOTS[(open + 1) % 3])), "$-1\r\n");
+}
+
 /// Where the gateway's first pool leads.
 fn gateway_first(admin: &mut Client) -> String {
     pools(admin, "").remove(0)
