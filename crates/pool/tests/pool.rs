@@ -1,4 +1,4 @@
-//! The pool as its callers see it. All but `typed_client` run under a paused clock on in-memory
+//! The pool as its callers see it. All but `typed_client` and `guests` run under a paused clock on in-memory
 //! streams, where `upstream` plays the other side; a module per concern.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -19,6 +19,8 @@ mod counts;
 mod further;
 #[path = "pool/gates.rs"]
 mod gates;
+#[path = "pool/guests.rs"]
+mod guests;
 #[path = "pool/lending.rs"]
 mod lending;
 #[path = "pool/life.rs"]

@@ -145,6 +145,7 @@ impl Control {
     /// was not sent goes to the new primary.
     pub fn go(&self, host: &str, port: u16) -> Left {
         let mut tenure = Tenure::default();
+        self.shared.node.goes();
         self.settings.send_modify(|in_force| {
             let mut settings = Settings::clone(in_force);
             let former = std::mem::take(&mut settings.endpoint.tenure);

@@ -20,6 +20,8 @@ pub struct Facts {
     pub(crate) generation: u64,
     /// Left when the address leads to another process.
     pub(crate) process: Tenure,
+    /// They are of where the upstream was until it went elsewhere.
+    pub(crate) are_former: bool,
     /// Its reply to `HELLO 2`, whole, with 0 for the connection's id; `None` where it does not know the command.
     pub(crate) hello2: Option<Vec<u8>>,
     /// Its reply to `HELLO 3`, likewise; `None` where it does not speak RESP3.

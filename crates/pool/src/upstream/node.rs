@@ -170,11 +170,11 @@ impl Node {
     }
 
     async fn connect_in(&self, _turn: Turn<'_>, name: &str) -> Result<Dialled, LoginError> {
-        if self.is_guest {
-            self.first_facts().await;
-        }
         let mut news = self.settings.clone();
         loop {
+            if self.is_guest {
+                self.facts_of_others().await;
+            }
             // The turn may have been long in coming: what is in force now counts.
             let settings = Arc::clone(&news.borrow_and_update());
             let known = self.known(&settings.endpoint);
@@ -185,12 +185,14 @@ impl Node {
         }
     }
 
-    /// Waits, not for long, until the pool that asks has found out what the upstream is.
-    async fn first_facts(&self) {
+    /// Waits, not for long, until the pool that asks has found out what the upstream is, where it is now: a connection that is
+    /// taken for one to the former process would be given up with those.
+    async fn facts_of_others(&self) {
         let limit = self.settings.borrow().connect_timeout;
         let mut facts = self.facts.subscribe();
+        let is_known = |facts: &Arc<Facts>| (facts.generation > 0 && !facts.are_former) || facts.misnamed.is_some();
         // Whatever comes of it: what there is to know is known.
-        let _ = timeout(limit, facts.wait_for(|facts| facts.generation > 0 || facts.misnamed.is_some())).await;
+        let _ = timeout(limit, facts.wait_for(is_known)).await;
     }
 
     /// The same, unless nobody knows where the upstream is, or others have failed so that the turn does not come within
@@ -332,6 +334,13 @@ impl Node {
     pub(crate) fn made_in_vain(&self, reason: &str) {
         let error = LoginError::Io(std::io::Error::other(reason.to_owned()));
         self.pace.failed(&error, &self.settings.borrow(), fastrand::f64());
+    }
+
+    /// The upstream is elsewhere from now on.
+    pub(crate) fn goes(&self) {
+        if !self.is_guest {
+            self.facts.send_modify(|facts| Arc::make_mut(facts).are_former = true);
+        }
     }
 
     /// Has what is known looked at again.
