@@ -1,7 +1,7 @@
 //! Where the keys stand among the arguments of a command: key specifications as Redis has them since version 7, and the
 //! few commands whose keys no specification finds. The rules are those of Redis's `db.c`.
 
-use resp::{Request, parse_integer};
+use resp::Request;
 
 /// From where on keys are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Spec {
                 (begin, end.ok_or(Unfit)?, step)
             }
             Find::Count { at, first, step } => {
-                let number = request.arg(begin + at).and_then(parse_integer).ok_or(Unfit)?;
+                let number = request.arg(begin + at).map(leading_integer).ok_or(Unfit)?;
                 let more = usize::try_from(number).ok().and_then(|number| number.checked_sub(1)).ok_or(Unfit)?;
                 let last = more.checked_mul(step).and_then(|more| more.checked_add(begin + first)).ok_or(Unfit)?;
                 (begin + first, last, step)
@@ -95,6 +95,22 @@ impl Spec {
         let fits = first <= last && last < count && step > 0;
         if fits { Ok(Some(Found { first, last, step })) } else { Err(Unfit) }
     }
+}
+
+/// The number at the beginning of a text, as C's `atoi` has it: 0 if there is none. By that a node finds the keys of a request,
+/// and sends it elsewhere, before the command looks whether it is a number at all.
+fn leading_integer(text: &[u8]) -> i32 {
+    let text = text.trim_ascii_start();
+    let (is_negative, digits) = match text.split_first() {
+        Some((sign @ (b'-' | b'+'), digits)) => (*sign == b'-', digits),
+        _ => (false, text),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let number = digits.fold(0_i64, |number, digit| number.saturating_mul(10).saturating_add((digit - b'0').into()));
+    let number = if is_negative { -number } else { number };
+    // What is larger loses its upper half there.
+    let [.., a, b, c, d] = number.to_be_bytes();
+    i32::from_be_bytes([a, b, c, d])
 }
 
 /// As far as a request can have arguments.

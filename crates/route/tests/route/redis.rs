@@ -238,6 +238,22 @@ fn known_requests_go_where_they_belong() {
 }
 
 #[test]
+fn the_number_of_keys_is_read_as_a_node_reads_it() {
+    let commands = commands();
+    let is_of_a = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        with(&args, |request| matches!(commands.route(request), Route::Slot(of) if of == slot(b"a")))
+    };
+    // It says so of each of these only where it has the slot.
+    for line in ["EVALSHA x 1.0 a", "EVAL_RO x +1x a b", "ZUNION 4294967297 a", "LMPOP \t1 a LEFT"] {
+        assert!(is_of_a(line), "{line}");
+    }
+    for line in ["EVAL x -1 a", "EVAL x y a", "EVAL x 0x1 a", "EVAL x 99999999999999999999 a"] {
+        assert!(!is_of_a(line), "{line}");
+    }
+}
+
+#[test]
 fn what_only_reads_is_known_by_what_redis_says() {
     let only_reads = |line: &str| {
         let args: Vec<&str> = line.split(' ').collect();
