@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     limits: Limits,
     /// When it is to be looked at whether the answer is late.
     check: Moment,
+    /// It has `started` since the task was woken.
+    is_new: bool,
 }
 
 /// How a call has fared so far.
@@ -50,9 +52,13 @@ struct Tried {
 }
 
 impl Attempt {
-    fn new(receiver: oneshot::Receiver<Outcome>, started: Moment, limits: Limits) -> Self {
+    fn new(receiver: oneshot::Receiver<Outcome>, started: Moment, limits: Limits, is_new: bool) -> Self {
         let check = started.after(limits.queue_timeout.min(limits.reply_timeout));
-        Self { receiver, started, limits, check }
+        Self { receiver, started, limits, check, is_new }
+    }
+
+    pub(super) fn started(&self) -> Moment {
+        self.started
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -62,11 +68,11 @@ impl Attempt {
 
 impl Caller {
     /// The first attempt, or the one that is out where there is a `receiver`, if nothing has to be waited for before.
-    /// Otherwise nothing is done.
+    /// Otherwise nothing is done. `is_new`: the call has just begun.
     pub(super) fn attempt_at_once(
         &mut self,
         burst: &mut Burst,
-        started: Moment,
+        (started, is_new): (Moment, bool),
         receiver: &mut Option<oneshot::Receiver<Outcome>>,
     ) -> Option<Attempt> {
         let (limits, may_send) = self.limits();
@@ -75,7 +81,7 @@ impl Caller {
             None if may_send && burst.taken_early == 0 => self.send_at_once(burst, started, &limits, None)?,
             None => return None,
         };
-        Some(Attempt::new(receiver, started, limits))
+        Some(Attempt::new(receiver, started, limits, is_new))
     }
 
     /// Executes a burst whose first attempt has `failed`, whose job is out where there is a `receiver`, or which is to be
@@ -110,7 +116,7 @@ impl Caller {
                 Some(receiver) => receiver,
                 None => self.send(burst, *started, &limits, !tried.moved).await?,
             };
-            let mut attempt = Attempt::new(receiver, *started, limits);
+            let mut attempt = Attempt::new(receiver, *started, limits, false);
             let answer = poll_fn(|cx| self.poll_answer(cx, &mut attempt, meanwhile)).await;
             match self.answered(burst, answer) {
                 Ok(()) => return Ok(()),
@@ -268,7 +274,8 @@ impl Caller {
             let needs = self.under_way.map(|(.., needs)| needs).unwrap_or_default();
             let Self { shared, branch, ticket, alarm, .. } = self;
             meanwhile(cx, Out { shared, branch: *branch, ticket, needs });
-            ready!(alarm.poll_until(cx, attempt.check.instant()));
+            let now = if std::mem::take(&mut attempt.is_new) { attempt.started } else { Moment::now() };
+            ready!(alarm.poll_from(cx, now, attempt.check));
             self.look_at(attempt)?;
         }
     }

@@ -162,8 +162,8 @@ impl Caller {
     }
 
     /// Executes a burst, which has its replies then. Waits for a place in the queue and for a worker at most
-    /// `queue_timeout`, then for the replies at most `reply_timeout`. What was certainly not sent is tried again
-    /// until `queue_timeout`; a read-only burst once more even if it was.
+    /// `queue_timeout` from when it is first polled, then for the replies at most `reply_timeout`. What was certainly not
+    /// sent is tried again until `queue_timeout`; a read-only burst once more even if it was.
     ///
     /// # Errors
     /// Says why replies are missing; those that came are in the burst. It is empty if it is still under way.
@@ -190,35 +190,39 @@ impl Caller {
         further: Option<Further>,
         meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> impl Future<Output = Result<(), JobError>> {
-        let (started, receiver) = self.begin(burst, further);
+        let (started, receiver) = further.map(|further| self.goes_on_with(further)).unzip();
         self.execute_from(burst, started, receiver, meanwhile)
     }
 
-    /// Has a burst executed that began at `started`, or waits for it where there is a `receiver`.
+    /// Has a burst executed that began at `started` or, with nothing, begins now; or waits for it where there is a
+    /// `receiver`.
     #[allow(clippy::manual_async_fn, reason = "an async fn would hold what it is given twice")]
     pub(super) fn execute_from(
         &mut self,
         burst: &mut Burst,
-        mut started: Moment,
+        started: impl Into<Option<Moment>>,
         mut receiver: Option<oneshot::Receiver<Outcome>>,
         mut meanwhile: impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> impl Future<Output = Result<(), JobError>> {
+        let begun = started.into();
         async move {
-            let mut attempt = self.attempt_at_once(burst, started, &mut receiver);
-            // Not taken out of where it is: every session would have room for it twice.
-            let failed = if let Some(attempt) = &mut attempt {
+            let started = begun.unwrap_or_else(|| self.begin(burst));
+            let mut attempt = self.attempt_at_once(burst, (started, begun.is_none()), &mut receiver);
+            // Not taken out of where it is, and its beginning is not kept beside it: every session would have room for it
+            // twice.
+            let (mut started, failed) = if let Some(attempt) = &mut attempt {
                 let answer = poll_fn(|cx| self.poll_answer(cx, attempt, &mut meanwhile)).await;
                 match self.answered(burst, answer) {
                     Ok(()) => {
                         if burst.begun.is_none() {
-                            self.call_has_ended(burst, started, None);
+                            self.call_has_ended(burst, attempt.started(), None);
                         }
                         return Ok(());
                     }
-                    Err(failure) => Some((failure, attempt.limits())),
+                    Err(failure) => (attempt.started(), Some((failure, attempt.limits()))),
                 }
             } else {
-                None
+                (started, None)
             };
             // Boxed, because it is rare and large.
             let further = self.execute_until_answered(burst, &mut started, failed, receiver, &mut meanwhile);
@@ -251,16 +255,19 @@ impl Caller {
         result
     }
 
-    fn begin(&mut self, burst: &Burst, further: Option<Further>) -> (Moment, Option<oneshot::Receiver<Outcome>>) {
-        let Some(further) = further else {
-            let now = Moment::now();
-            self.begin_at(now, burst);
-            return (now, None);
-        };
+    /// The call of a burst that has been sent.
+    fn goes_on_with(&mut self, further: Further) -> (Moment, oneshot::Receiver<Outcome>) {
         self.call_was_dropped();
-        let begun = (further.started(), Some(self.takes_over(further)));
+        let begun = (further.started(), self.takes_over(further));
         self.ticket.began(begun.0);
         begun
+    }
+
+    /// A call begins now.
+    fn begin(&mut self, burst: &Burst) -> Moment {
+        let now = Moment::now();
+        self.begin_at(now, burst);
+        now
     }
 
     /// A call begins with a burst that has not been sent.

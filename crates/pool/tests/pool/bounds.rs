@@ -222,3 +222,20 @@ async fn a_huge_announced_reply_takes_no_memory_before_it_comes() {
     });
     assert_eq!(answer.failure, Some(JobError::ReplyTimeout(Duration::from_secs(1))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_its_time_from_when_it_is_first_waited_for() {
+    let (endpoint, arrivals) = Endpoint::memory();
+    let pool = Pool::start(settings(endpoint));
+    let mut peer = Peer::accept(&arrivals).await;
+    let mut caller = pool.caller();
+    // The caller's alarm is set since this one, and rings before the next is waited for.
+    let (answer, _) = tokio::join!(caller.call(burst(&["GET", "a"])), peer.echo_next());
+    assert_eq!(answer.failure, None);
+    let mut next = burst(&["GET", "b"]);
+    let call = caller.execute(&mut next);
+    sleep(Duration::from_secs(30)).await;
+    let started = Instant::now();
+    assert_eq!(call.await, Err(JobError::ReplyTimeout(Duration::from_secs(10))));
+    assert!((10_000..10_020).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+}
