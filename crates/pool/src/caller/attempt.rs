@@ -233,7 +233,7 @@ impl Caller {
             self.ticket.may_move_until(until);
         }
         let (sender, receiver) = oneshot::channel();
-        (Job::new(std::mem::take(burst), Arc::clone(&self.ticket), sender, place), receiver)
+        (Job::new(burst, Arc::clone(&self.ticket), sender, place), receiver)
     }
 
     /// Gives the burst back as its job's answer has it.

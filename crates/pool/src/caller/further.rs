@@ -56,7 +56,7 @@ impl Out<'_> {
         let counted = (burst.class(), burst.replies_due, burst.needs);
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket::new());
-        let job = Job::new(std::mem::take(burst), Arc::clone(&ticket), sender, place);
+        let job = Job::new(burst, Arc::clone(&ticket), sender, place);
         self.ticket.is_to_be_followed();
         if let Some(job) = lane.send(job) {
             *burst = job.into_burst();

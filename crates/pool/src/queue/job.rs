@@ -164,8 +164,9 @@ impl Outcome {
 }
 
 impl Job {
-    pub(crate) fn new(burst: Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Outcome>, place: Place) -> Self {
-        let open = Some((answer, place));
+    /// Of what is in `burst`, which is empty then: so it is moved once less.
+    pub(crate) fn new(burst: &mut Burst, ticket: Arc<Ticket>, answer: oneshot::Sender<Outcome>, place: Place) -> Self {
+        let (burst, open) = (std::mem::take(burst), Some((answer, place)));
         Self { order: Some(Box::new(Order { burst, ticket, open, together: None, failure: None })) }
     }
 
@@ -331,7 +332,7 @@ mod tests {
         for (taken, sent) in [(false, Sent::No), (true, Sent::Maybe)] {
             let (sender, receiver) = oneshot::channel();
             let place = QueueRoom::new(Arc::default(), None).try_take(1, 1).expect("empty");
-            let job = Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place);
+            let job = Job::new(&mut Burst::default(), Arc::new(Ticket::new()), sender, place);
             if taken {
                 assert!(job.take(Moment::now(), 0));
             }

@@ -171,7 +171,7 @@ mod tests {
     fn job() -> (Job, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
         let place = QueueRoom::new(Arc::default(), None).try_take(0, 1).expect("empty");
-        (Job::new(Burst::default(), Arc::new(Ticket::new()), sender, place), receiver)
+        (Job::new(&mut Burst::default(), Arc::new(Ticket::new()), sender, place), receiver)
     }
 
     #[tokio::test]

@@ -274,10 +274,10 @@ mod tests {
     fn slot(due: u32) -> (Slot, Arc<Ticket>, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
         let place = QueueRoom::new(Arc::default(), None).try_take(0, 1).expect("empty");
-        let burst = Burst { replies_due: due, pieces: Pieces::AsTheyCome, ..Burst::default() };
+        let mut burst = Burst { replies_due: due, pieces: Pieces::AsTheyCome, ..Burst::default() };
         let ticket = Arc::new(Ticket::new());
         takes(&ticket);
-        (Slot::new(Owner::Job(Job::new(burst, Arc::clone(&ticket), sender, place))), ticket, receiver)
+        (Slot::new(Owner::Job(Job::new(&mut burst, Arc::clone(&ticket), sender, place))), ticket, receiver)
     }
 
     fn takes(ticket: &Ticket) -> Vec<u8> {
