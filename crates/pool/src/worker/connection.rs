@@ -156,7 +156,12 @@ impl Connection {
 
     /// Whether a further job may be given to it.
     pub(crate) fn has_room(&self) -> bool {
-        !self.leaving && self.in_flight() < self.depth && !self.in_flight.is_bulky(&self.scanner)
+        !self.leaving && !self.is_full() && !self.in_flight.is_bulky(&self.scanner)
+    }
+
+    /// Whether as much is in flight as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight() >= self.depth
     }
 
     /// Replies due.

@@ -266,9 +266,12 @@ impl Worker {
         }
         let mut read = None;
         let mut now = || *read.get_or_insert_with(|| Moment::beside(now.unwrap_or_else(Instant::now)));
-        while self.turn.is_some()
-            && connection.has_room()
-            && let Ok(job) = self.branch().jobs.try_recv()
+        let branch = self.branch();
+        let may_draw = self.turn.is_some() && connection.has_room();
+        // Whether it has room changes with each job, but with nothing else meanwhile.
+        while may_draw
+            && !connection.is_full()
+            && let Ok(job) = branch.jobs.try_recv()
         {
             self.submit(connection, job, now());
         }
