@@ -49,9 +49,8 @@ impl Checks {
     /// When the connection with this number, from 0, asks if nobody has asked before.
     pub(crate) fn due_at(&self, number: usize, period: Duration) -> Instant {
         let periods = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
-        let asked = Moment::from_micros(self.asked_at.load(Ordering::Relaxed)).instant();
-        let wait = period.saturating_mul(periods);
-        asked.checked_add(wait).unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400))
+        let asked = Moment::from_micros(self.asked_at.load(Ordering::Relaxed));
+        asked.after(period.saturating_mul(periods)).instant()
     }
 
     /// Has the caller ask; false if somebody else has begun to. It is not asked for a doubt more than every so often.

@@ -18,6 +18,9 @@ use crate::{
     worker::waits::changed,
 };
 
+/// A worker whose connection is silent lets others have its turn at least so often until it gives the connection up.
+const YIELDS_MIN: u32 = 32;
+
 /// See the module's documentation. Read when there is news.
 pub(super) struct Terms {
     /// How many workers there are to be.
@@ -25,6 +28,8 @@ pub(super) struct Terms {
     /// How long a reply may take once it is its turn: after the callers have been told, it gets as long again before
     /// the connection is given up.
     pub(super) silence_max: Duration,
+    /// Of that, how long a connection is silent at most before others have its worker's turn.
+    pub(super) patience_max: Duration,
     /// How often connections ask what the upstream is, if they do.
     pub(super) check_interval: Option<Duration>,
 }
@@ -33,7 +38,8 @@ impl Terms {
     pub(super) fn of(shared: &Shared) -> Self {
         let check_interval = shared.node.check_interval();
         let settings = shared.settings.borrow();
-        Self { workers: settings.workers, silence_max: settings.reply_timeout.saturating_mul(2), check_interval }
+        let silence_max = settings.reply_timeout.saturating_mul(2);
+        Self { workers: settings.workers, silence_max, patience_max: silence_max / YIELDS_MIN, check_interval }
     }
 }
 

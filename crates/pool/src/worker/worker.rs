@@ -38,9 +38,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// costs a system call, which larger batches do not earn back.
 const GATHER_BELOW: (usize, usize) = (24, 128);
 
-/// A worker whose connection is silent lets others have its turn at least so often until it gives the connection up.
-const YIELDS_MIN: u32 = 32;
-
 pub(crate) struct Worker {
     index: usize,
     branch: usize,
@@ -334,8 +331,7 @@ impl Worker {
     /// When a connection with requests in flight has been silent for so long that another should have the turn,
     /// if one is ready for it: this one may be dead, or busy for long.
     fn yields_at(&self, connection: &Connection) -> Instant {
-        self.silent.unwrap_or(connection.progress.last)
-            + connection.progress.patience(self.terms.silence_max / YIELDS_MIN)
+        self.silent.unwrap_or(connection.progress.last) + connection.progress.patience(self.terms.patience_max)
     }
 
     /// When this connection is to ask what the upstream is, if it is.
