@@ -57,6 +57,10 @@ impl Attempt {
         Self { receiver, started, limits, check, is_new }
     }
 
+    pub(super) fn started(&self) -> Moment {
+        self.started
+    }
+
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }

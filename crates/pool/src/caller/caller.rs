@@ -206,22 +206,23 @@ impl Caller {
     ) -> impl Future<Output = Result<(), JobError>> {
         let begun = started.into();
         async move {
-            let mut started = begun.unwrap_or_else(|| self.begin(burst));
+            let started = begun.unwrap_or_else(|| self.begin(burst));
             let mut attempt = self.attempt_at_once(burst, (started, begun.is_none()), &mut receiver);
-            // Not taken out of where it is: every session would have room for it twice.
-            let failed = if let Some(attempt) = &mut attempt {
+            // Not taken out of where it is, and its beginning is not kept beside it: every session would have room for it
+            // twice.
+            let (mut started, failed) = if let Some(attempt) = &mut attempt {
                 let answer = poll_fn(|cx| self.poll_answer(cx, attempt, &mut meanwhile)).await;
                 match self.answered(burst, answer) {
                     Ok(()) => {
                         if burst.begun.is_none() {
-                            self.call_has_ended(burst, started, None);
+                            self.call_has_ended(burst, attempt.started(), None);
                         }
                         return Ok(());
                     }
-                    Err(failure) => Some((failure, attempt.limits())),
+                    Err(failure) => (attempt.started(), Some((failure, attempt.limits()))),
                 }
             } else {
-                None
+                (started, None)
             };
             // Boxed, because it is rare and large.
             let further = self.execute_until_answered(burst, &mut started, failed, receiver, &mut meanwhile);

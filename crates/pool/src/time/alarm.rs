@@ -26,15 +26,16 @@ const GRACE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
-    /// When that fires, in both forms, and which task it wakes then; since it was last told.
-    told: Option<(Instant, Moment, Woken)>,
+    /// When that fires, to the microsecond, and which task it wakes then; since it was last told.
+    told: Option<(Moment, Woken)>,
 }
 
 impl Alarm {
     /// Ready once `deadline` has passed, and a moment later if that is noticed late.
     pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let is_set = |fires: Instant| fires <= deadline && Instant::now() < fires;
         match self.told {
-            Some((fires, _, woken)) if fires <= deadline && woken.is(cx) && Instant::now() < fires => Poll::Pending,
+            Some((fires, woken)) if woken.is(cx) && is_set(fires.instant()) => Poll::Pending,
             _ => self.poll_timer(cx, deadline),
         }
     }
@@ -43,7 +44,7 @@ impl Alarm {
     /// woken it again.
     pub(crate) fn poll_from(&mut self, cx: &mut Context<'_>, now: Moment, deadline: Moment) -> Poll<()> {
         match self.told {
-            Some((_, fires, woken)) if fires <= deadline && woken.is(cx) && now < fires => Poll::Pending,
+            Some((fires, woken)) if fires <= deadline && woken.is(cx) && now < fires => Poll::Pending,
             _ => self.poll_timer(cx, deadline.instant()),
         }
     }
@@ -69,7 +70,7 @@ impl Alarm {
                 timer.as_mut().reset(now + GRACE);
             }
         }
-        self.told = Some((timer.deadline(), timer.deadline().into(), Woken::by(cx)));
+        self.told = Some((timer.deadline().into(), Woken::by(cx)));
         Poll::Pending
     }
 
