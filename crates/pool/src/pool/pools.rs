@@ -48,10 +48,10 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// ended. Of each: the queue, `workers`, `pipeline_depth`, `exclusive_max`.
 ///
 /// # How many there are
-/// With the gateway's own login `pools_max` at most, beside those of nodes that are [held](Control::hold) and in use still. Of
-/// further logins there are `logins_max`, each with a pool at the upstream
-/// as long as anybody uses it; and as many pools that such logins have at further nodes, where nobody uses one but for a
-/// request: the one that has been unused for longest makes room.
+/// With the gateway's own login `pools_max` at most, beside those of nodes that are [held](Control::hold) and in use still.
+/// Of further logins there are `logins_max`, each with a pool at the upstream as long as anybody uses it; and as many pools
+/// that such logins have at further nodes, where nobody uses one but for a request: the one that has been unused for longest
+/// makes room.
 ///
 /// # What becomes of the others
 /// - *cancel*: a caller that is dropped leaves its job behind, which is executed; the pool is ended when that is done.
