@@ -9,7 +9,7 @@ const SHORT_KEY: usize = 64;
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;
 
-/// So many bytes go into the checksum at a step. Of those that are left over each takes half as long as all of these.
+/// So many bytes go into the checksum at a step; those that are left over one by one, which takes longer for all but few.
 const STEP: usize = 16;
 const HALF: usize = STEP / 2;
 

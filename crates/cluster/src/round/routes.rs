@@ -2,7 +2,6 @@
 //! most bursts are. Noted as they are gathered, so that nobody has to read them again.
 
 use std::{
-    cell::RefCell,
     ops::{Deref, DerefMut},
     sync::Arc,
 };
@@ -14,7 +13,10 @@ use route::{Route, Told, slot};
 use crate::{
     cluster::Cluster,
     map::{Map, Node},
-    round::straight::{Tried, taken},
+    round::{
+        kept::Kept,
+        straight::{Tried, taken},
+    },
 };
 
 /// Memory for more rows than these is not kept for the next burst.
@@ -274,7 +276,7 @@ impl Routes {
 
 thread_local! {
     #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
-    static KEPT: RefCell<Vec<Box<Routes>>> = const { RefCell::new(Vec::new()) };
+    static KEPT: Kept<Box<Routes>, KEPT_MAX> = const { Kept::new() };
 }
 
 /// Routes of one burst. Since there are some for each, their memory is lent by the thread, and goes back when they are dropped.
@@ -284,8 +286,7 @@ pub struct LentRoutes(Option<Box<Routes>>);
 impl LentRoutes {
     /// Of nothing yet, by this map.
     pub(crate) fn new(map: Arc<Map>) -> Self {
-        let kept = KEPT.with(|kept| kept.try_borrow_mut().ok()?.pop());
-        let mut routes = kept.unwrap_or_default();
+        let mut routes = Kept::take(&KEPT).unwrap_or_default();
         routes.begin(map);
         Self(Some(routes))
     }
@@ -308,16 +309,8 @@ impl DerefMut for LentRoutes {
 impl Drop for LentRoutes {
     fn drop(&mut self) {
         let Some(mut routes) = self.0.take() else { return };
-        if !routes.end() {
-            return;
+        if routes.end() {
+            Kept::keep(&KEPT, routes);
         }
-        // The thread may be about to end.
-        let _ = KEPT.try_with(|kept| {
-            if let Ok(mut kept) = kept.try_borrow_mut()
-                && kept.len() < KEPT_MAX
-            {
-                kept.push(routes);
-            }
-        });
     }
 }

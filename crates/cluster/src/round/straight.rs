@@ -13,8 +13,8 @@ use crate::{
     map::{CallerOf, Node},
     replicas::Reads,
     round::{
-        buffers,
         holding::{beside, hold_only},
+        kept::{give_back_buffer, lend_buffer},
         round::{Executed, Text},
         routes::{LentRoutes, Routes, Row, Rows},
         state::{Batch, Way},
@@ -164,8 +164,8 @@ impl<'r> Parts<'r> {
         }
         burst.replies_done = burst.replies_due;
         for Part { burst: Burst { requests, replies, .. }, .. } in self.parts {
-            buffers::give_back(requests);
-            buffers::give_back(replies);
+            give_back_buffer(requests);
+            give_back_buffer(replies);
         }
         hold_only(burst);
         Ok(())
@@ -192,8 +192,8 @@ impl<'r> Part<'r> {
     fn new(shard: u16, nodes: &'r [Arc<Node>], whole: &Burst) -> Self {
         let Burst { needs, read_only, expected, .. } = *whole;
         // What they have if slots are spread evenly, and half as much again.
-        let requests = buffers::lend(whole.requests.len() * 3 / (2 * nodes.len()));
-        let burst = Burst { requests, replies: buffers::lend(0), needs, read_only, expected, ..Burst::default() };
+        let requests = lend_buffer(whole.requests.len() * 3 / (2 * nodes.len()));
+        let burst = Burst { requests, replies: lend_buffer(0), needs, read_only, expected, ..Burst::default() };
         Self { shard, node: &nodes[usize::from(shard)], burst, caller: None, joined: 0 }
     }
 

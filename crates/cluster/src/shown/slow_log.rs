@@ -1,5 +1,6 @@
-//! The slow log of all primaries as that of one Redis, and so each log of commands of Valkey: the last entries, each command once, without the gateway's
-//! own. Nodes say when, to a second, so what several have executed tells what was before it and what after it.
+//! The slow log of all primaries as that of one Redis, and so each log of commands of Valkey: the last entries, each
+//! command once, without the gateway's own. Nodes say when, to a second, so what several have executed tells what was before
+//! it and what after it.
 
 use std::collections::HashMap;
 

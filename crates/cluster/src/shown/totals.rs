@@ -7,8 +7,8 @@ use std::{
 
 use crate::shown::memory;
 
-/// Fields that are counted by each node for itself, of any version. A sharded channel has its subscribers at one node, another channel
-/// has them at the first.
+/// Fields that are counted by each node for itself, of any version. A sharded channel has its subscribers at one node,
+/// another channel has them at the first.
 const COUNTED: [&str; 57] = [
     "connected_clients",
     "blocked_clients",

@@ -88,10 +88,11 @@ impl Members {
             return self.end_unused(is_of_user, NoPool::UserFull(USER_POOLS_MAX));
         }
         let counted = || self.others.iter().filter(|(other, _)| counts(other));
-        let (number, held) = (counted().count() + first, counted().filter(|(_, member)| member.is_held()).count());
+        let number = counted().count() + first;
         if number < max {
             return Ok(());
         }
+        let held = counted().filter(|(_, member)| member.is_held()).count();
         // Who uses one of a node that has been replaced does so until there is one of the node that has its place: the
         // former does not keep it. So there may be twice as many for a moment.
         let is_replaced = !key.is_of_guest() && number - held < max && number < 2 * max;

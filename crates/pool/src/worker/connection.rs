@@ -286,13 +286,16 @@ impl Connection {
             // The news may have been that it was closed while idle: nothing is lost then.
             return Poll::Ready(Ok(()));
         }
-        match self.poll_write(cx) {
+        let written = self.poll_write(cx);
+        if is_unbegun && matches!(written, Poll::Ready(Ok(()))) {
             // The read before it wakes the task when there is something to read.
-            Poll::Ready(Ok(())) if is_unbegun => Poll::Pending,
-            // It is not the end yet: what the upstream said before it closed may hold replies, and only the read tells.
-            Poll::Ready(Err(error)) if self.poll_read(cx, others_wait)?.is_pending() => Poll::Ready(Err(error.into())),
-            Poll::Ready(Err(_)) => Poll::Ready(Ok(())),
-            Poll::Ready(Ok(())) | Poll::Pending => self.poll_read(cx, others_wait)?.map(Ok),
+            return Poll::Pending;
+        }
+        // A write that fails is not the end yet: what the upstream said before it closed may hold
+        // replies, and only the read tells.
+        match (written, self.poll_read(cx, others_wait)?) {
+            (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error.into())),
+            (_, read) => read.map(Ok),
         }
     }
 

@@ -142,7 +142,7 @@ impl Layout {
         u16::try_from(place).unwrap_or(NONE)
     }
 
-    /// Brings the shards into the order of their first slots, and leaves those out that have none.
+    /// Brings the shards into the order of their first slots, leaves those out that have none, and notes whose blocks are.
     fn order(&mut self) {
         let mut places = vec![NONE; self.shards.len()];
         let mut next = 0;
