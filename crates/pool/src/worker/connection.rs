@@ -287,12 +287,10 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         let written = self.poll_write(cx);
+        // The read above wakes the task; only after a failure another tells what the upstream said before it closed.
         if is_unbegun && matches!(written, Poll::Ready(Ok(()))) {
-            // The read before it wakes the task when there is something to read.
             return Poll::Pending;
         }
-        // A write that fails is not the end yet: what the upstream said before it closed may hold
-        // replies, and only the read tells.
         match (written, self.poll_read(cx, others_wait)?) {
             (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error.into())),
             (_, read) => read.map(Ok),
