@@ -3,8 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
-    pin::Pin,
+    io,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -28,6 +27,7 @@ use crate::{
     time::alarm::Alarm,
     upstream::checks::is_of_replica,
     worker::{
+        joined::Joined,
         lost::ReadError,
         own_request::{Answered, Purpose},
         policy::flow::Flow,
@@ -35,9 +35,8 @@ use crate::{
     },
 };
 
-/// Slices of one vectored write. More bring nothing: the kernel copies at least as long as the call
-/// costs.
-const SLICES_MAX: usize = 128;
+/// Jobs of one write. More bring nothing: to copy them takes at least as long as the call costs.
+const JOBS_MAX: usize = 128;
 
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
@@ -46,6 +45,7 @@ pub(crate) struct InFlight {
     written: usize,
     /// Bytes written of the slot after these.
     written_part: usize,
+    joined: Joined,
     requests: usize,
     answered: VecDeque<Answered>,
     saw_replica: bool,
@@ -160,12 +160,10 @@ impl InFlight {
         S: AsyncWrite + Unpin,
     {
         while self.unwritten() > 0 {
-            let mut skip = self.written_part;
-            let unwritten = self.slots.range(self.written..).take(SLICES_MAX);
-            let slices = unwritten.map(|slot| IoSlice::new(&slot.burst().requests[std::mem::take(&mut skip)..]));
-            // Of few as a rule: an array of so many as there may be takes longer to fill than to write.
-            let slices: Vec<IoSlice<'_>> = slices.collect();
-            let bytes = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?;
+            let unwritten = self.slots.range(self.written..).take(JOBS_MAX).enumerate();
+            let begun = |place| if place == 0 { self.written_part } else { 0 };
+            let requests = unwritten.map(|(place, slot)| &slot.burst().requests[begun(place)..]);
+            let bytes = ready!(self.joined.poll_write(stream, cx, requests))?;
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

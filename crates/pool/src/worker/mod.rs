@@ -3,6 +3,7 @@
 pub(crate) mod aside;
 pub(crate) mod connection;
 pub(crate) mod in_flight;
+mod joined;
 pub(crate) mod lost;
 mod news;
 pub(crate) mod own_request;
