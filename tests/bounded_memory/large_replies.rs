@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait};
+use crate::{
+    at_most_once::cluster::{nodes::Nodes, scripted::said_of_all},
+    support::{DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait},
+};
 
 const MIB: usize = 1 << 20;
 
@@ -20,14 +23,16 @@ const HEAD: &str = "$4194304\r\n";
 /// The longest that a bystander's request may take on an idle machine: far less than any time-out.
 const UNDISTURBED: Duration = Duration::from_millis(1500);
 
-/// Starts an upstream that sends the first part of a value, waits for a word, and then sends the rest if that says so.
+/// Starts an upstream that sends the first part of a value, waits for a word, and then sends the rest if that says so. It
+/// may be taken for a cluster.
 fn halting() -> (Upstream, mpsc::Sender<bool>) {
     let (word, words) = mpsc::channel::<bool>();
     let words = Mutex::new(words);
     let upstream = Upstream::start(move |peer| {
         while let Some(line) = peer.next() {
             if line != "GET large" {
-                peer.reply("+PONG\r\n");
+                let said = said_of_all(&[peer.port()], &line);
+                peer.reply(said.as_deref().unwrap_or("+PONG\r\n"));
                 continue;
             }
             peer.reply(&format!("{HEAD}{}", "x".repeat(FIRST)));
@@ -59,12 +64,21 @@ fn is_large(reply: &[u8], bytes: usize) -> bool {
         && reply[head.len()..reply.len() - 2].iter().all(|byte| *byte == b'x')
 }
 
+/// A gateway in front of that upstream, as one Redis for a client that pipelines these requests behind, and for one that does
+/// not; as a cluster for one that does not.
+fn ways(upstream: &Upstream) -> impl Iterator<Item = (Gateway, &'static [&'static str])> {
+    let (one, cluster) = (upstream.url(), upstream.url().replace("redis://", "redis-cluster://"));
+    let ways = [(one.clone(), &["PING", "PING"][..]), (one, &[]), (cluster, &[])];
+    ways.into_iter().map(|(url, behind)| {
+        let config = format!("{CONFIG}\nurl = \"{url}\"");
+        (Gateway::builder().config(&config).allow_lost_upstream().start(), behind)
+    })
+}
+
 #[test]
 fn the_beginning_of_a_large_reply_is_there_before_its_end_has_come() {
     let (upstream, word) = halting();
-    let gateway = Gateway::builder().upstream(&upstream.url()).config(CONFIG).start();
-    // The first client pipelines, the second does not.
-    for behind in [&["PING"][..], &[]] {
+    for (gateway, behind) in ways(&upstream) {
         let mut client = gateway.client();
         client.send_raw(&requests(&["GET large"]));
         client.send_raw(&requests(behind));
@@ -81,10 +95,8 @@ fn the_beginning_of_a_large_reply_is_there_before_its_end_has_come() {
 #[test]
 fn a_client_whose_reply_breaks_off_is_closed_and_told_nothing_else() {
     let (upstream, word) = halting();
-    let gateway = Gateway::builder().upstream(&upstream.url()).config(CONFIG).allow_lost_upstream().start();
-    let mut bystander = gateway.client();
-    for behind in [&["PING", "PING"][..], &[]] {
-        let mut client = gateway.client();
+    for (gateway, behind) in ways(&upstream) {
+        let (mut bystander, mut client) = (gateway.client(), gateway.client());
         client.send_raw(&requests(&["GET large"]));
         client.send_raw(&requests(behind));
         let beginning = client.read_bytes(FIRST / 2);
@@ -99,18 +111,21 @@ fn a_client_whose_reply_breaks_off_is_closed_and_told_nothing_else() {
 #[test]
 fn a_large_reply_costs_no_more_memory_than_a_piece_of_it() {
     const LARGE: usize = 64 * MIB;
-    let redis = with_values(LARGE);
-    let gateway = Gateway::start(&redis.url());
-    let mut client = gateway.client();
-    // What the first ones of a connection and of a client cost once.
-    client.expect("PING", "+PONG\r\n");
-    let before = gateway.process().rss_bytes();
-    for _ in 0..2 {
-        assert!(is_large(&client.line("GET large"), LARGE));
+    let (redis, nodes) = (with_values(LARGE), Nodes::alone());
+    assert_eq!(nodes.0[0].client().call(&["SET", "large", &"x".repeat(LARGE)]), b"+OK\r\n");
+    for url in [redis.url(), format!("redis-cluster://{}", nodes.0[0].address())] {
+        let gateway = Gateway::start(&url);
+        let mut client = gateway.client();
+        // What the first ones of a connection and of a client cost once.
+        client.expect("PING", "+PONG\r\n");
+        let before = gateway.process().rss_bytes();
+        for _ in 0..2 {
+            assert!(is_large(&client.line("GET large"), LARGE));
+        }
+        let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
+        println!("{grown} bytes more memory");
+        assert!(grown < 4 * MIB as u64, "{grown} bytes more memory for a reply of {LARGE}");
     }
-    let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
-    println!("{grown} bytes more memory");
-    assert!(grown < 4 * MIB as u64, "{grown} bytes more memory for a reply of {LARGE}");
 }
 
 #[test]

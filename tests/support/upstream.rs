@@ -139,6 +139,11 @@ impl Peer {
         let _ = self.stream.write_all(text.as_bytes());
     }
 
+    /// Where the gateway has connected to.
+    pub fn port(&self) -> u16 {
+        self.stream.local_addr().expect("connected").port()
+    }
+
     /// Ends the connection with a reset when the script ends.
     pub fn reset(&mut self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("lingering can be set");

@@ -8,7 +8,7 @@ mod members;
 mod moving;
 pub(crate) mod nodes;
 mod reads;
-mod scripted;
+pub(crate) mod scripted;
 mod scripts;
 mod shown;
 mod trial;

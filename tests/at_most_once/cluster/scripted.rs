@@ -50,12 +50,10 @@ impl Scripted {
                         continue;
                     }
                     let said = match request.as_str() {
-                        "CLUSTER SLOTS" => Some(slots(ports)),
-                        "CLUSTER NODES" => {
-                            looks.fetch_add(1, Ordering::SeqCst);
-                            Some(members(ports))
+                        "CLUSTER SLOTS" | "CLUSTER NODES" | "COMMAND" => {
+                            looks.fetch_add(usize::from(request == "CLUSTER NODES"), Ordering::SeqCst);
+                            said_of_all(ports, &request)
                         }
-                        "COMMAND" => Some(commands()),
                         _ if OF_CLIENTS.iter().any(|word| request.starts_with(word)) => {
                             asked.lock().unwrap_or_else(PoisonError::into_inner).push((node, request.clone()));
                             script(node, ports, &request)
@@ -85,6 +83,16 @@ impl Scripted {
 
 fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// What the node of a cluster whose primaries have these ports says of all of them.
+pub(crate) fn said_of_all(ports: &[u16], request: &str) -> Option<String> {
+    match request {
+        "CLUSTER SLOTS" => Some(slots(ports)),
+        "CLUSTER NODES" => Some(members(ports)),
+        "COMMAND" => Some(commands()),
+        _ => None,
+    }
 }
 
 /// The slots from the first node's on, in as many parts as there are nodes.

@@ -41,16 +41,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if self.operator.cluster().is_some() {
             if self.prepare().await {
-                let spent = if self.is_led() {
+                let is_answered = if self.is_led() {
                     let result = self.caller.execute(&mut self.burst).await;
-                    self.is_back(result)
+                    self.burst.begun.is_none() && self.is_back(result)
                 } else {
-                    None
+                    false
                 };
-                match spent {
-                    Some(spent) => self.answered(due, spent, None),
+                if !is_answered {
                     // Boxed, so that only those who need it have the larger task.
-                    None => Box::pin(self.execute_in()).await,
+                    Box::pin(self.execute_in()).await;
                 }
                 self.link.routes().take();
                 self.flush().await;
@@ -141,23 +140,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Leads the caller to the one node of a cluster to which all of the gathered burst goes as it is, if that is so.
+    /// Leads the caller to the one node of a cluster to which all of the gathered burst goes as it is, if that is so. A
+    /// request that is alone has a large reply passed on as it comes.
     #[inline]
     fn is_led(&mut self) -> bool {
         let Self { link, burst, state, settings, caller, .. } = self;
         let reads = state.limits(settings).reads;
-        link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.lead(burst, caller))
+        let is_led = link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.lead(burst, caller));
+        if is_led && burst.replies_due == 1 {
+            burst.pieces = Pieces::Announced;
+        }
+        is_led
     }
 
-    /// Has the caller back from there; see [`Routes::ended`](cluster::Routes::ended).
+    /// Has the caller back from there; see [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be
+    /// executed anew. False if the burst is to be executed otherwise.
     #[inline]
-    fn is_back(&mut self, result: Result<(), JobError>) -> Option<Spent> {
+    fn is_back(&mut self, result: Result<(), JobError>) -> bool {
         let Self { link, burst, caller, .. } = self;
-        link.routes().as_mut()?.ended(burst, caller, result)
+        burst.pieces = Pieces::Never;
+        let (result, failure) = if burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
+        let Some(spent) = link.routes().as_mut().and_then(|routes| routes.ended(burst, caller, result)) else {
+            return false;
+        };
+        self.answered(self.burst.replies_due, spent, failure);
+        true
     }
 
-    /// Has the gathered burst executed by the nodes of a cluster.
+    /// Has the gathered burst executed by the nodes of a cluster, unless the one to which it went has begun to give a large
+    /// reply: that is passed on.
     async fn execute_in(&mut self) {
+        if self.burst.begun.is_some() {
+            let result = self.pass_on(Ok(())).await;
+            if self.is_back(result) {
+                return;
+            }
+        }
         let Some(cluster) = self.operator.cluster().cloned() else { return };
         let due = self.burst.replies_due;
         let routes = self.link.routes().take();
