@@ -27,7 +27,7 @@ use crate::{
     time::alarm::Alarm,
     upstream::checks::is_of_replica,
     worker::{
-        joined::Joined,
+        joined,
         lost::ReadError,
         own_request::{Answered, Purpose},
         policy::flow::Flow,
@@ -45,7 +45,6 @@ pub(crate) struct InFlight {
     written: usize,
     /// Bytes written of the slot after these.
     written_part: usize,
-    joined: Joined,
     requests: usize,
     answered: VecDeque<Answered>,
     saw_replica: bool,
@@ -163,7 +162,7 @@ impl InFlight {
             let unwritten = self.slots.range(self.written..).take(JOBS_MAX).enumerate();
             let begun = |place| if place == 0 { self.written_part } else { 0 };
             let requests = unwritten.map(|(place, slot)| &slot.burst().requests[begun(place)..]);
-            let bytes = ready!(self.joined.poll_write(stream, cx, requests))?;
+            let bytes = ready!(joined::poll_write(stream, cx, requests))?;
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
