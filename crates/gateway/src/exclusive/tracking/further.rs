@@ -47,8 +47,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// One of these cannot be had: the client is told why, in the place of what the first node has said, and is closed.
     pub(super) fn cannot_reach(&mut self, failure: &JobError) -> bool {
-        let out = self.link.output();
-        if out.ends_with(DONE) {
+        let (muted, out) = (self.state.is_muted(), self.link.output());
+        if !muted && out.ends_with(DONE) {
             out.truncate(out.len() - DONE.len());
             self.fail_replies(1, failure);
         }
