@@ -307,6 +307,16 @@ impl Gateway {
         write_config(&self.directory, &self.config);
     }
 
+    /// Stops it where it is; its kernel still takes connections and bytes.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Has it find all at once that has come meanwhile.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// Asks to read the configuration file again.
     pub fn hang_up(&self) {
         self.process.signal(Signal::HUP);

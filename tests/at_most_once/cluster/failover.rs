@@ -261,3 +261,32 @@ fn what_belongs_to_no_slot_goes_on_while_the_whole_first_shard_is_lost() {
     wait("the shard to be there again", || (client.line(&format!("GET {lost}")) == b"$-1\r\n").then_some(()));
     client.expect("PING", "+PONG\r\n");
 }
+
+#[test]
+fn what_has_been_begun_goes_on_where_the_news_of_a_loss_comes_together_with_the_next_request() {
+    let nodes = Nodes::start();
+    let gateway = nodes.gateway();
+    let (watch, set) = (format!("WATCH {}", key_of(6_000)), format!("SET {} v", key_of(6_000)));
+    let begun: [(&[&str], &[&str], &str); 4] = [
+        (&["MULTI", &set], &["EXEC"], "*1\r\n+OK\r\n"),
+        (&["MULTI", &set], &[&set, "EXEC"], "*2\r\n+OK\r\n+OK\r\n"),
+        (&[&watch], &["MULTI", &set, "EXEC"], "*-1\r\n"),
+        (&[&watch], &["UNWATCH"], "+OK\r\n"),
+    ];
+    let mut clients = begun.map(|(lines, ..)| {
+        let mut client = gateway.client();
+        client.send_raw(&requests(lines));
+        client.read_replies(lines.len());
+        client
+    });
+    gateway.freeze();
+    nodes.0[1].client().line("CLIENT KILL TYPE normal");
+    for (client, (_, lines, _)) in clients.iter_mut().zip(begun) {
+        client.send_raw(&requests(lines));
+    }
+    gateway.thaw();
+    for (client, (_, lines, end)) in clients.iter_mut().zip(begun) {
+        let replies = client.read_replies(lines.len());
+        assert_eq!(String::from_utf8_lossy(replies.last().expect("replies")), end, "{lines:?}: {replies:?}");
+    }
+}

@@ -367,19 +367,33 @@ fn a_script_is_told_to_a_node_that_says_in_the_words_of_valkey_that_it_does_not_
 
 #[test]
 fn what_a_node_says_to_the_end_of_a_subscription_that_it_has_ended_itself_is_no_reply_to_anything_else() {
-    let confirms = |what: &str, left: u8| format!("*3\r\n{}{}:{left}\r\n", bulk(what), bulk("c"));
-    let says = move |_: usize, ports: &[u16], request: &str| match request {
-        "SSUBSCRIBE c" => Some(confirms("ssubscribe", 1)),
+    let confirms = |what: &str, name: &str, left: u8| format!("*3\r\n{}{}:{left}\r\n", bulk(what), bulk(name));
+    let pong = format!("*2\r\n{}{}", bulk("pong"), bulk(""));
+    let says = move |_: usize, ports: &[u16], request: &str| {
         // The slot has just left.
-        "SUNSUBSCRIBE c" => Some(format!("{}-MOVED 7365 127.0.0.1:{}\r\n", confirms("sunsubscribe", 0), ports[1])),
-        _ => None,
+        let moved = format!("-MOVED 7365 127.0.0.1:{}\r\n", ports[1]);
+        match request {
+            "SSUBSCRIBE c" => Some(confirms("ssubscribe", "c", 1)),
+            "SSUBSCRIBE b" => Some(confirms("ssubscribe", "b", 2)),
+            // To the second it comes with the next request.
+            "SUNSUBSCRIBE c" => Some(confirms("sunsubscribe", "c", 0) + &moved),
+            "sunsubscribe c" => Some(confirms("sunsubscribe", "c", 1)),
+            "SUBSCRIBE e" => Some(moved + &confirms("subscribe", "e", 1)),
+            "PING" => Some(moved + &pong),
+            _ => None,
+        }
     };
     let nodes = Scripted::start_with(2, says, |_, _, _| Some(bulk("v")));
     let gateway = nodes.gateway("failover_wait_ms = 2000");
-    let mut client = gateway.client();
-    client.expect("SSUBSCRIBE c", &confirms("ssubscribe", 1));
-    client.expect("SUNSUBSCRIBE c", &confirms("sunsubscribe", 0));
+    let (mut client, mut listens) = (gateway.client(), gateway.client());
+    client.expect("SSUBSCRIBE c", &confirms("ssubscribe", "c", 1));
+    client.expect("SUNSUBSCRIBE c", &confirms("sunsubscribe", "c", 0));
     for _ in 0..2 {
         client.expect(&format!("GET {}", key_of(5)), &bulk("v"));
     }
+    listens.expect("SSUBSCRIBE c", &confirms("ssubscribe", "c", 1));
+    listens.expect("SSUBSCRIBE b", &confirms("ssubscribe", "b", 2));
+    listens.expect("sunsubscribe c", &confirms("sunsubscribe", "c", 1));
+    listens.expect("SUBSCRIBE e", &confirms("subscribe", "e", 1));
+    listens.expect("PING", &format!("*2\r\n{}{}", bulk("pong"), bulk("")));
 }

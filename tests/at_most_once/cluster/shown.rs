@@ -179,6 +179,17 @@ fn a_check_asks_the_nodes_of_the_url_and_says_in_plain_words_what_is_wrong() {
 }
 
 #[test]
+fn a_check_of_a_primary_that_refuses_the_login_does_not_speak_of_its_address() {
+    let nodes = Nodes::start();
+    for node in [0, 2] {
+        nodes.0[node].client().expect("ACL SETUSER app on >app ~* &* +@all", "+OK\r\n");
+    }
+    let (status, said) = checked(&format!("redis-cluster://app:app@{}", nodes.0[0].address()));
+    let refused = format!("the primary {} cannot be used: login refused: WRONGPASS", nodes.0[1].address());
+    assert!(status == Some(69) && said.contains(&refused) && !said.contains("reached_at"), "{said}");
+}
+
+#[test]
 fn a_client_whose_request_is_at_a_node_is_shown_as_active() {
     let nodes = Nodes::start();
     let gateway = nodes.gateway();

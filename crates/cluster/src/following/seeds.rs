@@ -83,6 +83,9 @@ pub async fn examine(settings: &ClusterSettings, endpoint: &Endpoint, limit: Dur
                 "the primary {primary} refuses database {}, in which the URL has clients begin: {refusal}",
                 endpoint.db
             )),
+            Err(why @ ConversationError::Refused(_)) => {
+                found.errors.push(format!("the primary {primary} cannot be used: {why}"));
+            }
             Err(why) => {
                 let is_mapped = settings.reached(&primary) != &primary;
                 let hint = if is_mapped { "" } else { "; if it is reached elsewhere, say so in cluster.reached_at" };

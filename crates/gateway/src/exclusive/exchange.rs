@@ -27,7 +27,7 @@ use crate::{
         message::Message,
         nodes::{
             blocked::{end_of_stream, tell_of_deletion},
-            bound::subscribed::is_cut_off,
+            bound::subscribed::{is_cut_off, is_of_former},
         },
         request::ExclusiveRequest,
         tracking::invalidation,
@@ -265,6 +265,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             // The session closes without a reply, as with a Redis that is shut down.
             out.truncate(at);
             return Err(Broken::closing(lending.missing()));
+        }
+        if self.cluster.is_some_and(|cluster| is_of_former(lending, &out[at..], (request, cluster, self.state))) {
+            out.truncate(at);
+            return Ok(());
         }
         let seen = lending.saw(&out[at..], kind, self.state.needs.protocol);
         if seen != Message::Reply && is_cut_off(lending, &out[at..], request.command.as_deref()) {

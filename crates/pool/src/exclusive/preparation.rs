@@ -121,7 +121,10 @@ impl Preparation {
         }
         self.owed.remove(0);
         match step {
-            Step::Reset | Step::LogIn if is_error => Err(io::Error::other("not clean").into()),
+            Step::Reset if is_error => Err(io::Error::other("not clean").into()),
+            // Since 7.2 a login that is refused is not answered where a reply before it is still to be written: what comes
+            // then answers the next request.
+            Step::LogIn if reply != b"+OK\r\n" => Err(io::Error::other("not logged in").into()),
             // A password is wanted since it was made. Whatever is sent on it would be refused, or do what it should not.
             _ if is_error && reply.starts_with(b"-NOAUTH ") => Err(io::Error::other("no longer logged in").into()),
             Step::Hello | Step::Select(_) if is_error => {
@@ -152,6 +155,17 @@ mod tests {
         preparation.name(&["CLIENT", "SETNAME", "x"]);
         let refused = preparation.answered(ReplyKind::Error, b"-NOAUTH Authentication required.\r\n").unwrap_err();
         assert!(matches!(refused, Unprepared::Io(_)), "a login is none");
+    }
+
+    #[test]
+    fn a_login_is_answered_by_ok_and_by_nothing_else() {
+        for (said, is_right) in [("+OK\r\n", true), ("-WRONGPASS no\r\n", false), ("*0\r\n", false)] {
+            let mut preparation = Preparation::reset(Some(&[b"AUTH", b"u", b"p"]));
+            preparation.name(&["HELLO", "2", "SETNAME", "x"]);
+            preparation.answered(ReplyKind::Answer, b"+RESET\r\n").unwrap();
+            let kind = if said.starts_with('-') { ReplyKind::Error } else { ReplyKind::Answer };
+            assert_eq!(preparation.answered(kind, said.as_bytes()).is_ok(), is_right, "{said}");
+        }
     }
 
     #[test]

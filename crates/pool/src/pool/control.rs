@@ -118,6 +118,11 @@ impl Control {
     /// `queue_capacity` stays as it was at the start. Where the upstream is elsewhere, connections that are lent end as
     /// soon as nothing is under way on them.
     pub fn reconfigure(&self, mut settings: Settings) {
+        let former = self.settings();
+        settings.endpoint.succeed(&former.endpoint);
+        if !settings.endpoint.leads_where(&former.endpoint) {
+            self.shared.node.goes();
+        }
         self.settings.send_modify(|in_force| {
             settings.endpoint.succeed(&in_force.endpoint);
             if !settings.endpoint.leads_where(&in_force.endpoint) {

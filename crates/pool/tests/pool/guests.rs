@@ -55,6 +55,17 @@ async fn gate(node: SocketAddr, opens: Arc<Notify>) -> (SocketAddr, mpsc::Receiv
 
 #[tokio::test]
 async fn what_is_lent_while_the_upstream_is_becoming_known_is_not_taken_for_a_connection_to_the_former_one() {
+    lend_while(|pools, port| drop(pools.go("127.0.0.1", port))).await;
+}
+
+#[tokio::test]
+async fn nor_is_it_where_a_configuration_names_another_upstream() {
+    let other = |port| pool::Settings { connect_timeout: LIMIT, ..settings(Endpoint::tcp("127.0.0.1", port)) };
+    lend_while(|pools, port| pools.reconfigure(other(port))).await;
+}
+
+/// Has the upstream be elsewhere, as `goes` does it, and lends a connection before the pool that asks knows of it.
+async fn lend_while(goes: impl FnOnce(&Pools, u16)) {
     let (former, next, opens) = (upstream().await, upstream().await, Arc::new(Notify::new()));
     let (at, mut others) = gate(next.address, Arc::clone(&opens)).await;
     let endpoint = Endpoint::tcp("127.0.0.1", former.address.port());
@@ -63,7 +74,7 @@ async fn what_is_lent_while_the_upstream_is_becoming_known_is_not_taken_for_a_co
     let mut ann = pools.find(&ann).unwrap().caller_on(0);
     assert_eq!(replies(ann.call(burst(&["ACL", "WHOAMI"])).await), "$3\r\nann\r\n");
     let before = pools.first().facts().generation();
-    pools.go("127.0.0.1", at.port());
+    goes(&pools, at.port());
     timeout(LIMIT, others.recv()).await.expect("the pool that asks comes").unwrap();
     let mut lending = std::pin::pin!(ann.lend(Instant::now(), Needs::default()));
     // It may be lent before the other pool knows whose it is, or after that.

@@ -1,6 +1,6 @@
 //! What is executed on connections that are lent: they are of the user who borrows them, at whatever node.
 
-use super::{SLOTS, bulk, gateway, have, key, logged_in, no_right, nodes};
+use super::{SLOTS, bulk, gateway, have, key, logged_in, no_right, nodes, not_let_in};
 use crate::{
     at_most_once::cluster::nodes::text,
     support::{requests, wait},
@@ -148,5 +148,18 @@ fn who_tracks_or_monitors_several_nodes_does_so_as_its_user_at_each() {
         wide.expect(&format!("SET {own} v"), "+OK\r\n");
         assert!(String::from_utf8_lossy(&tracks.read_reply()).contains(&own));
         while !String::from_utf8_lossy(&monitors.read_reply()).contains(&format!("\"SET\" \"{own}\"")) {}
+    }
+}
+
+#[test]
+fn who_wants_what_is_invalid_of_all_keys_is_told_which_node_does_not_let_it_in() {
+    let nodes = nodes();
+    let gateway = gateway(&nodes, "");
+    nodes.0[1].client().expect("ACL DELUSER wide", ":1\r\n");
+    for request in ["CLIENT TRACKING ON BCAST", "CLIENT TRACKING ON BCAST PREFIX app:"] {
+        let mut client = logged_in(&gateway, "wide");
+        client.line("HELLO 3");
+        not_let_in(&mut client, request, &nodes.0[1]);
+        client.expect_closed();
     }
 }

@@ -14,6 +14,9 @@ use crate::exclusive::{
     tracking::{redirect::Redirect, shards::tell},
 };
 
+/// What a node says to a request that has taken effect.
+const DONE: &[u8] = b"+OK\r\n";
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// A `CLIENT TRACKING` that redirects, as its client wrote it, as it goes out on the connection of `lending`.
     pub(super) async fn redirected(&mut self, request: &[u8], lending: &mut Lending) -> Result<Vec<u8>, JobError> {
@@ -40,6 +43,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
         }
         Ok(true)
+    }
+
+    /// One of these cannot be had: the client is told why, in the place of what the first node has said, and is closed.
+    pub(super) fn cannot_reach(&mut self, failure: &JobError) -> bool {
+        let (muted, out) = (self.state.is_muted(), self.link.output());
+        if !muted && out.ends_with(DONE) {
+            out.truncate(out.len() - DONE.len());
+            self.fail_replies(1, failure);
+        }
+        false
     }
 
     /// Has each connection that is not in use redirect as the one at hand does; false to close the session.

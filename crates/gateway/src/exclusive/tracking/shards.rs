@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
         lending.tracked.others = others;
         let Some(cluster) = self.cluster.filter(|_| go_on) else { return go_on };
-        self.reach_all(cluster).await.unwrap_or(false)
+        self.reach_all(cluster).await.unwrap_or_else(|failure| self.cannot_reach(&failure))
     }
 
     /// Has each connection that is not in use execute a request; false to close the session.

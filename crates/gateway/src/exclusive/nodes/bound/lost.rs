@@ -29,6 +29,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         cluster: &Cluster,
         request: &ExclusiveRequest,
     ) -> Option<bool> {
+        // The news of a loss may have come together with the request.
+        if !self.exclusive.take_rest(self.state, self.link.output()).await {
+            return Some(false);
+        }
         let lending = self.exclusive.lending.as_mut().filter(|lending| lending.at_node.is_lost())?;
         let begins = lending.is_in_transaction() || request.change == Change::Multi;
         let (slot, (log, count)) = (lending.at_node.slot, lending.log()?);

@@ -8,10 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use cluster::Cluster;
 use resp::{Decoded, Request, RequestDecoder, RequestLimits, Value, write_error};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    client::state::ClientState,
     command::class::Reason,
     exclusive::{exchange::Exchange, lending::Lending, message::subject, request::ExclusiveRequest},
     pubsub::{
@@ -93,6 +95,18 @@ pub(in crate::exclusive) fn is_cut_off(lending: &Lending, message: &[u8], comman
 /// another node. It had ended the subscription of its own accord, and said so, which was taken for the answer.
 pub(in crate::exclusive) fn is_belated(lending: &Lending, message: &[u8]) -> bool {
     lending.node().is_some() && message.starts_with(b"-MOVED ")
+}
+
+/// Whether that comes while a further `request` of a subscriber is under way, which is of another slot or of none.
+pub(in crate::exclusive) fn is_of_former(
+    lending: &Lending,
+    message: &[u8],
+    (request, cluster, state): (&ExclusiveRequest, &Cluster, &ClientState),
+) -> bool {
+    is_belated(lending, message)
+        && !lending.is_in_transaction()
+        && (lending.confirming || lending.is_restricted(state.needs.protocol))
+        && cluster.sends_elsewhere(message, lending.node(), request.own_request(), None).is_none()
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
