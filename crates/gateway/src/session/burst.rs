@@ -153,8 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         is_led
     }
 
-    /// Has the caller back from there; see [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be
-    /// executed anew. False if the burst is to be executed otherwise.
+    /// Has the caller back from there, and the burst answered unless it is to be executed otherwise, which false says; see
+    /// [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be executed anew.
     #[inline]
     fn is_back(&mut self, result: Result<(), JobError>) -> bool {
         let Self { link, burst, caller, .. } = self;

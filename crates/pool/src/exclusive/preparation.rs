@@ -122,7 +122,7 @@ impl Preparation {
         self.owed.remove(0);
         match step {
             Step::Reset if is_error => Err(io::Error::other("not clean").into()),
-            // Since 7.2 a login that is refused is not answered where a reply before it is still to be written: what comes
+            // Valkey 8.1 does not answer a login that it refuses where a reply before it is still to be written: what comes
             // then answers the next request.
             Step::LogIn if reply != b"+OK\r\n" => Err(io::Error::other("not logged in").into()),
             // A password is wanted since it was made. Whatever is sent on it would be refused, or do what it should not.

@@ -121,6 +121,7 @@ impl Control {
         let former = self.settings();
         settings.endpoint.succeed(&former.endpoint);
         if !settings.endpoint.leads_where(&former.endpoint) {
+            // Not below, while the settings are locked: others look at these while they hold what is known of the node.
             self.shared.node.goes();
         }
         self.settings.send_modify(|in_force| {
