@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
     /// Which systems.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "floor", "respool", "nutcracker", "haproxy", "stunnel"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "floor", "bare", "respool", "nutcracker", "haproxy", "stunnel"])]
     pub systems: Vec<Peer>,
     /// A further system in front of any Redis: NAME=redis://…; may be repeated.
     #[arg(long = "with", value_name = "NAME=URL", value_parser = named)]
@@ -70,6 +70,8 @@ pub enum Peer {
     Direct,
     /// A bare event loop with canned replies: what no gateway can cost less than.
     Floor,
+    /// A bare event loop that passes batches on over one connection: what no gateway of batches can cost less than.
+    Bare,
     /// This project's gateway.
     Respool,
     /// Twemproxy.

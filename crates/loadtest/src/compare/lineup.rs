@@ -45,6 +45,7 @@ pub async fn start(
                 continue;
             }
             Peer::Floor => peers::floor(directory, wanted).await,
+            Peer::Bare => peers::bare(directory, wanted, &upstream).await,
             Peer::Nutcracker => peers::nutcracker(directory, wanted, &upstream).await,
             Peer::Haproxy => peers::haproxy(directory, wanted, &upstream).await,
             Peer::Stunnel if wanted.certificates.is_none() => {

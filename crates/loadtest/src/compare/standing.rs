@@ -7,7 +7,7 @@ use crate::{
 
 /// Whether a system only shows what others can be measured by: Redis alone, and what nobody can do better.
 pub fn is_yardstick(system: &str) -> bool {
-    matches!(system, "direct" | "floor")
+    matches!(system, "direct" | "floor" | "bare")
 }
 
 /// The fastest system between clients and Redis.

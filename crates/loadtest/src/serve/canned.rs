@@ -1,8 +1,8 @@
 //! Canned replies: finds the requests in what a client has sent and answers each without looking at its
 //! key, since nothing is stored. Used by the floor. It allocates nothing once its buffers have grown.
 
-/// A client that has sent more of one request than this is closed, in bytes.
-const REQUEST_BYTES_MAX: usize = 64 << 20;
+use crate::serve::framing::{BYTES_MAX, NotResp, number};
+
 /// Replies of more than this have to be on their way before further requests are answered, in bytes.
 const REPLIES_BYTES_MAX: usize = 1 << 20;
 /// Items of an answer to `LRANGE`: what the harness asks for.
@@ -15,10 +15,6 @@ pub struct Canned {
     value: Vec<u8>,
     value_bytes: usize,
 }
-
-/// What came is no request.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NoRequest;
 
 impl Default for Canned {
     fn default() -> Self {
@@ -34,23 +30,23 @@ impl Canned {
     ///
     /// # Errors
     /// `input` holds something else, or the beginning of a request that is too long.
-    pub fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, NoRequest> {
+    pub fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, NotResp> {
         let mut done = 0;
         while out.len() < REPLIES_BYTES_MAX
             && let Some(length) = self.one(&input[done..], out)?
         {
             done += length;
         }
-        if input.len() - done > REQUEST_BYTES_MAX { Err(NoRequest) } else { Ok(done) }
+        if input.len() - done > BYTES_MAX { Err(NotResp) } else { Ok(done) }
     }
 
     /// Answers the first request; gives its length if it is whole.
-    fn one(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, NoRequest> {
+    fn one(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, NotResp> {
         let Some((count, mut at)) = number(input, 0, b'*')? else { return Ok(None) };
         let (mut name, mut last) = (0..0, 0..0);
         for index in 0..count {
             let Some((length, begin)) = number(input, at, b'$')? else { return Ok(None) };
-            let end = begin.checked_add(length).ok_or(NoRequest)?;
+            let end = begin.checked_add(length).ok_or(NotResp)?;
             if input.len() < end + 2 {
                 return Ok(None);
             }
@@ -96,24 +92,6 @@ impl Canned {
     }
 }
 
-/// A line of `mark` and a number at `at`: the number, and where the line ends; nothing if it is not whole.
-fn number(input: &[u8], at: usize, mark: u8) -> Result<Option<(usize, usize)>, NoRequest> {
-    let Some(line) = input.get(at..).filter(|line| !line.is_empty()) else { return Ok(None) };
-    if line[0] != mark {
-        return Err(NoRequest);
-    }
-    let mut number = 0_usize;
-    for (index, byte) in line.iter().enumerate().skip(1) {
-        match byte {
-            b'0'..=b'9' if number <= REQUEST_BYTES_MAX => number = number * 10 + usize::from(byte - b'0'),
-            b'\r' if line.len() > index + 1 => return Ok(Some((number, at + index + 2))),
-            b'\r' => return Ok(None),
-            _ => return Err(NoRequest),
-        }
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_no_request_is_refused() {
         for bad in [&b"GET k\r\n"[..], b"*1\r\n:1\r\n", b"*99999999999\r\n", b"*x\r\n"] {
-            assert_eq!(Canned::default().answer(bad, &mut Vec::new()), Err(NoRequest));
+            assert_eq!(Canned::default().answer(bad, &mut Vec::new()), Err(NotResp));
         }
     }
 }

@@ -3,35 +3,21 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixListener,
-    },
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::{
-    buffer::spare_capacity,
-    event::{
-        Timespec,
-        epoll::{self, EventData, EventFlags},
-    },
-    io::Errno,
+use rustix::{event::epoll::EventFlags, io::Errno};
+
+use crate::serve::{
+    canned::Canned,
+    listening::{Listening, TCP, UNIX},
 };
 
-use crate::serve::canned::Canned;
-
-/// Events that are taken at a time.
-const EVENTS_MAX: usize = 1_024;
 /// What is read at a time, in bytes.
 const READ_BYTES: usize = 64 << 10;
-/// How often an idle loop looks whether it is to stop.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// The numbers of the listeners; clients have those of their places.
-const TCP: u64 = u64::MAX;
-const UNIX: u64 = u64::MAX - 1;
 
 /// One client.
 #[derive(Debug)]
@@ -43,12 +29,10 @@ struct Client {
     output: Vec<u8>,
 }
 
-/// Listeners and clients.
+/// Listeners and clients. A client has the number of its place.
 #[derive(Debug)]
 pub struct EventLoop {
-    epoll: OwnedFd,
-    tcp: TcpListener,
-    unix: Option<UnixListener>,
+    listening: Listening,
     clients: Vec<Option<Client>>,
     free: Vec<usize>,
     canned: Canned,
@@ -62,18 +46,9 @@ impl EventLoop {
     /// # Errors
     /// An address is taken or not allowed.
     pub fn listen(address: SocketAddr, socket: Option<&Path>) -> io::Result<(Self, SocketAddr)> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let tcp = TcpListener::bind(address)?;
-        tcp.set_nonblocking(true)?;
-        epoll::add(&epoll, &tcp, EventData::new_u64(TCP), EventFlags::IN)?;
-        let unix = socket.map(UnixListener::bind).transpose()?;
-        if let Some(unix) = &unix {
-            unix.set_nonblocking(true)?;
-            epoll::add(&epoll, unix, EventData::new_u64(UNIX), EventFlags::IN)?;
-        }
-        let address = tcp.local_addr()?;
+        let (listening, address) = Listening::on(address, socket)?;
         let (clients, free, canned) = (Vec::new(), Vec::new(), Canned::default());
-        Ok((Self { epoll, tcp, unix, clients, free, canned, read: vec![0; READ_BYTES], replies: Vec::new() }, address))
+        Ok((Self { listening, clients, free, canned, read: vec![0; READ_BYTES], replies: Vec::new() }, address))
     }
 
     /// Serves clients until it is to stop.
@@ -81,17 +56,16 @@ impl EventLoop {
     /// # Errors
     /// The system refuses to wait or to accept.
     pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut events = Listening::events();
         while !stop.load(Ordering::Relaxed) {
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&LOOK)) {
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
+            self.listening.wait(&mut events)?;
             for event in events.drain(..) {
                 match event.data.u64() {
-                    TCP => while self.accept_tcp()? {},
-                    UNIX => while self.accept_unix()? {},
+                    listener @ (TCP | UNIX) => {
+                        while let Some(client) = self.listening.accept(listener)? {
+                            self.admit(client)?;
+                        }
+                    }
                     place => self.serve(usize::try_from(place).unwrap_or(usize::MAX), event.flags),
                 }
             }
@@ -99,36 +73,14 @@ impl EventLoop {
         Ok(())
     }
 
-    fn accept_tcp(&mut self) -> io::Result<bool> {
-        match self.tcp.accept() {
-            Ok((client, _)) => {
-                client.set_nodelay(true)?;
-                client.set_nonblocking(true)?;
-                self.admit(client.into())
-            }
-            Err(error) => is_waiting(error),
-        }
-    }
-
-    fn accept_unix(&mut self) -> io::Result<bool> {
-        match self.unix.as_ref().map(UnixListener::accept) {
-            Some(Ok((client, _))) => {
-                client.set_nonblocking(true)?;
-                self.admit(client.into())
-            }
-            Some(Err(error)) => is_waiting(error),
-            None => Ok(false),
-        }
-    }
-
-    fn admit(&mut self, socket: OwnedFd) -> io::Result<bool> {
+    fn admit(&mut self, socket: OwnedFd) -> io::Result<()> {
         let place = self.free.pop().unwrap_or_else(|| {
             self.clients.push(None);
             self.clients.len() - 1
         });
-        epoll::add(&self.epoll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
+        self.listening.add(&socket, place as u64)?;
         self.clients[place] = Some(Client { socket, input: Vec::new(), output: Vec::new() });
-        Ok(true)
+        Ok(())
     }
 
     fn serve(&mut self, place: usize, flags: EventFlags) {
@@ -142,8 +94,7 @@ impl EventLoop {
             Some(Wait::Input) if !flags.contains(EventFlags::OUT) => {}
             Some(wait) => {
                 let wanted = if wait == Wait::Input { EventFlags::IN } else { EventFlags::OUT };
-                // It is registered, so that this cannot fail.
-                epoll::modify(&self.epoll, client.socket.as_fd(), EventData::new_u64(place as u64), wanted).ok();
+                self.listening.change(client.socket.as_fd(), place as u64, wanted);
             }
             None => {
                 // Closing it takes it out of the epoll set.
@@ -216,14 +167,5 @@ impl Client {
             Err(_) => return None,
         }
         if self.output.is_empty() { self.rest(canned) } else { Some(Wait::Output) }
-    }
-}
-
-/// Nobody more waits, or the client has gone already; every other error is one of the listener.
-fn is_waiting(error: io::Error) -> io::Result<bool> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => Ok(false),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => Ok(true),
-        _ => Err(error),
     }
 }

@@ -41,17 +41,30 @@ pub async fn redis(directory: &Path, wanted: &Wanted) -> Result<System, SystemEr
 /// # Errors
 /// It does not start.
 pub async fn floor(directory: &Path, wanted: &Wanted) -> Result<System, SystemError> {
+    let system = own_loop("floor", directory, wanted, &[]).await?;
+    Ok(System { settings: "canned replies, no upstream".to_owned(), is_canned: true, ..system })
+}
+
+/// Starts this program's own bare gateway in front of the Redis at `upstream` (`host:port`). It has no TLS.
+///
+/// # Errors
+/// It does not start.
+pub async fn bare(directory: &Path, wanted: &Wanted, upstream: &str) -> Result<System, SystemError> {
+    let system = own_loop("bare", directory, wanted, &["--upstream", upstream]).await?;
+    Ok(System { settings: "one connection, no bounds, no faults mended".to_owned(), ..system })
+}
+
+async fn own_loop(name: &str, directory: &Path, wanted: &Wanted, more: &[&str]) -> Result<System, SystemError> {
     let program = std::env::current_exe().map_err(|error| SystemError::Io("find this program".to_owned(), error))?;
-    let system = start_at_doors("floor", directory, &wanted.without_tls(), |doors, _| {
+    start_at_doors(name, directory, &wanted.without_tls(), |doors, _| {
         let mut command = Command::new(&program);
-        command.args(["floor", "--listen", &format!("127.0.0.1:{}", doors.port)]);
+        command.args(["floor", "--listen", &format!("127.0.0.1:{}", doors.port)]).args(more);
         if let Some(socket) = &doors.socket {
             command.arg("--socket").arg(socket);
         }
         Ok(command)
     })
-    .await?;
-    Ok(System { settings: "canned replies, no upstream".to_owned(), is_canned: true, ..system })
+    .await
 }
 
 /// Starts a twemproxy in front of the Redis at `upstream` (`host:port`). It has no TLS.

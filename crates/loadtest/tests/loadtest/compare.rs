@@ -27,14 +27,17 @@ fn rows(comparison: &serde_json::Value) -> Vec<&serde_json::Value> {
 #[test]
 fn systems_are_set_side_by_side_and_all_end() {
     let directory = tempfile::tempdir().unwrap();
-    let args = ["--systems", "direct,nutcracker,haproxy", "--workloads", "c1,c50,open", "--open-rate", "2000"];
+    let args = ["--systems", "direct,bare,nutcracker,haproxy", "--workloads", "c1,c50,open", "--open-rate", "2000"];
     let more = ["--rounds", "1", "--seconds", "0.3", "--verify"];
     let found = json(&[&args[..], &more].concat(), directory.path());
-    assert_eq!(found["systems"].as_array().unwrap().len() + found["skipped"].as_array().unwrap().len(), 3);
+    assert_eq!(found["systems"].as_array().unwrap().len() + found["skipped"].as_array().unwrap().len(), 4);
     for row in rows(&found) {
         assert!(row["medians"]["rate"].as_f64().unwrap() > 100.0, "{row}");
         assert!(row["rate_to_direct"].as_f64().unwrap() > 0.0, "{row}");
         assert!(row["rounds"][0]["outcome"]["verified"].as_u64().unwrap() > 0, "{row}");
+        if row["system"] == "bare" {
+            assert_eq!(row["medians"]["upstream_connections"].as_f64(), Some(1.0), "{row}");
+        }
     }
     assert!(found["tables"][2]["load"].as_str().unwrap().contains("open loop at 2000/s"), "{found}");
     assert!(found["tables"][2]["rows"][0]["medians"]["lag_p99_us"].as_f64().unwrap() > 0.0, "{found}");

@@ -8,6 +8,7 @@ use std::{
 use loadtest::{
     drive::{drive, interrupt::Interrupt},
     load::{Load, Until},
+    system::{Wanted, peers},
     target::Target,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -71,5 +72,25 @@ async fn every_operation_of_the_harness_is_answered_over_both_doors() {
         (load.connections, load.fill, load.keys, load.clean) = (10, true, 10, true);
         let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
         assert_eq!((outcome.operations, outcome.exit_code()), (3_000, 0), "{:?}", outcome.counts);
+    }
+}
+
+#[tokio::test]
+async fn a_bare_gateway_gives_everybody_the_own_replies_over_one_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let redis = peers::redis(directory.path(), &Wanted::default()).await.unwrap();
+    let socket = directory.path().join("bare");
+    let (upstream, door) = (redis.target.address_text(), socket.to_str().unwrap());
+    let bare = Floor::start(&["--socket", door, "--upstream", &upstream]);
+    for target in [bare.target.clone(), Target::unix(socket)] {
+        let mut load = Load::new(target);
+        load.mix = "ping,get:5,set:2,incr,mget,lpush,lrange".parse().unwrap();
+        // Requests and replies of more than one read, and clients whose places others take.
+        (load.pipeline, load.sizes, load.reconnect_every) = (20, "50-100000".parse().unwrap(), Some(150));
+        (load.connections, load.fill, load.keys, load.verify) = (10, true, 50, true);
+        (load.until, load.clean) = (Until::Count(5_000), true);
+        let outcome = drive(&load, &Interrupt::never(), |_| {}).await.unwrap();
+        assert_eq!((outcome.operations, outcome.exit_code()), (5_000, 0), "{:?}", outcome.counts);
+        assert!(outcome.counts.verified > 1_000, "{:?}", outcome.counts);
     }
 }
