@@ -2,11 +2,20 @@
 //! within what the configuration implies, nobody else is slowed, and all recover.
 
 use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Gateway, Machine, Redis, assert_own_error, pass, raise_descriptor_limit, requests, wait};
+use crate::{
+    at_most_once::cluster::scripted::said_of_all,
+    support::{
+        Client, Gateway, Machine, Redis, Upstream, assert_own_error, pass, raise_descriptor_limit, requests, wait,
+    },
+};
 
 /// The longest that a bystander's request may take on an idle machine while others misbehave: far more than it
 /// needs, far less than any time-out of the gateway.
@@ -181,6 +190,41 @@ fn clients_that_ask_for_megabytes_at_once_and_never_read_stay_within_the_bound()
     let grown = gateway.process().peak_rss_bytes() - before;
     assert!(grown < 256 << 20, "{grown} bytes more memory, 64 MiB of replies allowed");
     machine.assert_within(patience, slowest, "the longest that a bystander waited");
+}
+
+#[test]
+fn clients_whose_first_requests_waited_in_vain_are_not_taken_for_clients_of_small_replies() {
+    // Redis, or a cluster of one node, is busy with a large reply, for as long as this test.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            if line == "GET large" {
+                count.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let said = said_of_all(&[peer.port()], &line);
+            peer.reply(said.as_deref().unwrap_or("+PONG\r\n"));
+        }
+    });
+    for url in [upstream.url(), upstream.url().replace("redis://", "redis-cluster://")] {
+        let times = "queue_timeout_ms = 50\nreply_timeout_ms = 600000";
+        let upstream = format!("[upstream]\ncheck_interval_ms = 0\nurl = \"{url}\"");
+        let config = format!("[pool]\nworkers = 1\n{times}\n[shutdown]\ngrace_period_ms = 0\n{upstream}");
+        let mut gateway = Gateway::builder().config(&config).allow("abandoned").start();
+        gateway.expect_exit_code(1);
+        let mut clients: Vec<Client> = (0..12).map(|_| gateway.client()).collect();
+        clients.iter_mut().for_each(|client| client.expect("CLIENT SETNAME known", "+OK\r\n"));
+        let before = asked.load(Ordering::Relaxed);
+        clients.iter_mut().for_each(|client| client.send_raw(&requests(&["GET large"]).repeat(100)));
+        let mut refused = 0;
+        wait("all but the first to be refused three times", || {
+            refused += clients.iter_mut().filter_map(|client| is_refused(client).then_some(())).count();
+            (refused >= 3 * 8).then_some(())
+        });
+        let asked = asked.load(Ordering::Relaxed) - before;
+        assert!((1..=4).contains(&asked), "{asked} requests whose replies may be large went at once");
+    }
 }
 
 #[test]

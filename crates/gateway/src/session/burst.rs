@@ -202,23 +202,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for (failure, failed) in &executed.failed {
             self.link.published().failed(failure, *failed, self.link.entry().address());
         }
-        self.answered(due, executed.spent, None);
+        self.learn(due, executed.failed.iter().map(|(failure, _)| failure));
+        self.hand_over(due, executed.spent, None);
+    }
+
+    /// Learns from the burst, of which `due` replies were wanted, what such requests cost: nothing from what could not
+    /// be executed. Else a crowd whose first requests waited in vain for large replies would be taken for clients of small
+    /// ones, and have all that it asks for sent at once.
+    fn learn<'f>(&mut self, due: u32, failures: impl IntoIterator<Item = &'f JobError>) {
+        let settings = &self.settings;
+        let mut cost = self.burst.taken_early + self.burst.replies.len();
+        for failure in failures {
+            match failure {
+                // What they would have cost is not known, but that it was much.
+                JobError::RepliesFull(_) | JobError::RepliesTooLarge(_) => cost = settings.batch_reply_bytes,
+                _ => return,
+            }
+        }
+        self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
+    }
+
+    /// The same as [`hand_over`](Self::hand_over), after it has been learned from the burst.
+    pub(super) fn answered(&mut self, due: u32, spent: Spent, failure: Option<JobError>) {
+        self.learn(due, failure.as_ref());
+        self.hand_over(due, spent, failure);
     }
 
     /// Puts the replies to the burst, of which `due` were wanted, into the output, and has the burst begin anew. Where
     /// the client has a part of a reply whose rest is lost, it is closed: it would take all that follows for that rest.
-    pub(super) fn answered(&mut self, due: u32, spent: Spent, failure: Option<JobError>) {
+    fn hand_over(&mut self, due: u32, spent: Spent, failure: Option<JobError>) {
         let (burst, settings) = (&mut self.burst, &self.settings);
         if spent.total_us >= settings.slow_log.threshold_us {
             let (entry, slow_log) = (self.link.entry(), &self.link.published().slow_log);
             slow_log.add(entry, &burst.requests, due, spent, settings.slow_log);
         }
-        let cost = match failure {
-            // What they would have cost is not known, but that it was much.
-            Some(JobError::RepliesFull(_)) => settings.batch_reply_bytes,
-            _ => burst.taken_early + burst.replies.len(),
-        };
-        self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);
         let share = burst.room.take().filter(|_| burst.replies.len() > REPLY_FREE_BYTES);
         self.link.count_replies_by(share);
         if let Some(failure) = failure {
