@@ -139,6 +139,21 @@ fn what_is_written_is_as_fast_as_the_best_of_all_pools() {
 }
 
 #[test]
+fn what_is_admitted_holds_against_the_best_of_all_pools() {
+    let mut rng = fastrand::Rng::with_seed(14);
+    let mut broken = Vec::new();
+    for seed in 0..200 {
+        let (machine, noise) = (Machine::any(&mut rng), 0.02 + 0.2 * rng.f64());
+        let choice = tuned(machine, noise, None, seed);
+        let lacks = 1.0 - machine.rate(choice.point) / machine.best();
+        if lacks > choice.slower_at_most {
+            broken.push((lacks, choice.slower_at_most, noise, choice.certainty));
+        }
+    }
+    assert!(broken.len() <= 10, "{} of 200: {broken:.3?}", broken.len());
+}
+
+#[test]
 fn noise_that_hides_the_answer_is_admitted() {
     let mut rng = fastrand::Rng::with_seed(12);
     let answers = (0..200).map(|seed| tuned(Machine::any(&mut rng), 0.3, None, seed).certainty);
