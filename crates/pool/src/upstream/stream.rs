@@ -4,6 +4,7 @@
 use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tls::ClientStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, lookup_host},
+    task::JoinSet,
+    time::timeout,
 };
 
 use crate::settings::{
@@ -23,6 +26,10 @@ use crate::settings::{
 
 /// The kernel asks a silent peer this often whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long an address of a name may be silent before the next one is tried beside it. A further one costs a connection that
+/// is closed again, and all are to be tried within a connect time-out.
+const SILENT: Duration = Duration::from_millis(100);
 
 /// A connection to an upstream, as bytes.
 #[derive(Debug)]
@@ -103,11 +110,34 @@ impl Stream {
 }
 
 async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = connect(lookup_host((host, port)).await?.collect()).await?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     Ok(stream)
+}
+
+/// Connects to the first of these addresses that answers. Each is tried once the ones before have failed or are silent: a
+/// silent one must not take the time of all.
+async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    if let [only] = addresses[..] {
+        return TcpStream::connect(only).await;
+    }
+    let mut addresses = addresses.into_iter();
+    let mut tried = JoinSet::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        let next = addresses.next();
+        let patience = if next.is_some() { SILENT } else { Duration::MAX };
+        next.map(|address| tried.spawn(TcpStream::connect(address)));
+        match timeout(patience, tried.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => failure = error,
+            Ok(Some(Err(error))) => failure = error.into(),
+            Ok(None) => return Err(failure),
+            Err(_) => {}
+        }
+    }
 }
 
 macro_rules! each {
@@ -164,5 +194,50 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::settings::settings::Settings;
+
+    /// An address that answers nobody, as one behind a filter does, while these are kept.
+    async fn silent() -> (SocketAddr, (Socket, Vec<TcpStream>)) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.listen(0).expect("it can listen");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("it has one");
+        let mut waiting = Vec::new();
+        // Nobody accepts them, and the system has no place for more.
+        while let Ok(comes) = timeout(SILENT, TcpStream::connect(address)).await {
+            waiting.push(comes.expect("there is place"));
+        }
+        (address, (socket, waiting))
+    }
+
+    #[tokio::test]
+    async fn an_address_of_a_name_that_is_silent_or_refuses_does_not_keep_from_the_others() {
+        let (silent, _kept) = silent().await;
+        let refuses =
+            TcpListener::bind(("127.0.0.1", 0)).await.and_then(|gone| gone.local_addr()).expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let good = listener.local_addr().expect("it has one");
+        let in_time = Settings::new(Endpoint::tcp("host", 1)).connect_timeout;
+        for addresses in [vec![good], vec![silent, good], vec![silent, refuses, good], vec![refuses, good, silent]] {
+            let stream = timeout(in_time, connect(addresses.clone())).await;
+            let stream = stream.unwrap_or_else(|_| panic!("{addresses:?} took too long")).expect("one is good");
+            assert_eq!(stream.peer_addr().expect("connected"), good);
+        }
+        for (addresses, fails) in [
+            (vec![refuses], io::ErrorKind::ConnectionRefused),
+            (vec![refuses, refuses], io::ErrorKind::ConnectionRefused),
+            (vec![], io::ErrorKind::NotFound),
+        ] {
+            assert_eq!(connect(addresses).await.expect_err("none is good").kind(), fails);
+        }
     }
 }

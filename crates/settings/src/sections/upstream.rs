@@ -54,7 +54,8 @@ section! {
         /// not answered after this time is asked of the primary. At least 50. Needs a restart.
         replica_lag_max_ms: Millis = Millis(1_000) => AtStart,
         /// How long connecting and logging in may take together. A longer time tolerates slow networks. It also
-        /// delays the news that an upstream is dead.
+        /// delays the news that an upstream is dead. Of a name with several addresses, each further one is tried when the
+        /// one before has failed or been silent for 100 ms; the first that answers counts.
         connect_timeout_ms: Millis = Millis(2_000),
         /// The first pause after a failed attempt to connect. Each further failure doubles the pause; half of it is
         /// random.
