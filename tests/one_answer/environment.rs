@@ -5,14 +5,19 @@ use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    process::Stdio,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 
 use crate::support::{
-    Client, DEADLINE, Gateway, Machine, Redis, Relay, assert_own_error, pass, request, requests, wait,
+    Client, DEADLINE, Gateway, Machine, Process, Redis, Relay, assert_own_error, pass, request, requests,
+    shared_library, wait,
 };
 
 /// Replaces a file in one step, and gives it a time of its own, by which its readers know that it is another.
@@ -152,6 +157,20 @@ fn a_dns_name_is_looked_up_for_each_connection_and_may_lead_nowhere_for_a_while(
     let machine = Machine::watch();
     let took = gateway.wait_end(DEADLINE);
     machine.assert_within(Duration::from_secs(5), took, "to end in the middle of a look-up");
+}
+
+/// Bug: it said after `connect_timeout_ms` that nobody answers, and ended once the system's resolver had given up, too.
+#[test]
+fn a_check_does_not_wait_for_a_name_that_the_system_still_looks_up() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Who reads it waits for somebody to write.
+    let hosts = directory.path().join("hosts");
+    mknodat(CWD, &hosts, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe with a name");
+    let mut check = Gateway::command();
+    check.args(["--check", "--upstream", "redis-cluster://upstream.test:7000"]).stdout(Stdio::null());
+    check.env("LD_PRELOAD", shared_library("libnss-wrapper", "libnss_wrapper.so")).env("NSS_WRAPPER_HOSTS", hosts);
+    let mut check = Process::new(check.stderr(Stdio::null()).spawn().expect("the gateway can be started"));
+    assert_eq!(check.wait_end(DEADLINE).code(), Some(69));
 }
 
 /// What `--check` says that the bounds of this configuration add up to, in MiB.

@@ -116,12 +116,7 @@ impl Builder {
 
     /// Has it run with a shared library of `package`, found by its file's name, in front of the system's own.
     pub fn preload(self, package: &str, library: &str) -> Self {
-        let architectures = fs::read_dir("/usr/lib").expect("the system's libraries");
-        let places = architectures.flatten().flat_map(|entry| [entry.path(), entry.path().join(package)]);
-        let Some(path) = places.map(|place| place.join(library)).find(|path| path.exists()) else {
-            panic!("this test needs {library}: apt-get install {package}, or run tests/run, which does")
-        };
-        self.environment("LD_PRELOAD", path)
+        self.environment("LD_PRELOAD", shared_library(package, library))
     }
 
     pub fn start(self) -> Gateway {
@@ -340,6 +335,16 @@ impl Gateway {
         let complaints = self.logs.complaints(&self.allowed);
         (!complaints.is_empty()).then(|| format!("the gateway complained:\n{}", complaints.join("\n")))
     }
+}
+
+/// Where a shared library of `package` is, by its file's name.
+pub fn shared_library(package: &str, library: &str) -> PathBuf {
+    let architectures = fs::read_dir("/usr/lib").expect("the system's libraries");
+    let places = architectures.flatten().flat_map(|entry| [entry.path(), entry.path().join(package)]);
+    places
+        .map(|place| place.join(library))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("this test needs {library}: apt-get install {package}, or run tests/run, which does"))
 }
 
 impl Drop for Gateway {

@@ -15,7 +15,7 @@ mod users;
 mod wait;
 
 pub use client::{Client, request, requests};
-pub use gateway::{Builder, Gateway};
+pub use gateway::{Builder, Gateway, shared_library};
 pub use logs::Logs;
 pub use machine::Machine;
 pub use metrics::{Metrics, get};

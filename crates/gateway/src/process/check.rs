@@ -11,7 +11,10 @@ pub(crate) fn cluster(settings: &GatewaySettings) -> anyhow::Result<bool> {
     let Some(seeds) = cluster_settings(settings) else { return Ok(true) };
     let (pool, most) = (&settings.pool, settings.pool.pools_max);
     let asked = cluster::examine(&seeds, &pool.endpoint, pool.connect_timeout, most);
-    let Found { cluster, warnings, errors } = runtime()?.block_on(asked);
+    let runtime = runtime()?;
+    let Found { cluster, warnings, errors } = runtime.block_on(asked);
+    // A name may still be looked up, for as long as the system's resolver likes.
+    runtime.shutdown_background();
     if let Some(cluster) = cluster {
         println!("# Cluster: {cluster}.");
     }
