@@ -26,7 +26,8 @@ section! {
     /// The whole file.
     Config {
         /// Where clients connect: one address or a list of them, each `host:port`,
-        /// `tls://host:port` or `unix:/path?mode=660&group=NAME`. `fd:NAME` in the place of `host:port` is a socket that
+        /// `tls://host:port` or `unix:/path?mode=660&group=NAME`. Of the addresses of a name only the first is listened at
+        /// that can be, so list `127.0.0.1` and `[::1]` for both. `fd:NAME` in the place of `host:port` is a socket that
         /// systemd passes by this name. `?proxy_protocol=on` behind an address says that load
         /// balancers stand in front of it, which send a PROXY header first. An address beyond this machine needs users,
         /// or `protected_mode = false`. Needs a restart.
