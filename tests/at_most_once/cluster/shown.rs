@@ -173,6 +173,8 @@ fn a_check_asks_the_nodes_of_the_url_and_says_in_plain_words_what_is_wrong() {
         assert_eq!(status, Some(69), "{said}");
         assert!(said.contains("respool: upstream.url: ") && said.contains(problem), "{said}");
     }
+    let (status, said) = checked(&format!("rediss-cluster://{first}"));
+    assert!(status == Some(69) && said.contains("by TLS: does the upstream speak it there?"), "{said}");
     assert_eq!(one.0[0].client().line("CLUSTER DELSLOTS 5 6"), b"+OK\r\n");
     let (status, said) = checked(&format!("redis-cluster://{first}"));
     assert!(status == Some(69) && said.contains("2 slots of the cluster have no node"), "{said}");

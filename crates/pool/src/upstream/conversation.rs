@@ -40,6 +40,9 @@ pub enum ConversationError {
     /// The other end takes or says nothing; holds how long it was waited for.
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+    /// The same while a connection by TLS was made.
+    #[error("no answer within {} ms by TLS: does the upstream speak it there?", .0.as_millis())]
+    TlsTimeout(Duration),
     /// The login was refused; holds the error reply without its mark.
     #[error("login refused: {0}")]
     Refused(String),
@@ -49,6 +52,13 @@ pub enum ConversationError {
     /// A reply is larger than 16 MiB.
     #[error("a reply of more than {REPLY_BYTES_MAX} bytes")]
     TooLarge,
+}
+
+impl ConversationError {
+    /// A conversation with this endpoint has not begun within so long.
+    fn silent(endpoint: &Endpoint, limit: Duration) -> Self {
+        if endpoint.is_tls() { Self::TlsTimeout(limit) } else { Self::Timeout(limit) }
+    }
 }
 
 /// See the module's documentation. Dropping it closes the connection.
@@ -71,7 +81,7 @@ impl Conversation {
     /// Nobody answers in time, or the login is refused. That one is wanted, and there is none, says the first reply.
     pub async fn open(endpoint: &Endpoint, name: &str, limit: Duration) -> Result<Self, ConversationError> {
         let opened = timeout(limit, Self::log_in(endpoint, &["CLIENT", "SETNAME", name])).await;
-        opened.map_err(|_| ConversationError::Timeout(limit))?
+        opened.map_err(|_| ConversationError::silent(endpoint, limit))?
     }
 
     /// Whether `endpoint` lets its login in, or one who has none, within `limit`.
@@ -81,7 +91,7 @@ impl Conversation {
     pub(crate) async fn prove(endpoint: &Endpoint, name: &str, limit: Duration) -> Result<(), ConversationError> {
         // Unlike the other one, it needs no right: a refusal would stand in the upstream's log of those.
         let named = async { Self::log_in(endpoint, &["HELLO", "2", "SETNAME", name]).await?.named().await };
-        timeout(limit, named).await.map_err(|_| ConversationError::Timeout(limit))?
+        timeout(limit, named).await.map_err(|_| ConversationError::silent(endpoint, limit))?
     }
 
     async fn log_in(endpoint: &Endpoint, naming: &[&str]) -> Result<Self, ConversationError> {
