@@ -11,17 +11,17 @@ use crate::{
     support::{Builder, DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait},
 };
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// Bytes of the value that an upstream of ours has, and those that it sends at once.
-const SIZE: usize = 4 * MIB;
-const FIRST: usize = MIB;
+pub(super) const SIZE: usize = 4 * MIB;
+pub(super) const FIRST: usize = MIB;
 
 /// The head of the reply.
-const HEAD: &str = "$4194304\r\n";
+pub(super) const HEAD: &str = "$4194304\r\n";
 
 /// The longest that a bystander's request may take on an idle machine: far less than any time-out.
-const UNDISTURBED: Duration = Duration::from_millis(1500);
+pub(super) const UNDISTURBED: Duration = Duration::from_millis(1500);
 
 /// Starts an upstream that sends the first part of a value, waits for a word, and then sends the rest if that says so. It
 /// may be taken for a cluster.
@@ -45,10 +45,10 @@ fn halting() -> (Upstream, mpsc::Sender<bool>) {
     (upstream, word)
 }
 
-const CONFIG: &str = "[pool]\nworkers = 2\n[upstream]\ncheck_interval_ms = 0";
+pub(super) const CONFIG: &str = "[pool]\nworkers = 2\n[upstream]\ncheck_interval_ms = 0";
 
 /// A Redis with a large value, `large`, and a small one, `small`.
-fn with_values(bytes: usize) -> Redis {
+pub(super) fn with_values(bytes: usize) -> Redis {
     let redis = Redis::start(&[]);
     let mut direct = redis.client();
     assert_eq!(direct.call(&["SET", "large", &"x".repeat(bytes)]), b"+OK\r\n");
@@ -56,7 +56,7 @@ fn with_values(bytes: usize) -> Redis {
     redis
 }
 
-fn is_large(reply: &[u8], bytes: usize) -> bool {
+pub(super) fn is_large(reply: &[u8], bytes: usize) -> bool {
     let head = format!("${bytes}\r\n");
     reply.len() == head.len() + bytes + 2
         && reply.starts_with(head.as_bytes())

@@ -44,7 +44,7 @@ struct Ahead<'s, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
         let Self { outlet, link, state, settings, .. } = self;
-        outlet.pass_on(cx, link, (out, state.is_muted()), settings);
+        outlet.pass_on(cx, link, (settings, state.is_muted()), |cx, into| out.poll_replies(cx, into));
         if self.followed.is_some() || !out.may_pass() {
             return;
         }

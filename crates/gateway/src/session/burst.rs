@@ -112,7 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(begun) = self.burst.begun.take() else { return result };
         let (mut outlet, is_muted) = (Outlet::default(), self.state.is_muted());
         let Self { caller, burst, link, settings, .. } = self;
-        let result = caller.go_on(burst, begun, |cx, out| outlet.pass_on(cx, link, (&out, is_muted), settings)).await;
+        let result = caller.go_on(burst, begun, |cx, out| {
+            outlet.pass_on(cx, link, (settings, is_muted), |cx, into| out.poll_replies(cx, into));
+        });
+        let result = result.await;
         self.make_way().await;
         result
     }
