@@ -19,6 +19,9 @@ const ASKED: [Asked; 4] = [
     (&[], "BLPOP large 0", "*2\r\n$5\r\nlarge\r\n"),
 ];
 
+/// A transaction that is sent at once, which goes with others'.
+const AT_ONCE: [&str; 3] = ["MULTI", "GET large", "EXEC"];
+
 /// Starts an upstream that sends the first part of such a reply, waits for a word, and then sends the rest if that says so.
 /// It may be taken for a cluster.
 fn halting() -> (Upstream, mpsc::Sender<bool>) {
@@ -86,6 +89,31 @@ fn the_beginning_of_a_large_reply_on_a_borrowed_connection_is_there_before_its_e
 }
 
 #[test]
+fn so_it_is_in_a_transaction_that_is_sent_at_once() {
+    let (upstream, word) = halting();
+    let gateway = gateways(&upstream).next().expect("one Redis").0.allow_lost_upstream().start();
+    for (behind, is_whole) in [(&["PING", "PING"][..], true), (&[], true), (&[], false), (&["PING"], false)] {
+        let (mut bystander, mut client) = (gateway.client(), gateway.client());
+        client.send_raw(&requests(&AT_ONCE));
+        client.send_raw(&requests(behind));
+        let begins = format!("+OK\r\n+QUEUED\r\n*2\r\n:7\r\n{HEAD}");
+        let beginning = client.read_bytes(FIRST / 2);
+        assert!(beginning.starts_with(begins.as_bytes()));
+        word.send(is_whole).expect("it waits");
+        if is_whole {
+            let rest = client.read_bytes(begins.len() + SIZE + 2 - FIRST / 2);
+            assert!(rest.starts_with(b"xxx") && rest.ends_with(b"yyy\r\n"));
+            behind.iter().for_each(|_| assert_eq!(client.read_reply(), b"+PONG\r\n"));
+            client.expect("PING", "+PONG\r\n");
+        } else {
+            let rest = client.read_to_end();
+            assert!(rest.len() <= FIRST && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
+        }
+        wait("a connection", || (bystander.line("PING") == b"+PONG\r\n").then_some(()));
+    }
+}
+
+#[test]
 fn a_client_whose_reply_on_a_borrowed_connection_breaks_off_is_closed_and_told_nothing_else() {
     let (upstream, word) = halting();
     for (builder, all) in gateways(&upstream) {
@@ -122,8 +150,12 @@ fn a_large_reply_on_a_borrowed_connection_costs_no_more_memory_than_a_piece_of_i
         (0..2).for_each(|_| assert!(is_large(&client.read_reply(), LARGE)));
         client.expect("WATCH small", "+OK\r\n");
         if !url.contains("cluster") {
-            // There it goes its own way.
+            // There they go their own ways.
             assert!(is_large(&client.line("GET large"), LARGE));
+            client.expect("UNWATCH", "+OK\r\n");
+            client.send_raw(&requests(&AT_ONCE));
+            assert_eq!(client.read_bytes(18), b"+OK\r\n+QUEUED\r\n*1\r\n");
+            assert!(is_large(&client.read_reply(), LARGE));
         }
         let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
         println!("{grown} bytes more memory");

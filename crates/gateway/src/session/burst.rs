@@ -11,8 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::Instrument;
 
 use crate::{
-    client::{gather::Stop, link::recycle, outlet::Outlet},
-    command::{class::Class, errors},
+    client::{
+        gather::Stop,
+        link::{Link, recycle},
+        outlet::Outlet,
+    },
+    command::{class::Class, errors, refusal::has_scripts},
     observe::{counts::Fault, spans, turned_away::Kind},
     session::session::Session,
 };
@@ -67,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return true;
         }
         if self.prepare().await {
-            self.burst.pieces = Pieces::Announced;
+            self.burst.pieces = pieces_of(&self.burst, &self.link, Pieces::Announced);
             let mut result = if spans::are_wanted() {
                 Box::pin(self.execute_within_span()).await
             } else {
@@ -285,4 +289,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.link.routes().take();
         self.burst = Burst::default();
     }
+}
+
+/// How a burst takes large replies: like that, but for scripts in a transaction where sentinels are followed. What a former
+/// primary has refused of them stands within the reply to `EXEC`, and is asked again.
+pub(super) fn pieces_of<S>(burst: &Burst, link: &Link<S>, like: Pieces) -> Pieces {
+    let may_be_refused = burst.transaction && link.published().has_sentinels() && has_scripts(&burst.requests);
+    if may_be_refused { Pieces::Never } else { like }
 }

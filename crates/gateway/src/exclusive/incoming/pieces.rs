@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use resp::{Decoded, Protocol, RequestDecoder, RequestLimits};
+use resp::Protocol;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     client::outlet::Outlet,
-    command::refusal::is_script,
+    command::refusal::has_scripts,
     exclusive::{
         change::Change,
         exchange::{Broken, Exchange, ReplyHead},
@@ -129,15 +129,4 @@ pub(in crate::exclusive) fn keep_head(reply: &[u8], head: &mut ReplyHead) {
     let length = head.len().min(reply.len());
     head.fill(0);
     head[..length].copy_from_slice(&reply[..length]);
-}
-
-fn has_scripts(requests: &[u8]) -> bool {
-    let (mut decoder, mut at) = (RequestDecoder::new(RequestLimits::accepted()), 0);
-    while let Ok(Decoded::Request { len }) = decoder.decode(&requests[at..]) {
-        if is_script(decoder.request(&requests[at..]).arg(0).unwrap_or_default()) {
-            return true;
-        }
-        at += len;
-    }
-    false
 }
