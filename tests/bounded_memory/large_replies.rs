@@ -133,6 +133,71 @@ fn a_large_reply_costs_no_more_memory_than_a_piece_of_it() {
     }
 }
 
+/// A primary and a replica with these values, and a gateway that reads at the replica.
+fn read_at_replica(bytes: usize) -> (Redis, Redis, Gateway) {
+    let redis = with_values(bytes);
+    redis.client().expect("CONFIG SET repl-diskless-sync-delay 0", "+OK\r\n");
+    let replica = Redis::start(&["--replicaof", &format!("127.0.0.1 {}", redis.address().port())]);
+    let length = format!(":{bytes}\r\n");
+    wait("the replica to follow", || (replica.client().line("STRLEN large") == length.as_bytes()).then_some(()));
+    let config = "[pool]\nworkers = 1\n[upstream]\nreads = \"replica\"\nreplica_lag_max_ms = 5000";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow_lost_upstream().start();
+    wait("the replica to be read", || {
+        let is_there = gateway.client().line("GET small") == b"$1\r\ns\r\n";
+        (is_there && reads(&replica) > 0).then_some(())
+    });
+    (redis, replica, gateway)
+}
+
+/// How often a node has executed `GET`.
+fn reads(redis: &Redis) -> usize {
+    let stats = String::from_utf8_lossy(&redis.client().line("INFO commandstats")).into_owned();
+    let count = |line: &str| line.strip_prefix("cmdstat_get:calls=")?.split(',').next()?.parse().ok();
+    stats.lines().find_map(count).unwrap_or_default()
+}
+
+#[test]
+fn a_client_whose_reply_of_a_replica_breaks_off_is_closed_and_told_nothing_else() {
+    const LARGE: usize = 48 * MIB;
+    let (_redis, mut replica, gateway) = read_at_replica(LARGE);
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    client.small_buffers();
+    client.send(&["GET", "large"]);
+    let head = format!("${LARGE}\r\n");
+    assert_eq!(client.read_bytes(head.len()), head.as_bytes());
+    client.send(&["ECHO", "later"]);
+    replica.kill9();
+    let rest = client.read_to_end();
+    assert!(rest.len() < LARGE && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
+    bystander.expect("SET k v", "+OK\r\n");
+}
+
+#[test]
+fn a_large_reply_of_a_replica_costs_no_more_memory_than_a_piece_of_it_and_keeps_nobody_waiting() {
+    const LARGE: usize = 48 * MIB;
+    let (redis, _replica, gateway) = read_at_replica(LARGE);
+    let (mut client, mut deaf) = (gateway.client(), gateway.client());
+    let at_primary = reads(&redis);
+    let before = gateway.process().rss_bytes();
+    assert!(is_large(&client.line("GET large"), LARGE));
+    deaf.small_buffers();
+    deaf.send(&["GET", "large"]);
+    assert_eq!(deaf.read_bytes(11), format!("${LARGE}\r\n").as_bytes());
+    let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
+    assert!(grown < 4 * MIB as u64, "{grown} bytes more memory for a reply of {LARGE}");
+    let machine = Machine::watch();
+    let longest = (0..100).map(|_| {
+        let sent = Instant::now();
+        client.expect("GET small", "$1\r\ns\r\n");
+        sent.elapsed()
+    });
+    machine.assert_within(UNDISTURBED, longest.max().unwrap_or_default(), "the longest that a bystander waited");
+    let rest = deaf.read_bytes(LARGE + 2);
+    assert!(rest.ends_with(b"x\r\n") && rest[..LARGE].iter().all(|byte| *byte == b'x'));
+    deaf.expect("GET small", "$1\r\ns\r\n");
+    assert_eq!(reads(&redis), at_primary, "the primary was read");
+}
+
 #[test]
 fn large_and_small_replies_come_in_the_order_of_their_requests() {
     const LARGE: usize = 2 * MIB;

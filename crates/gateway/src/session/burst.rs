@@ -8,7 +8,7 @@ use cluster::{Choice, Reads};
 use pool::{Burst, JobError, Pieces, REPLY_FREE_BYTES, Spent};
 use settings::{DEFAULT_USER, ReadSettings, Reads as Where};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
     client::{
@@ -101,18 +101,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The same for a burst whose large replies are passed on as they come.
-    async fn execute_within_span(&mut self) -> Result<(), JobError> {
-        let Some(span) = spans::job(self.state.id, &self.burst) else {
-            return self.caller.execute(&mut self.burst).await;
-        };
-        let result = self.caller.execute(&mut self.burst).instrument(span.clone()).await;
+    pub(super) async fn execute_within_span(&mut self) -> Result<(), JobError> {
+        let span = spans::job(self.state.id, &self.burst);
+        let result = self.execute_begun(span.as_ref()).await;
         let result = self.pass_on(result).await;
-        spans::done(&span, self.caller.spent(), result.as_ref().err());
+        if let Some(span) = span {
+            spans::done(&span, self.caller.spent(), result.as_ref().err());
+        }
         result
     }
 
+    /// The same up to where a large reply begins, which is to be passed on.
+    pub(super) async fn execute_begun(&mut self, span: Option<&Span>) -> Result<(), JobError> {
+        let executed = self.caller.execute(&mut self.burst);
+        match span {
+            Some(span) => executed.instrument(span.clone()).await,
+            None => executed.await,
+        }
+    }
+
     /// Passes a large reply on to the client as it comes, if one has begun to; otherwise the `result` stands.
-    async fn pass_on(&mut self, result: Result<(), JobError>) -> Result<(), JobError> {
+    pub(super) async fn pass_on(&mut self, result: Result<(), JobError>) -> Result<(), JobError> {
         let Some(begun) = self.burst.begun.take() else { return result };
         let (mut outlet, is_muted) = (Outlet::default(), self.state.is_muted());
         let Self { caller, burst, link, settings, .. } = self;
