@@ -74,8 +74,7 @@ fn the_beginning_of_a_large_reply_on_a_borrowed_connection_is_there_before_its_e
             for behind in [&["PING", "PING"][..], &[]] {
                 let mut client = gateway.client();
                 send_before(&mut client, before);
-                client.send_raw(&requests(&[*asked]));
-                client.send_raw(&requests(behind));
+                client.send_raw(&[requests(&[*asked]), requests(behind)].concat());
                 let beginning = client.read_bytes(FIRST / 2);
                 assert!(beginning.starts_with(format!("{begins}{HEAD}xxx").as_bytes()), "{asked}");
                 word.send(true).expect("it waits");

@@ -2,7 +2,7 @@
 //! nobody waiting, and one whose reply breaks off is told nothing that it could take for a part of it.
 
 use std::{
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -64,11 +64,12 @@ pub(super) fn is_large(reply: &[u8], bytes: usize) -> bool {
         && reply[head.len()..reply.len() - 2].iter().all(|byte| *byte == b'x')
 }
 
-/// Gateways in front of that upstream, as one Redis for a client that pipelines these requests behind, and for one that does
-/// not; as a cluster for one that does not.
+/// Gateways in front of that upstream, as one Redis and as a cluster, each for a client that pipelines these requests behind,
+/// and for one that does not.
 fn ways(upstream: &Upstream) -> impl Iterator<Item = (Builder, &'static [&'static str])> {
     let (one, cluster) = (upstream.url(), upstream.url().replace("redis://", "redis-cluster://"));
-    let ways = [(one.clone(), &["PING", "PING"][..]), (one, &[]), (cluster, &[])];
+    let ways =
+        [(one.clone(), &["PING", "PING"][..]), (one, &[]), (cluster.clone(), &[]), (cluster, &["GET a", "GET b"])];
     ways.into_iter().map(|(url, behind)| {
         let config = format!("{CONFIG}\nurl = \"{url}\"");
         (Gateway::builder().config(&config), behind)
@@ -83,8 +84,7 @@ fn the_beginning_of_a_large_reply_is_there_before_its_end_has_come() {
         let mut client = gateway.client();
         // Before its nodes are known a cluster gives any reply as a whole.
         client.expect("PING", "+PONG\r\n");
-        client.send_raw(&requests(&["GET large"]));
-        client.send_raw(&requests(behind));
+        client.send_raw(&[requests(&["GET large"]), requests(behind)].concat());
         let beginning = client.read_bytes(FIRST / 2);
         assert!(beginning.starts_with(format!("{HEAD}xxx").as_bytes()));
         word.send(true).expect("it waits");
@@ -102,8 +102,7 @@ fn a_client_whose_reply_breaks_off_is_closed_and_told_nothing_else() {
         let gateway = builder.allow_lost_upstream().start();
         let (mut bystander, mut client) = (gateway.client(), gateway.client());
         client.expect("PING", "+PONG\r\n");
-        client.send_raw(&requests(&["GET large"]));
-        client.send_raw(&requests(behind));
+        client.send_raw(&[requests(&["GET large"]), requests(behind)].concat());
         let beginning = client.read_bytes(FIRST / 2);
         assert!(beginning.starts_with(HEAD.as_bytes()));
         word.send(false).expect("it waits");
@@ -127,6 +126,10 @@ fn a_large_reply_costs_no_more_memory_than_a_piece_of_it() {
         for _ in 0..2 {
             assert!(is_large(&client.line("GET large"), LARGE));
         }
+        client.send_raw(&requests(&["GET nothing", "GET large", "GET nothing"]));
+        assert_eq!(client.read_reply(), b"$-1\r\n");
+        assert!(is_large(&client.read_reply(), LARGE));
+        assert_eq!(client.read_reply(), b"$-1\r\n");
         let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
         println!("{grown} bytes more memory");
         assert!(grown < 4 * MIB as u64, "{grown} bytes more memory for a reply of {LARGE}");
@@ -320,4 +323,75 @@ fn a_client_that_stops_reading_a_large_reply_goes_when_it_is_told_to() {
         (String::from_utf8_lossy(&bystander.line("CLIENT LIST")).matches(" addr=").count() == 1).then_some(())
     });
     bystander.expect("GET small", "$1\r\ns\r\n");
+}
+
+#[test]
+fn what_a_node_of_a_cluster_refuses_behind_a_large_reply_is_asked_again_and_nothing_else() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            let is_of_client = line.starts_with("GET ") || line.starts_with("INCR ");
+            if !is_of_client {
+                let said = said_of_all(&[peer.port()], &line);
+                peer.reply(said.as_deref().unwrap_or("+PONG\r\n"));
+                continue;
+            }
+            let mut asked = of_clients.lock().expect("whole");
+            let is_first = !asked.contains(&line);
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "GET later" if is_first => peer.reply("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+                _ => peer.reply(&format!("+{line}\r\n")),
+            }
+            asked.push(line);
+        }
+    });
+    let url = upstream.url().replace("redis://", "redis-cluster://");
+    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    let lines = ["INCR a", "GET large", "INCR b", "GET later", "INCR c", "GET large", "GET later"];
+    client.send_raw(&requests(&lines));
+    for line in lines {
+        let reply = client.read_reply();
+        match line {
+            "GET large" => assert!(is_large(&reply, SIZE), "{} bytes", reply.len()),
+            _ => assert_eq!(reply, format!("+{line}\r\n").as_bytes()),
+        }
+    }
+    let mut all: Vec<_> = asked.lock().expect("whole").clone();
+    all.sort();
+    assert_eq!(all, ["GET large", "GET large", "GET later", "GET later", "GET later", "INCR a", "INCR b", "INCR c"]);
+}
+
+#[test]
+fn what_a_node_of_a_cluster_breaks_off_behind_a_large_reply_is_not_executed_twice() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            if line.starts_with("GET ") || line.starts_with("INCR ") {
+                of_clients.lock().expect("whole").push(line.clone());
+            }
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "INCR broken" => return,
+                "INCR a" | "GET b" => peer.reply(&format!("+{line}\r\n")),
+                _ => peer.reply(said_of_all(&[peer.port()], &line).as_deref().unwrap_or("+PONG\r\n")),
+            }
+        }
+    });
+    let url = upstream.url().replace("redis://", "redis-cluster://");
+    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).allow_lost_upstream().start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    client.send_raw(&requests(&["INCR a", "GET large", "INCR broken"]));
+    assert_eq!(client.read_reply(), b"+INCR a\r\n");
+    assert!(is_large(&client.read_reply(), SIZE));
+    let reply = client.read_reply();
+    assert!(String::from_utf8_lossy(&reply).contains("may have been executed"), "{}", String::from_utf8_lossy(&reply));
+    wait("another connection", || (client.line("GET b") == b"+GET b\r\n").then_some(()));
+    let all: Vec<_> = asked.lock().expect("whole").iter().filter(|line| *line != "GET b").cloned().collect();
+    assert_eq!(all, ["INCR a", "GET large", "INCR broken"]);
 }

@@ -122,11 +122,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Passes a large reply on to the client as it comes, if one has begun to; otherwise the `result` stands.
     pub(super) async fn pass_on(&mut self, result: Result<(), JobError>) -> Result<(), JobError> {
+        self.pass_on_seen(result, |_| ()).await
+    }
+
+    /// The same; all that is passed on is shown to `see`.
+    pub(super) async fn pass_on_seen(
+        &mut self,
+        result: Result<(), JobError>,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<(), JobError> {
         let Some(begun) = self.burst.begun.take() else { return result };
         let (mut outlet, is_muted) = (Outlet::default(), self.state.is_muted());
         let Self { caller, burst, link, settings, .. } = self;
         let result = caller.go_on(burst, begun, |cx, out| {
-            outlet.pass_on(cx, link, (settings, is_muted), |cx, into| out.poll_replies(cx, into));
+            outlet.pass_on(cx, link, (settings, is_muted), |cx, into| {
+                let from = into.len();
+                let bytes = out.poll_replies(cx, into);
+                see(&into[from..]);
+                bytes
+            });
         });
         let result = result.await;
         self.make_way().await;
@@ -156,41 +170,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Leads the caller to the one node of a cluster to which all of the gathered burst goes as it is, if that is so. A
-    /// request that is alone has a large reply passed on as it comes.
-    #[inline]
-    fn is_led(&mut self) -> bool {
-        let Self { link, burst, state, settings, caller, .. } = self;
-        let reads = state.limits(settings).reads;
-        let is_led = link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.lead(burst, caller));
-        if is_led && burst.replies_due == 1 {
-            burst.pieces = Pieces::Announced;
-        }
-        is_led
-    }
-
-    /// Has the caller back from there, and the burst answered unless it is to be executed otherwise, which false says; see
-    /// [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be executed anew.
-    #[inline]
-    fn is_back(&mut self, result: Result<(), JobError>) -> bool {
-        let Self { link, burst, caller, .. } = self;
-        burst.pieces = Pieces::Never;
-        let (result, failure) = if burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
-        let Some(spent) = link.routes().as_mut().and_then(|routes| routes.ended(burst, caller, result)) else {
-            return false;
-        };
-        self.answered(self.burst.replies_due, spent, failure);
-        true
-    }
-
     /// Has the gathered burst executed by the nodes of a cluster, unless the one to which it went has begun to give a large
     /// reply: that is passed on.
     async fn execute_in(&mut self) {
-        if self.burst.begun.is_some() {
-            let result = self.pass_on(Ok(())).await;
-            if self.is_back(result) {
-                return;
-            }
+        if self.burst.begun.is_some() && self.pass_on_led().await {
+            return;
         }
         let Some(cluster) = self.operator.cluster().cloned() else { return };
         let due = self.burst.replies_due;
