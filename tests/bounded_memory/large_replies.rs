@@ -2,7 +2,7 @@
 //! nobody waiting, and one whose reply breaks off is told nothing that it could take for a part of it.
 
 use std::{
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -11,17 +11,17 @@ use crate::{
     support::{Builder, DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait},
 };
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// Bytes of the value that an upstream of ours has, and those that it sends at once.
-const SIZE: usize = 4 * MIB;
-const FIRST: usize = MIB;
+pub(super) const SIZE: usize = 4 * MIB;
+pub(super) const FIRST: usize = MIB;
 
 /// The head of the reply.
-const HEAD: &str = "$4194304\r\n";
+pub(super) const HEAD: &str = "$4194304\r\n";
 
 /// The longest that a bystander's request may take on an idle machine: far less than any time-out.
-const UNDISTURBED: Duration = Duration::from_millis(1500);
+pub(super) const UNDISTURBED: Duration = Duration::from_millis(1500);
 
 /// Starts an upstream that sends the first part of a value, waits for a word, and then sends the rest if that says so. It
 /// may be taken for a cluster.
@@ -45,10 +45,10 @@ fn halting() -> (Upstream, mpsc::Sender<bool>) {
     (upstream, word)
 }
 
-const CONFIG: &str = "[pool]\nworkers = 2\n[upstream]\ncheck_interval_ms = 0";
+pub(super) const CONFIG: &str = "[pool]\nworkers = 2\n[upstream]\ncheck_interval_ms = 0";
 
 /// A Redis with a large value, `large`, and a small one, `small`.
-fn with_values(bytes: usize) -> Redis {
+pub(super) fn with_values(bytes: usize) -> Redis {
     let redis = Redis::start(&[]);
     let mut direct = redis.client();
     assert_eq!(direct.call(&["SET", "large", &"x".repeat(bytes)]), b"+OK\r\n");
@@ -56,7 +56,7 @@ fn with_values(bytes: usize) -> Redis {
     redis
 }
 
-fn is_large(reply: &[u8], bytes: usize) -> bool {
+pub(super) fn is_large(reply: &[u8], bytes: usize) -> bool {
     let head = format!("${bytes}\r\n");
     reply.len() == head.len() + bytes + 2
         && reply.starts_with(head.as_bytes())
@@ -64,11 +64,12 @@ fn is_large(reply: &[u8], bytes: usize) -> bool {
         && reply[head.len()..reply.len() - 2].iter().all(|byte| *byte == b'x')
 }
 
-/// Gateways in front of that upstream, as one Redis for a client that pipelines these requests behind, and for one that does
-/// not; as a cluster for one that does not.
+/// Gateways in front of that upstream, as one Redis and as a cluster, each for a client that pipelines these requests behind,
+/// and for one that does not.
 fn ways(upstream: &Upstream) -> impl Iterator<Item = (Builder, &'static [&'static str])> {
     let (one, cluster) = (upstream.url(), upstream.url().replace("redis://", "redis-cluster://"));
-    let ways = [(one.clone(), &["PING", "PING"][..]), (one, &[]), (cluster, &[])];
+    let ways =
+        [(one.clone(), &["PING", "PING"][..]), (one, &[]), (cluster.clone(), &[]), (cluster, &["GET a", "GET b"])];
     ways.into_iter().map(|(url, behind)| {
         let config = format!("{CONFIG}\nurl = \"{url}\"");
         (Gateway::builder().config(&config), behind)
@@ -83,8 +84,7 @@ fn the_beginning_of_a_large_reply_is_there_before_its_end_has_come() {
         let mut client = gateway.client();
         // Before its nodes are known a cluster gives any reply as a whole.
         client.expect("PING", "+PONG\r\n");
-        client.send_raw(&requests(&["GET large"]));
-        client.send_raw(&requests(behind));
+        client.send_raw(&[requests(&["GET large"]), requests(behind)].concat());
         let beginning = client.read_bytes(FIRST / 2);
         assert!(beginning.starts_with(format!("{HEAD}xxx").as_bytes()));
         word.send(true).expect("it waits");
@@ -102,8 +102,7 @@ fn a_client_whose_reply_breaks_off_is_closed_and_told_nothing_else() {
         let gateway = builder.allow_lost_upstream().start();
         let (mut bystander, mut client) = (gateway.client(), gateway.client());
         client.expect("PING", "+PONG\r\n");
-        client.send_raw(&requests(&["GET large"]));
-        client.send_raw(&requests(behind));
+        client.send_raw(&[requests(&["GET large"]), requests(behind)].concat());
         let beginning = client.read_bytes(FIRST / 2);
         assert!(beginning.starts_with(HEAD.as_bytes()));
         word.send(false).expect("it waits");
@@ -127,10 +126,79 @@ fn a_large_reply_costs_no_more_memory_than_a_piece_of_it() {
         for _ in 0..2 {
             assert!(is_large(&client.line("GET large"), LARGE));
         }
+        client.send_raw(&requests(&["GET nothing", "GET large", "GET nothing"]));
+        assert_eq!(client.read_reply(), b"$-1\r\n");
+        assert!(is_large(&client.read_reply(), LARGE));
+        assert_eq!(client.read_reply(), b"$-1\r\n");
         let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
         println!("{grown} bytes more memory");
         assert!(grown < 4 * MIB as u64, "{grown} bytes more memory for a reply of {LARGE}");
     }
+}
+
+/// A primary and a replica with these values, and a gateway that reads at the replica.
+fn read_at_replica(bytes: usize) -> (Redis, Redis, Gateway) {
+    let redis = with_values(bytes);
+    redis.client().expect("CONFIG SET repl-diskless-sync-delay 0", "+OK\r\n");
+    let replica = Redis::start(&["--replicaof", &format!("127.0.0.1 {}", redis.address().port())]);
+    let length = format!(":{bytes}\r\n");
+    wait("the replica to follow", || (replica.client().line("STRLEN large") == length.as_bytes()).then_some(()));
+    let config = "[pool]\nworkers = 1\n[upstream]\nreads = \"replica\"\nreplica_lag_max_ms = 5000";
+    let gateway = Gateway::builder().upstream(&redis.url()).config(config).allow_lost_upstream().start();
+    wait("the replica to be read", || {
+        let is_there = gateway.client().line("GET small") == b"$1\r\ns\r\n";
+        (is_there && reads(&replica) > 0).then_some(())
+    });
+    (redis, replica, gateway)
+}
+
+/// How often a node has executed `GET`.
+fn reads(redis: &Redis) -> usize {
+    let stats = String::from_utf8_lossy(&redis.client().line("INFO commandstats")).into_owned();
+    let count = |line: &str| line.strip_prefix("cmdstat_get:calls=")?.split(',').next()?.parse().ok();
+    stats.lines().find_map(count).unwrap_or_default()
+}
+
+#[test]
+fn a_client_whose_reply_of_a_replica_breaks_off_is_closed_and_told_nothing_else() {
+    const LARGE: usize = 48 * MIB;
+    let (_redis, mut replica, gateway) = read_at_replica(LARGE);
+    let (mut client, mut bystander) = (gateway.client(), gateway.client());
+    client.small_buffers();
+    client.send(&["GET", "large"]);
+    let head = format!("${LARGE}\r\n");
+    assert_eq!(client.read_bytes(head.len()), head.as_bytes());
+    client.send(&["ECHO", "later"]);
+    replica.kill9();
+    let rest = client.read_to_end();
+    assert!(rest.len() < LARGE && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
+    bystander.expect("SET k v", "+OK\r\n");
+}
+
+#[test]
+fn a_large_reply_of_a_replica_costs_no_more_memory_than_a_piece_of_it_and_keeps_nobody_waiting() {
+    const LARGE: usize = 48 * MIB;
+    let (redis, _replica, gateway) = read_at_replica(LARGE);
+    let (mut client, mut deaf) = (gateway.client(), gateway.client());
+    let at_primary = reads(&redis);
+    let before = gateway.process().rss_bytes();
+    assert!(is_large(&client.line("GET large"), LARGE));
+    deaf.small_buffers();
+    deaf.send(&["GET", "large"]);
+    assert_eq!(deaf.read_bytes(11), format!("${LARGE}\r\n").as_bytes());
+    let grown = gateway.process().peak_rss_bytes().saturating_sub(before);
+    assert!(grown < 4 * MIB as u64, "{grown} bytes more memory for a reply of {LARGE}");
+    let machine = Machine::watch();
+    let longest = (0..100).map(|_| {
+        let sent = Instant::now();
+        client.expect("GET small", "$1\r\ns\r\n");
+        sent.elapsed()
+    });
+    machine.assert_within(UNDISTURBED, longest.max().unwrap_or_default(), "the longest that a bystander waited");
+    let rest = deaf.read_bytes(LARGE + 2);
+    assert!(rest.ends_with(b"x\r\n") && rest[..LARGE].iter().all(|byte| *byte == b'x'));
+    deaf.expect("GET small", "$1\r\ns\r\n");
+    assert_eq!(reads(&redis), at_primary, "the primary was read");
 }
 
 #[test]
@@ -255,4 +323,75 @@ fn a_client_that_stops_reading_a_large_reply_goes_when_it_is_told_to() {
         (String::from_utf8_lossy(&bystander.line("CLIENT LIST")).matches(" addr=").count() == 1).then_some(())
     });
     bystander.expect("GET small", "$1\r\ns\r\n");
+}
+
+#[test]
+fn what_a_node_of_a_cluster_refuses_behind_a_large_reply_is_asked_again_and_nothing_else() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            let is_of_client = line.starts_with("GET ") || line.starts_with("INCR ");
+            if !is_of_client {
+                let said = said_of_all(&[peer.port()], &line);
+                peer.reply(said.as_deref().unwrap_or("+PONG\r\n"));
+                continue;
+            }
+            let mut asked = of_clients.lock().expect("whole");
+            let is_first = !asked.contains(&line);
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "GET later" if is_first => peer.reply("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+                _ => peer.reply(&format!("+{line}\r\n")),
+            }
+            asked.push(line);
+        }
+    });
+    let url = upstream.url().replace("redis://", "redis-cluster://");
+    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    let lines = ["INCR a", "GET large", "INCR b", "GET later", "INCR c", "GET large", "GET later"];
+    client.send_raw(&requests(&lines));
+    for line in lines {
+        let reply = client.read_reply();
+        match line {
+            "GET large" => assert!(is_large(&reply, SIZE), "{} bytes", reply.len()),
+            _ => assert_eq!(reply, format!("+{line}\r\n").as_bytes()),
+        }
+    }
+    let mut all: Vec<_> = asked.lock().expect("whole").clone();
+    all.sort();
+    assert_eq!(all, ["GET large", "GET large", "GET later", "GET later", "GET later", "INCR a", "INCR b", "INCR c"]);
+}
+
+#[test]
+fn what_a_node_of_a_cluster_breaks_off_behind_a_large_reply_is_not_executed_twice() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            if line.starts_with("GET ") || line.starts_with("INCR ") {
+                of_clients.lock().expect("whole").push(line.clone());
+            }
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "INCR broken" => return,
+                "INCR a" | "GET b" => peer.reply(&format!("+{line}\r\n")),
+                _ => peer.reply(said_of_all(&[peer.port()], &line).as_deref().unwrap_or("+PONG\r\n")),
+            }
+        }
+    });
+    let url = upstream.url().replace("redis://", "redis-cluster://");
+    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).allow_lost_upstream().start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    client.send_raw(&requests(&["INCR a", "GET large", "INCR broken"]));
+    assert_eq!(client.read_reply(), b"+INCR a\r\n");
+    assert!(is_large(&client.read_reply(), SIZE));
+    let reply = client.read_reply();
+    assert!(String::from_utf8_lossy(&reply).contains("may have been executed"), "{}", String::from_utf8_lossy(&reply));
+    wait("another connection", || (client.line("GET b") == b"+GET b\r\n").then_some(()));
+    let all: Vec<_> = asked.lock().expect("whole").iter().filter(|line| *line != "GET b").cloned().collect();
+    assert_eq!(all, ["INCR a", "GET large", "INCR broken"]);
 }

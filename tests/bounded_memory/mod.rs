@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod before_login;
+mod borrowed_replies;
 mod input_room;
 mod large_replies;
 mod limits;

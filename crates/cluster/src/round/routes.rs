@@ -257,6 +257,18 @@ impl Routes {
         }
     }
 
+    /// How many requests are noted.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The client has the replies to so many requests at the beginning of a burst that was sent to one node, `bytes` of it. It
+    /// is without them from now on.
+    pub fn leave_out(&mut self, requests: u32, bytes: usize) {
+        self.count -= requests.min(self.count);
+        self.end -= u32::try_from(bytes).unwrap_or(self.end).min(self.end);
+    }
+
     /// Whether the burst was sent already, as a whole.
     pub(super) fn were_sent(&self) -> bool {
         self.is_aimed

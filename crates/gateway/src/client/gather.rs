@@ -151,7 +151,7 @@ pub(super) fn noted<'r>(
     bounds: &Bounds<'_>,
     presence: &Presence,
 ) -> Option<&'r mut Routes> {
-    let cluster = presence.published().cluster.get().filter(|_| !bounds.lent && !bounds.singly)?;
+    let cluster = presence.published().cluster.get().filter(|_| !bounds.singly)?;
     if burst.replies_due == 0 {
         *routes = Some(cluster.routes());
     }

@@ -1,10 +1,9 @@
-//! The way of replies to a client while its burst is out: they are written as they come, and no more of them are taken
+//! The way of replies to a client while they come: they are written as they come, and no more of them are taken
 //! while the client takes none. So a large one is nowhere held as a whole. A client that takes nothing for too long is
 //! given up, as it is when it does not take replies that are whole.
 
 use std::task::{Context, Poll};
 
-use pool::Out;
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -23,13 +22,15 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// Writes the replies that have come; of a muted client they are thrown away.
+    /// Writes the replies that have come, which `take` appends, saying how many bytes they are; of a muted client they are
+    /// thrown away.
+    #[inline]
     pub(crate) fn pass_on<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         link: &mut Link<S>,
-        (out, is_muted): (&Out<'_>, bool),
-        settings: &SessionSettings,
+        (settings, is_muted): (&SessionSettings, bool),
+        mut take: impl FnMut(&mut Context<'_>, &mut Vec<u8>) -> usize,
     ) {
         loop {
             if self.writes || link.is_full() {
@@ -45,7 +46,7 @@ impl Outlet {
             }
             self.stuck = None;
             let from = link.unwritten();
-            if out.poll_replies(cx, link.output()) == 0 {
+            if take(cx, link.output()) == 0 {
                 return;
             }
             self.writes = true;
@@ -53,6 +54,11 @@ impl Outlet {
                 link.output().truncate(from);
             }
         }
+    }
+
+    /// Whether it is the client that is waited for.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.writes
     }
 
     /// The client takes nothing now. It may do so only once it has sent all: that is kept, up to a bound.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use memchr::memmem;
+use resp::{Decoded, RequestDecoder, RequestLimits};
 
 /// What Redis says to a write at a replica, and to a read at one that is cut off and is not to show what it has.
 const REFUSALS: [&[u8]; 2] = [
@@ -26,6 +27,20 @@ const SCRIPTS: [&[u8]; 3] = [b"EVAL", b"EVALSHA", b"FCALL"];
 /// Whether the command of this name runs a script that may write.
 pub(crate) fn is_script(name: &[u8]) -> bool {
     SCRIPTS.iter().any(|script| name.eq_ignore_ascii_case(script))
+}
+
+/// Whether one of these requests runs a script, be it one that only reads.
+pub(crate) fn has_scripts(requests: &[u8]) -> bool {
+    let (mut decoder, mut at) = (RequestDecoder::new(RequestLimits::accepted()), 0);
+    while let Ok(Decoded::Request { len }) = decoder.decode(&requests[at..]) {
+        let request = decoder.request(&requests[at..]);
+        let begins = |script: &[u8]| request.arg(0)?.get(..script.len()).map(|name| name.eq_ignore_ascii_case(script));
+        if SCRIPTS.into_iter().filter_map(begins).any(|begins| begins) {
+            return true;
+        }
+        at += len;
+    }
+    false
 }
 
 /// Whether a reply is such a refusal, which no script has a part in: nothing was executed, by a replica.

@@ -1,16 +1,10 @@
 //! An exchange over an exclusive connection: requests go there one by one, replies and pushes come back as they are.
 //! A client that vanishes first has the connection closed. What serves the exchange is lent to it by the session.
 
-use std::{
-    future::poll_fn,
-    io,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use cluster::Cluster;
-use pool::{Burst, Caller, JobError, Lent, ReplyKind, Spent, UnderWay, micros};
+use pool::{Burst, Caller, JobError, ReplyKind, Spent, UnderWay, micros};
 use settings::SessionSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,16 +18,15 @@ use crate::{
     exclusive::{
         change::Change,
         connection::ExclusiveConnection,
-        message::Message,
+        incoming::{event::Event, message::Message, pieces::keep_head},
         nodes::{
             blocked::{end_of_stream, tell_of_deletion},
             bound::subscribed::{is_cut_off, is_of_former},
         },
         request::ExclusiveRequest,
-        tracking::invalidation,
         transaction::settle::silence,
     },
-    observe::{counts::Fault, registry::Asked},
+    observe::counts::Fault,
     pubsub::subscriptions::Subscriptions,
 };
 
@@ -49,22 +42,9 @@ pub(super) struct Broken {
 }
 
 impl Broken {
-    fn closing(missing: u32) -> Self {
+    pub(super) fn closing(missing: u32) -> Self {
         Self { missing, go_on: false }
     }
-}
-
-/// What a session that waits on an exclusive connection wakes up to.
-enum Event {
-    Message(usize, ReplyKind),
-    Lost(io::Error),
-    /// There are replies that the client can have now.
-    Flush,
-    /// The client has gone, or is to go.
-    Gone,
-    /// The gateway drains, and what the session waits for may never come.
-    Drain,
-    TimedOut,
 }
 
 /// See the module's documentation.
@@ -212,10 +192,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return if lending.refused { Ok(()) } else { Err(self.lost(&error, request)) };
         }
         let reply_timeout = self.settings.reply_timeout;
-        let deadline = request.blocks_for.map(|time| Instant::now() + time + reply_timeout);
-        let (mut swallow, mut blocks) = (request.swallow, request.waits());
+        let mut deadline = request.blocks_for.map(|time| Instant::now() + time + reply_timeout);
+        let (mut swallow, mut blocks, in_pieces) = (request.swallow, request.waits(), self.may_go_in_pieces(request));
         while self.exclusive.lending.as_ref().is_some_and(|lending| lending.is_waiting()) {
-            match self.next_event(deadline, request.waits(), blocks).await {
+            match self.next_event(deadline, (request.waits(), blocks), in_pieces && swallow == 0).await {
+                Event::Begun(at) => {
+                    let took = Box::pin(self.pass_on_pieces(at, request, head)).await?;
+                    deadline = deadline.map(|deadline| deadline + took);
+                }
                 Event::Message(at, kind) => {
                     // Others have their turns, however many replies one request has.
                     consume_budget().await;
@@ -287,9 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if request.change == Change::ShowTracking {
             lending.translate(out, at, self.state.id);
         }
-        let length = head.len().min(out.len() - at);
-        head.fill(0);
-        head[..length].copy_from_slice(&out[at..at + length]);
+        keep_head(&out[at..], head);
         lending.refused = request.is_refused(&out[at..]);
         let tracks = lending.only_tracks();
         let goes_on = |cluster| lending.at_node.is_sent_elsewhere(&out[at..], request, (cluster, tracks));
@@ -318,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// No reply came in time, and what comes yet is nobody's: the connection is closed. So is a session with state on it.
-    fn timed_out(&mut self, request: &ExclusiveRequest, reply_timeout: Duration) -> Broken {
+    pub(super) fn timed_out(&mut self, request: &ExclusiveRequest, reply_timeout: Duration) -> Broken {
         let failure = JobError::ReplyTimeout(reply_timeout);
         self.caller.count_failure(&failure);
         let Some(lending) = self.exclusive.lending.take() else { return Broken::closing(0) };
@@ -329,57 +311,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     /// The client has gone, or has to go, and its replies may still come.
-    fn gone(&self) -> Broken {
+    pub(super) fn gone(&self) -> Broken {
         self.link.published().counts.fault(Fault::ClientGone);
         Broken::closing(self.exclusive.lending.as_ref().map_or(0, |lending| lending.missing()))
-    }
-
-    /// The next message, or what ends the waiting for it. The client's end is one only while it blocks: what is
-    /// sent without waiting is executed even if the client has gone. Cancel-safe.
-    async fn next_event(&mut self, deadline: Option<Instant>, waits: bool, blocks: bool) -> Event {
-        poll_fn(|cx| self.poll_event(cx, deadline, waits, blocks)).await
-    }
-
-    fn poll_event(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-        waits: bool,
-        blocks: bool,
-    ) -> Poll<Event> {
-        let Self { exclusive, link, state, subscriptions, settings, .. } = self;
-        let Some(lending) = &mut exclusive.lending else { return Poll::Ready(Event::Gone) };
-        let (at, is_joining) = (link.unwritten(), lending.confirming);
-        let poll = if waits { Lent::poll_blocked } else { Lent::poll_message };
-        match poll(&mut lending.lent, cx, link.output()) {
-            Poll::Ready(Ok(kind)) => return Poll::Ready(Event::Message(at, kind)),
-            Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),
-            Poll::Pending if at > 0 => return Poll::Ready(Event::Flush),
-            Poll::Pending => {}
-        }
-        let heard = exclusive.take_heard(cx, state, link.output());
-        // Events of what is subscribed wait until all of that is confirmed.
-        if heard.is_err() || (!is_joining && subscriptions.take_messages(cx, link, state.needs.protocol).is_err()) {
-            return Poll::Ready(Event::Gone);
-        }
-        let is_subscribed = subscriptions.exist() || exclusive.is_subscribed();
-        invalidation::deliver(cx, link, state.needs.protocol, is_subscribed);
-        exclusive.take_answered_here(link, state);
-        if link.unwritten() > 0 {
-            return Poll::Ready(Event::Flush);
-        }
-        let asked = link.poll_asked(cx);
-        let gone = link.poll_gone(cx, settings).is_ready();
-        if asked.ends() || (gone && waits) {
-            return Poll::Ready(Event::Gone);
-        }
-        if asked == Asked::Drain && blocks {
-            return Poll::Ready(Event::Drain);
-        }
-        match deadline {
-            Some(deadline) => link.poll_until(cx, deadline).map(|()| Event::TimedOut),
-            None => Poll::Pending,
-        }
     }
 
     /// The exclusive connection broke. A session with state on it ends, as it would with Redis; others go on, and one

@@ -12,7 +12,7 @@ use crate::{
     command::class::Reason,
     exclusive::{
         change::Change,
-        message::{Message, Shown, is_monitored, subject},
+        incoming::message::{Message, Shown, is_monitored, subject},
         nodes::{
             at_node::AtNode,
             bound::{monitored::Monitored, subscribed::Names},

@@ -21,7 +21,7 @@ use crate::{
     },
     config::live_settings::LiveSettings,
     observe::{registry::Asked, spans},
-    session::{burst_size::Window, session::Session},
+    session::{burst::pieces_of, burst_size::Window, session::Session},
 };
 
 /// What is done while a burst is out. Nothing is read ahead while replies wait for the client to take them, nor of a
@@ -44,7 +44,7 @@ struct Ahead<'s, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>, out: &Out<'_>) {
         let Self { outlet, link, state, settings, .. } = self;
-        outlet.pass_on(cx, link, (out, state.is_muted()), settings);
+        outlet.pass_on(cx, link, (settings, state.is_muted()), |cx, into| out.poll_replies(cx, into));
         if self.followed.is_some() || !out.may_pass() {
             return;
         }
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<'_, S> {
             self.gathered.needs = self.state.needs;
             let expected = self.window.expected(self.gathered.replies_due as usize);
             self.gathered.expected = self.window.expects(expected);
-            self.gathered.pieces = Pieces::AsTheyCome;
+            self.gathered.pieces = pieces_of(self.gathered, self.link, Pieces::AsTheyCome);
             self.followed = out.follow(self.gathered).map(|further| (further, span));
         }
     }
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let is_bounded = self.state.limits(&self.settings).requests_per_second.is_some();
             let may_read = !is_bounded && !self.is_looked_at_singly() && !self.subscriptions.exist();
             let Self { caller, burst, link, state, settings, window, .. } = self;
-            burst.pieces = Pieces::AsTheyCome;
+            burst.pieces = pieces_of(burst, link, Pieces::AsTheyCome);
             let mut ahead = Ahead {
                 link,
                 state,

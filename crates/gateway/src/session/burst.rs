@@ -8,11 +8,15 @@ use cluster::{Choice, Reads};
 use pool::{Burst, JobError, Pieces, REPLY_FREE_BYTES, Spent};
 use settings::{DEFAULT_USER, ReadSettings, Reads as Where};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
-    client::{gather::Stop, link::recycle, outlet::Outlet},
-    command::{class::Class, errors},
+    client::{
+        gather::Stop,
+        link::{Link, recycle},
+        outlet::Outlet,
+    },
+    command::{class::Class, errors, refusal::has_scripts},
     observe::{counts::Fault, spans, turned_away::Kind},
     session::session::Session,
 };
@@ -67,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return true;
         }
         if self.prepare().await {
-            self.burst.pieces = Pieces::Announced;
+            self.burst.pieces = pieces_of(&self.burst, &self.link, Pieces::Announced);
             let mut result = if spans::are_wanted() {
                 Box::pin(self.execute_within_span()).await
             } else {
@@ -97,22 +101,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The same for a burst whose large replies are passed on as they come.
-    async fn execute_within_span(&mut self) -> Result<(), JobError> {
-        let Some(span) = spans::job(self.state.id, &self.burst) else {
-            return self.caller.execute(&mut self.burst).await;
-        };
-        let result = self.caller.execute(&mut self.burst).instrument(span.clone()).await;
+    pub(super) async fn execute_within_span(&mut self) -> Result<(), JobError> {
+        let span = spans::job(self.state.id, &self.burst);
+        let result = self.execute_begun(span.as_ref()).await;
         let result = self.pass_on(result).await;
-        spans::done(&span, self.caller.spent(), result.as_ref().err());
+        if let Some(span) = span {
+            spans::done(&span, self.caller.spent(), result.as_ref().err());
+        }
         result
     }
 
+    /// The same up to where a large reply begins, which is to be passed on.
+    pub(super) async fn execute_begun(&mut self, span: Option<&Span>) -> Result<(), JobError> {
+        let executed = self.caller.execute(&mut self.burst);
+        match span {
+            Some(span) => executed.instrument(span.clone()).await,
+            None => executed.await,
+        }
+    }
+
     /// Passes a large reply on to the client as it comes, if one has begun to; otherwise the `result` stands.
-    async fn pass_on(&mut self, result: Result<(), JobError>) -> Result<(), JobError> {
+    pub(super) async fn pass_on(&mut self, result: Result<(), JobError>) -> Result<(), JobError> {
+        self.pass_on_seen(result, |_| ()).await
+    }
+
+    /// The same; all that is passed on is shown to `see`.
+    pub(super) async fn pass_on_seen(
+        &mut self,
+        result: Result<(), JobError>,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<(), JobError> {
         let Some(begun) = self.burst.begun.take() else { return result };
         let (mut outlet, is_muted) = (Outlet::default(), self.state.is_muted());
         let Self { caller, burst, link, settings, .. } = self;
-        let result = caller.go_on(burst, begun, |cx, out| outlet.pass_on(cx, link, (&out, is_muted), settings)).await;
+        let result = caller.go_on(burst, begun, |cx, out| {
+            outlet.pass_on(cx, link, (settings, is_muted), |cx, into| {
+                let from = into.len();
+                let bytes = out.poll_replies(cx, into);
+                see(&into[from..]);
+                bytes
+            });
+        });
+        let result = result.await;
         self.make_way().await;
         result
     }
@@ -140,41 +170,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Leads the caller to the one node of a cluster to which all of the gathered burst goes as it is, if that is so. A
-    /// request that is alone has a large reply passed on as it comes.
-    #[inline]
-    fn is_led(&mut self) -> bool {
-        let Self { link, burst, state, settings, caller, .. } = self;
-        let reads = state.limits(settings).reads;
-        let is_led = link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.lead(burst, caller));
-        if is_led && burst.replies_due == 1 {
-            burst.pieces = Pieces::Announced;
-        }
-        is_led
-    }
-
-    /// Has the caller back from there, and the burst answered unless it is to be executed otherwise, which false says; see
-    /// [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be executed anew.
-    #[inline]
-    fn is_back(&mut self, result: Result<(), JobError>) -> bool {
-        let Self { link, burst, caller, .. } = self;
-        burst.pieces = Pieces::Never;
-        let (result, failure) = if burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
-        let Some(spent) = link.routes().as_mut().and_then(|routes| routes.ended(burst, caller, result)) else {
-            return false;
-        };
-        self.answered(self.burst.replies_due, spent, failure);
-        true
-    }
-
     /// Has the gathered burst executed by the nodes of a cluster, unless the one to which it went has begun to give a large
     /// reply: that is passed on.
     async fn execute_in(&mut self) {
-        if self.burst.begun.is_some() {
-            let result = self.pass_on(Ok(())).await;
-            if self.is_back(result) {
-                return;
-            }
+        if self.burst.begun.is_some() && self.pass_on_led().await {
+            return;
         }
         let Some(cluster) = self.operator.cluster().cloned() else { return };
         let due = self.burst.replies_due;
@@ -282,4 +282,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.link.routes().take();
         self.burst = Burst::default();
     }
+}
+
+/// How a burst takes large replies: like that, but for scripts in a transaction where sentinels are followed. What a former
+/// primary has refused of them stands within the reply to `EXEC`, and is asked again.
+pub(super) fn pieces_of<S>(burst: &Burst, link: &Link<S>, like: Pieces) -> Pieces {
+    let may_be_refused = burst.transaction && link.published().has_sentinels() && has_scripts(&burst.requests);
+    if may_be_refused { Pieces::Never } else { like }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use cluster::Choice;
-use pool::{Access, Burst, JobError};
+use pool::{Access, Begun, Burst, JobError, Pieces};
 use settings::ReadSettings;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::{
     command::{errors, told::read_only::Work},
-    session::session::Session,
+    observe::spans,
+    session::{burst::pieces_of, session::Session},
 };
 
 /// Bytes of requests up to which a copy is kept, so that another node can be asked the same.
@@ -39,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.refuse_all(due, &errors::no_replica(settings.lag_max));
                 return;
             }
-            Choice::Primary => self.execute_here().await,
+            Choice::Primary => self.execute_at_primary().await,
             Choice::Replica(access) => {
                 let patience = (work == Some(Work::Little)).then_some(settings.lag_max);
                 self.execute_at_replica(access, patience).await
@@ -62,33 +63,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    async fn execute_at_primary(&mut self) -> Result<(), JobError> {
+        self.burst.pieces = pieces_of(&self.burst, &self.link, Pieces::Announced);
+        self.execute_within_span().await
+    }
+
     /// Asks the replica and, if it fails or has nothing but errors to say where the primary may have more, that. Also if
     /// it is silent for longer than the `patience` that there is with reads that are little work: others may be what it
-    /// is busy with, and would keep the primary as busy.
+    /// is busy with, and would keep the primary as busy. A large reply is passed on as it comes, unless others come with it,
+    /// which the primary may have to be asked.
     async fn execute_at_replica(&mut self, mut access: Access, patience: Option<Duration>) -> Result<(), JobError> {
         // They change nothing: they may be sent as often as it takes.
         self.burst.read_only = true;
         let patience = patience.filter(|_| self.burst.requests.len() <= KEPT_BYTES_MAX && self.burst.room.is_none());
         let kept = patience.map(|patience| (patience, self.burst.requests.clone()));
         let (replies_due, needs) = (self.burst.replies_due, self.burst.needs);
-        let connected_at = access.connected_at();
+        self.burst.pieces = if replies_due == 1 { Pieces::Announced } else { Pieces::Never };
+        let (connected_at, span) = (access.connected_at(), spans::job(self.state.id, &self.burst));
         access.exchange(&mut self.caller);
         let result = match kept {
-            None => self.execute_here().await,
-            Some((patience, requests)) => match timeout(patience, self.execute_here()).await {
+            None => self.execute_begun(span.as_ref()).await,
+            Some((patience, requests)) => match timeout(patience, self.execute_begun(span.as_ref())).await {
                 Ok(result) => result,
                 Err(_) => {
                     access.exchange(&mut self.caller);
                     self.burst = Burst { requests, replies_due, needs, read_only: true, ..Burst::default() };
-                    return self.execute_here().await;
+                    return self.execute_at_primary().await;
                 }
             },
         };
+        // It may have been answered by one that has been restarted, and holds nothing yet.
+        let is_restarted = self.caller.connected_at() != connected_at;
+        let result = match self.burst.begun.take_if(|_| is_restarted) {
+            Some(begun) => self.throw_away(begun).await,
+            None => self.pass_on(result).await,
+        };
+        if let Some(span) = span {
+            spans::done(&span, self.caller.spent(), result.as_ref().err());
+        }
         access.exchange(&mut self.caller);
         let is_back = self.burst.replies_due > 0;
         let again = match &result {
-            // It may have been answered by one that has been restarted, and holds nothing yet.
-            Ok(()) => self.burst.errors > 0 || access.connected_at() != connected_at,
+            // The client has a part of it.
+            _ if self.burst.taken_early > 0 => false,
+            Ok(()) => self.burst.errors > 0 || is_restarted || access.connected_at() != connected_at,
             Err(JobError::UpstreamDown(_) | JobError::ConnectionLost { .. } | JobError::StateRefused(_)) => is_back,
             Err(_) => false,
         };
@@ -97,6 +115,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.burst.replies.clear();
         (self.burst.replies_done, self.burst.errors) = (0, 0);
-        self.execute_here().await
+        self.execute_at_primary().await
+    }
+
+    /// Has a large reply that has begun to come thrown away.
+    async fn throw_away(&mut self, begun: Begun) -> Result<(), JobError> {
+        let (Self { caller, burst, .. }, mut pieces) = (self, Vec::new());
+        let result = caller.go_on(burst, begun, |cx, out| {
+            while out.poll_replies(cx, &mut pieces) > 0 {
+                pieces.clear();
+            }
+        });
+        let result = result.await;
+        (burst.taken_early, burst.in_part, burst.is_torn) = (0, false, false);
+        result
     }
 }

@@ -62,6 +62,11 @@ impl Room {
         self.job_max.min(REPLY_FREE_BYTES)
     }
 
+    /// Whether the replies to one job may have so many bytes.
+    pub(crate) fn takes(&self, bytes: usize) -> Result<(), JobError> {
+        if bytes > self.job_max { Err(JobError::RepliesTooLarge(self.job_max)) } else { Ok(()) }
+    }
+
     /// Has `held` cover replies of `bytes`; otherwise what is to be [waited](Wait) for.
     pub(crate) fn claim(&self, held: &mut Share, bytes: usize) -> Result<(), Short> {
         let wanted = beyond_free(bytes);
@@ -161,8 +166,8 @@ impl Held {
             return Poll::Ready(Ok(()));
         }
         let room = room();
-        if bytes > room.job_max {
-            return Poll::Ready(Err(JobError::RepliesTooLarge(room.job_max)));
+        if let Err(failure) = room.takes(bytes) {
+            return Poll::Ready(Err(failure));
         }
         let share = self.share.get_or_insert_with(|| room.budget.charge(0));
         let Err(short) = room.claim(share, all) else { return Poll::Ready(Ok(())) };

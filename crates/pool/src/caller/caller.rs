@@ -89,6 +89,11 @@ impl Caller {
         self.shared.node.facts()
     }
 
+    /// When a worker connected last, as [`Access::connected_at`](crate::Access::connected_at) says it.
+    pub fn connected_at(&self) -> std::time::Instant {
+        self.shared.node.health.connected_at().instant().into_std()
+    }
+
     /// Bytes of one argument; the upstream refuses longer ones and closes the connection.
     pub fn bulk_max(&self) -> usize {
         self.shared.node.bulk_max()

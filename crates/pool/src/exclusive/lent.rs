@@ -21,6 +21,9 @@ use crate::{
     upstream::checks::is_of_replica,
 };
 
+/// Bytes of a large reply that are taken at once, about.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// An exclusive connection, lent. Dropping it closes it.
 #[derive(Debug)]
 pub struct Lent {
@@ -109,20 +112,63 @@ impl Lent {
     /// The connection broke, or the message is larger than `reply_bytes_max` or than what is left of
     /// `replies_bytes_max`; drop it.
     pub fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
+        loop {
+            if let Some(kind) = ready!(self.poll_reply(cx, out, false))? {
+                return Poll::Ready(Ok(kind));
+            }
+        }
+    }
+
+    /// The same. Of a large reply that may go `in_pieces` it appends what has come, with nothing for its kind: the rest is to
+    /// be read by [`poll_piece`](Self::poll_piece), and needs nothing of `replies_bytes_max`.
+    ///
+    /// # Errors
+    /// As [`poll_message`](Self::poll_message).
+    pub fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        in_pieces: bool,
+    ) -> Poll<io::Result<Option<ReplyKind>>> {
         let Self { line, place, held, beside } = self;
         let set = &place.set;
         let before = out.len();
         let others = before + *beside;
-        let kind = ready!(line.poll_message_within(cx, out, |cx, bytes| {
-            held.poll(cx, bytes, others, || Room::new(&set.node.settings.borrow(), &set.reply_bytes))
-                .map_err(io::Error::other)
+        let part = ready!(line.poll_part(cx, out, |cx, midway| {
+            let room = || Room::new(&set.node.settings.borrow(), &set.reply_bytes);
+            let within = if in_pieces && midway.is_bulky() {
+                Poll::Ready(room().takes(midway.bytes()).map(|()| false))
+            } else {
+                held.poll(cx, midway.bytes(), others, room).map_ok(|()| true)
+            };
+            within.map_err(io::Error::other)
         }))?;
         set.traffic.received(out.len() - before);
+        let Some(kind) = part else { return Poll::Ready(Ok(None)) };
         set.traffic.replied(kind, &out[before..]);
         if kind == ReplyKind::Error && is_of_replica(&out[before..]) {
             set.node.checks.doubted();
         }
-        Poll::Ready(Ok(kind))
+        Poll::Ready(Ok(Some(kind)))
+    }
+
+    /// Appends what has come of a reply of which a part was appended before; with its kind, if that is the end of it.
+    ///
+    /// # Errors
+    /// The connection broke; drop it.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<Option<ReplyKind>>> {
+        let Self { line, place, .. } = self;
+        let before = out.len();
+        let mut end = None;
+        while end.is_none() && out.len() - before < PIECE_BYTES {
+            match line.poll_part(cx, out, |_, midway| Poll::Ready(Ok(midway.there == 0))) {
+                Poll::Ready(part) => end = part?,
+                Poll::Pending if out.len() == before => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        place.set.traffic.received(out.len() - before);
+        Poll::Ready(Ok(end))
     }
 
     /// The same where nothing is waited for that was asked of this node alone, and is executed in any case.
@@ -146,13 +192,21 @@ impl Lent {
         self.held.take()
     }
 
-    /// As `poll_message` where something is waited for that only this node can bring about, and may never. A node that has
+    /// As `poll_reply` where something is waited for that only this node can bring about, and may never. A node that has
     /// become a replica ends it: it has as long for that as for all that it was sent.
     ///
     /// # Errors
     /// As [`poll_unasked`](Self::poll_unasked).
-    pub fn poll_blocked(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
-        if self.line.is_still_to_answer() { self.poll_message(cx, out) } else { self.poll_unasked(cx, out) }
+    pub fn poll_blocked(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        in_pieces: bool,
+    ) -> Poll<io::Result<Option<ReplyKind>>> {
+        match self.poll_reply(cx, out, in_pieces) {
+            Poll::Pending if !self.line.is_still_to_answer() => self.line.poll_left(cx).map(Err),
+            reply => reply,
+        }
     }
 
     /// What was executed on it may have changed what the upstream says of itself: it is asked again, by a connection that

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     error::JobError,
     exclusive::preparation::{Preparation, Unprepared},
+    queue::expected::BULKY_BYTES,
     settings::{
         endpoint::Endpoint,
         ours::{Ours, is_own_name},
@@ -70,6 +71,29 @@ impl fmt::Debug for Line {
     /// Not what was read of it, which is a client's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line").field("name", &self.name).field("upstream_id", &self.upstream_id).finish_non_exhaustive()
+    }
+}
+
+/// A message that is not whole.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Midway {
+    /// Bytes that have come and are not handed on.
+    pub(crate) there: usize,
+    /// Bytes that are known to follow.
+    missing: usize,
+    /// The first of those that have come.
+    first: Option<u8>,
+}
+
+impl Midway {
+    /// Bytes of it, as far as they are known.
+    pub(crate) fn bytes(&self) -> usize {
+        self.there.saturating_add(self.missing)
+    }
+
+    /// Whether it is an answer so large that others would wait for its end. Behind attributes an error may stand.
+    pub(crate) fn is_bulky(&self) -> bool {
+        self.bytes() > BULKY_BYTES && matches!(self.first, Some(b'$' | b'*' | b'%' | b'~' | b'='))
     }
 }
 
@@ -186,8 +210,9 @@ impl Line {
     fn poll_prepared(&mut self, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<(), Unprepared>> {
         while self.preparation.is_owed() {
             reply.clear();
-            let kind = ready!(self.poll_whole(cx, reply, |_, _| Poll::Ready(Ok(()))))?;
-            self.preparation.answered(kind, reply)?;
+            if let Some(kind) = ready!(self.poll_scanned(cx, reply, |_, _| Poll::Ready(Ok(true))))? {
+                self.preparation.answered(kind, reply)?;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -217,18 +242,24 @@ impl Line {
         self.stream.write_all(&first).await
     }
 
+    /// Appends the next whole message.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<ReplyKind>> {
-        self.poll_message_within(cx, out, |_, _| Poll::Ready(Ok(())))
+        loop {
+            if let Some(kind) = ready!(self.poll_part(cx, out, |_, _| Poll::Ready(Ok(true))))? {
+                return Poll::Ready(Ok(kind));
+            }
+        }
     }
 
-    /// As `poll_message`; asks `room` before it reads further, with the bytes of the message as far as they are
-    /// known. Where the state was refused behind which requests were written, only an error that they got is their reply.
-    pub(crate) fn poll_message_within(
+    /// Appends the next message up to its end, or what has come of it once `goes_on`, which is asked before more is read, says
+    /// no; nothing is its kind then. Where the state was refused behind which requests were written, only an error that they got
+    /// is their reply.
+    pub(crate) fn poll_part(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut Vec<u8>,
-        room: impl FnMut(&mut Context<'_>, usize) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<ReplyKind>> {
+        goes_on: impl FnMut(&mut Context<'_>, Midway) -> Poll<io::Result<bool>>,
+    ) -> Poll<io::Result<Option<ReplyKind>>> {
         while self.preparation.is_owed() {
             match ready!(self.poll_prepared(cx, &mut Vec::new())) {
                 Err(Unprepared::Refused(words)) => self.refused = Some(words),
@@ -236,9 +267,9 @@ impl Line {
             }
         }
         let before = out.len();
-        let kind = ready!(self.poll_whole(cx, out, room))?;
+        let kind = ready!(self.poll_scanned(cx, out, goes_on))?;
         match &self.refused {
-            Some(words) if kind != ReplyKind::Error => {
+            Some(words) if kind != Some(ReplyKind::Error) => {
                 out.truncate(before);
                 Poll::Ready(Err(Unprepared::Refused(Arc::clone(words)).into()))
             }
@@ -254,19 +285,19 @@ impl Line {
     /// Ready once the upstream is another node, and nothing of a message has come from this one.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let (end, process) = (self.end.poll_left(cx), self.process.poll_left(cx));
-        if (end.is_ready() || process.is_ready()) && self.input.is_empty() {
+        if (end.is_ready() || process.is_ready()) && self.is_between_messages() {
             Poll::Ready(left())
         } else {
             Poll::Pending
         }
     }
 
-    fn poll_whole(
+    fn poll_scanned(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut Vec<u8>,
-        mut room: impl FnMut(&mut Context<'_>, usize) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<ReplyKind>> {
+        mut goes_on: impl FnMut(&mut Context<'_>, Midway) -> Poll<io::Result<bool>>,
+    ) -> Poll<io::Result<Option<ReplyKind>>> {
         if self.end.poll(cx).is_ready() {
             return Poll::Ready(Err(left()));
         }
@@ -284,12 +315,25 @@ impl Line {
                             self.input = BytesMut::from(&self.input[..]);
                         }
                         self.scanned = 0;
-                        return Poll::Ready(Ok(kind));
+                        return Poll::Ready(Ok(Some(kind)));
                     }
                 }
                 Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
             }
-            ready!(room(cx, self.input.len().saturating_add(self.scanner.bulk_left())))?;
+            let midway = Midway {
+                there: self.input.len(),
+                missing: self.scanner.bulk_left(),
+                first: self.input.first().copied(),
+            };
+            if !ready!(goes_on(cx, midway))? {
+                out.extend_from_slice(&self.input);
+                self.input.clear();
+                if self.scanned > READ_BYTES {
+                    self.input = BytesMut::new();
+                }
+                self.scanned = 0;
+                return Poll::Ready(Ok(None));
+            }
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -304,9 +348,14 @@ impl Line {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// Whether nothing has come of a message that is not whole.
+    fn is_between_messages(&self) -> bool {
+        self.input.is_empty() && !self.scanner.is_midway()
+    }
+
     /// Whether nothing is under way that belongs to whoever had it.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.input.is_empty() && !self.preparation.is_owed() && self.refused.is_none()
+        self.is_between_messages() && !self.preparation.is_owed() && self.refused.is_none()
     }
 
     /// Has it known by another name when the next requests are executed. Not by one as the gateway's own begin, and not where

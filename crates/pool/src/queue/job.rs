@@ -42,7 +42,7 @@ pub struct Burst {
     pub transaction: bool,
     /// How large the replies will be, as far as the caller knows.
     pub expected: Expected,
-    /// Whether the caller takes a large reply in pieces. Never of a transaction.
+    /// Whether the caller takes a large reply in pieces.
     pub pieces: Pieces,
     /// The replies received, back to back, in the upstream's own bytes; whole replies only.
     pub replies: Vec<u8>,
@@ -192,8 +192,8 @@ impl Job {
 
     /// Whether its caller takes large replies in pieces.
     pub(crate) fn goes_in_pieces(&self) -> bool {
-        let Burst { pieces, transaction, errors, .. } = self.burst();
-        *pieces != Pieces::Never && !transaction && *errors == 0
+        let Burst { pieces, errors, .. } = self.burst();
+        *pieces != Pieces::Never && *errors == 0
     }
 
     /// Hands on all that is there, at the end of which a reply has been handed on up to `torn` bytes; whether the caller

@@ -181,8 +181,8 @@ impl Slot {
         }
     }
 
-    /// Hands on a reply as far as it has come; `bulk_left` bytes of it are known to follow. Fails with the time up to
-    /// which its caller is waited for before anything further is read.
+    /// Hands on a reply as far as it has come, unless an error stands before it; `bulk_left` bytes of it are known to follow.
+    /// Fails with the time up to which its caller is waited for before anything further is read.
     pub(super) fn hand_on_piece(
         &mut self,
         cx: &mut Context<'_>,
@@ -194,7 +194,7 @@ impl Slot {
         let now = Instant::now();
         if there == whole
             || self.is_unwanted()
-            || (flow.torn == 0 && self.is_error())
+            || (flow.torn == 0 && (self.is_error() || self.burst().errors > 0))
             || !flow.may_begin(now, others_wait)
         {
             return Ok(());
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_behind_a_large_reply_is_not_handed_on_before_it_is_whole() {
+    async fn an_error_behind_a_large_reply_is_not_handed_on_nor_what_follows() {
         let ((mut slot, ticket, _answer), mut flow) = (slot(2), Flow::default());
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         assert!(flow.takes(usize::MAX, || true));
@@ -305,6 +305,12 @@ mod tests {
         slot.hand_on();
         assert_eq!((takes(&ticket).as_slice(), slot.whole), (&b"c\r\n"[..], 0));
         assert_eq!(slot.burst().replies, b"-ERR no");
+        // Whole, it stays with all that follows: its caller is to see it when it has to decide what becomes of that.
+        slot.burst_mut().replies.extend_from_slice(b"\r\n$3\r\nab");
+        (slot.burst_mut().errors, slot.whole) = (1, 9);
+        assert_eq!(slot.hand_on_piece(cx, 3, &mut flow, &|| true), Ok(()));
+        slot.hand_on();
+        assert!(takes(&ticket).is_empty() && flow.torn == 0);
     }
 
     #[tokio::test]

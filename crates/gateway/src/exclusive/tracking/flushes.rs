@@ -5,8 +5,8 @@
 use crate::{
     client::state::ClientState,
     exclusive::{
+        incoming::message::Message,
         lending::Lending,
-        message::Message,
         tracking::{invalidation, shards::ALL_INVALID},
     },
     pubsub::events::is_event,

@@ -6,7 +6,7 @@ use std::{collections::HashSet, iter::Peekable, vec::IntoIter};
 use bytes::Bytes;
 use resp::{ReplyScanner, Value, confirms, parse_integer};
 
-use crate::exclusive::{change::Change, message::is_monitored, transaction::queued::Noted};
+use crate::exclusive::{change::Change, incoming::message::is_monitored, transaction::queued::Noted};
 
 /// The reply to `EXEC`, request by request: what was noted of each, and its reply. Besides, what was pushed in between.
 pub(crate) struct Executed<'r> {

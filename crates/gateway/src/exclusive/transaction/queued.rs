@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     exclusive::{
         change::Change,
-        message::Message,
+        incoming::message::Message,
         request::ExclusiveRequest,
         transaction::executed::{Executed, Items, confirmed_at},
     },
@@ -96,6 +96,11 @@ impl QueuedTransaction {
             Noted::OfAll(of_all) => Some(&**of_all),
             _ => None,
         })
+    }
+
+    /// Whether the reply to `EXEC` is its client's as it is.
+    pub(in crate::exclusive) fn is_as_it_is(&self) -> bool {
+        self.noted.is_empty() && self.end.is_none()
     }
 
     /// Whether a request was refused.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     client::state::ClientState,
     command::class::Reason,
-    exclusive::{exchange::Exchange, lending::Lending, message::subject, request::ExclusiveRequest},
+    exclusive::{exchange::Exchange, incoming::message::subject, lending::Lending, request::ExclusiveRequest},
     pubsub::{
         message::{Kind, Name},
         request::SubscriptionRequest,

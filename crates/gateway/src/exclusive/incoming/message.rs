@@ -9,7 +9,7 @@ const WORDS: usize = 5;
 
 /// What a message from the upstream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Message {
+pub(in crate::exclusive) enum Message {
     /// Answers a request.
     Reply,
     /// Answers a request as a push does: `CLIENT REPLY` does not silence it.
@@ -22,7 +22,7 @@ pub(super) enum Message {
 
 /// Whether a message shows a monitor what the upstream does, as `+1700000000.123456 [0 127.0.0.1:5000] "GET" "k"`.
 /// Nothing that answers a monitor, who may not have scripts run, is a simple string like that.
-pub(super) fn is_monitored(message: &[u8]) -> bool {
+pub(in crate::exclusive) fn is_monitored(message: &[u8]) -> bool {
     let time = message.strip_prefix(b"+").and_then(|line| line.split(|byte| *byte == b' ').next());
     time.and_then(|time| {
         let (seconds, micros) = time.split_at_checked(time.len().checked_sub(7)?)?;
@@ -33,16 +33,16 @@ pub(super) fn is_monitored(message: &[u8]) -> bool {
 
 /// What a monitor is shown on a connection, and what it is not.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(in crate::exclusive) struct Shown {
     own: OwnRequests,
     /// Of a cluster: what all primaries execute for a client is shown on another connection.
-    pub(super) beside: Option<Cluster>,
+    pub(in crate::exclusive) beside: Option<Cluster>,
 }
 
 impl Shown {
     /// Whether such a message is to be left out: it shows a request of the gateway's own, or one that is shown elsewhere.
     /// Arguments by which these are known hold nothing that is escaped.
-    pub(super) fn hides(&mut self, message: &[u8], ours: &Ours) -> bool {
+    pub(in crate::exclusive) fn hides(&mut self, message: &[u8], ours: &Ours) -> bool {
         let Some((address, words)) = shown_request(message) else { return false };
         let is_of_all = |cluster: &Cluster| ours.have(address) && cluster.all_execute(&words);
         self.own.is_own(address, &words, ours) || self.beside.as_ref().is_some_and(is_of_all)
@@ -67,7 +67,7 @@ fn shown_request(message: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
 }
 
 /// The first element of an array or push message, if that is a bulk string.
-pub(super) fn subject(message: &[u8]) -> Option<&[u8]> {
+pub(in crate::exclusive) fn subject(message: &[u8]) -> Option<&[u8]> {
     let line_end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
     let item = message[line_end(message)? + 1..].strip_prefix(b"$")?;
     let end = line_end(item)?;

@@ -1,0 +1,115 @@
+//! A burst that goes to one node of a cluster just as it is, by the session's own caller. Its large replies are passed on as
+//! they come. What the node has said of other requests of it, or has not, is for the cluster to execute anew: without those to
+//! which the client has replies.
+
+use pool::{Burst, JobError, Pieces};
+use resp::{Decoded, ReplyScanner, RequestDecoder, RequestLimits};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::session::session::Session;
+
+/// What a client has been passed on.
+struct Passed {
+    scanner: ReplyScanner,
+    /// Replies that are whole.
+    whole: u32,
+}
+
+impl Passed {
+    fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty()
+            && let Ok(progress) = self.scanner.scan(bytes)
+        {
+            bytes = &bytes[progress.consumed..];
+            self.whole += u32::from(progress.complete.is_some());
+        }
+    }
+
+    /// How many bytes at the beginning of `replies` belong to a reply of which the client has a part.
+    fn rest(&mut self, replies: &[u8]) -> usize {
+        if !self.scanner.is_midway() {
+            return 0;
+        }
+        let rest = self.scanner.scan(replies).map_or(replies.len(), |progress| progress.consumed);
+        self.whole += 1;
+        rest
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Leads the caller to the one node of a cluster to which all of the gathered burst goes as it is, if that is so.
+    #[inline]
+    pub(super) fn is_led(&mut self) -> bool {
+        let Self { link, burst, state, settings, caller, .. } = self;
+        let reads = state.limits(settings).reads;
+        let is_led = link.routes().as_mut().is_some_and(|routes| reads.is_none() && routes.lead(burst, caller));
+        if is_led {
+            burst.pieces = Pieces::Announced;
+        }
+        is_led
+    }
+
+    /// Has the caller back from there, and the burst answered unless it is to be executed otherwise, which false says; see
+    /// [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be executed anew.
+    #[inline]
+    pub(super) fn is_back(&mut self, result: Result<(), JobError>) -> bool {
+        let Self { link, burst, caller, .. } = self;
+        burst.pieces = Pieces::Never;
+        let (result, failure) = if burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
+        let Some(spent) = link.routes().as_mut().and_then(|routes| routes.ended(burst, caller, result)) else {
+            return false;
+        };
+        self.answered(self.burst.replies_due, spent, failure);
+        true
+    }
+
+    /// Passes on the large reply that has begun to come; whether the burst is answered, or what is left of it is to be executed
+    /// by the cluster.
+    pub(super) async fn pass_on_led(&mut self) -> bool {
+        let mut passed = Passed { scanner: ReplyScanner::new(usize::MAX), whole: 0 };
+        let result = match self.link.routes().as_ref().map_or(0, |routes| routes.count()) {
+            0 | 1 => self.pass_on(Ok(())).await,
+            _ => {
+                let result = self.pass_on_seen(Ok(()), |bytes| passed.see(bytes)).await;
+                self.leave_out_passed(&result, passed);
+                result
+            }
+        };
+        self.is_back(result)
+    }
+
+    /// Has the burst be without the requests whose replies the client has, if others of it may have to be executed anew.
+    fn leave_out_passed(&mut self, result: &Result<(), JobError>, mut passed: Passed) {
+        let Self { link, burst, state, .. } = self;
+        let is_answered = result.is_ok() && burst.errors == 0;
+        if is_answered || burst.is_torn || burst.taken_early == 0 {
+            return;
+        }
+        let rest = passed.rest(&burst.replies);
+        if burst.requests.is_empty() {
+            // They are still on their way: nobody can send them again, and what others say is not for the client.
+            burst.replies.truncate(rest);
+            (burst.replies_done, burst.errors) = (passed.whole, 0);
+            return;
+        }
+        let Some(routes) = link.routes() else { return };
+        let (mut decoder, mut bytes) = (RequestDecoder::new(RequestLimits::accepted()), 0);
+        let before = routes.count() - burst.replies_due.min(routes.count());
+        for _ in before..passed.whole {
+            let Ok(Decoded::Request { len }) = decoder.decode(&burst.requests[bytes..]) else { break };
+            bytes += len;
+        }
+        routes.leave_out(passed.whole, bytes);
+        burst.requests.drain(..bytes);
+        let behind = burst.replies.split_off(rest);
+        let replies = std::mem::replace(&mut burst.replies, behind);
+        if !state.is_muted() {
+            link.output().extend_from_slice(&replies);
+        }
+        let (requests, replies) = (std::mem::take(&mut burst.requests), std::mem::take(&mut burst.replies));
+        let Burst { needs, read_only, expected, errors, room, replies_done, .. } = std::mem::take(burst);
+        let replies_done = replies_done - passed.whole.min(replies_done);
+        *burst =
+            Burst { requests, replies, needs, read_only, expected, errors, room, replies_done, ..Burst::default() };
+    }
+}
