@@ -70,6 +70,9 @@ fn thousands_of_refusals_are_told_in_a_few_lines_that_count_them() {
     let told = assert_told(&gateway, "clients_max was reached", 50, since);
     assert!(told.iter().all(|line| line.contains("127.0.0.1:")), "{told:?}");
 
+    // So that its next requests go together, and are late together.
+    client.send_raw(&request(&["PING"]).repeat(100));
+    assert!(client.read_replies(100).iter().all(|reply| reply == b"+PONG\r\n"));
     let since = Instant::now();
     redis.freeze();
     client.send_raw(&request(&["INCR", "n"]).repeat(20));

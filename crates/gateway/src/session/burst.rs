@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match failure {
                 // What they would have cost is not known, but that it was much.
                 JobError::RepliesFull(_) | JobError::RepliesTooLarge(_) => cost = settings.batch_reply_bytes,
-                _ => return,
+                _ => return self.window.grow(settings.batch_reply_bytes, settings.batch_max),
             }
         }
         self.window.learn(due as usize, cost, settings.batch_reply_bytes, settings.batch_max);

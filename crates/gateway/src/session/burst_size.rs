@@ -41,7 +41,12 @@ impl Window {
     /// Learns from a burst of `requests` whose replies had `bytes`; `target` is what they should cost.
     pub(crate) fn learn(&mut self, requests: usize, bytes: usize, target: usize, max: usize) {
         self.per_request = narrow(bytes / requests.max(1) + 1);
-        let affordable = (target / self.per_request as usize).max(1);
+        self.grow(target, max);
+    }
+
+    /// Grows without having learned anything, so that a client does not wait as often in vain as it has sent requests.
+    pub(crate) fn grow(&mut self, target: usize, max: usize) {
+        let affordable = (target / (self.per_request as usize).max(1)).max(1);
         self.requests = self.requests.saturating_mul(GROWTH).min(narrow(affordable.min(max)));
     }
 }
@@ -67,5 +72,18 @@ mod tests {
         assert_eq!(window.requests(max), 1);
         window.learn(1, 0, target, max);
         assert_eq!(window.requests(max), GROWTH as usize, "trust returns step by step");
+    }
+
+    #[test]
+    fn nothing_is_known_after_bursts_that_were_not_executed() {
+        let (target, max) = (1 << 20, 128);
+        let mut window = Window::new();
+        for expected in [4, 16, 64, 128, 128] {
+            window.grow(target, max);
+            assert_eq!((window.requests(max), window.expects(0)), (expected, Expected::Unknown));
+        }
+        window.learn(1, 1 << 19, target, max);
+        window.grow(target, max);
+        assert_eq!((window.requests(max), window.expects(1 << 19)), (1, Expected::Large));
     }
 }
