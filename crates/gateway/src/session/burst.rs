@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.prepare().await {
                 let is_answered = if self.is_led() {
                     let result = self.caller.execute(&mut self.burst).await;
-                    self.burst.begun.is_none() && self.is_back(result)
+                    self.burst.begun.is_none() && self.is_back(result, false)
                 } else {
                     false
                 };

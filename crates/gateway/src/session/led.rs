@@ -50,12 +50,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Has the caller back from there, and the burst answered unless it is to be executed otherwise, which false says; see
-    /// [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be executed anew.
+    /// [`Routes::ended`](cluster::Routes::ended). What `is_passed` on to the client, be it a part, cannot be executed anew.
     #[inline]
-    pub(super) fn is_back(&mut self, result: Result<(), JobError>) -> bool {
+    pub(super) fn is_back(&mut self, result: Result<(), JobError>, is_passed: bool) -> bool {
         let Self { link, burst, caller, .. } = self;
         burst.pieces = Pieces::Never;
-        let (result, failure) = if burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
+        let (result, failure) =
+            if is_passed || burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
         let Some(spent) = link.routes().as_mut().and_then(|routes| routes.ended(burst, caller, result)) else {
             return false;
         };
@@ -75,7 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 result
             }
         };
-        self.is_back(result)
+        // One that is still on its way has nothing to be sent again, and does not say how much of its replies was taken.
+        let is_passed = self.burst.is_torn || self.burst.requests.is_empty();
+        self.is_back(result, is_passed)
     }
 
     /// Has the burst be without the requests whose replies the client has, if others of it may have to be executed anew.
@@ -86,12 +89,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         let rest = passed.rest(&burst.replies);
-        if burst.requests.is_empty() {
-            // They are still on their way: nobody can send them again, and what others say is not for the client.
-            burst.replies.truncate(rest);
-            (burst.replies_done, burst.errors) = (passed.whole, 0);
-            return;
-        }
         let Some(routes) = link.routes() else { return };
         let (mut decoder, mut bytes) = (RequestDecoder::new(RequestLimits::accepted()), 0);
         let before = routes.count() - burst.replies_due.min(routes.count());
