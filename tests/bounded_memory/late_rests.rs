@@ -1,9 +1,9 @@
-//! Replies that do not come in time where the client has a large one before, or a part of it: what it has is followed by
-//! nothing that it could take for a part of that, nor by one error too many.
+//! Replies that do not come, or not in time, where the client has a large one before, or a part of it: what it has is
+//! followed by nothing that it could take for a part of that, by no error too many, and by no word between nodes.
 
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::large_replies::{FIRST, HEAD, SIZE, is_large};
+use super::large_replies::{CONFIG, FIRST, HEAD, SIZE, is_large};
 use crate::{
     at_most_once::cluster::scripted::said_of_all,
     support::{Client, DEADLINE, Gateway, Upstream, requests},
@@ -97,4 +97,40 @@ fn what_does_not_come_in_time_behind_a_large_reply_is_one_error_for_each_request
         });
     }
     open(&door);
+}
+
+#[test]
+fn what_a_node_of_a_cluster_refuses_behind_a_large_reply_is_asked_again_though_it_breaks_off_then() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            if !line.starts_with("GET ") {
+                peer.reply(said_of_all(&[peer.port()], &line).as_deref().unwrap_or("+PONG\r\n"));
+                continue;
+            }
+            let is_first = {
+                let mut asked = of_clients.lock().expect("whole");
+                let is_first = !asked.contains(&line);
+                asked.push(line.clone());
+                is_first
+            };
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "GET later" if is_first => peer.reply("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+                "GET broken" if is_first => return,
+                _ => peer.reply(&format!("+{line}\r\n")),
+            }
+        }
+    });
+    let url = upstream.url().replace("redis://", "redis-cluster://");
+    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).allow_lost_upstream().start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    client.send_raw(&requests(&["GET a", "GET large", "GET later", "GET broken"]));
+    assert_eq!(client.read_reply(), b"+GET a\r\n");
+    assert!(is_large(&client.read_reply(), SIZE));
+    assert_eq!(client.read_reply(), b"+GET later\r\n");
+    assert!(client.read_reply().starts_with(b"-ERR respool: connection to the upstream lost"));
+    assert_eq!(asked.lock().expect("whole").iter().filter(|line| *line == "GET large").count(), 1);
 }
