@@ -61,7 +61,12 @@ fn at_gateways(upstream: &Upstream, lines: &[&str], look: impl Fn(&mut Client)) 
 #[test]
 fn a_client_whose_large_reply_comes_to_a_halt_is_closed_and_told_nothing_else() {
     let (upstream, door) = silent();
-    for lines in [&["GET half"][..], &["GET half", "GET a"], &["GET large", "INCR a", "GET half", "INCR b"]] {
+    for lines in [
+        &["GET half"][..],
+        &["GET half", "GET a"],
+        &["GET large", "INCR a", "GET half", "INCR b"],
+        &["WATCH a", "GET large", "GET half", "GET b"],
+    ] {
         at_gateways(&upstream, lines, |client| {
             let before = lines.iter().take_while(|line| **line != "GET half");
             before.for_each(|_| drop(client.read_reply()));

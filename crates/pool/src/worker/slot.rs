@@ -197,8 +197,10 @@ impl Slot {
         let (there, whole, is_last) = (self.burst().replies.len(), self.whole, self.left == 1);
         if there == whole {
             // The end of one does not wait for those behind it. If it is not taken now, the task is woken when it may be.
-            let is_handed_on = self.ahead().is_some_and(|job| job.burst().in_part && job.hand_on_piece(cx, 0));
-            self.whole = if is_handed_on { 0 } else { whole };
+            if self.ahead().is_some_and(|job| job.burst().in_part && job.hand_on_piece(cx, 0)) {
+                self.whole = 0;
+                flow.goes_on(Instant::now());
+            }
             return Ok(());
         }
         let now = Instant::now();
