@@ -37,6 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if self.exclusive.takes(Class::Plain { read_only: false }, self.state.needs.protocol) {
             let burst = std::mem::take(&mut self.burst);
+            // Kept, they would keep the nodes of a cluster as they are now.
+            self.link.routes().take();
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
             self.note_write();
             self.publish();
