@@ -5,6 +5,7 @@ mod before_login;
 mod borrowed_replies;
 mod input_room;
 mod large_replies;
+mod late_rests;
 mod limits;
 mod overload;
 mod own_answers;

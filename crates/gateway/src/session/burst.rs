@@ -37,6 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if self.exclusive.takes(Class::Plain { read_only: false }, self.state.needs.protocol) {
             let burst = std::mem::take(&mut self.burst);
+            // Kept, they would keep the nodes of a cluster as they are now.
+            self.link.routes().take();
             let go_on = Box::pin(async { self.exchange().run_burst(burst).await }).await;
             self.note_write();
             self.publish();
@@ -47,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.prepare().await {
                 let is_answered = if self.is_led() {
                     let result = self.caller.execute(&mut self.burst).await;
-                    self.burst.begun.is_none() && self.is_back(result)
+                    self.burst.begun.is_none() && self.is_back(result, false)
                 } else {
                     false
                 };

@@ -25,13 +25,18 @@ impl Passed {
         }
     }
 
-    /// How many bytes at the beginning of `replies` belong to a reply of which the client has a part.
-    fn rest(&mut self, replies: &[u8]) -> usize {
-        if !self.scanner.is_midway() {
-            return 0;
+    /// How many bytes at the beginning of `replies` belong to a reply of which the client has a part, and to those after it up to
+    /// the first `least` ones: they are whole as well with these.
+    fn rest(&mut self, replies: &[u8], least: u32) -> usize {
+        let mut rest = 0;
+        while self.scanner.is_midway() || self.whole < least {
+            let Ok(progress) = self.scanner.scan(&replies[rest..]) else { break };
+            rest += progress.consumed;
+            self.whole += 1;
+            if progress.complete.is_none() {
+                break;
+            }
         }
-        let rest = self.scanner.scan(replies).map_or(replies.len(), |progress| progress.consumed);
-        self.whole += 1;
         rest
     }
 }
@@ -50,12 +55,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Has the caller back from there, and the burst answered unless it is to be executed otherwise, which false says; see
-    /// [`Routes::ended`](cluster::Routes::ended). What the client has a part of cannot be executed anew.
+    /// [`Routes::ended`](cluster::Routes::ended). What `is_passed` on to the client, be it a part, cannot be executed anew.
     #[inline]
-    pub(super) fn is_back(&mut self, result: Result<(), JobError>) -> bool {
+    pub(super) fn is_back(&mut self, result: Result<(), JobError>, is_passed: bool) -> bool {
         let Self { link, burst, caller, .. } = self;
         burst.pieces = Pieces::Never;
-        let (result, failure) = if burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
+        let (result, failure) =
+            if is_passed || burst.taken_early > 0 { (Ok(()), result.err()) } else { (result, None) };
         let Some(spent) = link.routes().as_mut().and_then(|routes| routes.ended(burst, caller, result)) else {
             return false;
         };
@@ -75,7 +81,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 result
             }
         };
-        self.is_back(result)
+        // One that is still on its way has nothing to be sent again, and does not say how much of its replies was taken.
+        let is_passed = self.burst.is_torn || self.burst.requests.is_empty();
+        self.is_back(result, is_passed)
     }
 
     /// Has the burst be without the requests whose replies the client has, if others of it may have to be executed anew.
@@ -85,16 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if is_answered || burst.is_torn || burst.taken_early == 0 {
             return;
         }
-        let rest = passed.rest(&burst.replies);
-        if burst.requests.is_empty() {
-            // They are still on their way: nobody can send them again, and what others say is not for the client.
-            burst.replies.truncate(rest);
-            (burst.replies_done, burst.errors) = (passed.whole, 0);
-            return;
-        }
         let Some(routes) = link.routes() else { return };
-        let (mut decoder, mut bytes) = (RequestDecoder::new(RequestLimits::accepted()), 0);
+        // Where the rest was sent alone, there are no more requests before it.
         let before = routes.count() - burst.replies_due.min(routes.count());
+        let rest = passed.rest(&burst.replies, before);
+        let (mut decoder, mut bytes) = (RequestDecoder::new(RequestLimits::accepted()), 0);
         for _ in before..passed.whole {
             let Ok(Decoded::Request { len }) = decoder.decode(&burst.requests[bytes..]) else { break };
             bytes += len;
@@ -111,5 +114,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let replies_done = replies_done - passed.whole.min(replies_done);
         *burst =
             Burst { requests, replies, needs, read_only, expected, errors, room, replies_done, ..Burst::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_the_rest_was_sent_alone_is_passed_on_with_the_end_of_a_large_reply() {
+        for (seen, replies, least, whole) in [
+            (&b":1\r\n$3\r\na"[..], &b"bc\r\n:3\r\n-ERR\r\n"[..], 0, (4, 2)),
+            (b":1\r\n$3\r\na", b"bc\r\n:3\r\n-ERR\r\n", 3, (8, 3)),
+            (b":1\r\n", b":2\r\n:3\r\n-ERR\r\n", 3, (8, 3)),
+            (b":1\r\n", b":2\r\n:3\r\n-ERR\r\n", 0, (0, 1)),
+        ] {
+            let mut passed = Passed { scanner: ReplyScanner::new(usize::MAX), whole: 0 };
+            passed.see(seen);
+            assert_eq!((passed.rest(replies, least), passed.whole), whole);
+        }
     }
 }

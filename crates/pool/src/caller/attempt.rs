@@ -49,6 +49,8 @@ struct Tried {
     repeated: bool,
     /// A worker has given the job up that had sent it.
     moved: bool,
+    /// Its call goes on since a large reply has begun to come.
+    goes_on: bool,
 }
 
 impl Attempt {
@@ -94,7 +96,7 @@ impl Caller {
         mut receiver: Option<oneshot::Receiver<Outcome>>,
         meanwhile: &mut impl FnMut(&mut Context<'_>, Out<'_>),
     ) -> Result<(), JobError> {
-        let mut tried = Tried::default();
+        let mut tried = Tried { goes_on: receiver.is_some(), ..Tried::default() };
         if failed.is_none() && receiver.is_none() {
             // Nothing of this call has been sent: what the ticket says is of the one before.
             self.ticket.reset();
@@ -143,7 +145,13 @@ impl Caller {
             JobError::ConnectionLost { sent: Sent::Maybe, .. } if !moves => {
                 // What may have ended the connection is not repeated on another.
                 let ended_it = || self.facts().limits.end_connections(limits.queue_bytes_max);
-                burst.read_only && !burst.is_torn && !std::mem::replace(&mut tried.repeated, true) && !ended_it()
+                // Its caller is to see errors: if the rest were sent alone, they would be taken early before it.
+                let is_erring = tried.goes_on && burst.errors > 0;
+                burst.read_only
+                    && !burst.is_torn
+                    && !is_erring
+                    && !std::mem::replace(&mut tried.repeated, true)
+                    && !ended_it()
             }
             _ => false,
         };

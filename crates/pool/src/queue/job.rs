@@ -210,7 +210,7 @@ impl Job {
             return false;
         }
         burst.taken_early += bytes;
-        (burst.in_part, burst.is_torn) = (true, true);
+        (burst.in_part, burst.is_torn) = (true, torn > 0);
         true
     }
 

@@ -167,16 +167,20 @@ impl Slot {
         matches!(self.burst().replies.get(self.whole), Some(b'-' | b'!'))
     }
 
-    /// Hands on the replies that are there while others are due, as [`InFlight`](super::in_flight::InFlight) says it.
+    /// The job, if replies to it are whole that may be handed on while others are due.
+    #[inline]
+    fn ahead(&mut self) -> Option<&mut Job> {
+        match &mut self.owner {
+            Owner::Job(job) if self.whole > 0 && self.fate == Fate::Kept => Some(job),
+            Owner::Job(_) | Owner::Worker(..) => None,
+        }
+        .filter(|job| job.burst().errors == 0 && !job.is_abandoned())
+    }
+
+    /// Hands these on, as [`InFlight`](super::in_flight::InFlight) says it.
     pub(super) fn hand_on(&mut self) {
-        if let Owner::Job(job) = &mut self.owner
-            && self.whole > 0
-            && self.fate == Fate::Kept
-            && job.burst().errors == 0
-            && !job.burst().transaction
-            && !job.is_abandoned()
-            && job.hand_on(self.whole)
-        {
+        let whole = self.whole;
+        if self.ahead().is_some_and(|job| !job.burst().transaction && job.hand_on(whole)) {
             self.whole = 0;
         }
     }
@@ -191,9 +195,16 @@ impl Slot {
         others_wait: &impl Fn() -> bool,
     ) -> Result<(), Instant> {
         let (there, whole, is_last) = (self.burst().replies.len(), self.whole, self.left == 1);
+        if there == whole {
+            // The end of one does not wait for those behind it. If it is not taken now, the task is woken when it may be.
+            if self.ahead().is_some_and(|job| job.burst().in_part && job.hand_on_piece(cx, 0)) {
+                self.whole = 0;
+                flow.goes_on(Instant::now());
+            }
+            return Ok(());
+        }
         let now = Instant::now();
-        if there == whole
-            || self.is_unwanted()
+        if self.is_unwanted()
             || (flow.torn == 0 && (self.is_error() || self.burst().errors > 0))
             || !flow.may_begin(now, others_wait)
         {
