@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     io,
     net::{SocketAddr, TcpStream},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -15,7 +15,7 @@ use rustix::{event::epoll::EventFlags, io::Errno};
 
 use crate::serve::{
     framing::{self, NotResp},
-    listening::{Listening, TCP, UNIX},
+    listening::{Clients, Listening, TCP, UNIX},
 };
 
 /// What is read at a time of a client and of Redis, in bytes.
@@ -28,6 +28,8 @@ const UPSTREAM: u64 = UNIX - 1;
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
+    /// How many clients there had been with it, so that another at the same place gets none of its replies.
+    serial: u64,
     /// The beginning of a request.
     input: Vec<u8>,
     /// Replies that are to be written.
@@ -40,7 +42,6 @@ struct Client {
 #[derive(Debug)]
 struct Due {
     place: usize,
-    /// How many clients had been there, so that another at the same place gets none of them.
     serial: u64,
     replies: usize,
 }
@@ -50,8 +51,7 @@ struct Due {
 pub struct Bare {
     listening: Listening,
     upstream: OwnedFd,
-    clients: Vec<Option<(u64, Client)>>,
-    free: Vec<usize>,
+    clients: Clients<Client>,
     admitted: u64,
     due: VecDeque<Due>,
     requests: Vec<u8>,
@@ -75,8 +75,7 @@ impl Bare {
         let bare = Self {
             listening,
             upstream: upstream.into(),
-            clients: Vec::new(),
-            free: Vec::new(),
+            clients: Clients::default(),
             admitted: 0,
             due: VecDeque::new(),
             requests: Vec::new(),
@@ -97,11 +96,7 @@ impl Bare {
             self.listening.wait(&mut events)?;
             for event in events.drain(..) {
                 match event.data.u64() {
-                    listener @ (TCP | UNIX) => {
-                        while let Some(client) = self.listening.accept(listener)? {
-                            self.admit(client)?;
-                        }
-                    }
+                    listener @ (TCP | UNIX) => self.admit(listener)?,
                     UPSTREAM => self.hand_out()?,
                     place => self.serve(usize::try_from(place).unwrap_or(usize::MAX), event.flags),
                 }
@@ -114,28 +109,24 @@ impl Bare {
         Ok(())
     }
 
-    fn admit(&mut self, socket: OwnedFd) -> io::Result<()> {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.clients.push(None);
-            self.clients.len() - 1
-        });
-        self.listening.add(&socket, place as u64)?;
-        self.admitted += 1;
-        let client = Client { socket, input: Vec::new(), output: Vec::new(), is_stuck: false };
-        self.clients[place] = Some((self.admitted, client));
-        Ok(())
+    fn admit(&mut self, listener: u64) -> io::Result<()> {
+        let admitted = &mut self.admitted;
+        self.clients.admit(&self.listening, listener, |socket| {
+            *admitted += 1;
+            Client { socket, serial: *admitted, input: Vec::new(), output: Vec::new(), is_stuck: false }
+        })
     }
 
     /// Goes on with a client that is ready: reads its requests, or writes the replies that it did not take.
     fn serve(&mut self, place: usize, flags: EventFlags) {
-        let Some((serial, client)) = self.clients.get_mut(place).and_then(Option::as_mut) else { return };
+        let Some(client) = self.clients.at(place) else { return };
         if client.is_stuck && flags.contains(EventFlags::OUT) {
             return self.answer(place);
         }
         match client.take_requests(&mut self.read[..REQUEST_BYTES], &mut self.requests) {
             Ok(0) => {}
-            Ok(replies) => self.due.push_back(Due { place, serial: *serial, replies }),
-            Err(_) => self.dismiss(place),
+            Ok(replies) => self.due.push_back(Due { place, serial: client.serial, replies }),
+            Err(NotResp) => self.clients.dismiss(place),
         }
     }
 
@@ -178,8 +169,8 @@ impl Bare {
             {
                 (done, due.replies) = (end, due.replies - 1);
             }
-            if let Some(Some((serial, client))) = self.clients.get_mut(due.place)
-                && *serial == due.serial
+            if let Some(client) = self.clients.at(due.place)
+                && client.serial == due.serial
                 && done > begin
             {
                 if client.output.is_empty() {
@@ -202,26 +193,26 @@ impl Bare {
 
     /// Writes what a client has to get; what it does not take is written once it does.
     fn answer(&mut self, place: usize) {
-        let Some((_, client)) = self.clients.get_mut(place).and_then(Option::as_mut) else { return };
+        let Some(client) = self.clients.at(place) else { return };
         match rustix::io::write(&client.socket, &client.output) {
             Ok(length) => {
                 client.output.drain(..length);
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => return self.dismiss(place),
+            Err(_) => return self.clients.dismiss(place),
         }
         let is_stuck = !client.output.is_empty();
         if is_stuck != client.is_stuck {
             let wanted = if is_stuck { EventFlags::OUT } else { EventFlags::IN };
-            self.listening.change(client.socket.as_fd(), place as u64, wanted);
+            self.listening.change(client.as_fd(), place as u64, wanted);
             client.is_stuck = is_stuck;
         }
     }
+}
 
-    fn dismiss(&mut self, place: usize) {
-        // Closing it ends the waiting for it.
-        self.clients[place] = None;
-        self.free.push(place);
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -13,7 +13,7 @@ use rustix::{event::epoll::EventFlags, io::Errno};
 
 use crate::serve::{
     canned::Canned,
-    listening::{Listening, TCP, UNIX},
+    listening::{Clients, Listening, TCP, UNIX},
 };
 
 /// What is read at a time, in bytes.
@@ -29,12 +29,11 @@ struct Client {
     output: Vec<u8>,
 }
 
-/// Listeners and clients. A client has the number of its place.
+/// Listeners and clients.
 #[derive(Debug)]
 pub struct EventLoop {
     listening: Listening,
-    clients: Vec<Option<Client>>,
-    free: Vec<usize>,
+    clients: Clients<Client>,
     canned: Canned,
     read: Vec<u8>,
     replies: Vec<u8>,
@@ -47,8 +46,8 @@ impl EventLoop {
     /// An address is taken or not allowed.
     pub fn listen(address: SocketAddr, socket: Option<&Path>) -> io::Result<(Self, SocketAddr)> {
         let (listening, address) = Listening::on(address, socket)?;
-        let (clients, free, canned) = (Vec::new(), Vec::new(), Canned::default());
-        Ok((Self { listening, clients, free, canned, read: vec![0; READ_BYTES], replies: Vec::new() }, address))
+        let (clients, canned) = (Clients::default(), Canned::default());
+        Ok((Self { listening, clients, canned, read: vec![0; READ_BYTES], replies: Vec::new() }, address))
     }
 
     /// Serves clients until it is to stop.
@@ -61,11 +60,7 @@ impl EventLoop {
             self.listening.wait(&mut events)?;
             for event in events.drain(..) {
                 match event.data.u64() {
-                    listener @ (TCP | UNIX) => {
-                        while let Some(client) = self.listening.accept(listener)? {
-                            self.admit(client)?;
-                        }
-                    }
+                    listener @ (TCP | UNIX) => self.clients.admit(&self.listening, listener, Client::new)?,
                     place => self.serve(usize::try_from(place).unwrap_or(usize::MAX), event.flags),
                 }
             }
@@ -73,18 +68,8 @@ impl EventLoop {
         Ok(())
     }
 
-    fn admit(&mut self, socket: OwnedFd) -> io::Result<()> {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.clients.push(None);
-            self.clients.len() - 1
-        });
-        self.listening.add(&socket, place as u64)?;
-        self.clients[place] = Some(Client { socket, input: Vec::new(), output: Vec::new() });
-        Ok(())
-    }
-
     fn serve(&mut self, place: usize, flags: EventFlags) {
-        let Some(client) = self.clients.get_mut(place).and_then(Option::as_mut) else { return };
+        let Some(client) = self.clients.at(place) else { return };
         let served = if flags.contains(EventFlags::OUT) {
             client.go_on(&mut self.canned)
         } else {
@@ -94,13 +79,9 @@ impl EventLoop {
             Some(Wait::Input) if !flags.contains(EventFlags::OUT) => {}
             Some(wait) => {
                 let wanted = if wait == Wait::Input { EventFlags::IN } else { EventFlags::OUT };
-                self.listening.change(client.socket.as_fd(), place as u64, wanted);
+                self.listening.change(client.as_fd(), place as u64, wanted);
             }
-            None => {
-                // Closing it takes it out of the epoll set.
-                self.clients[place] = None;
-                self.free.push(place);
-            }
+            None => self.clients.dismiss(place),
         }
     }
 }
@@ -112,7 +93,17 @@ enum Wait {
     Output,
 }
 
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Client {
+    fn new(socket: OwnedFd) -> Self {
+        Self { socket, input: Vec::new(), output: Vec::new() }
+    }
+
     /// Reads once and answers what is whole; nothing if the client has gone or sends no requests.
     fn answer(&mut self, canned: &mut Canned, read: &mut [u8], replies: &mut Vec<u8>) -> Option<Wait> {
         let length = match rustix::io::read(&self.socket, &mut *read) {

@@ -1,6 +1,6 @@
 //! Where requests and replies end, by the least work: for programs that look at nothing else of them.
 
-/// One request, one reply or one value in them may have at most so many bytes.
+/// A number of bytes or values far beyond this is none, and a client that has sent more of one request is closed.
 pub const BYTES_MAX: usize = 64 << 20;
 
 /// What came is no request, or no reply.

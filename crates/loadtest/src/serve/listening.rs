@@ -1,4 +1,5 @@
-//! What the event loops of this folder have in common: the readiness that they wait for, and the listeners.
+//! What the event loops of this folder have in common: the readiness that they wait for, the listeners, and the places of
+//! their clients.
 
 use std::{
     io,
@@ -74,7 +75,7 @@ impl Listening {
     ///
     /// # Errors
     /// The listener fails.
-    pub fn accept(&self, listener: u64) -> io::Result<Option<OwnedFd>> {
+    fn accept(&self, listener: u64) -> io::Result<Option<OwnedFd>> {
         loop {
             let accepted = match (listener, &self.unix) {
                 (UNIX, Some(unix)) => unix.accept().and_then(|(client, _)| {
@@ -109,5 +110,47 @@ impl Listening {
     pub fn change(&self, socket: BorrowedFd<'_>, number: u64, wanted: EventFlags) {
         // It is registered, so that this cannot fail.
         epoll::modify(&self.epoll, socket, EventData::new_u64(number), wanted).ok();
+    }
+}
+
+/// Clients, each with the number of its place.
+#[derive(Debug)]
+pub struct Clients<C> {
+    places: Vec<Option<C>>,
+    free: Vec<usize>,
+}
+
+impl<C> Default for Clients<C> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<C: AsFd> Clients<C> {
+    /// Admits all that wait at the listener with this number.
+    ///
+    /// # Errors
+    /// The listener fails, or the system has no room for them.
+    pub fn admit(&mut self, listening: &Listening, listener: u64, mut new: impl FnMut(OwnedFd) -> C) -> io::Result<()> {
+        while let Some(socket) = listening.accept(listener)? {
+            let place = self.free.pop().unwrap_or_else(|| {
+                self.places.push(None);
+                self.places.len() - 1
+            });
+            let client = self.places[place].insert(new(socket));
+            listening.add(client, place as u64)?;
+        }
+        Ok(())
+    }
+
+    /// The client at a place.
+    pub fn at(&mut self, place: usize) -> Option<&mut C> {
+        self.places.get_mut(place).and_then(Option::as_mut)
+    }
+
+    /// Closes the client at a place, which ends the waiting for it.
+    pub fn dismiss(&mut self, place: usize) {
+        self.places[place] = None;
+        self.free.push(place);
     }
 }
