@@ -3,7 +3,9 @@
 
 use std::sync::{Mutex, mpsc};
 
-use super::large_replies::{CONFIG, FIRST, HEAD, MIB, SIZE, UNDISTURBED, is_large, with_values};
+use super::large_replies::{
+    CONFIG, FIRST, HEAD, MIB, SIZE, UNDISTURBED, breaks_off, comes_in_two, is_large, with_values,
+};
 use crate::{
     at_most_once::cluster::{nodes::Nodes, scripted::said_of_all},
     support::{Builder, Client, DEADLINE, Gateway, Machine, Upstream, requests, wait},
@@ -73,13 +75,7 @@ fn the_beginning_of_a_large_reply_on_a_borrowed_connection_is_there_before_its_e
                 let mut client = gateway.client();
                 send_before(&mut client, before);
                 client.send_raw(&[requests(&[asked]), requests(behind)].concat());
-                let beginning = client.read_bytes(FIRST / 2);
-                assert!(beginning.starts_with(format!("{begins}{HEAD}xxx").as_bytes()), "{asked}");
-                word.send(true).expect("it waits");
-                let rest = client.read_bytes(begins.len() + HEAD.len() + SIZE + 2 - FIRST / 2);
-                assert!(rest.starts_with(b"xxx") && rest.ends_with(b"yyy\r\n"));
-                behind.iter().for_each(|_| assert_eq!(client.read_reply(), b"+PONG\r\n"));
-                client.expect("PING", "+PONG\r\n");
+                comes_in_two(&mut client, &word, begins, behind);
             }
         }
     }
@@ -93,20 +89,13 @@ fn so_it_is_in_a_transaction_that_is_sent_at_once() {
         let (mut bystander, mut client) = (gateway.client(), gateway.client());
         client.send_raw(&requests(&AT_ONCE));
         client.send_raw(&requests(behind));
-        let begins = format!("+OK\r\n+QUEUED\r\n*2\r\n:7\r\n{HEAD}");
-        let beginning = client.read_bytes(FIRST / 2);
-        assert!(beginning.starts_with(begins.as_bytes()));
-        word.send(is_whole).expect("it waits");
+        let begins = "+OK\r\n+QUEUED\r\n*2\r\n:7\r\n";
         if is_whole {
-            let rest = client.read_bytes(begins.len() + SIZE + 2 - FIRST / 2);
-            assert!(rest.starts_with(b"xxx") && rest.ends_with(b"yyy\r\n"));
-            behind.iter().for_each(|_| assert_eq!(client.read_reply(), b"+PONG\r\n"));
-            client.expect("PING", "+PONG\r\n");
+            comes_in_two(&mut client, &word, begins, behind);
+            bystander.expect("PING", "+PONG\r\n");
         } else {
-            let rest = client.read_to_end();
-            assert!(rest.len() <= FIRST && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
+            breaks_off(&mut client, &word, begins, &mut bystander);
         }
-        wait("a connection", || (bystander.line("PING") == b"+PONG\r\n").then_some(()));
     }
 }
 
@@ -119,12 +108,7 @@ fn a_client_whose_reply_on_a_borrowed_connection_breaks_off_is_closed_and_told_n
             let (mut bystander, mut client) = (gateway.client(), gateway.client());
             send_before(&mut client, before);
             client.send_raw(&requests(&[asked, "PING"]));
-            let beginning = client.read_bytes(FIRST / 2);
-            assert!(beginning.starts_with(format!("{begins}{HEAD}").as_bytes()));
-            word.send(false).expect("it waits");
-            let rest = client.read_to_end();
-            assert!(rest.len() <= FIRST && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
-            wait("another connection", || (bystander.line("PING") == b"+PONG\r\n").then_some(()));
+            breaks_off(&mut client, &word, begins, &mut bystander);
         }
     }
 }

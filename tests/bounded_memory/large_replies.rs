@@ -2,13 +2,13 @@
 //! nobody waiting, and one whose reply breaks off is told nothing that it could take for a part of it.
 
 use std::{
-    sync::{Arc, Mutex, mpsc},
+    sync::{Mutex, mpsc},
     time::{Duration, Instant},
 };
 
 use crate::{
     at_most_once::cluster::{nodes::Nodes, scripted::said_of_all},
-    support::{Builder, DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait},
+    support::{Builder, Client, DEADLINE, Gateway, Machine, Redis, Upstream, get, requests, wait},
 };
 
 pub(super) const MIB: usize = 1 << 20;
@@ -43,6 +43,29 @@ fn halting() -> (Upstream, mpsc::Sender<bool>) {
         }
     });
     (upstream, word)
+}
+
+/// A client that has asked for such a reply, which `begins` so before the value, gets the beginning while the rest has not come,
+/// then that, and what `behind` it is asked.
+pub(super) fn comes_in_two(client: &mut Client, word: &mpsc::Sender<bool>, begins: &str, behind: &[&str]) {
+    let beginning = client.read_bytes(FIRST / 2);
+    assert!(beginning.starts_with(format!("{begins}{HEAD}xxx").as_bytes()), "{begins}");
+    word.send(true).expect("it waits");
+    let rest = client.read_bytes(begins.len() + HEAD.len() + SIZE + 2 - FIRST / 2);
+    assert!(rest.starts_with(b"xxx") && rest.ends_with(b"yyy\r\n"));
+    behind.iter().for_each(|_| assert_eq!(client.read_reply(), b"+PONG\r\n"));
+    client.expect("PING", "+PONG\r\n");
+}
+
+/// Such a client gets the beginning and, where the upstream ends within the value, nothing but bytes of that; the bystander is
+/// served again.
+pub(super) fn breaks_off(client: &mut Client, word: &mpsc::Sender<bool>, begins: &str, bystander: &mut Client) {
+    let beginning = client.read_bytes(FIRST / 2);
+    assert!(beginning.starts_with(format!("{begins}{HEAD}xxx").as_bytes()), "{begins}");
+    word.send(false).expect("it waits");
+    let rest = client.read_to_end();
+    assert!(rest.len() <= FIRST && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
+    wait("another connection", || (bystander.line("PING") == b"+PONG\r\n").then_some(()));
 }
 
 pub(super) const CONFIG: &str = "[pool]\nworkers = 2\n[upstream]\ncheck_interval_ms = 0";
@@ -85,13 +108,7 @@ fn the_beginning_of_a_large_reply_is_there_before_its_end_has_come() {
         // Before its nodes are known a cluster gives any reply as a whole.
         client.expect("PING", "+PONG\r\n");
         client.send_raw(&[requests(&["GET large"]), requests(behind)].concat());
-        let beginning = client.read_bytes(FIRST / 2);
-        assert!(beginning.starts_with(format!("{HEAD}xxx").as_bytes()));
-        word.send(true).expect("it waits");
-        let rest = client.read_bytes(HEAD.len() + SIZE + 2 - FIRST / 2);
-        assert!(rest.starts_with(b"xxx") && rest.ends_with(b"yyy\r\n"));
-        behind.iter().for_each(|_| assert_eq!(client.read_reply(), b"+PONG\r\n"));
-        client.expect("PING", "+PONG\r\n");
+        comes_in_two(&mut client, &word, "", behind);
     }
 }
 
@@ -103,12 +120,7 @@ fn a_client_whose_reply_breaks_off_is_closed_and_told_nothing_else() {
         let (mut bystander, mut client) = (gateway.client(), gateway.client());
         client.expect("PING", "+PONG\r\n");
         client.send_raw(&[requests(&["GET large"]), requests(behind)].concat());
-        let beginning = client.read_bytes(FIRST / 2);
-        assert!(beginning.starts_with(HEAD.as_bytes()));
-        word.send(false).expect("it waits");
-        let rest = client.read_to_end();
-        assert!(rest.len() <= FIRST && rest.iter().all(|byte| *byte == b'x'), "{} bytes", rest.len());
-        wait("another connection", || (bystander.line("PING") == b"+PONG\r\n").then_some(()));
+        breaks_off(&mut client, &word, "", &mut bystander);
     }
 }
 
@@ -323,75 +335,4 @@ fn a_client_that_stops_reading_a_large_reply_goes_when_it_is_told_to() {
         (String::from_utf8_lossy(&bystander.line("CLIENT LIST")).matches(" addr=").count() == 1).then_some(())
     });
     bystander.expect("GET small", "$1\r\ns\r\n");
-}
-
-#[test]
-fn what_a_node_of_a_cluster_refuses_behind_a_large_reply_is_asked_again_and_nothing_else() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let of_clients = Arc::clone(&asked);
-    let upstream = Upstream::start(move |peer| {
-        while let Some(line) = peer.next() {
-            let is_of_client = line.starts_with("GET ") || line.starts_with("INCR ");
-            if !is_of_client {
-                let said = said_of_all(&[peer.port()], &line);
-                peer.reply(said.as_deref().unwrap_or("+PONG\r\n"));
-                continue;
-            }
-            let mut asked = of_clients.lock().expect("whole");
-            let is_first = !asked.contains(&line);
-            match line.as_str() {
-                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
-                "GET later" if is_first => peer.reply("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
-                _ => peer.reply(&format!("+{line}\r\n")),
-            }
-            asked.push(line);
-        }
-    });
-    let url = upstream.url().replace("redis://", "redis-cluster://");
-    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).start();
-    let mut client = gateway.client();
-    client.expect("PING", "+PONG\r\n");
-    let lines = ["INCR a", "GET large", "INCR b", "GET later", "INCR c", "GET large", "GET later"];
-    client.send_raw(&requests(&lines));
-    for line in lines {
-        let reply = client.read_reply();
-        match line {
-            "GET large" => assert!(is_large(&reply, SIZE), "{} bytes", reply.len()),
-            _ => assert_eq!(reply, format!("+{line}\r\n").as_bytes()),
-        }
-    }
-    let mut all: Vec<_> = asked.lock().expect("whole").clone();
-    all.sort();
-    assert_eq!(all, ["GET large", "GET large", "GET later", "GET later", "GET later", "INCR a", "INCR b", "INCR c"]);
-}
-
-#[test]
-fn what_a_node_of_a_cluster_breaks_off_behind_a_large_reply_is_not_executed_twice() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let of_clients = Arc::clone(&asked);
-    let upstream = Upstream::start(move |peer| {
-        while let Some(line) = peer.next() {
-            if line.starts_with("GET ") || line.starts_with("INCR ") {
-                of_clients.lock().expect("whole").push(line.clone());
-            }
-            match line.as_str() {
-                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
-                "INCR broken" => return,
-                "INCR a" | "GET b" => peer.reply(&format!("+{line}\r\n")),
-                _ => peer.reply(said_of_all(&[peer.port()], &line).as_deref().unwrap_or("+PONG\r\n")),
-            }
-        }
-    });
-    let url = upstream.url().replace("redis://", "redis-cluster://");
-    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).allow_lost_upstream().start();
-    let mut client = gateway.client();
-    client.expect("PING", "+PONG\r\n");
-    client.send_raw(&requests(&["INCR a", "GET large", "INCR broken"]));
-    assert_eq!(client.read_reply(), b"+INCR a\r\n");
-    assert!(is_large(&client.read_reply(), SIZE));
-    let reply = client.read_reply();
-    assert!(String::from_utf8_lossy(&reply).contains("may have been executed"), "{}", String::from_utf8_lossy(&reply));
-    wait("another connection", || (client.line("GET b") == b"+GET b\r\n").then_some(()));
-    let all: Vec<_> = asked.lock().expect("whole").iter().filter(|line| *line != "GET b").cloned().collect();
-    assert_eq!(all, ["INCR a", "GET large", "INCR broken"]);
 }

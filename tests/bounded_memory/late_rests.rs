@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::large_replies::{CONFIG, FIRST, HEAD, SIZE, is_large};
 use crate::{
     at_most_once::cluster::scripted::said_of_all,
-    support::{Client, DEADLINE, Gateway, Upstream, requests},
+    support::{Builder, Client, DEADLINE, Gateway, Upstream, requests, wait},
 };
 
 /// Starts an upstream that says nothing more to a client that asks for `half`, of which it sends the first part, or for
@@ -56,6 +56,15 @@ fn at_gateways(upstream: &Upstream, lines: &[&str], look: impl Fn(&mut Client)) 
         client.send_raw(&requests(lines));
         look(&mut client);
     }
+}
+
+/// Starts a gateway that takes that upstream for a cluster, with a client once it knows its nodes.
+fn of_cluster(builder: Builder, upstream: &Upstream) -> (Gateway, Client) {
+    let url = upstream.url().replace("redis://", "redis-cluster://");
+    let gateway = builder.config(&format!("{CONFIG}\nurl = \"{url}\"")).start();
+    let mut client = gateway.client();
+    client.expect("PING", "+PONG\r\n");
+    (gateway, client)
 }
 
 #[test]
@@ -128,14 +137,76 @@ fn what_a_node_of_a_cluster_refuses_behind_a_large_reply_is_asked_again_though_i
             }
         }
     });
-    let url = upstream.url().replace("redis://", "redis-cluster://");
-    let gateway = Gateway::builder().config(&format!("{CONFIG}\nurl = \"{url}\"")).allow_lost_upstream().start();
-    let mut client = gateway.client();
-    client.expect("PING", "+PONG\r\n");
+    let (_gateway, mut client) = of_cluster(Gateway::builder().allow_lost_upstream(), &upstream);
     client.send_raw(&requests(&["GET a", "GET large", "GET later", "GET broken"]));
     assert_eq!(client.read_reply(), b"+GET a\r\n");
     assert!(is_large(&client.read_reply(), SIZE));
     assert_eq!(client.read_reply(), b"+GET later\r\n");
     assert!(client.read_reply().starts_with(b"-ERR respool: connection to the upstream lost"));
     assert_eq!(asked.lock().expect("whole").iter().filter(|line| *line == "GET large").count(), 1);
+}
+
+#[test]
+fn what_a_node_of_a_cluster_refuses_behind_a_large_reply_is_asked_again_and_nothing_else() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            let is_of_client = line.starts_with("GET ") || line.starts_with("INCR ");
+            if !is_of_client {
+                let said = said_of_all(&[peer.port()], &line);
+                peer.reply(said.as_deref().unwrap_or("+PONG\r\n"));
+                continue;
+            }
+            let mut asked = of_clients.lock().expect("whole");
+            let is_first = !asked.contains(&line);
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "GET later" if is_first => peer.reply("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+                _ => peer.reply(&format!("+{line}\r\n")),
+            }
+            asked.push(line);
+        }
+    });
+    let (_gateway, mut client) = of_cluster(Gateway::builder(), &upstream);
+    let lines = ["INCR a", "GET large", "INCR b", "GET later", "INCR c", "GET large", "GET later"];
+    client.send_raw(&requests(&lines));
+    for line in lines {
+        let reply = client.read_reply();
+        match line {
+            "GET large" => assert!(is_large(&reply, SIZE), "{} bytes", reply.len()),
+            _ => assert_eq!(reply, format!("+{line}\r\n").as_bytes()),
+        }
+    }
+    let mut all: Vec<_> = asked.lock().expect("whole").clone();
+    all.sort();
+    assert_eq!(all, ["GET large", "GET large", "GET later", "GET later", "GET later", "INCR a", "INCR b", "INCR c"]);
+}
+
+#[test]
+fn what_a_node_of_a_cluster_breaks_off_behind_a_large_reply_is_not_executed_twice() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of_clients = Arc::clone(&asked);
+    let upstream = Upstream::start(move |peer| {
+        while let Some(line) = peer.next() {
+            if line.starts_with("GET ") || line.starts_with("INCR ") {
+                of_clients.lock().expect("whole").push(line.clone());
+            }
+            match line.as_str() {
+                "GET large" => peer.reply(&format!("{HEAD}{}\r\n", "x".repeat(SIZE))),
+                "INCR broken" => return,
+                "INCR a" | "GET b" => peer.reply(&format!("+{line}\r\n")),
+                _ => peer.reply(said_of_all(&[peer.port()], &line).as_deref().unwrap_or("+PONG\r\n")),
+            }
+        }
+    });
+    let (_gateway, mut client) = of_cluster(Gateway::builder().allow_lost_upstream(), &upstream);
+    client.send_raw(&requests(&["INCR a", "GET large", "INCR broken"]));
+    assert_eq!(client.read_reply(), b"+INCR a\r\n");
+    assert!(is_large(&client.read_reply(), SIZE));
+    let reply = client.read_reply();
+    assert!(String::from_utf8_lossy(&reply).contains("may have been executed"), "{}", String::from_utf8_lossy(&reply));
+    wait("another connection", || (client.line("GET b") == b"+GET b\r\n").then_some(()));
+    let all: Vec<_> = asked.lock().expect("whole").iter().filter(|line| *line != "GET b").cloned().collect();
+    assert_eq!(all, ["INCR a", "GET large", "INCR broken"]);
 }
